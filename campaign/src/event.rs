@@ -1,0 +1,139 @@
+//! The record of one issued coupon: JSON in the value, the user id as key, a few headers for readers that do not parse the value.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{CampaignId, RequestKey, UserId};
+
+/// `event-type` header of every record.
+pub const EVENT_TYPE: &str = "CouponIssued";
+/// Header that names the kind of event.
+pub const HEADER_EVENT_TYPE: &str = "event-type";
+/// Header that carries the campaign's identity.
+pub const HEADER_CAMPAIGN: &str = "campaign";
+/// Header that carries the epoch under which the coupon was granted, in decimal.
+pub const HEADER_EPOCH: &str = "epoch";
+/// Longest record value, in bytes. Far above what the bounds of [`crate::identity`] allow.
+pub const MAX_VALUE: usize = 16 * 1024;
+
+/// One winner: user `user_id` holds rank `rank` as their `n`-th coupon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponIssued {
+    /// The campaign's coupon id.
+    pub coupon_id: String,
+    /// Who got the coupon.
+    pub user_id: UserId,
+    /// Place in the order of winners, from 1.
+    pub rank: u64,
+    /// How many coupons were issued when this one was, itself included.
+    pub issued_count: u64,
+    /// When the rank was given, by Redis' clock, RFC 3339 with milliseconds.
+    pub occurred_at: jiff::Timestamp,
+    /// The user's n-th coupon of this campaign, from 1.
+    pub n: u32,
+    /// Epoch of the ledger under which the rank was given.
+    pub epoch: u64,
+    /// The request that won it.
+    pub request_key: RequestKey,
+}
+
+/// Why a record is no winner of this campaign.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No value, or one too large to be ours.
+    #[error("the record's value has {0} bytes; 1 to {MAX_VALUE} were expected")]
+    Size(usize),
+    /// Not the JSON of an event.
+    #[error("the record's value is not a CouponIssued event: {0}")]
+    Json(String),
+    /// An event of another campaign.
+    #[error("the record belongs to coupon `{found}`, not to `{expected}`")]
+    OtherCampaign {
+        /// The coupon id in the record.
+        found: String,
+        /// The coupon id of this campaign.
+        expected: String,
+    },
+    /// Rank, n or epoch is 0.
+    #[error("rank, n and epoch of a record start at 1")]
+    Zero,
+}
+
+impl CouponIssued {
+    /// The record's value.
+    pub fn encode(&self) -> Vec<u8> {
+        // Plain data: strings, integers and a timestamp always serialise.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a record's value and checks that it is a winner of `campaign`.
+    pub fn decode(campaign: &CampaignId, value: Option<&[u8]>) -> Result<Self, DecodeError> {
+        let value = value.unwrap_or_default();
+        if value.is_empty() || value.len() > MAX_VALUE {
+            return Err(DecodeError::Size(value.len()));
+        }
+        let event: Self = serde_json::from_slice(value).map_err(|e| DecodeError::Json(e.to_string()))?;
+        if event.coupon_id != campaign.coupon_id() {
+            return Err(DecodeError::OtherCampaign { found: event.coupon_id, expected: campaign.coupon_id().to_owned() });
+        }
+        if event.rank == 0 || event.n == 0 || event.epoch == 0 {
+            return Err(DecodeError::Zero);
+        }
+        Ok(event)
+    }
+
+    /// Whether two records grant the same thing. Epoch, key and time may differ between a first record and its repetition.
+    pub fn same_grant(&self, other: &Self) -> bool {
+        self.coupon_id == other.coupon_id && self.rank == other.rank && self.user_id == other.user_id && self.n == other.n
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn campaign() -> CampaignId {
+        CampaignId::new("prod", "shop", "spring").unwrap()
+    }
+
+    fn event() -> CouponIssued {
+        CouponIssued {
+            coupon_id: "spring".into(),
+            user_id: UserId::new("anna").unwrap(),
+            rank: 7,
+            issued_count: 7,
+            occurred_at: "2026-01-01T09:00:00.125Z".parse().unwrap(),
+            n: 1,
+            epoch: 3,
+            request_key: RequestKey::new("k1").unwrap(),
+        }
+    }
+
+    #[test]
+    fn the_wire_format_is_fixed() {
+        let text = String::from_utf8(event().encode()).unwrap();
+        assert_eq!(
+            text,
+            r#"{"couponId":"spring","userId":"anna","rank":7,"issuedCount":7,"occurredAt":"2026-01-01T09:00:00.125Z","n":1,"epoch":3,"requestKey":"k1"}"#
+        );
+        assert_eq!(CouponIssued::decode(&campaign(), Some(text.as_bytes())).unwrap(), event());
+    }
+
+    #[test]
+    fn what_is_no_winner_of_ours_is_refused() {
+        let decode = |text: &str| CouponIssued::decode(&campaign(), Some(text.as_bytes())).unwrap_err();
+        assert_eq!(CouponIssued::decode(&campaign(), None), Err(DecodeError::Size(0)));
+        assert!(matches!(decode("hello"), DecodeError::Json(_)));
+        let text = String::from_utf8(event().encode()).unwrap();
+        assert!(matches!(decode(&text.replace("spring", "autumn")), DecodeError::OtherCampaign { .. }));
+        assert_eq!(decode(&text.replace("\"rank\":7", "\"rank\":0")), DecodeError::Zero);
+        assert!(matches!(decode(&text.replace("anna", "")), DecodeError::Json(_)), "an empty user id is no user");
+        assert_eq!(decode(&"x".repeat(MAX_VALUE + 1)), DecodeError::Size(MAX_VALUE + 1));
+    }
+
+    #[test]
+    fn a_newer_field_does_not_break_an_older_reader() {
+        let text = String::from_utf8(event().encode()).unwrap().replace("\"n\":1", "\"n\":1,\"metadata\":null");
+        assert_eq!(CouponIssued::decode(&campaign(), Some(text.as_bytes())).unwrap(), event());
+    }
+}

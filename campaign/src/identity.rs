@@ -1,0 +1,277 @@
+//! Who is who, and every name that follows from it. One function makes each name, so that no two parts can disagree.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest realm, in characters.
+pub const MAX_REALM: usize = 20;
+/// Longest coupon id, in characters.
+pub const MAX_COUPON_ID: usize = 40;
+/// Longest namespace that Kubernetes allows, in characters.
+pub const MAX_NAMESPACE: usize = 63;
+/// Longest user id and request key, in bytes.
+pub const MAX_USER_ID: usize = 128;
+/// Longest request key, in bytes.
+pub const MAX_REQUEST_KEY: usize = 128;
+
+/// Why a name was refused. The text says what to change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// A realm, namespace or coupon id that is no RFC 1035 label of the allowed length.
+    #[error("{what} `{value}` must start with a letter, hold only a-z, 0-9 and -, not end with -, and have 1 to {max} characters")]
+    Label {
+        /// What the name is for.
+        what: &'static str,
+        /// The refused name, cut to 64 characters.
+        value: String,
+        /// Longest allowed, in characters.
+        max: usize,
+    },
+    /// A user id or request key of a wrong length.
+    #[error("{what} must have 1 to {max} bytes, it has {len}")]
+    Length {
+        /// What the name is for.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// Longest allowed, in bytes.
+        max: usize,
+    },
+    /// A user id or request key with characters that cannot be printed.
+    #[error("{what} must not hold control characters")]
+    Control {
+        /// What the name is for.
+        what: &'static str,
+    },
+    /// A campaign identity that is not `realm/namespace/couponId`.
+    #[error("a campaign is written realm/namespace/couponId, not `{0}`")]
+    Shape(String),
+}
+
+fn is_label(value: &str, max: usize, digit_first: bool) -> bool {
+    let bytes = value.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    bytes.len() <= max
+        && (first.is_ascii_lowercase() || (digit_first && first.is_ascii_digit()))
+        && (last.is_ascii_lowercase() || last.is_ascii_digit())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+}
+
+fn label(what: &'static str, value: &str, max: usize, digit_first: bool) -> Result<String, NameError> {
+    if is_label(value, max, digit_first) {
+        Ok(value.to_owned())
+    } else {
+        Err(NameError::Label { what, value: value.chars().take(64).collect(), max })
+    }
+}
+
+/// A campaign's identity: `realm/namespace/couponId`. Not the object's UID: a manifest that is applied again must find its ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CampaignId {
+    realm: String,
+    namespace: String,
+    coupon_id: String,
+}
+
+impl CampaignId {
+    /// Checks the three parts: RFC 1035 labels of at most [`MAX_REALM`], [`MAX_NAMESPACE`] (may start with a digit, as
+    /// namespaces may) and [`MAX_COUPON_ID`] characters.
+    pub fn new(realm: &str, namespace: &str, coupon_id: &str) -> Result<Self, NameError> {
+        Ok(Self {
+            realm: label("realm", realm, MAX_REALM, false)?,
+            namespace: label("namespace", namespace, MAX_NAMESPACE, true)?,
+            coupon_id: label("couponId", coupon_id, MAX_COUPON_ID, false)?,
+        })
+    }
+
+    /// The realm, which keeps clusters that share Kafka, Redis or SQL apart.
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// The Kubernetes namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What stands in the URL and in the event.
+    pub fn coupon_id(&self) -> &str {
+        &self.coupon_id
+    }
+
+    /// The topic of winners. At most 139 characters; Kafka allows 249.
+    pub fn topic(&self) -> String {
+        format!("{}.{}.{}.coupon-events", self.realm, self.namespace, self.coupon_id)
+    }
+
+    /// The topic of records that could not be stored.
+    pub fn dead_letter_topic(&self) -> String {
+        format!("{}.DLT", self.topic())
+    }
+
+    /// The consumer group that writes winners to SQL.
+    pub fn group(&self) -> String {
+        format!("{}.{}.{}.coupon-consumer", self.realm, self.namespace, self.coupon_id)
+    }
+
+    /// The Redis hash tag, braces included: it keeps a campaign's keys in one cluster slot.
+    pub fn hash_tag(&self) -> String {
+        format!("{{{self}}}")
+    }
+}
+
+impl fmt::Display for CampaignId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.realm, self.namespace, self.coupon_id)
+    }
+}
+
+impl FromStr for CampaignId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts.as_slice() {
+            [realm, namespace, coupon_id] => Self::new(realm, namespace, coupon_id),
+            _ => Err(NameError::Shape(text.chars().take(64).collect())),
+        }
+    }
+}
+
+impl TryFrom<String> for CampaignId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<CampaignId> for String {
+    fn from(id: CampaignId) -> Self {
+        id.to_string()
+    }
+}
+
+macro_rules! opaque_text {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Checks length (in bytes) and that every character can be printed.
+            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+                let text = text.into();
+                if text.is_empty() || text.len() > $max {
+                    return Err(NameError::Length { what: $what, len: text.len(), max: $max });
+                }
+                if text.chars().any(char::is_control) {
+                    return Err(NameError::Control { what: $what });
+                }
+                Ok(Self(text))
+            }
+
+            /// The text as given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+    };
+}
+
+opaque_text!(
+    /// Who asks. Compared byte by byte everywhere: `Anna` and `anna` are two users.
+    UserId,
+    "userId",
+    MAX_USER_ID
+);
+opaque_text!(
+    /// What makes a repeated request the same request (the `Idempotency-Key` header, or one that the issuer minted).
+    RequestKey,
+    "Idempotency-Key",
+    MAX_REQUEST_KEY
+);
+
+/// A user's n-th coupon as the sorted set of winners names it: `<n>:<user>`, n from 1.
+pub fn member(nth: u32, user: &UserId) -> String {
+    format!("{nth}:{user}")
+}
+
+/// Reads a [`member`] back. `None` when it is not one of ours.
+pub fn parse_member(text: &str) -> Option<(u32, UserId)> {
+    let (nth, user) = text.split_once(':')?;
+    let nth: u32 = nth.parse().ok().filter(|n| *n > 0)?;
+    Some((nth, UserId::new(user).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_follow_from_the_identity() {
+        let id = CampaignId::new("prod", "shop", "black-friday").unwrap();
+        assert_eq!(id.topic(), "prod.shop.black-friday.coupon-events");
+        assert_eq!(id.dead_letter_topic(), "prod.shop.black-friday.coupon-events.DLT");
+        assert_eq!(id.group(), "prod.shop.black-friday.coupon-consumer");
+        assert_eq!(id.hash_tag(), "{prod/shop/black-friday}");
+        assert_eq!(id.to_string().parse::<CampaignId>().unwrap(), id);
+    }
+
+    #[test]
+    fn bad_labels_are_refused_with_what_to_change() {
+        for bad in ["", "Upper", "1st", "a_b", "a.b", "end-", "-start", &"a".repeat(41)] {
+            let error = CampaignId::new("prod", "shop", bad).unwrap_err().to_string();
+            assert!(error.contains("1 to 40 characters"), "{bad}: {error}");
+        }
+        assert!(CampaignId::new("prod", "2shops", "a").is_ok(), "a namespace may start with a digit");
+        assert!("prod/shop".parse::<CampaignId>().is_err());
+    }
+
+    #[test]
+    fn the_longest_names_fit_kafka() {
+        let id = CampaignId::new(&"r".repeat(20), &"n".repeat(63), &"c".repeat(40)).unwrap();
+        assert!(id.dead_letter_topic().len() <= 249);
+    }
+
+    #[test]
+    fn user_ids_have_bounds() {
+        assert!(UserId::new("").is_err());
+        assert!(UserId::new("a\nb").is_err());
+        let long = UserId::new("x".repeat(1 << 20)).unwrap_err().to_string();
+        assert_eq!(long, "userId must have 1 to 128 bytes, it has 1048576");
+    }
+
+    proptest! {
+        #[test]
+        fn members_read_back(nth in 1u32.., user in "[^\\p{C}]{1,30}") {
+            let user = UserId::new(user).unwrap();
+            prop_assert_eq!(parse_member(&member(nth, &user)), Some((nth, user)));
+        }
+    }
+}

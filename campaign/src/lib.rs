@@ -1,0 +1,21 @@
+//! What a coupon's life is made of, shared by issuer, consumer and operator so that all three speak of the same things:
+//!
+//! - [`identity`]: who a campaign, a user and a request are, and every name derived from them;
+//! - [`event`]: the record of one issued coupon and its encoding;
+//! - [`stock`]: the Redis side, where ranks are given (`lua/`);
+//! - [`log`]: the Kafka side, where a winner becomes durable;
+//! - [`table`]: the SQL side, where a winner becomes a row (`migrations/`);
+//! - [`settings`]: how a process is told where those three are;
+//! - [`telemetry`]: logs, metrics and probes, the same in every process.
+//!
+//! This crate may talk to Redis, Kafka and SQL. It knows nothing of Kubernetes and makes no policy: when to open, fence,
+//! rebuild or scale is the operator's decision.
+
+pub mod event;
+pub mod identity;
+pub mod log;
+pub mod settings;
+pub mod stock;
+pub mod table;
+pub mod telemetry;
+pub mod yaml;

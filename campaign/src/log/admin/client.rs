@@ -1,0 +1,273 @@
+//! One librdkafka client and the thread that collects its answers.
+//!
+//! librdkafka does the work on its own threads and puts every answer, connection error and log line on one queue. A thread
+//! of ours waits there and wakes the call that an answer belongs to, so no call blocks a thread.
+
+#![allow(unsafe_code)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::client::{Client as RdClient, DefaultClientContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaType};
+use rdkafka_sys as sys;
+use tokio::sync::oneshot;
+
+use super::error::{AdminError, Circumstances, Failure, Subject, classify};
+use super::native::{Complaint, Owned, failure, text};
+
+/// An answer of librdkafka.
+pub(super) type Event = Owned<sys::rd_kafka_event_t>;
+
+/// How long the collecting thread waits before it looks whether anybody still needs the client.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// How long after a call's deadline librdkafka's own answer, a timeout with a better text, is still waited for.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Longest deadline that librdkafka takes.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Properties set unless the caller sets them: come back quickly after an outage, and do not report idle connections.
+const DEFAULTS: [(&str, &str); 3] = [
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.connection.setup.timeout.ms", "5000"),
+    ("log.connection.close", "false"),
+];
+
+/// Fields are dropped in this order: the queue belongs to the client and goes first.
+pub(super) struct Client {
+    queue: Owned<sys::rd_kafka_queue_t>,
+    native: RdClient<DefaultClientContext>,
+    bootstrap: String,
+    next_call: AtomicUsize,
+    waiting: Mutex<HashMap<usize, oneshot::Sender<Event>>>,
+    trouble: Mutex<Option<Failure>>,
+}
+
+impl Client {
+    /// Makes the client and starts its thread, which ends, and takes the client down, once only it holds it.
+    pub fn start(properties: &BTreeMap<String, String>) -> Result<Arc<Self>, AdminError> {
+        let bootstrap = properties.get("bootstrap.servers").filter(|servers| !servers.is_empty());
+        let Some(bootstrap) = bootstrap.cloned() else {
+            return Err(AdminError::InvalidClient { cause: "bootstrap.servers is not set".into() });
+        };
+        let mut config = ClientConfig::new();
+        config.extend(DEFAULTS.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        config.extend(properties.clone());
+        let native_config = config.create_native_config().map_err(refused)?;
+        // SAFETY: the configuration is valid and not yet given to a client.
+        unsafe { sys::rd_kafka_conf_set_events(native_config.ptr(), sys::RD_KAFKA_EVENT_ERROR) };
+        let native = RdClient::new(&config, native_config, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)
+            .map_err(refused)?;
+        // SAFETY: the client is valid; the call returns a reference that we own.
+        let queue = unsafe { Owned::new(sys::rd_kafka_queue_get_main(native.native_ptr())) };
+        let queue = queue.ok_or_else(|| AdminError::InvalidClient { cause: "it has no event queue".into() })?;
+        let client = Arc::new(Self {
+            queue,
+            native,
+            bootstrap,
+            next_call: AtomicUsize::new(1),
+            waiting: Mutex::default(),
+            trouble: Mutex::default(),
+        });
+        let collecting = Arc::clone(&client);
+        std::thread::Builder::new()
+            .name("kafka-admin".into())
+            .spawn(move || {
+                while Arc::strong_count(&collecting) > 1 {
+                    collecting.collect(IDLE);
+                }
+            })
+            .map_err(|error| AdminError::InvalidClient { cause: format!("its thread does not start: {error}") })?;
+        Ok(client)
+    }
+
+    /// `bootstrap.servers` as configured.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Sorts a failure, with what is known about the connections.
+    pub fn sort(&self, failure: Failure, subject: Subject<'_>, deadline: Duration) -> AdminError {
+        let trouble = lock(&self.trouble).clone();
+        classify(failure, subject, Circumstances { bootstrap: self.bootstrap.clone(), deadline, trouble })
+    }
+
+    /// Sends a request. `send` is called once, at once, with client, options and reply queue, all valid during the call.
+    pub fn submit(
+        self: &Arc<Self>,
+        kind: sys::rd_kafka_admin_op_t,
+        deadline: Duration,
+        send: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    ) -> Result<Call, Failure> {
+        let deadline = deadline.clamp(Duration::from_millis(1), LONGEST);
+        let id = self.next_call.fetch_add(1, Ordering::Relaxed);
+        let options = self.options(kind, deadline, id)?;
+        let (sender, answer) = oneshot::channel();
+        lock(&self.waiting).insert(id, sender);
+        let call = Call { client: Arc::clone(self), id, answer, deadline };
+        send(self.native.native_ptr(), options.as_ptr(), self.queue.as_ptr());
+        Ok(call)
+    }
+
+    fn options(
+        &self,
+        kind: sys::rd_kafka_admin_op_t,
+        deadline: Duration,
+        call: usize,
+    ) -> Result<Owned<sys::rd_kafka_AdminOptions_t>, Failure> {
+        use sys::rd_kafka_admin_op_t::{
+            RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, RD_KAFKA_ADMIN_OP_CREATETOPICS, RD_KAFKA_ADMIN_OP_DELETETOPICS,
+        };
+        let mut complaint = Complaint::new();
+        // SAFETY: the client is valid; the options made are owned by nobody else.
+        let options = unsafe { Owned::new(sys::rd_kafka_AdminOptions_new(self.native.native_ptr(), kind)) };
+        let Some(options) = options else { return Err(complaint.into_failure("request options")) };
+        let millis = i32::try_from(deadline.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: options and buffer are valid, and the capacity is the buffer's.
+        let mut code = unsafe {
+            sys::rd_kafka_AdminOptions_set_request_timeout(
+                options.as_ptr(),
+                millis,
+                complaint.as_mut_ptr(),
+                complaint.capacity(),
+            )
+        };
+        let on_controller = matches!(
+            kind,
+            RD_KAFKA_ADMIN_OP_CREATETOPICS | RD_KAFKA_ADMIN_OP_CREATEPARTITIONS | RD_KAFKA_ADMIN_OP_DELETETOPICS
+        );
+        if on_controller && Code::from(code) == Code::NoError {
+            // SAFETY: as above; these kinds know this option.
+            code = unsafe {
+                sys::rd_kafka_AdminOptions_set_operation_timeout(
+                    options.as_ptr(),
+                    millis,
+                    complaint.as_mut_ptr(),
+                    complaint.capacity(),
+                )
+            };
+        }
+        if Code::from(code) != Code::NoError {
+            return Err(complaint.into_failure("deadline"));
+        }
+        // SAFETY: librdkafka hands the value back and never follows it: it is a number, not an address.
+        unsafe {
+            sys::rd_kafka_AdminOptions_set_opaque(options.as_ptr(), std::ptr::without_provenance_mut::<c_void>(call));
+        }
+        Ok(options)
+    }
+
+    /// Takes at most one event off the queue and deals with it.
+    fn collect(&self, patience: Duration) {
+        let millis = i32::try_from(patience.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is valid; a polled event belongs to the caller.
+        let event = unsafe { Owned::new(sys::rd_kafka_queue_poll(self.queue.as_ptr(), millis)) };
+        let Some(event) = event else { return };
+        // SAFETY: the event is valid.
+        match unsafe { sys::rd_kafka_event_type(event.as_ptr()) } {
+            sys::RD_KAFKA_EVENT_ERROR => self.note_trouble(&event),
+            sys::RD_KAFKA_EVENT_LOG => log_line(&event),
+            _ => self.deliver(event),
+        }
+    }
+
+    fn deliver(&self, event: Event) {
+        if event_failure(&event).is_none() {
+            *lock(&self.trouble) = None;
+        }
+        // SAFETY: the event is valid; its opaque is the number given in `options`.
+        let call = unsafe { sys::rd_kafka_event_opaque(event.as_ptr()) }.addr();
+        if let Some(waiting) = lock(&self.waiting).remove(&call) {
+            // The caller may have given up in this moment; then nobody wants the answer.
+            drop(waiting.send(event));
+        }
+    }
+
+    fn note_trouble(&self, event: &Event) {
+        let Some(failure) = event_failure(event) else { return };
+        tracing::debug!(bootstrap = self.bootstrap, code = ?failure.code, "{}", failure.message);
+        let mut trouble = lock(&self.trouble);
+        // "All brokers down" says less than the error of one broker that came before it.
+        if failure.code != Code::AllBrokersDown || trouble.is_none() {
+            *trouble = Some(failure);
+        }
+    }
+}
+
+/// A request on its way. Dropping it forgets the answer.
+pub(super) struct Call {
+    client: Arc<Client>,
+    id: usize,
+    answer: oneshot::Receiver<Event>,
+    deadline: Duration,
+}
+
+impl Call {
+    /// Waits for the answer, no longer than the deadline and a moment. An answer that failed as a whole is an error;
+    /// failures inside it are the decoder's to find.
+    pub async fn answer(mut self) -> Result<Event, Failure> {
+        match tokio::time::timeout(self.deadline + GRACE, &mut self.answer).await {
+            Ok(Ok(event)) => match event_failure(&event) {
+                None => Ok(event),
+                Some(failure) => Err(failure),
+            },
+            Ok(Err(_)) | Err(_) => {
+                Err(Failure { code: Code::OperationTimedOut, message: "no answer from the Kafka client".into() })
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        lock(&self.client.waiting).remove(&self.id);
+    }
+}
+
+/// The failure of the event as a whole.
+pub(super) fn event_failure(event: &Event) -> Option<Failure> {
+    // SAFETY: the event is valid, and the string is copied before the event can go.
+    let (code, message) = unsafe {
+        (sys::rd_kafka_event_error(event.as_ptr()).into(), text(sys::rd_kafka_event_error_string(event.as_ptr())))
+    };
+    failure(code, message)
+}
+
+fn log_line(event: &Event) {
+    let (mut facility, mut line, mut level) = (std::ptr::null(), std::ptr::null(), 0);
+    // SAFETY: the event is valid and of the log kind; strings are copied before it goes.
+    let (facility, line) = unsafe {
+        if sys::rd_kafka_event_log(event.as_ptr(), &raw mut facility, &raw mut line, &raw mut level) != 0 {
+            return;
+        }
+        (text(facility), text(line))
+    };
+    // Syslog levels. Nothing is an error here: whoever made a call that fails gets the error and decides.
+    match level {
+        0..=4 => tracing::warn!(target: "librdkafka", "{facility}: {line}"),
+        5 | 6 => tracing::info!(target: "librdkafka", "{facility}: {line}"),
+        _ => tracing::debug!(target: "librdkafka", "{facility}: {line}"),
+    }
+}
+
+/// Never with the value of the property, which may be a secret.
+fn refused(error: KafkaError) -> AdminError {
+    let cause = match error {
+        KafkaError::ClientConfig(_, complaint, key, _) => format!("{key}: {complaint}"),
+        KafkaError::ClientCreation(complaint) => complaint,
+        other => other.to_string(),
+    };
+    AdminError::InvalidClient { cause }
+}
+
+/// What these locks guard is whole between any two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,32 @@
+//! The Kafka side: a winner is durable once the topic has acknowledged it.
+//!
+//! - [`admin`]: topics, offsets and groups;
+//! - [`producer`]: how winners are written;
+//! - [`tail`]: reading a range of a topic without joining a group.
+
+pub mod admin;
+pub mod producer;
+pub mod tail;
+
+use rdkafka::ClientConfig;
+
+use crate::settings::Kafka;
+
+/// A client configuration with what every client of these brokers needs, and `overrides` on top.
+pub fn client_config(settings: &Kafka, client_id: &str, overrides: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (key, value) in settings.properties() {
+        config.set(key, value);
+    }
+    config
+        .set("client.id", client_id)
+        .set("socket.keepalive.enable", "true")
+        .set("socket.timeout.ms", "10000")
+        .set("reconnect.backoff.ms", "100")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("topic.metadata.refresh.interval.ms", "10000");
+    for (key, value) in overrides {
+        config.set(*key, *value);
+    }
+    config
+}

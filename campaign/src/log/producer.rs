@@ -1,0 +1,124 @@
+//! Writes winners to the topic.
+
+use std::time::Duration;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::OwnedDeliveryResult;
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+
+use super::client_config;
+use crate::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EPOCH, HEADER_EVENT_TYPE};
+use crate::identity::CampaignId;
+use crate::settings::Kafka;
+
+/// How long Kafka may take to acknowledge a record. After that the outcome is unknown: the record may be written all the same.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Records that may wait in the client. Beyond it a record is refused at once.
+const MAX_QUEUED: &str = "100000";
+
+/// What the record's key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyBy {
+    /// The user id: winners spread over all partitions.
+    User,
+    /// The coupon id: all winners in one partition, in order.
+    Campaign,
+}
+
+/// Writes winners of one campaign.
+#[derive(Clone)]
+pub struct WinnerLog {
+    producer: FutureProducer,
+    campaign: CampaignId,
+    topic: String,
+    key_by: KeyBy,
+}
+
+/// Why a winner is not known to be durable.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The client's queue is full: certainly not written.
+    #[error("the queue to Kafka is full")]
+    QueueFull,
+    /// Not acknowledged. It may be written all the same.
+    #[error("Kafka did not acknowledge: {0}")]
+    Unacknowledged(KafkaError),
+}
+
+/// An acknowledgement under way.
+pub struct Appending(rdkafka::producer::DeliveryFuture);
+
+impl Appending {
+    /// Waits until Kafka has acknowledged the record from all in-sync replicas, at most [`DELIVERY_TIMEOUT`].
+    pub async fn acknowledged(self) -> Result<(), AppendError> {
+        let result: Result<OwnedDeliveryResult, _> = self.0.await;
+        match result {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((error, _))) => Err(AppendError::Unacknowledged(error)),
+            // The producer was dropped: nobody will ever know.
+            Err(_) => Err(AppendError::Unacknowledged(KafkaError::Canceled)),
+        }
+    }
+}
+
+impl WinnerLog {
+    /// A producer for the campaign's topic. Connects in the background; `client_id` names this process to the brokers.
+    pub fn new(settings: &Kafka, campaign: &CampaignId, key_by: KeyBy, client_id: &str) -> Result<Self, KafkaError> {
+        let delivery_ms = DELIVERY_TIMEOUT.as_millis().to_string();
+        let config = client_config(
+            settings,
+            client_id,
+            &[
+                ("enable.idempotence", "true"),
+                ("acks", "all"),
+                // Winners come in batches already: waiting for more would only add to the answer's latency.
+                ("linger.ms", "1"),
+                ("batch.size", "131072"),
+                ("compression.type", "lz4"),
+                // What JVM clients use, so that tools of both worlds agree on a user's partition.
+                ("partitioner", "murmur2_random"),
+                ("delivery.timeout.ms", &delivery_ms),
+                ("request.timeout.ms", "3000"),
+                ("queue.buffering.max.messages", MAX_QUEUED),
+                ("queue.buffering.max.kbytes", "65536"),
+                ("retry.backoff.ms", "50"),
+            ],
+        );
+        Ok(Self { producer: config.create()?, campaign: campaign.clone(), topic: campaign.topic(), key_by })
+    }
+
+    /// Hands a winner to the client. The record is on its way when this returns; it is durable when it is acknowledged.
+    pub fn append(&self, event: &CouponIssued) -> Result<Appending, AppendError> {
+        let (value, epoch) = (event.encode(), event.epoch.to_string());
+        let key = match self.key_by {
+            KeyBy::User => event.user_id.as_str(),
+            KeyBy::Campaign => &event.coupon_id,
+        };
+        let campaign = self.campaign.to_string();
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: HEADER_EVENT_TYPE, value: Some(EVENT_TYPE) })
+            .insert(Header { key: HEADER_CAMPAIGN, value: Some(&campaign) })
+            .insert(Header { key: HEADER_EPOCH, value: Some(&epoch) });
+        let record = FutureRecord::to(&self.topic)
+            .key(key)
+            .payload(&value)
+            .timestamp(event.occurred_at.as_millisecond())
+            .headers(headers);
+        match self.producer.send_result(record) {
+            Ok(delivery) => Ok(Appending(delivery)),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(AppendError::QueueFull),
+            Err((error, _)) => Err(AppendError::Unacknowledged(error)),
+        }
+    }
+
+    /// Records that wait for an acknowledgement.
+    pub fn in_flight(&self) -> i32 {
+        self.producer.in_flight_count()
+    }
+
+    /// Waits until nothing is in flight any more. Blocks; false when `timeout` came first.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.producer.flush(timeout).is_ok()
+    }
+}

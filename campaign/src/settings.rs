@@ -1,0 +1,266 @@
+//! Where Redis, Kafka and the database are, and with which rights: one typed file (`connections.yaml`), written by the
+//! operator into a Secret beside the pods, read once by every process.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::yaml;
+
+/// The three systems a campaign lives in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connections {
+    /// Where winners become durable.
+    pub kafka: Kafka,
+    /// Where ranks are given.
+    pub redis: Redis,
+    /// Where winners are rows.
+    pub database: Database,
+}
+
+/// A user name and its password. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Login {
+    /// User name; empty means none.
+    #[serde(default)]
+    pub username: String,
+    /// Password; empty means none.
+    #[serde(default)]
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login({}, ***)", self.username)
+    }
+}
+
+/// Kafka brokers and how to speak to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kafka {
+    /// `host:port` of at least one broker.
+    pub bootstrap_servers: Vec<String>,
+    /// Wire security.
+    #[serde(default)]
+    pub protocol: KafkaProtocol,
+    /// SASL mechanism; used with the Sasl protocols only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<SaslMechanism>,
+    /// SASL user; used with the Sasl protocols only.
+    #[serde(default)]
+    pub login: Login,
+    /// PEM certificates of the authority to trust; empty means the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+}
+
+/// librdkafka's `security.protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum KafkaProtocol {
+    /// No TLS, no login.
+    #[default]
+    Plaintext,
+    /// TLS, no login.
+    Tls,
+    /// Login, no TLS.
+    SaslPlaintext,
+    /// Login over TLS.
+    SaslTls,
+}
+
+/// SASL mechanisms that need no further library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaslMechanism {
+    /// PLAIN
+    Plain,
+    /// SCRAM-SHA-256
+    ScramSha256,
+    /// SCRAM-SHA-512
+    ScramSha512,
+}
+
+impl Kafka {
+    /// librdkafka properties that every client of these brokers needs.
+    pub fn properties(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::from([("bootstrap.servers".to_owned(), self.bootstrap_servers.join(","))]);
+        let mut set = |key: &str, value: &str| all.insert(key.to_owned(), value.to_owned());
+        set(
+            "security.protocol",
+            match self.protocol {
+                KafkaProtocol::Plaintext => "plaintext",
+                KafkaProtocol::Tls => "ssl",
+                KafkaProtocol::SaslPlaintext => "sasl_plaintext",
+                KafkaProtocol::SaslTls => "sasl_ssl",
+            },
+        );
+        if matches!(self.protocol, KafkaProtocol::SaslPlaintext | KafkaProtocol::SaslTls) {
+            set(
+                "sasl.mechanism",
+                match self.mechanism.unwrap_or(SaslMechanism::ScramSha512) {
+                    SaslMechanism::Plain => "PLAIN",
+                    SaslMechanism::ScramSha256 => "SCRAM-SHA-256",
+                    SaslMechanism::ScramSha512 => "SCRAM-SHA-512",
+                },
+            );
+            set("sasl.username", &self.login.username);
+            set("sasl.password", &self.login.password);
+        }
+        if let Some(pem) = &self.ca_pem {
+            set("ssl.ca.pem", pem);
+        }
+        all
+    }
+}
+
+/// One Redis, by address or through Sentinels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redis {
+    /// How to find the primary.
+    pub server: RedisServer,
+    /// ACL user; an empty user name means `default`.
+    #[serde(default)]
+    pub login: Login,
+    /// Whether to speak TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// Database number.
+    #[serde(default)]
+    pub database: i64,
+    /// PEM certificates of the authority to trust; empty means the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+}
+
+/// How to find the Redis primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RedisServer {
+    /// `host:port`.
+    Address(String),
+    /// Ask the Sentinels.
+    Sentinel {
+        /// The name they watch the primary under.
+        #[serde(rename = "masterName")]
+        master_name: String,
+        /// `host:port` of each Sentinel.
+        nodes: Vec<String>,
+    },
+}
+
+/// A MySQL or MariaDB database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Database {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Name of the schema that holds the tables.
+    pub name: String,
+    /// Database user.
+    #[serde(default)]
+    pub login: Login,
+    /// Whether TLS is required.
+    #[serde(default)]
+    pub tls: bool,
+    /// PEM certificates of the authority to trust; empty means the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<String>,
+}
+
+/// A settings file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file does not say what is needed.
+    #[error("{path} is not a valid connections file: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: yaml::YamlError,
+    },
+}
+
+impl Connections {
+    /// Reads and checks a `connections.yaml`.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        yaml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Connections {
+        Connections {
+            kafka: Kafka {
+                bootstrap_servers: vec!["kafka-0:9092".into(), "kafka-1:9092".into()],
+                protocol: KafkaProtocol::SaslTls,
+                mechanism: Some(SaslMechanism::ScramSha256),
+                login: Login { username: "u".into(), password: "p: #1".into() },
+                ca_pem: Some("-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n".into()),
+            },
+            redis: Redis {
+                server: RedisServer::Sentinel { master_name: "coupons".into(), nodes: vec!["s:26379".into()] },
+                login: Login::default(),
+                tls: false,
+                database: 0,
+                ca_pem: None,
+            },
+            database: Database {
+                host: "db".into(),
+                port: 3306,
+                name: "coupons".into(),
+                login: Login { username: "w".into(), password: "'\"".into() },
+                tls: true,
+                ca_pem: None,
+            },
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let text = yaml::to_string(&sample()).unwrap();
+        assert_eq!(yaml::from_str::<Connections>(&text).unwrap(), sample(), "{text}");
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        assert!(!format!("{:?}", sample()).contains("p: #1"));
+    }
+
+    #[test]
+    fn sasl_over_tls_reaches_librdkafka() {
+        let properties = sample().kafka.properties();
+        for (key, value) in [
+            ("bootstrap.servers", "kafka-0:9092,kafka-1:9092"),
+            ("security.protocol", "sasl_ssl"),
+            ("sasl.mechanism", "SCRAM-SHA-256"),
+            ("sasl.username", "u"),
+        ] {
+            assert_eq!(properties.get(key).map(String::as_str), Some(value), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_missing_part_is_named() {
+        let error = yaml::from_str::<Connections>("kafka: {bootstrapServers: [a:1]}").unwrap_err().to_string();
+        assert!(error.contains("redis"), "{error}");
+    }
+}

@@ -1,0 +1,128 @@
+//! What a failed Redis call means, decided in one table.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Whether a call that failed changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executed {
+    /// Certainly not. Safe to try again.
+    No,
+    /// Maybe. Only the same batch may be sent again.
+    Unknown,
+    /// The answer makes no sense: stop and alarm.
+    Fatal,
+}
+
+/// A failed call to Redis.
+#[derive(Debug, thiserror::Error)]
+pub enum StockError {
+    /// Redis or the way to it failed.
+    #[error("Redis: {0}")]
+    Redis(#[from] RedisError),
+    /// No answer within the deadline, in milliseconds.
+    #[error("Redis did not answer within {0} ms")]
+    Timeout(u128),
+    /// A script answered something that this version does not know.
+    #[error("unexpected answer of {script}: {answer}")]
+    Answer {
+        /// Script name.
+        script: &'static str,
+        /// What came back, shortened.
+        answer: String,
+    },
+    /// The address or the credentials cannot be used.
+    #[error("Redis settings: {0}")]
+    Settings(String),
+    /// None of the Sentinels names a primary.
+    #[error("no Sentinel of `{master}` names a primary: {last}")]
+    NoPrimary {
+        /// Name of the watched primary.
+        master: String,
+        /// What the last Sentinel answered.
+        last: String,
+    },
+}
+
+impl StockError {
+    /// Whether the call may have changed something.
+    pub fn executed(&self) -> Executed {
+        match self {
+            Self::Timeout(_) => Executed::Unknown,
+            Self::Answer { .. } => Executed::Fatal,
+            Self::Settings(_) | Self::NoPrimary { .. } => Executed::No,
+            Self::Redis(error) => classify(error),
+        }
+    }
+
+    /// Whether Redis said that user or password are wrong, or that the user may not do this.
+    pub fn is_authentication(&self) -> bool {
+        match self {
+            Self::Redis(error) => {
+                matches!(error.kind(), ErrorKind::AuthenticationFailed)
+                    || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The table. Source: error replies of Redis 7 (`src/server.c`, `src/script.c`) and redis-rs' `ErrorKind`.
+fn classify(error: &RedisError) -> Executed {
+    match error.kind() {
+        ErrorKind::Server(kind) => match kind {
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::NoPerm => Executed::No,
+            _ => by_code(error),
+        },
+        ErrorKind::Extension => by_code(error),
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::MasterNameNotFoundBySentinel => {
+            Executed::No
+        }
+        ErrorKind::Io => {
+            if error.is_connection_refusal() { Executed::No } else { Executed::Unknown }
+        }
+        _ => by_code(error),
+    }
+}
+
+fn by_code(error: &RedisError) -> Executed {
+    match error.code() {
+        Some("OOM" | "NOREPLICAS" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF" | "LOADING" | "READONLY") => {
+            Executed::No
+        }
+        Some("WRONGTYPE") => Executed::Fatal,
+        _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => Executed::Unknown,
+        _ => Executed::Fatal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_table() {
+        let io = |kind| RedisError::from(std::io::Error::from(kind));
+        use std::io::ErrorKind as Io;
+        for (error, expected) in [
+            (io(Io::ConnectionRefused), Executed::No),
+            (io(Io::ConnectionReset), Executed::Unknown),
+            (io(Io::BrokenPipe), Executed::Unknown),
+            (io(Io::TimedOut), Executed::Unknown),
+            (io(Io::UnexpectedEof), Executed::Unknown),
+            (RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "READONLY")), Executed::No),
+            (RedisError::from((ErrorKind::Server(ServerErrorKind::BusyLoading), "LOADING")), Executed::No),
+            (RedisError::from((ErrorKind::AuthenticationFailed, "no")), Executed::No),
+        ] {
+            assert_eq!(classify(&error), expected, "{error}");
+        }
+        assert_eq!(StockError::Timeout(5).executed(), Executed::Unknown, "a timeout is not a no");
+    }
+}

@@ -1,0 +1,195 @@
+//! Asks Redis for ranks, a batch at a time.
+
+use redis::aio::MultiplexedConnection;
+
+use super::error::StockError;
+use super::keys::StockKeys;
+use super::script::ISSUE;
+use crate::event::CouponIssued;
+use crate::identity::{CampaignId, RequestKey, UserId};
+
+/// Most wishes in one call. Beyond some hundreds a longer batch costs more than it saves and holds Redis for too long.
+pub const MAX_BATCH: usize = 256;
+
+/// One person's wish for one coupon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Who asks.
+    pub user: UserId,
+    /// What makes a repetition the same wish.
+    pub key: RequestKey,
+    /// The key is ours, not the client's: with a limit of one coupon per user, the user is the key.
+    pub minted: bool,
+}
+
+/// A rank that a user holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Place in the order of winners, from 1.
+    pub rank: u64,
+    /// The user's n-th coupon, from 1.
+    pub n: u32,
+    /// Coupons issued at that moment, this one included.
+    pub issued_count: u64,
+    /// When it was granted, milliseconds since 1970 by Redis' clock.
+    pub granted_ms: i64,
+    /// The request that won it.
+    pub key: RequestKey,
+}
+
+/// What Redis says to one wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A new rank.
+    Granted(Grant),
+    /// The rank that the same wish got before.
+    Repeated(Grant),
+    /// The user holds as many as one may.
+    UserLimit,
+    /// All coupons are issued.
+    SoldOut,
+    /// The window is not open yet.
+    NotStarted,
+    /// The window is over.
+    Ended,
+    /// The campaign is suspended.
+    Suspended,
+}
+
+/// Redis answered a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Redis' clock, milliseconds since 1970.
+    pub now_ms: i64,
+    /// Coupons in all.
+    pub total: u64,
+    /// Coupons one user may hold.
+    pub limit: u32,
+    /// Coupons issued so far.
+    pub issued: u64,
+    /// Highest rank ever given.
+    pub highest: u64,
+    /// Start of the window, milliseconds since 1970.
+    pub start_ms: i64,
+    /// End of the window, milliseconds since 1970.
+    pub end_ms: i64,
+    /// One answer per wish, in order.
+    pub answers: Vec<Answer>,
+}
+
+/// Redis did nothing, because this caller must not be served from this Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The campaign has no meta key. Absent is closed, never full.
+    Closed,
+    /// Another epoch is in force.
+    OtherEpoch {
+        /// The epoch that Redis holds.
+        current: u64,
+    },
+    /// This is not the Redis history that the ledger was built in: grants may be missing.
+    HistoryChanged,
+    /// Ranks that the caller has seen are missing here.
+    Behind,
+}
+
+/// The outcome of one call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Each wish was answered.
+    Answered(Batch),
+    /// Nothing was done.
+    Refused(Refusal),
+}
+
+/// Asks for at most [`MAX_BATCH`] ranks under `epoch`. `seen` is the highest rank that the caller has ever seen.
+/// Sending the same wishes again grants nothing twice, so a call whose outcome is unknown may be repeated as it was.
+pub async fn issue(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    epoch: u64,
+    seen: u64,
+    wishes: &[Wish],
+) -> Result<Reply, StockError> {
+    let mut arguments: Vec<&str> = Vec::with_capacity(2 + 3 * wishes.len());
+    let (epoch, seen) = (epoch.to_string(), seen.to_string());
+    arguments.extend([epoch.as_str(), seen.as_str()]);
+    for wish in wishes {
+        arguments.extend([wish.user.as_str(), wish.key.as_str(), if wish.minted { "1" } else { "0" }]);
+    }
+    let (header, flat): (Vec<redis::Value>, Vec<redis::Value>) =
+        ISSUE.call(connection, &keys.all(), &arguments).await?;
+    parse(&header, &flat, wishes.len()).ok_or_else(|| ISSUE.unexpected((header, flat)))
+}
+
+fn number(value: &redis::Value) -> Option<i64> {
+    match value {
+        redis::Value::Int(n) => Some(*n),
+        redis::Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn natural(value: &redis::Value) -> Option<u64> {
+    number(value).and_then(|n| u64::try_from(n).ok())
+}
+
+fn parse(header: &[redis::Value], flat: &[redis::Value], wishes: usize) -> Option<Reply> {
+    let redis::Value::BulkString(status) = header.first()? else { return None };
+    match status.as_slice() {
+        b"CLOSED" => return Some(Reply::Refused(Refusal::Closed)),
+        b"HISTORY" => return Some(Reply::Refused(Refusal::HistoryChanged)),
+        b"BEHIND" => return Some(Reply::Refused(Refusal::Behind)),
+        b"EPOCH" => return Some(Reply::Refused(Refusal::OtherEpoch { current: natural(header.get(2)?)? })),
+        b"OK" if flat.len() == 6 * wishes => {}
+        _ => return None,
+    }
+    let answers = flat.chunks_exact(6).map(answer).collect::<Option<Vec<_>>>()?;
+    Some(Reply::Answered(Batch {
+        now_ms: number(header.get(1)?)?,
+        total: natural(header.get(3)?)?,
+        limit: u32::try_from(number(header.get(4)?)?).ok()?,
+        issued: natural(header.get(5)?)?,
+        highest: natural(header.get(6)?)?,
+        start_ms: number(header.get(7)?)?,
+        end_ms: number(header.get(8)?)?,
+        answers,
+    }))
+}
+
+fn answer(entry: &[redis::Value]) -> Option<Answer> {
+    let grant = || {
+        let redis::Value::BulkString(key) = &entry[5] else { return None };
+        Some(Grant {
+            rank: natural(&entry[1]).filter(|rank| *rank > 0)?,
+            n: u32::try_from(number(&entry[2])?).ok().filter(|n| *n > 0)?,
+            issued_count: natural(&entry[3])?,
+            granted_ms: number(&entry[4])?,
+            key: RequestKey::new(String::from_utf8(key.clone()).ok()?).ok()?,
+        })
+    };
+    Some(match number(&entry[0])? {
+        1 => Answer::Granted(grant()?),
+        2 => Answer::Repeated(grant()?),
+        3 => Answer::UserLimit,
+        4 => Answer::SoldOut,
+        5 => Answer::NotStarted,
+        6 => Answer::Ended,
+        7 => Answer::Suspended,
+        _ => return None,
+    })
+}
+
+/// The event of a grant: what goes to Kafka, and from there to SQL.
+pub fn winner(campaign: &CampaignId, epoch: u64, user: &UserId, grant: &Grant) -> CouponIssued {
+    CouponIssued {
+        coupon_id: campaign.coupon_id().to_owned(),
+        user_id: user.clone(),
+        rank: grant.rank,
+        issued_count: grant.issued_count,
+        occurred_at: jiff::Timestamp::from_millisecond(grant.granted_ms).unwrap_or_default(),
+        n: grant.n,
+        epoch,
+        request_key: grant.key.clone(),
+    }
+}

@@ -1,0 +1,16 @@
+//! The Redis side: ranks are given here, and only here ([`issue()`], `lua/issue.lua`).
+//!
+//! Redis decides and orders; it is not the record. Whatever is in it can be rebuilt from Kafka and SQL ([`rebuild`]).
+
+pub mod connect;
+mod error;
+mod issue;
+mod keys;
+pub mod rebuild;
+mod script;
+mod state;
+
+pub use error::{Executed, StockError};
+pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
+pub use keys::StockKeys;
+pub use state::{Configured, Held, OpenStock, StockState, Terms, close, configure, forget, held_by, observe, read_winners};

@@ -1,0 +1,61 @@
+//! The scripts of `lua/`, put together and called.
+
+use std::sync::LazyLock;
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, Script};
+
+use super::error::StockError;
+
+/// One script: the `#!lua` line makes Redis 7 refuse to start it when memory is full, instead of failing half way.
+pub(super) struct Named {
+    pub name: &'static str,
+    script: LazyLock<Script>,
+}
+
+macro_rules! script {
+    ($constant:ident, $file:literal, $flags:literal) => {
+        pub(super) static $constant: Named = Named {
+            name: $file,
+            script: LazyLock::new(|| {
+                Script::new(concat!(
+                    "#!lua",
+                    $flags,
+                    "\n",
+                    include_str!("../../../lua/history.lua"),
+                    include_str!(concat!("../../../lua/", $file))
+                ))
+            }),
+        };
+    };
+}
+
+script!(ISSUE, "issue.lua", "");
+script!(OBSERVE, "observe.lua", " flags=no-writes");
+script!(CONFIGURE, "configure.lua", "");
+script!(REBUILD_BEGIN, "rebuild_begin.lua", "");
+script!(REBUILD_WRITE, "rebuild_write.lua", "");
+script!(REBUILD_SWAP, "rebuild_swap.lua", "");
+
+impl Named {
+    /// Calls the script by its hash; it is loaded first where Redis does not know it (which means it was not executed).
+    pub async fn call<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        keys: &[&str],
+        arguments: &[impl redis::ToRedisArgs + Sync],
+    ) -> Result<T, StockError> {
+        let mut invocation = self.script.prepare_invoke();
+        for key in keys {
+            invocation.key(*key);
+        }
+        for argument in arguments {
+            invocation.arg(argument);
+        }
+        Ok(invocation.invoke_async(connection).await?)
+    }
+
+    pub fn unexpected(&self, answer: impl std::fmt::Debug) -> StockError {
+        StockError::Answer { script: self.name, answer: format!("{answer:?}").chars().take(200).collect() }
+    }
+}

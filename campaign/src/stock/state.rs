@@ -1,0 +1,216 @@
+//! Reads the state of a campaign in Redis and brings its terms up to date.
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+
+use super::error::StockError;
+use super::issue::Refusal;
+use super::keys::StockKeys;
+use super::script::{CONFIGURE, OBSERVE};
+use crate::identity::{RequestKey, UserId, member, parse_member};
+
+/// What the campaign's spec says about issuing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Coupons in all.
+    pub total: u64,
+    /// Coupons one user may hold.
+    pub limit: u32,
+    /// Start of the window, milliseconds since 1970, by Redis' clock.
+    pub start_ms: i64,
+    /// End of the window (exclusive), milliseconds since 1970, by Redis' clock.
+    pub end_ms: i64,
+    /// Whether issuing is paused.
+    pub suspended: bool,
+}
+
+impl Terms {
+    pub(super) fn arguments(&self) -> [String; 5] {
+        [
+            self.total.to_string(),
+            self.limit.to_string(),
+            self.start_ms.to_string(),
+            self.end_ms.to_string(),
+            String::from(if self.suspended { "1" } else { "0" }),
+        ]
+    }
+}
+
+/// A campaign that has a meta key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenStock {
+    /// Epoch of the ledger it was built from.
+    pub epoch: u64,
+    /// The Redis history it was built in.
+    pub history: String,
+    /// Terms in force.
+    pub terms: Terms,
+    /// Highest rank ever given.
+    pub highest: u64,
+}
+
+/// What Redis holds for a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StockState {
+    /// Redis' clock, milliseconds since 1970.
+    pub now_ms: i64,
+    /// The history of this Redis, now.
+    pub history: String,
+    /// Number of winners.
+    pub issued: u64,
+    /// `None` when closed.
+    pub open: Option<OpenStock>,
+}
+
+impl StockState {
+    /// Whether issuing under `epoch` can go on in this Redis as it is.
+    pub fn serves(&self, epoch: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.epoch == epoch && open.history == self.history)
+    }
+}
+
+/// Reads the state; writes nothing.
+pub async fn observe(connection: &mut MultiplexedConnection, keys: &StockKeys) -> Result<StockState, StockError> {
+    let reply: Vec<String> = OBSERVE.call(connection, &[&keys.meta, &keys.issued], &[] as &[&str]).await?;
+    parse_state(&reply).ok_or_else(|| OBSERVE.unexpected(reply))
+}
+
+fn parse_state(reply: &[String]) -> Option<StockState> {
+    let [now_ms, history, issued, epoch, bound, total, limit, start_ms, end_ms, suspended, highest] = reply else {
+        return None;
+    };
+    let open = if epoch.is_empty() {
+        None
+    } else {
+        Some(OpenStock {
+            epoch: epoch.parse().ok()?,
+            history: bound.clone(),
+            terms: Terms {
+                total: total.parse().ok()?,
+                limit: limit.parse().ok()?,
+                start_ms: start_ms.parse().ok()?,
+                end_ms: end_ms.parse().ok()?,
+                suspended: suspended == "1",
+            },
+            highest: highest.parse().ok()?,
+        })
+    };
+    Some(StockState { now_ms: now_ms.parse().ok()?, history: history.clone(), issued: issued.parse().ok()?, open })
+}
+
+/// The outcome of [`configure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Configured {
+    /// The terms are in force.
+    Done,
+    /// Nothing was written: the total would fall below a rank that was given.
+    BelowHighest {
+        /// Highest rank given.
+        highest: u64,
+    },
+    /// Nothing was written: this Redis does not serve the epoch.
+    Refused(Refusal),
+}
+
+/// Brings the terms of an open campaign up to date.
+pub async fn configure(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    epoch: u64,
+    terms: &Terms,
+) -> Result<Configured, StockError> {
+    let mut arguments = vec![epoch.to_string()];
+    arguments.extend(terms.arguments());
+    let (status, highest): (String, u64) = CONFIGURE.call(connection, &[&keys.meta], &arguments).await?;
+    match status.as_str() {
+        "OK" => Ok(Configured::Done),
+        "BELOW" => Ok(Configured::BelowHighest { highest }),
+        "CLOSED" => Ok(Configured::Refused(Refusal::Closed)),
+        "HISTORY" => Ok(Configured::Refused(Refusal::HistoryChanged)),
+        "EPOCH" => Ok(Configured::Refused(Refusal::OtherEpoch { current: 0 })),
+        _ => Err(CONFIGURE.unexpected(status)),
+    }
+}
+
+/// Closes the campaign: no rank is given until it is rebuilt. Winners stay.
+pub async fn close(connection: &mut MultiplexedConnection, keys: &StockKeys) -> Result<(), StockError> {
+    Ok(connection.del(&keys.meta).await?)
+}
+
+/// Deletes every key of the campaign.
+pub async fn forget(connection: &mut MultiplexedConnection, keys: &StockKeys) -> Result<(), StockError> {
+    Ok(connection.unlink(keys.all().as_slice()).await?)
+}
+
+/// One coupon that Redis knows a user to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Who.
+    pub user: UserId,
+    /// Place in the order of winners.
+    pub rank: u64,
+    /// The user's n-th coupon.
+    pub n: u32,
+    /// When it was granted, milliseconds since 1970; `None` when Redis lost the request's record.
+    pub granted: Option<(i64, RequestKey)>,
+}
+
+fn parse_request(text: &str) -> Option<(i64, RequestKey)> {
+    let (ms, key) = text.split_once(':')?;
+    Some((ms.parse().ok()?, RequestKey::new(key).ok()?))
+}
+
+/// The coupons of one user, lowest n first. `None` when the campaign is closed.
+pub async fn held_by(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    user: &UserId,
+) -> Result<Option<Vec<Held>>, StockError> {
+    let limit: Option<u32> = connection.hget(&keys.meta, "limit").await?;
+    let Some(limit) = limit else { return Ok(None) };
+    let members: Vec<String> = (1..=limit).map(|n| member(n, user)).collect();
+    let (ranks, requests): (Vec<Option<u64>>, Vec<Option<String>>) = redis::pipe()
+        .cmd("ZMSCORE")
+        .arg(&keys.issued)
+        .arg(&members)
+        .cmd("HMGET")
+        .arg(&keys.request)
+        .arg(&members)
+        .query_async(connection)
+        .await?;
+    let held = (1..=limit).zip(ranks.into_iter().zip(requests)).filter_map(|(n, (rank, request))| {
+        Some(Held { user: user.clone(), rank: rank?, n, granted: request.as_deref().and_then(parse_request) })
+    });
+    Ok(Some(held.collect()))
+}
+
+/// Winners with ranks from `from` on, lowest first, at most `count` of them.
+pub async fn read_winners(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    from: u64,
+    count: usize,
+) -> Result<Vec<Held>, StockError> {
+    let found: Vec<(String, u64)> = redis::cmd("ZRANGE")
+        .arg(&keys.issued)
+        .arg(from)
+        .arg("+inf")
+        .arg("BYSCORE")
+        .arg("LIMIT")
+        .arg(0)
+        .arg(count)
+        .arg("WITHSCORES")
+        .query_async(connection)
+        .await?;
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let members: Vec<&str> = found.iter().map(|(member, _)| member.as_str()).collect();
+    let requests: Vec<Option<String>> =
+        redis::cmd("HMGET").arg(&keys.request).arg(&members).query_async(connection).await?;
+    let winners = found.iter().zip(requests).filter_map(|((member, rank), request)| {
+        let (n, user) = parse_member(member)?;
+        Some(Held { user, rank: *rank, n, granted: request.as_deref().and_then(parse_request) })
+    });
+    Ok(winners.collect())
+}

@@ -1,0 +1,59 @@
+//! The barrier rule: it makes late records of a closed epoch harmless.
+
+use std::collections::BTreeMap;
+
+/// Where the log ended when an epoch began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Barrier {
+    /// The epoch that began.
+    pub epoch: u64,
+    /// End offset of each partition that existed.
+    pub ends: BTreeMap<i32, i64>,
+}
+
+/// All barriers of a campaign's present topic.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Barriers(Vec<Barrier>);
+
+impl Barriers {
+    /// In any order.
+    pub fn new(barriers: Vec<Barrier>) -> Self {
+        Self(barriers)
+    }
+
+    /// A record is void when its epoch is older than a barrier that it lies at or beyond. A partition that did not exist
+    /// when the barrier was made ended at 0.
+    pub fn voids(&self, epoch: u64, partition: i32, offset: i64) -> bool {
+        self.0.iter().any(|barrier| {
+            epoch < barrier.epoch && offset >= barrier.ends.get(&partition).copied().unwrap_or(0)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn late_records_of_an_old_epoch_are_void() {
+        let barriers = Barriers::new(vec![
+            Barrier { epoch: 2, ends: BTreeMap::from([(0, 10), (1, 0)]) },
+            Barrier { epoch: 3, ends: BTreeMap::from([(0, 20), (1, 5)]) },
+        ]);
+        for (epoch, partition, offset, void) in [
+            (1, 0, 9, false),  // before the barrier of 2: part of the ledger
+            (1, 0, 10, true),  // at it: late
+            (2, 0, 10, false), // of the epoch that the barrier opened
+            (2, 0, 20, true),
+            (3, 0, 20, false),
+            (1, 1, 0, true),
+            (2, 1, 4, false),
+            (2, 1, 5, true),
+            (2, 7, 0, true), // a partition that is newer than the barrier
+            (3, 7, 0, false),
+        ] {
+            assert_eq!(barriers.voids(epoch, partition, offset), void, "epoch {epoch} at {partition}/{offset}");
+        }
+        assert!(!Barriers::default().voids(1, 0, 0));
+    }
+}

@@ -1,0 +1,289 @@
+//! The campaign's row: identity, total, epochs, and what is fixed once a window has opened.
+
+use std::collections::BTreeMap;
+
+use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
+use sqlx::{FromRow, Row};
+
+use super::barrier::{Barrier, Barriers};
+use super::error::TableError;
+use crate::event::CouponIssued;
+use crate::identity::{CampaignId, RequestKey, UserId};
+
+/// Number of a campaign's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CampaignRowId(pub u64);
+
+/// The row of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CampaignRow {
+    /// Its number.
+    pub id: CampaignRowId,
+    /// Coupons in all; no row of a higher rank can be stored.
+    pub total: u64,
+    /// Highest epoch ever allotted; 0 before the first.
+    pub epoch: u64,
+    /// The epoch under which issuers may grant; `None` while closed.
+    pub open_epoch: Option<u64>,
+    /// Id of the topic that we created; `Some("")` while a creation is under way, `None` before.
+    pub topic_id: Option<String>,
+    /// The Kafka cluster that the topic is in.
+    pub kafka_cluster_id: Option<String>,
+    /// Start of the window that opened, milliseconds since 1970; `None` before one did.
+    pub opened_start_ms: Option<i64>,
+    /// `keyBy` when the window opened.
+    pub opened_key_by: Option<String>,
+    /// Coupons issued, as of some seconds ago.
+    pub issued_count: u64,
+}
+
+impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
+    fn from_row(row: &'r MySqlRow) -> Result<Self, sqlx::Error> {
+        let text = |column: &str| -> Result<Option<String>, sqlx::Error> {
+            let bytes: Option<Vec<u8>> = row.try_get(column)?;
+            bytes.map(String::from_utf8).transpose().map_err(|e| sqlx::Error::Decode(Box::new(e)))
+        };
+        Ok(Self {
+            id: CampaignRowId(row.try_get("id")?),
+            total: row.try_get("total_quantity")?,
+            epoch: row.try_get("epoch")?,
+            open_epoch: row.try_get("open_epoch")?,
+            topic_id: text("topic_id")?,
+            kafka_cluster_id: text("kafka_cluster_id")?,
+            opened_start_ms: row.try_get("opened_start_ms")?,
+            opened_key_by: text("opened_key_by")?,
+            issued_count: row.try_get("issued_count")?,
+        })
+    }
+}
+
+const COLUMNS: &str = "id, total_quantity, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, opened_key_by, issued_count";
+
+/// The campaign's row, if there is one.
+pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<CampaignRow>, TableError> {
+    let sql = format!("SELECT {COLUMNS} FROM campaign WHERE realm = ? AND namespace = ? AND coupon_id = ?");
+    Ok(sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .bind(campaign.realm().as_bytes())
+        .bind(campaign.namespace().as_bytes())
+        .bind(campaign.coupon_id().as_bytes())
+        .fetch_optional(pool)
+        .await?)
+}
+
+/// Makes sure that the campaign has a row, and returns it. An existing row is left as it is.
+pub async fn register(pool: &MySqlPool, campaign: &CampaignId, total: u64) -> Result<CampaignRow, TableError> {
+    sqlx::query(
+        "INSERT INTO campaign (realm, namespace, coupon_id, total_quantity) VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
+    )
+    .bind(campaign.realm().as_bytes())
+    .bind(campaign.namespace().as_bytes())
+    .bind(campaign.coupon_id().as_bytes())
+    .bind(total)
+    .execute(pool)
+    .await?;
+    find(pool, campaign).await?.ok_or_else(|| TableError::NoCampaign(campaign.to_string()))
+}
+
+/// Sets the total. Returns false, and changes nothing, when a row of a higher rank is stored.
+pub async fn set_total(pool: &MySqlPool, id: CampaignRowId, total: u64) -> Result<bool, TableError> {
+    let mut tx = pool.begin().await?;
+    // The lock keeps rows out that are being inserted under the old total.
+    sqlx::query("SELECT id FROM campaign WHERE id = ? FOR UPDATE").bind(id.0).execute(&mut *tx).await?;
+    let highest: Option<u64> = sqlx::query_scalar("SELECT MAX(issue_rank) FROM issued_coupon WHERE campaign_id = ?")
+        .bind(id.0)
+        .fetch_one(&mut *tx)
+        .await?;
+    if highest.unwrap_or(0) > total {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE campaign SET total_quantity = ? WHERE id = ?").bind(total).bind(id.0).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Records the topic that is the campaign's: an empty id announces that it is about to be created.
+pub async fn set_topic(pool: &MySqlPool, id: CampaignRowId, topic_id: &str, cluster_id: &str) -> Result<(), TableError> {
+    sqlx::query("UPDATE campaign SET topic_id = ?, kafka_cluster_id = ? WHERE id = ?")
+        .bind(topic_id.as_bytes())
+        .bind(cluster_id.as_bytes())
+        .bind(id.0)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Records what is fixed from the opening of the window on. Keeps the first record.
+pub async fn set_opened(pool: &MySqlPool, id: CampaignRowId, start_ms: i64, key_by: &str) -> Result<(), TableError> {
+    sqlx::query("UPDATE campaign SET opened_start_ms = ?, opened_key_by = ? WHERE id = ? AND opened_start_ms IS NULL")
+        .bind(start_ms)
+        .bind(key_by.as_bytes())
+        .bind(id.0)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Records how many coupons are issued.
+pub async fn set_issued_count(pool: &MySqlPool, id: CampaignRowId, issued: u64) -> Result<(), TableError> {
+    sqlx::query("UPDATE campaign SET issued_count = ? WHERE id = ?").bind(issued).bind(id.0).execute(pool).await?;
+    Ok(())
+}
+
+/// Allots the next epoch, above all that SQL knows and above `known`, and closes the campaign to issuers.
+pub async fn allot_epoch(pool: &MySqlPool, id: CampaignRowId, known: u64) -> Result<u64, TableError> {
+    let mut tx = pool.begin().await?;
+    let epoch: u64 =
+        sqlx::query_scalar("SELECT epoch FROM campaign WHERE id = ? FOR UPDATE").bind(id.0).fetch_one(&mut *tx).await?;
+    let next = epoch.max(known) + 1;
+    sqlx::query("UPDATE campaign SET epoch = ?, open_epoch = NULL WHERE id = ?")
+        .bind(next)
+        .bind(id.0)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(next)
+}
+
+/// The outcome of a step that is bound to an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochCommit {
+    /// Committed.
+    Done,
+    /// A newer epoch was allotted meanwhile: somebody else is at work. Nothing was written.
+    Superseded,
+}
+
+/// Commits where the log ends as the barrier of `epoch`, if that epoch is still the newest.
+pub async fn commit_barrier(
+    pool: &MySqlPool,
+    id: CampaignRowId,
+    epoch: u64,
+    topic_id: &str,
+    ends: &BTreeMap<i32, i64>,
+) -> Result<EpochCommit, TableError> {
+    let mut tx = pool.begin().await?;
+    let newest: u64 =
+        sqlx::query_scalar("SELECT epoch FROM campaign WHERE id = ? FOR UPDATE").bind(id.0).fetch_one(&mut *tx).await?;
+    if newest != epoch {
+        return Ok(EpochCommit::Superseded);
+    }
+    for (partition, end) in ends {
+        sqlx::query(
+            "INSERT INTO epoch_barrier (campaign_id, epoch, topic_id, partition_id, end_offset) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(id.0)
+        .bind(epoch)
+        .bind(topic_id.as_bytes())
+        .bind(partition)
+        .bind(end)
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(EpochCommit::Done)
+}
+
+/// Lets issuers grant under `epoch`, if it is still the newest.
+pub async fn open_epoch(pool: &MySqlPool, id: CampaignRowId, epoch: u64) -> Result<EpochCommit, TableError> {
+    let changed = sqlx::query("UPDATE campaign SET open_epoch = epoch WHERE id = ? AND epoch = ?")
+        .bind(id.0)
+        .bind(epoch)
+        .execute(pool)
+        .await?
+        .rows_affected();
+    Ok(if changed == 1 { EpochCommit::Done } else { EpochCommit::Superseded })
+}
+
+/// Closes the campaign to issuers that start from now on. Running ones are told through their fence.
+pub async fn close_epoch(pool: &MySqlPool, id: CampaignRowId) -> Result<(), TableError> {
+    sqlx::query("UPDATE campaign SET open_epoch = NULL WHERE id = ?").bind(id.0).execute(pool).await?;
+    Ok(())
+}
+
+/// Barriers of the campaign's topic, read inside a transaction.
+pub(super) async fn read_barriers(
+    connection: &mut MySqlConnection,
+    id: CampaignRowId,
+    topic_id: &[u8],
+) -> Result<Barriers, TableError> {
+    let rows: Vec<(u64, i32, i64)> = sqlx::query_as(
+        "SELECT epoch, partition_id, end_offset FROM epoch_barrier WHERE campaign_id = ? AND topic_id = ? ORDER BY epoch",
+    )
+    .bind(id.0)
+    .bind(topic_id)
+    .fetch_all(connection)
+    .await?;
+    let mut by_epoch: BTreeMap<u64, BTreeMap<i32, i64>> = BTreeMap::new();
+    for (epoch, partition, end) in rows {
+        by_epoch.entry(epoch).or_default().insert(partition, end);
+    }
+    Ok(Barriers::new(by_epoch.into_iter().map(|(epoch, ends)| Barrier { epoch, ends }).collect()))
+}
+
+/// How many rows have a rank above `above`, and the highest rank. Counting only the tail keeps this cheap for big campaigns.
+pub async fn count_stored(pool: &MySqlPool, id: CampaignRowId, above: u64) -> Result<(u64, u64), TableError> {
+    let (count, highest): (i64, Option<u64>) = sqlx::query_as(
+        "SELECT COUNT(*), MAX(issue_rank) FROM issued_coupon WHERE campaign_id = ? AND issue_rank > ?",
+    )
+    .bind(id.0)
+    .bind(above)
+    .fetch_one(pool)
+    .await?;
+    Ok((count.unsigned_abs(), highest.unwrap_or(above)))
+}
+
+type CouponColumns = (u64, Vec<u8>, u32, Vec<u8>, u64, i64);
+
+fn coupon(campaign: &CampaignId, columns: CouponColumns) -> Result<CouponIssued, TableError> {
+    let (rank, user, n, key, epoch, occurred_at_ms) = columns;
+    let decode = |e: Box<dyn std::error::Error + Send + Sync>| TableError::Sql(sqlx::Error::Decode(e));
+    Ok(CouponIssued {
+        coupon_id: campaign.coupon_id().to_owned(),
+        user_id: UserId::new(String::from_utf8(user).map_err(|e| decode(e.into()))?).map_err(|e| decode(e.into()))?,
+        rank,
+        issued_count: rank,
+        occurred_at: jiff::Timestamp::from_millisecond(occurred_at_ms).map_err(|e| decode(e.into()))?,
+        n,
+        epoch,
+        request_key: RequestKey::new(String::from_utf8(key).map_err(|e| decode(e.into()))?)
+            .map_err(|e| decode(e.into()))?,
+    })
+}
+
+/// Stored winners with ranks above `above`, lowest first, at most `count`. The issued count is not stored; the rank stands in.
+pub async fn read_rows(
+    pool: &MySqlPool,
+    campaign: &CampaignId,
+    id: CampaignRowId,
+    above: u64,
+    count: u32,
+) -> Result<Vec<CouponIssued>, TableError> {
+    let rows: Vec<CouponColumns> = sqlx::query_as(
+        "SELECT issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms FROM issued_coupon \
+         WHERE campaign_id = ? AND issue_rank > ? ORDER BY issue_rank LIMIT ?",
+    )
+    .bind(id.0)
+    .bind(above)
+    .bind(count)
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(|columns| coupon(campaign, columns)).collect()
+}
+
+/// Stored coupons of one user, lowest n first.
+pub async fn held_by(
+    pool: &MySqlPool,
+    campaign: &CampaignId,
+    id: CampaignRowId,
+    user: &UserId,
+) -> Result<Vec<CouponIssued>, TableError> {
+    let rows: Vec<CouponColumns> = sqlx::query_as(
+        "SELECT issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms FROM issued_coupon \
+         WHERE campaign_id = ? AND user_id = ? ORDER BY user_nth",
+    )
+    .bind(id.0)
+    .bind(user.as_str().as_bytes())
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(|columns| coupon(campaign, columns)).collect()
+}

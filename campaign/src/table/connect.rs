@@ -1,0 +1,48 @@
+//! Connects to the database.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
+use sqlx::{ConnectOptions, Executor};
+
+use crate::settings::Database;
+
+/// How long to wait for a free or new connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A pool of at most `connections` connections, opened when first needed: building it cannot fail and needs no database.
+pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
+    let mut options = MySqlConnectOptions::new()
+        .host(&settings.host)
+        .port(settings.port)
+        .database(&settings.name)
+        .username(&settings.login.username)
+        .password(&settings.login.password)
+        .charset("utf8mb4")
+        .ssl_mode(match (settings.tls, &settings.ca_pem) {
+            (false, _) => MySqlSslMode::Disabled,
+            (true, _) => MySqlSslMode::VerifyIdentity,
+        })
+        .log_statements(tracing::log::LevelFilter::Trace)
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
+    if let Some(pem) = &settings.ca_pem {
+        options = options.ssl_ca_from_pem(pem.clone().into_bytes());
+    }
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(Duration::from_secs(120))
+        .max_lifetime(Duration::from_secs(1800))
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                // READ COMMITTED takes no gap locks, so that inserts of neighbouring ranks do not block each other; no
+                // statement may hang for longer than a lock is worth waiting for.
+                connection
+                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                    .await?;
+                connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options)
+}

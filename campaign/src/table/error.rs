@@ -1,0 +1,115 @@
+//! What a failed statement means, decided in one table.
+
+use sqlx::mysql::MySqlDatabaseError;
+
+/// What to do about a failed statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The database is away, or will not work for now: wait, however long it takes. Never the record's fault.
+    Away,
+    /// Lost a race for a lock: the same transaction may succeed at once.
+    Contention,
+    /// User, password or rights are wrong: somebody must change something.
+    Denied,
+    /// The database or a table is not there, or not as expected.
+    Schema,
+    /// These rows cannot be stored.
+    Rejected,
+}
+
+/// A failed statement.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The database or the way to it failed.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A migration failed.
+    #[error("database migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// No answer within the deadline, in seconds.
+    #[error("the database did not answer within {0} s")]
+    Timeout(u64),
+    /// There is no row for this campaign.
+    #[error("the database has no campaign {0}; the operator creates it")]
+    NoCampaign(String),
+}
+
+impl TableError {
+    /// What to do about it.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Timeout(_) => Fault::Away,
+            Self::NoCampaign(_) => Fault::Schema,
+            Self::Sql(error) | Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => sql_fault(error),
+            Self::Migrate(_) => Fault::Schema,
+        }
+    }
+
+    /// Whether a unique key stood in the way.
+    pub(super) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Sql(sqlx::Error::Database(error)) if error.is_unique_violation())
+    }
+}
+
+fn sql_fault(error: &sqlx::Error) -> Fault {
+    match error {
+        sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
+            Some(error) => number_fault(error.number()),
+            None => Fault::Rejected,
+        },
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => Fault::Schema,
+        sqlx::Error::Encode(_) => Fault::Rejected,
+        // Everything else is about the connection or the pool.
+        _ => Fault::Away,
+    }
+}
+
+/// The table. Source: MariaDB and MySQL server error references.
+fn number_fault(number: u16) -> Fault {
+    match number {
+        // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_CHECKREAD (MariaDB: record has changed since last read)
+        1205 | 1213 | 1020 => Fault::Contention,
+        // Access denied: to server, database, table, column, by privilege, by account lock.
+        1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3118 | 4151 => Fault::Denied,
+        // Unknown database, table, column; missing table in engine.
+        1049 | 1054 | 1146 | 1932 => Fault::Schema,
+        // Too many connections, server shutdown, query interrupted, read-only, disk full, out of memory, crashed tables,
+        // host blocked, starting up, replica not ready, statement time limit, temporary failures of a cluster.
+        1037 | 1038 | 1040 | 1041 | 1021 | 1028 | 1030 | 1053 | 1077..=1081 | 1129 | 1152..=1161 | 1184 | 1194 | 1195 | 1203
+        | 1226 | 1290 | 1317 | 1792 | 1836 | 1047 | 1927 | 1969 | 3024 | 3100 | 3101 | 3168 | 3169 | 4031 => Fault::Away,
+        // Anything else is about what we sent: too long, wrong value, violated constraint.
+        _ => Fault::Rejected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_and_a_lost_connection_are_outages() {
+        assert_eq!(TableError::Timeout(5).fault(), Fault::Away);
+        for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, std::io::Error::other("gone").into()] {
+            assert_eq!(sql_fault(&error), Fault::Away, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_server_error_table() {
+        for (number, expected) in [
+            (1213, Fault::Contention),
+            (1205, Fault::Contention),
+            (1045, Fault::Denied),
+            (1049, Fault::Schema),
+            (1146, Fault::Schema),
+            (1040, Fault::Away),
+            (1053, Fault::Away),
+            (1290, Fault::Away),
+            (1317, Fault::Away),
+            (1406, Fault::Rejected),
+            (1062, Fault::Rejected),
+        ] {
+            assert_eq!(number_fault(number), expected, "error {number}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The SQL side: every winner ends as one row of `issued_coupon` (`migrations/`).
+//!
+//! [`store`] is the only way in which a row comes to be, for consumer, issuer and operator alike. No stored row is ever
+//! replaced or deleted.
+
+mod barrier;
+mod campaign;
+mod connect;
+mod error;
+mod migrate;
+mod store;
+
+pub use barrier::{Barrier, Barriers};
+pub use campaign::{
+    CampaignRow, CampaignRowId, EpochCommit, allot_epoch, close_epoch, commit_barrier, count_stored, find, held_by, open_epoch,
+    read_rows, register, set_issued_count, set_opened, set_topic, set_total,
+};
+pub use connect::connect;
+pub use error::{Fault, TableError};
+pub use migrate::migrate;
+pub use store::{LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};

@@ -1,0 +1,181 @@
+//! Stores winners: the only way in which a row comes to be.
+//!
+//! Consumer, issuer (when Kafka is away) and operator (draining) all call [`store`]. It decides each winner in the one
+//! transaction that inserts it, under a shared lock on the campaign's row: total, epoch and barriers cannot change meanwhile.
+
+use std::collections::HashMap;
+
+use sqlx::mysql::{MySqlConnection, MySqlPool};
+use sqlx::{MySql, QueryBuilder, Row};
+
+use super::barrier::Barriers;
+use super::campaign::{CampaignRowId, read_barriers};
+use super::error::TableError;
+use crate::event::CouponIssued;
+
+/// Where a record lies in the campaign's topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Partition number.
+    pub partition: i32,
+    /// Offset in it.
+    pub offset: i64,
+}
+
+/// A winner and where it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedWinner {
+    /// The winner.
+    pub event: CouponIssued,
+    /// Where its record lies.
+    pub position: Position,
+}
+
+/// Where winners come from, which decides what makes one void.
+#[derive(Debug, Clone, Copy)]
+pub enum StoreMode<'a> {
+    /// Records of the topic: the barrier rule applies.
+    Logged(&'a [LoggedWinner]),
+    /// Straight from Redis: stored only while SQL's epoch is the grant's.
+    Direct(&'a [CouponIssued]),
+}
+
+/// What became of one winner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowOutcome {
+    /// A new row, or the row was there with the same content: success either way.
+    Stored,
+    /// The record is void: it belongs to an epoch that ended before it arrived. Nobody was told about it.
+    Void,
+    /// Another row holds the rank, or the user's n-th place. It stands; this one is not stored.
+    Conflict,
+    /// The rank is higher than the campaign's total.
+    AboveTotal {
+        /// The total in force.
+        total: u64,
+    },
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// One outcome per winner, in order.
+    pub outcomes: Vec<RowOutcome>,
+    /// Whether some row was there already, so that the slower way was taken.
+    pub had_duplicates: bool,
+}
+
+/// Most rows of one statement. MySQL allows 65,535 placeholders.
+const MAX_ROWS: usize = 2_000;
+
+/// Stores a batch in one transaction and says what became of each winner. After an error nothing of it is stored, or,
+/// if the connection broke during the commit, all of it: storing it again is harmless.
+pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> Result<Stored, TableError> {
+    let events: Vec<&CouponIssued> = match mode {
+        StoreMode::Logged(winners) => winners.iter().map(|winner| &winner.event).collect(),
+        StoreMode::Direct(events) => events.iter().collect(),
+    };
+    let mut tx = pool.begin().await?;
+    // The shared lock lets consumers work side by side, and makes whoever changes total or epoch wait for us.
+    let (total, epoch, topic_id): (u64, u64, Option<Vec<u8>>) =
+        sqlx::query_as("SELECT total_quantity, epoch, topic_id FROM campaign WHERE id = ? LOCK IN SHARE MODE")
+            .bind(id.0)
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or_else(|| TableError::NoCampaign(format!("number {}", id.0)))?;
+    let barriers = match mode {
+        StoreMode::Logged(_) => read_barriers(&mut tx, id, &topic_id.unwrap_or_default()).await?,
+        StoreMode::Direct(_) => Barriers::default(),
+    };
+    let void = |index: usize, event: &CouponIssued| match mode {
+        StoreMode::Logged(winners) => {
+            let Position { partition, offset } = winners[index].position;
+            barriers.voids(event.epoch, partition, offset)
+        }
+        StoreMode::Direct(_) => event.epoch != epoch,
+    };
+    let mut outcomes: Vec<RowOutcome> = events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| {
+            if void(index, event) {
+                RowOutcome::Void
+            } else if event.rank > total {
+                RowOutcome::AboveTotal { total }
+            } else {
+                RowOutcome::Stored
+            }
+        })
+        .collect();
+    // Rows of a statement are sorted by rank, so that two consumers take locks in the same order.
+    let mut wanted: Vec<usize> = (0..events.len()).filter(|i| outcomes[*i] == RowOutcome::Stored).collect();
+    wanted.sort_by_key(|i| events[*i].rank);
+    let mut had_duplicates = false;
+    for chunk in wanted.chunks(MAX_ROWS) {
+        let rows: Vec<&CouponIssued> = chunk.iter().map(|i| events[*i]).collect();
+        match insert(&mut tx, id, &rows, "").await {
+            Ok(()) => continue,
+            Err(error) if error.is_duplicate() => had_duplicates = true,
+            Err(error) => return Err(error),
+        }
+        // Some are there already. The assignment changes nothing: the first row stands. What holds is read back under lock.
+        insert(&mut tx, id, &rows, " ON DUPLICATE KEY UPDATE issue_rank = issue_rank").await?;
+        let holders = holders(&mut tx, id, &rows).await?;
+        for (index, event) in chunk.iter().zip(&rows) {
+            let ours = holders.get(&event.rank).is_some_and(|(user, n)| {
+                user.as_slice() == event.user_id.as_str().as_bytes() && *n == event.n
+            });
+            if !ours {
+                outcomes[*index] = RowOutcome::Conflict;
+            }
+        }
+    }
+    tx.commit().await?;
+    Ok(Stored { outcomes, had_duplicates })
+}
+
+async fn insert(
+    connection: &mut MySqlConnection,
+    id: CampaignRowId,
+    rows: &[&CouponIssued],
+    suffix: &'static str,
+) -> Result<(), TableError> {
+    let mut query = QueryBuilder::<MySql>::new(
+        "INSERT INTO issued_coupon (campaign_id, issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms) ",
+    );
+    query.push_values(rows, |mut row, event| {
+        row.push_bind(id.0)
+            .push_bind(event.rank)
+            .push_bind(event.user_id.as_str().as_bytes())
+            .push_bind(event.n)
+            .push_bind(event.request_key.as_str().as_bytes())
+            .push_bind(event.epoch)
+            .push_bind(event.occurred_at.as_millisecond());
+    });
+    query.push(suffix);
+    query.build().execute(connection).await?;
+    Ok(())
+}
+
+/// Who holds each of these ranks. A locking read sees what is committed now; a snapshot would not.
+async fn holders(
+    connection: &mut MySqlConnection,
+    id: CampaignRowId,
+    rows: &[&CouponIssued],
+) -> Result<HashMap<u64, (Vec<u8>, u32)>, TableError> {
+    let mut query = QueryBuilder::<MySql>::new(
+        "SELECT issue_rank, user_id, user_nth FROM issued_coupon WHERE campaign_id = ",
+    );
+    query.push_bind(id.0).push(" AND issue_rank IN (");
+    let mut ranks = query.separated(", ");
+    for event in rows {
+        ranks.push_bind(event.rank);
+    }
+    query.push(") ORDER BY issue_rank LOCK IN SHARE MODE");
+    let found = query.build().fetch_all(connection).await?;
+    found
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?))))
+        .collect::<Result<_, sqlx::Error>>()
+        .map_err(TableError::from)
+}

@@ -1,0 +1,101 @@
+//! Logs, metrics and probes, the same in every process.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Whether a question about this process is answered with yes; a no says why.
+pub type Verdict = Result<(), String>;
+
+/// Answers the two probes. Called on each probe; must be cheap and must not block.
+pub trait Probes: Send + Sync + 'static {
+    /// Whether the process makes progress. A no makes the kubelet restart it.
+    fn alive(&self) -> Verdict;
+    /// Whether the process can do its work now.
+    fn ready(&self) -> Verdict;
+}
+
+/// Logs to stderr: JSON with `json`, plain lines otherwise. The level comes from `RUST_LOG`, `info` by default.
+pub fn init_logging(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    // A second initialisation (tests) keeps the first; there is nothing to do about it.
+    let _ = if json {
+        registry
+            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
+            .try_init()
+    } else {
+        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()
+    };
+}
+
+/// The metrics of a process, shared by those who register and the one who serves.
+pub type SharedRegistry = Arc<RwLock<Registry>>;
+
+/// An empty registry whose metrics start with `prefix_`.
+pub fn registry(prefix: &str) -> SharedRegistry {
+    Arc::new(RwLock::new(Registry::with_prefix(prefix)))
+}
+
+struct Served {
+    registry: SharedRegistry,
+    probes: Arc<dyn Probes>,
+}
+
+/// `GET /healthz`, `/readyz` (200 or 503 with the reason as text) and `/metrics` (OpenMetrics).
+pub fn router(registry: SharedRegistry, probes: Arc<dyn Probes>) -> Router {
+    Router::new()
+        .route("/healthz", get(|State(s): State<Arc<Served>>| async move { answer(s.probes.alive()) }))
+        .route("/readyz", get(|State(s): State<Arc<Served>>| async move { answer(s.probes.ready()) }))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(Served { registry, probes }))
+}
+
+/// Serves [`router`] on `address` until the process ends.
+pub async fn serve(address: SocketAddr, registry: SharedRegistry, probes: Arc<dyn Probes>) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    axum::serve(listener, router(registry, probes)).await
+}
+
+fn answer(verdict: Verdict) -> (StatusCode, String) {
+    match verdict {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
+async fn metrics(State(served): State<Arc<Served>>) -> impl IntoResponse {
+    let mut text = String::new();
+    let encoded = match served.registry.read() {
+        Ok(registry) => prometheus_client::encoding::text::encode(&mut text, &registry).is_ok(),
+        Err(_) => false,
+    };
+    let status = if encoded { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
+    (status, [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+}
+
+/// Upper bounds, in seconds, of every latency histogram: 1 ms to 10 s, finest around the 500 ms that an answer may take.
+pub const LATENCY_BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Ends when the process is asked to: SIGTERM or SIGINT.
+pub async fn shutdown_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! Container images without Docker: an OCI archive with one layer.
+//!
+//! The same files give the same archive, byte for byte: entries are sorted and carry no times or owners.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::cache::hex;
+use crate::libraries;
+use crate::tools::run;
+
+/// Changes whenever the same files would give another archive.
+pub const FORMAT: &str = "oci-1";
+
+/// The user that an image runs as.
+const USER: u32 = 65532;
+const CA_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// One file of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file on this machine; or a folder, with all in it.
+    pub from: PathBuf,
+    /// Its absolute path in the image.
+    pub to: PathBuf,
+}
+
+impl std::str::FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (from, to) = text.split_once(':').ok_or_else(|| format!("`{text}` is not of the form SOURCE:DESTINATION"))?;
+        if from.is_empty() || !to.starts_with('/') {
+            return Err(format!("`{text}` needs a source, and a destination that starts with `/`"));
+        }
+        Ok(Self { from: from.into(), to: to.into() })
+    }
+}
+
+/// What an image is made of.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Name and tag. Not `latest`, which would make Kubernetes pull it.
+    pub name: String,
+    /// The command that a container runs.
+    pub entrypoint: Vec<String>,
+    /// The files. Binaries are stripped of debug information, and their shared libraries come with them.
+    pub files: Vec<Source>,
+    /// Whether to add this machine's certificate authorities.
+    pub ca_certificates: bool,
+}
+
+#[derive(Debug)]
+struct File {
+    content: Vec<u8>,
+    executable: bool,
+}
+
+impl Image {
+    /// Writes the image's archive.
+    ///
+    /// # Errors
+    /// If a file cannot be read, a shared library is missing, or the name has no tag.
+    pub fn write(&self, archive: &Path) -> Result<()> {
+        let (_, tag) = split_tag(&self.name)?;
+        ensure!(tag != "latest", "give the image a tag other than `latest`: Kubernetes would try to pull it");
+        let mut files = BTreeMap::new();
+        for source in &self.files {
+            add(&mut files, &source.from, &source.to)?;
+        }
+        if self.ca_certificates {
+            add(&mut files, Path::new(CA_CERTIFICATES), Path::new(CA_CERTIFICATES))?;
+        }
+        for (path, content) in [
+            ("/etc/passwd", format!("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin\n")),
+            ("/etc/group", format!("root:x:0:\nnonroot:x:{USER}:\n")),
+            ("/etc/nsswitch.conf", "hosts: files dns\n".to_owned()),
+        ] {
+            files.entry(path.into()).or_insert(File { content: content.into_bytes(), executable: false });
+        }
+        let archive_bytes = self.archive(&layer(&files)?)?;
+        let partial = archive.with_extension("partial");
+        fs::write(&partial, archive_bytes).with_context(|| format!("cannot write {}", partial.display()))?;
+        Ok(fs::rename(&partial, archive)?)
+    }
+
+    fn archive(&self, layer: &[u8]) -> Result<Vec<u8>> {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let config = serde_json::to_vec(&json!({
+            "architecture": architecture,
+            "os": "linux",
+            "config": {
+                "User": format!("{USER}:{USER}"),
+                "Entrypoint": self.entrypoint,
+                "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"],
+                "WorkingDir": "/",
+            },
+            "rootfs": { "type": "layers", "diff_ids": [digest(layer)] },
+        }))?;
+        let manifest = serde_json::to_vec(&json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", layer)],
+        }))?;
+        let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+        entry["annotations"] = json!({ "io.containerd.image.name": canonical_name(&self.name) });
+        let index = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": [entry] }))?;
+        let mut archive = tar::Builder::new(Vec::new());
+        append(&mut archive, "index.json", &index, 0o644)?;
+        append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
+        for blob in [&config[..], &manifest, layer] {
+            append(&mut archive, &digest(blob).replace("sha256:", "blobs/sha256/"), blob, 0o644)?;
+        }
+        Ok(archive.into_inner()?)
+    }
+}
+
+/// The full name and the manifest's digest of an archive made by [`Image::write`].
+///
+/// # Errors
+/// If it is not such an archive.
+pub fn identify(archive: &Path) -> Result<(String, String)> {
+    let file = fs::File::open(archive).with_context(|| format!("cannot open {}", archive.display()))?;
+    let mut archive_reader = tar::Archive::new(file);
+    let first = archive_reader.entries()?.next().context("the archive is empty")??;
+    let index: Value = serde_json::from_reader(first).context("the archive does not begin with an OCI index")?;
+    let manifest = &index["manifests"][0];
+    let name = manifest["annotations"]["io.containerd.image.name"].as_str();
+    let digest = manifest["digest"].as_str();
+    name.zip(digest).map(|(n, d)| (n.to_owned(), d.to_owned())).context("the archive's index names no image")
+}
+
+fn split_tag(name: &str) -> Result<(&str, &str)> {
+    name.rsplit_once(':')
+        .filter(|(_, tag)| !tag.is_empty() && !tag.contains('/'))
+        .with_context(|| format!("`{name}` has no tag: use NAME:TAG"))
+}
+
+/// The name as Kubernetes completes it: without a host, images belong to `docker.io`; without a path, to its `library`.
+fn canonical_name(name: &str) -> String {
+    match name.split_once('/') {
+        None => format!("docker.io/library/{name}"),
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => name.to_owned(),
+        Some(_) => format!("docker.io/{name}"),
+    }
+}
+
+fn add(files: &mut BTreeMap<PathBuf, File>, from: &Path, to: &Path) -> Result<()> {
+    let metadata = fs::metadata(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            add(files, &entry.path(), &to.join(entry.file_name()))?;
+        }
+        return Ok(());
+    }
+    let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0;
+    if !(executable && content.starts_with(b"\x7fELF")) {
+        files.insert(to.to_owned(), File { content, executable });
+        return Ok(());
+    }
+    for library in libraries::of(from)? {
+        if !files.contains_key(&library) {
+            let content = fs::read(&library).with_context(|| format!("cannot read {}", library.display()))?;
+            files.insert(library, File { content, executable: true });
+        }
+    }
+    files.insert(to.to_owned(), File { content: stripped(from)?, executable: true });
+    Ok(())
+}
+
+/// The binary without debug information; function names stay, for backtraces.
+fn stripped(binary: &Path) -> Result<Vec<u8>> {
+    let name = binary.file_name().unwrap_or_default().to_string_lossy();
+    let copy = std::env::temp_dir().join(format!("coupon-strip-{}-{name}", std::process::id()));
+    let outcome = run(Command::new("strip").args(["--strip-debug", "-o"]).arg(&copy).arg(binary));
+    let content = outcome.and_then(|()| Ok(fs::read(&copy)?));
+    // Whatever happened: the copy is of no more use, and may never have existed.
+    let _ = fs::remove_file(&copy);
+    content
+}
+
+fn layer(files: &BTreeMap<PathBuf, File>) -> Result<Vec<u8>> {
+    let mut folders = BTreeMap::from([(PathBuf::from("/tmp"), 0o1777)]);
+    for path in files.keys() {
+        for folder in path.ancestors().skip(1).filter(|folder| folder.components().any(|c| c != Component::RootDir)) {
+            folders.entry(folder.to_owned()).or_insert(0o755);
+        }
+    }
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, mode) in &folders {
+        let mut header = header(*mode, 0);
+        header.set_entry_type(tar::EntryType::Directory);
+        layer.append_data(&mut header, relative(path), std::io::empty())?;
+    }
+    for (path, file) in files {
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        append(&mut layer, relative(path), &file.content, mode)?;
+    }
+    Ok(layer.into_inner()?)
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn header(mode: u32, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
+fn append(archive: &mut tar::Builder<impl Write>, path: impl AsRef<Path>, content: &[u8], mode: u32) -> Result<()> {
+    Ok(archive.append_data(&mut header(mode, content.len() as u64), path, content)?)
+}
+
+fn digest(content: &[u8]) -> String {
+    format!("sha256:{}", hex(&Sha256::digest(content)))
+}
+
+fn descriptor(media_type: &str, content: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": digest(content), "size": content.len() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(folder: &Path) -> Image {
+        let files = vec![Source { from: folder.join("in"), to: "/data".into() }];
+        Image { name: "thing:1".into(), entrypoint: vec!["/data/a".into()], files, ca_certificates: false }
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_archive_whatever_their_times() {
+        let folder = std::env::temp_dir().join(format!("coupon-image-test-{}", std::process::id()));
+        fs::create_dir_all(folder.join("in")).unwrap();
+        for (out, order) in [("one.tar", ["a", "b"]), ("two.tar", ["b", "a"])] {
+            for name in order {
+                fs::write(folder.join("in").join(name), name).unwrap();
+            }
+            image(&folder).write(&folder.join(out)).unwrap();
+        }
+        assert_eq!(fs::read(folder.join("one.tar")).unwrap(), fs::read(folder.join("two.tar")).unwrap());
+        let (name, first) = identify(&folder.join("one.tar")).unwrap();
+        assert_eq!(name, "docker.io/library/thing:1");
+        fs::write(folder.join("in/a"), "changed").unwrap();
+        image(&folder).write(&folder.join("one.tar")).unwrap();
+        assert_ne!(identify(&folder.join("one.tar")).unwrap().1, first);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_layer_has_every_folder_before_what_is_in_it() {
+        let files = BTreeMap::from([(PathBuf::from("/a/b/c"), File { content: vec![1], executable: true })]);
+        let layer = layer(&files).unwrap();
+        let entries: Vec<(String, u32)> = tar::Archive::new(&layer[..])
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap())
+            })
+            .collect();
+        let expected = [("a", 0o755), ("a/b", 0o755), ("tmp", 0o1777), ("a/b/c", 0o755)];
+        assert_eq!(entries, expected.map(|(path, mode)| (path.to_owned(), mode)));
+    }
+
+    #[test]
+    fn names_are_completed_as_kubernetes_does() {
+        assert_eq!(canonical_name("a:1"), "docker.io/library/a:1");
+        assert_eq!(canonical_name("a/b:1"), "docker.io/a/b:1");
+        assert_eq!(canonical_name("host.example/a:1"), "host.example/a:1");
+        assert!(split_tag("a").is_err() && split_tag("host:80/a").is_err());
+    }
+}

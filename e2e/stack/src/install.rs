@@ -1,0 +1,70 @@
+//! Getting everything that the stack needs, once.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::cache::Cache;
+use crate::packages;
+use crate::tools::Tool;
+
+/// The folders of the installed tools.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// kube-apiserver and its kin, kubectl, etcd.
+    pub kubernetes: PathBuf,
+    /// helm.
+    pub helm: PathBuf,
+    /// Kafka's jars.
+    pub kafka: PathBuf,
+    /// An empty MariaDB data folder.
+    pub mariadb: PathBuf,
+    /// The pause image's archive.
+    pub pause: PathBuf,
+}
+
+impl Installed {
+    /// What is installed.
+    ///
+    /// # Errors
+    /// If something is missing.
+    pub fn find() -> Result<Self> {
+        let cache = Cache::locate()?;
+        Ok(Self {
+            kubernetes: Tool::Kubernetes.find(&cache)?,
+            helm: Tool::Helm.find(&cache)?,
+            kafka: Tool::Kafka.find(&cache)?,
+            mariadb: Tool::MariaDb.find(&cache)?,
+            pause: Tool::Pause.find(&cache)?.join("pause.tar"),
+        })
+    }
+}
+
+/// Installs what is missing, and prints a line for each step that has work to do.
+///
+/// # Errors
+/// If a package cannot be installed, or a tool cannot be built.
+pub fn install() -> Result<Installed> {
+    let missing = packages::missing();
+    if !missing.is_empty() {
+        let title = format!("Debian packages {}", missing.join(" "));
+        step(&title, "1 to 3 min", || packages::install(&missing))?;
+    }
+    let cache = Cache::locate()?;
+    for tool in Tool::ALL {
+        if tool.find(&cache).is_err() {
+            let (title, expected) = tool.describe();
+            step(title, expected, || tool.build(&cache).map(drop))?;
+        }
+    }
+    Installed::find()
+}
+
+fn step(title: &str, expected: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("installing {title} (takes about {expected})");
+    let start = Instant::now();
+    work()?;
+    println!("  done in {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! Kafka brokers, each also a controller (KRaft).
+
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::probe::Probe;
+use crate::server::{Server, command};
+use crate::tools::run;
+
+const CHECKPOINT: &str = "bootstrap.checkpoint";
+
+/// Where one broker listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listeners {
+    pub(crate) clients: SocketAddr,
+    pub(crate) controller: SocketAddr,
+}
+
+/// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`.
+pub(crate) fn server(installed: &Path, id: usize, cluster: &[Listeners], cluster_id: &str, folder: &Path, log: &Path) -> Result<Server> {
+    let here = cluster.get(id.wrapping_sub(1)).context("there is no broker with this number")?;
+    fs::create_dir_all(folder.join("data"))?;
+    let meta = folder.join("data/meta.properties");
+    // What Kafka's own formatting tool would write, without starting a Java machine for it.
+    if !meta.exists() {
+        fs::copy(installed.join(CHECKPOINT), folder.join("data").join(CHECKPOINT))?;
+        let directory_id = random_id()?;
+        fs::write(&meta, format!("version=1\nnode.id={id}\ncluster.id={cluster_id}\ndirectory.id={directory_id}\n"))?;
+    }
+    let file = folder.join("server.properties");
+    fs::write(&file, configuration(id, cluster, *here, &folder.join("data")))?;
+    let classes = installed.join("libs/*");
+    Ok(Server {
+        name: format!("kafka-{id}"),
+        command: command![
+            "java",
+            "-Xms256m",
+            "-Xmx512m",
+            "-XX:+UseG1GC",
+            "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+            "-cp",
+            classes.display(),
+            "kafka.Kafka",
+            file.display(),
+        ],
+        log: log.to_owned(),
+        address: here.clients.to_string(),
+        probe: Probe::Kafka(here.clients),
+        ready_within: Duration::from_secs(60),
+        after: Vec::new(),
+        stores: true,
+    })
+}
+
+/// A cluster id of a folder's brokers: the one they have, or a new one. A new cluster must not look like an old one.
+pub(crate) fn cluster_id(folder: &Path) -> Result<String> {
+    match fs::read_to_string(folder.join("data/meta.properties")) {
+        Ok(text) => text
+            .lines()
+            .find_map(|line| line.strip_prefix("cluster.id="))
+            .map(str::to_owned)
+            .with_context(|| format!("the Kafka data in {} names no cluster", folder.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => random_id(),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Formats a folder with Kafka's own tool, and keeps the part that does not depend on the node.
+pub(crate) fn format(installed: &Path) -> Result<()> {
+    let here = Listeners { clients: ([127, 0, 0, 1], 9092).into(), controller: ([127, 0, 0, 1], 9093).into() };
+    let (file, data) = (installed.join("server.properties"), installed.join("formatted"));
+    fs::write(&file, configuration(1, &[here], here, &data))?;
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(installed.join("libs/*")).args(["kafka.tools.StorageTool", "format", "-t", &random_id()?, "-c"]).arg(&file);
+    run(&mut command).context("formatting a Kafka folder failed")?;
+    fs::rename(data.join(CHECKPOINT), installed.join(CHECKPOINT)).context("formatting a Kafka folder left no bootstrap checkpoint")?;
+    fs::remove_dir_all(&data)?;
+    Ok(fs::remove_file(&file)?)
+}
+
+fn configuration(id: usize, cluster: &[Listeners], here: Listeners, data: &Path) -> String {
+    let voters: Vec<_> = (1..).zip(cluster).map(|(id, broker)| format!("{id}@{}", broker.controller)).collect();
+    let copies = cluster.len();
+    let in_sync = if copies > 1 { 2 } else { 1 };
+    let Listeners { clients, controller } = here;
+    format!(
+        "process.roles=broker,controller\n\
+         node.id={id}\n\
+         listeners=PLAINTEXT://{clients},CONTROLLER://{controller}\n\
+         advertised.listeners=PLAINTEXT://{clients}\n\
+         controller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         controller.quorum.voters={}\n\
+         log.dirs={}\n\
+         auto.create.topics.enable=false\n\
+         default.replication.factor={copies}\n\
+         offsets.topic.replication.factor={copies}\n\
+         offsets.topic.num.partitions=10\n\
+         transaction.state.log.replication.factor={copies}\n\
+         transaction.state.log.min.isr={in_sync}\n\
+         transaction.state.log.num.partitions=5\n\
+         share.coordinator.state.topic.replication.factor={copies}\n\
+         share.coordinator.state.topic.min.isr={in_sync}\n\
+         group.initial.rebalance.delay.ms=0\n",
+        voters.join(","),
+        data.display(),
+    )
+}
+
+/// 16 random bytes in Kafka's notation: base64 for URLs, without padding, and not beginning with a hyphen (its tools would take that for an option).
+fn random_id() -> Result<String> {
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(encode_id(bytes))
+}
+
+fn encode_id(mut bytes: [u8; 16]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    // A first bit of 0 keeps the first letter among the first half of the alphabet.
+    bytes[0] &= 0x7f;
+    // 128 bits and four zeros are 22 letters of six bits.
+    let number = u128::from_be_bytes(bytes);
+    (0..22u32)
+        .map(|place| {
+            let bits = if place == 21 { number << 4 } else { number >> (122 - 6 * place) };
+            char::from(ALPHABET[(bits & 0x3f) as usize])
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_written_as_kafka_writes_them() {
+        let mut bytes = [0; 16];
+        assert_eq!(encode_id(bytes), "AAAAAAAAAAAAAAAAAAAAAA");
+        bytes[15] = 1;
+        assert_eq!(encode_id(bytes), "AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(encode_id([0xff; 16]), "f____________________w");
+    }
+
+    #[test]
+    fn three_brokers_know_each_other_and_keep_three_copies() {
+        let at = |port| SocketAddr::from(([10, 200, 0, 2], port));
+        let cluster = [9092, 9094, 9096].map(|port| Listeners { clients: at(port), controller: at(port + 1) });
+        let text = configuration(2, &cluster, cluster[1], Path::new("/d"));
+        assert!(text.contains("controller.quorum.voters=1@10.200.0.2:9093,2@10.200.0.2:9095,3@10.200.0.2:9097\n"));
+        assert!(text.contains("advertised.listeners=PLAINTEXT://10.200.0.2:9094\n"));
+        assert!(text.contains("default.replication.factor=3\n") && text.contains("transaction.state.log.min.isr=2\n"));
+    }
+}

@@ -1,0 +1,192 @@
+//! What is built or downloaded into the cache: one entry per tool, and how to make it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cache::{Cache, Entry};
+use crate::{image, kafka, mariadb};
+
+const KUBERNETES_MODULE: &str = include_str!("../kubernetes/go.mod");
+const KUBERNETES_SUMS: &str = include_str!("../kubernetes/go.sum");
+const HELM_MODULE: &str = include_str!("../helm/go.mod");
+const HELM_SUMS: &str = include_str!("../helm/go.sum");
+const KAFKA_POM: &str = include_str!("../kafka/pom.xml");
+const PAUSE_SOURCE: &str = include_str!("../pause/pause.c");
+
+/// The image that every pod needs beside its own. The tag is fixed: `latest` would mean "always pull", and there is nowhere to pull from.
+pub(crate) const PAUSE_IMAGE: &str = "local/pause:1";
+
+const KUBERNETES_COMMANDS: [&str; 6] =
+    ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"];
+
+/// Something that lies in the cache once it is installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// The programs of Kubernetes, kubectl and etcd.
+    Kubernetes,
+    /// Helm.
+    Helm,
+    /// `libs/*.jar`, and `bootstrap.checkpoint` as a formatted folder has it.
+    Kafka,
+    /// An initialised, empty data folder.
+    MariaDb,
+    /// `pause.tar`, an image archive.
+    Pause,
+}
+
+impl Tool {
+    pub(crate) const ALL: [Self; 5] = [Self::Kafka, Self::MariaDb, Self::Pause, Self::Kubernetes, Self::Helm];
+
+    /// What it is, and how long making it takes on two cores.
+    pub(crate) fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Kubernetes => ("Kubernetes and etcd from source", "5 min; seconds if Go has compiled them before"),
+            Self::Helm => ("Helm from source", "1 min; seconds if Go has compiled it before"),
+            Self::Kafka => ("Kafka's jars", "10 s"),
+            Self::MariaDb => ("an empty MariaDB", "2 s"),
+            Self::Pause => ("the pause image", "1 s"),
+        }
+    }
+
+    /// Its folder.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub(crate) fn find(self, cache: &Cache) -> Result<PathBuf> {
+        cache
+            .find(&self.entry()?)
+            .with_context(|| format!("{} is not in the cache {}: run `stack install`", self.describe().0, cache.root().display()))
+    }
+
+    pub(crate) fn build(self, cache: &Cache) -> Result<PathBuf> {
+        cache.build(&self.entry()?, |folder| match self {
+            Self::Kubernetes => build_kubernetes(folder),
+            Self::Helm => build_helm(folder),
+            Self::Kafka => fetch_kafka(folder),
+            Self::MariaDb => mariadb::initialise(folder),
+            Self::Pause => build_pause(folder),
+        })
+    }
+
+    fn entry(self) -> Result<Entry> {
+        Ok(match self {
+            Self::Kubernetes => Entry::new("kubernetes", &[KUBERNETES_MODULE, KUBERNETES_SUMS, &kubernetes_flags()?]),
+            Self::Helm => Entry::new("helm", &[HELM_MODULE, HELM_SUMS]),
+            Self::Kafka => Entry::new("kafka", &[KAFKA_POM]),
+            // The files belong to the installed version of the server.
+            Self::MariaDb => Entry::new("mariadb", &[&mariadb::version()?, mariadb::INITIAL_SIZES]),
+            Self::Pause => Entry::new("pause", &[PAUSE_SOURCE, image::FORMAT]),
+        })
+    }
+}
+
+/// The version that a go.mod requires of a module.
+fn required_version<'a>(go_mod: &'a str, module: &str) -> Result<&'a str> {
+    go_mod
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("require ").strip_prefix(module))
+        .find_map(|rest| rest.strip_prefix(' ')?.split_whitespace().next())
+        .with_context(|| format!("go.mod does not require {module}"))
+}
+
+/// Linker flags. Without the version the programs report `v0.0.0-master+$Format`, which is no version to Helm and kubectl.
+fn kubernetes_flags() -> Result<String> {
+    let version = required_version(KUBERNETES_MODULE, "k8s.io/kubernetes")?;
+    let mut numbers = version.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let mut flags = "-s -w".to_owned();
+    for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
+        flags.push_str(&format!(
+            " -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
+        ));
+    }
+    Ok(flags)
+}
+
+fn build_kubernetes(folder: &Path) -> Result<()> {
+    let source = go_source(folder, KUBERNETES_MODULE, KUBERNETES_SUMS)?;
+    let packages: Vec<_> = KUBERNETES_COMMANDS.iter().map(|command| format!("k8s.io/kubernetes/cmd/{command}")).collect();
+    go_build(&source, folder, &kubernetes_flags()?, &packages)?;
+    // Named by hand: Go would call it after its folder, `server`.
+    go_build(&source, &folder.join("etcd"), "-s -w", &["go.etcd.io/etcd/server/v3".to_owned()])?;
+    Ok(fs::remove_dir_all(source)?)
+}
+
+fn build_helm(folder: &Path) -> Result<()> {
+    let source = go_source(folder, HELM_MODULE, HELM_SUMS)?;
+    go_build(&source, folder, "-s -w", &["helm.sh/helm/v3/cmd/helm".to_owned()])?;
+    Ok(fs::remove_dir_all(source)?)
+}
+
+fn go_source(folder: &Path, module: &str, sums: &str) -> Result<PathBuf> {
+    let source = folder.join("source");
+    fs::create_dir(&source)?;
+    fs::write(source.join("go.mod"), module)?;
+    fs::write(source.join("go.sum"), sums)?;
+    Ok(source)
+}
+
+fn go_build(source: &Path, output: &Path, flags: &str, packages: &[String]) -> Result<()> {
+    let wanted = required_version(KUBERNETES_MODULE, "go")?;
+    // With a trailing slash, Go takes the output for a folder.
+    let output = if output.is_dir() { output.join("") } else { output.to_owned() };
+    let mut command = Command::new("go");
+    command.args(["build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", flags, "-o"]);
+    command.arg(output).args(packages).current_dir(source).env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
+    run(&mut command).with_context(|| format!("building with Go failed (Go {wanted} or newer is needed)"))
+}
+
+fn fetch_kafka(folder: &Path) -> Result<()> {
+    let pom = folder.join("pom.xml");
+    fs::write(&pom, KAFKA_POM)?;
+    let mut command = Command::new("mvn");
+    command.args(["--quiet", "--batch-mode", "--file"]).arg(&pom).arg("dependency:copy-dependencies");
+    command.arg(format!("-DoutputDirectory={}", folder.join("libs").display()));
+    run(&mut command).context("fetching Kafka with Maven failed")?;
+    kafka::format(folder)
+}
+
+fn build_pause(folder: &Path) -> Result<()> {
+    let (source, binary) = (folder.join("pause.c"), folder.join("pause"));
+    fs::write(&source, PAUSE_SOURCE)?;
+    run(Command::new("gcc").args(["-O2", "-static", "-s", "-o"]).arg(&binary).arg(&source))?;
+    let pause = image::Image {
+        name: PAUSE_IMAGE.to_owned(),
+        entrypoint: vec!["/pause".to_owned()],
+        files: vec![image::Source { from: binary, to: "/pause".into() }],
+        ca_certificates: false,
+    };
+    pause.write(&folder.join("pause.tar"))
+}
+
+/// Runs a program to its end; on failure the error holds the end of what it printed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run `{program}`: is it installed and on the search path?"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    let lines: Vec<_> = printed.lines().collect();
+    bail!("`{program}` failed ({}):\n{}", output.status, lines[lines.len().saturating_sub(20)..].join("\n"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_the_module_file() {
+        assert_eq!(required_version("require a/b v1.2.3\n", "a/b").unwrap(), "v1.2.3");
+        assert_eq!(required_version("require (\n\ta/b/c v2.0.0\n\ta/b v1.2.3 // indirect\n)", "a/b").unwrap(), "v1.2.3");
+        assert!(required_version("", "a/b").is_err());
+        assert!(kubernetes_flags().unwrap().contains("gitVersion=v1."), "the checked-in go.mod names Kubernetes");
+    }
+}

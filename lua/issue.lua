@@ -1,0 +1,133 @@
+-- Gives ranks to a batch of wishes: the only place where a rank is given.
+--
+-- KEYS  meta, issued, count, request, free
+-- ARGV  epoch, highest rank the caller has seen, then three per wish: user, request key, '1' if the key was minted
+-- Reply {status, now ms, epoch, total, limit, issued, highest, start ms, end ms}, {six per wish: code, rank, n, issued count, granted ms, request key}
+--
+-- Status OK; or nothing was done: CLOSED (no meta), HISTORY (another Redis than the one the ledger was built in), EPOCH
+-- (the caller's is not the open one), BEHIND (ranks that the caller has seen are missing here).
+-- Codes: 1 granted, 2 repeated (same user and request: same rank), 3 user limit, 4 sold out, 5 not started, 6 ended, 7 suspended.
+-- A batch that is sent again grants nothing twice.
+local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local GRANTED, REPEATED, USER_LIMIT, SOLD_OUT, NOT_STARTED, ENDED, SUSPENDED = 1, 2, 3, 4, 5, 6, 7
+-- Redis' Lua refuses to unpack some 8,000 values at once.
+local CHUNK = 4000
+
+local meta = redis.call('HMGET', META, 'epoch', 'history', 'total', 'limit', 'start_ms', 'end_ms', 'suspended', 'highest', 'last_ms')
+if not meta[1] then return { { 'CLOSED' }, {} } end
+local epoch, total, limit = tonumber(meta[1]), tonumber(meta[3]), tonumber(meta[4])
+local start_ms, end_ms, suspended = tonumber(meta[5]), tonumber(meta[6]), meta[7] == '1'
+local highest = tonumber(meta[8])
+if meta[2] ~= history() then return { { 'HISTORY' }, {} } end
+if epoch ~= tonumber(ARGV[1]) then return { { 'EPOCH', 0, epoch }, {} } end
+if highest < tonumber(ARGV[2]) then return { { 'BEHIND' }, {} } end
+
+-- A script is atomic but not transactional: a wrong type must be found before the first write.
+local expected = { [ISSUED] = 'zset', [COUNT] = 'hash', [REQUEST] = 'hash', [FREE] = 'list' }
+for key, kind in pairs(expected) do
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then
+    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. kind)
+  end
+end
+
+-- A promoted replica may have a clock that is behind: time never goes back within a campaign.
+local now = math.max(now_ms(), tonumber(meta[9]))
+local issued = redis.call('ZCARD', ISSUED)
+
+-- What every asking user already holds: held[user][n] = '<granted ms>:<request key>'.
+local held, asked = {}, {}
+for i = 3, #ARGV, 3 do
+  local user = ARGV[i]
+  if not held[user] then
+    held[user] = {}
+    asked[#asked + 1] = user
+  end
+end
+local fields, owners = {}, {}
+local function read_held()
+  local values = redis.call('HMGET', REQUEST, unpack(fields))
+  for i, value in ipairs(values) do
+    if value then held[owners[i][1]][owners[i][2]] = value end
+  end
+  fields, owners = {}, {}
+end
+for _, user in ipairs(asked) do
+  for n = 1, limit do
+    fields[#fields + 1] = n .. ':' .. user
+    owners[#owners + 1] = { user, n }
+    if #fields == CHUNK then read_held() end
+  end
+end
+if #fields > 0 then read_held() end
+
+local free = {}
+if issued < highest then free = redis.call('LRANGE', FREE, 0, (#ARGV - 2) / 3 - 1) end
+local free_taken = 0
+local ranks = {} -- of this batch, by member
+local new_issued, new_requests, new_counts = {}, {}, {}
+
+local function next_rank()
+  if issued >= total then return nil end
+  if free[free_taken + 1] then
+    free_taken = free_taken + 1
+    return tonumber(free[free_taken])
+  end
+  if highest >= total then return nil end
+  highest = highest + 1
+  return highest
+end
+
+local function decide(user, key, minted)
+  local mine = held[user]
+  local count, lowest_free = 0, nil
+  for n = 1, limit do
+    local value = mine[n]
+    if value then
+      count = count + 1
+      local granted_ms, held_key = string.match(value, '^(%d+):(.*)$')
+      -- Without a key of the client's and with a limit of one, the user is the key.
+      if held_key == key or (minted and limit == 1) then
+        local member = n .. ':' .. user
+        local rank = ranks[member] or tonumber(redis.call('ZSCORE', ISSUED, member))
+        return REPEATED, rank, n, issued, granted_ms, held_key
+      end
+    elseif not lowest_free then
+      lowest_free = n
+    end
+  end
+  if count >= limit then return USER_LIMIT end
+  if now < start_ms then return NOT_STARTED end
+  if now >= end_ms then return ENDED end
+  if suspended then return SUSPENDED end
+  local rank = next_rank()
+  if not rank then return SOLD_OUT end
+  issued = issued + 1
+  local member, value = lowest_free .. ':' .. user, string.format('%.0f', now) .. ':' .. key
+  mine[lowest_free] = value
+  ranks[member] = rank
+  new_issued[#new_issued + 1] = rank
+  new_issued[#new_issued + 1] = member
+  new_requests[#new_requests + 1] = member
+  new_requests[#new_requests + 1] = value
+  new_counts[#new_counts + 1] = user
+  new_counts[#new_counts + 1] = count + 1
+  return GRANTED, rank, lowest_free, issued, string.format('%.0f', now), key
+end
+
+local answers = {}
+for i = 3, #ARGV, 3 do
+  local code, rank, n, count, granted_ms, key = decide(ARGV[i], ARGV[i + 1], ARGV[i + 2] == '1')
+  local at = #answers
+  answers[at + 1], answers[at + 2], answers[at + 3] = code, rank or 0, n or 0
+  answers[at + 4], answers[at + 5], answers[at + 6] = count or issued, granted_ms or '0', key or ''
+end
+
+if #new_issued > 0 then
+  redis.call('HSET', REQUEST, unpack(new_requests))
+  redis.call('HSET', COUNT, unpack(new_counts))
+  if free_taken > 0 then redis.call('LTRIM', FREE, free_taken, -1) end
+  redis.call('HSET', META, 'highest', highest, 'last_ms', string.format('%.0f', now))
+  redis.call('ZADD', ISSUED, unpack(new_issued))
+end
+return { { 'OK', now, epoch, total, limit, issued, highest, start_ms, end_ms }, answers }

@@ -1,0 +1,9 @@
+-- Reads the state of a campaign; writes nothing.
+--
+-- KEYS  meta, issued
+-- Reply {now ms, history of this Redis, issued, epoch, history in meta, total, limit, start ms, end ms, suspended, highest};
+--       the fields from epoch on are empty when the campaign is closed (no meta).
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'history', 'total', 'limit', 'start_ms', 'end_ms', 'suspended', 'highest')
+local reply = { string.format('%.0f', now_ms()), history(), tostring(redis.call('ZCARD', KEYS[2])) }
+for i = 1, 8 do reply[#reply + 1] = meta[i] or '' end
+return reply

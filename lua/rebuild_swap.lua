@@ -1,0 +1,22 @@
+-- Step 3 of 3: puts the temporary keys in place of the campaign's, meta last. Works once per attempt.
+--
+-- KEYS  temporary meta, issued, count, request, free; then the campaign's meta, issued, count, request, free
+-- ARGV  history captured before Redis was read, expected winners, expected free ranks,
+--       epoch, total, limit, start ms, end ms, suspended, highest
+-- Reply OK, HISTORY, GONE (no such attempt, or it was swapped already), COUNTS (not everything arrived)
+if history() ~= ARGV[1] then return 'HISTORY' end
+if redis.call('EXISTS', KEYS[1]) == 0 then return 'GONE' end
+if redis.call('ZCARD', KEYS[2]) ~= tonumber(ARGV[2]) then return 'COUNTS' end
+if redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[3]) then return 'COUNTS' end
+for i = 2, 5 do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    redis.call('RENAME', KEYS[i], KEYS[5 + i])
+    redis.call('PERSIST', KEYS[5 + i])
+  else
+    redis.call('DEL', KEYS[5 + i])
+  end
+end
+redis.call('DEL', KEYS[1], KEYS[6])
+redis.call('HSET', KEYS[6], 'epoch', ARGV[4], 'history', ARGV[1], 'total', ARGV[5], 'limit', ARGV[6], 'start_ms', ARGV[7],
+  'end_ms', ARGV[8], 'suspended', ARGV[9], 'highest', ARGV[10], 'last_ms', 0)
+return 'OK'

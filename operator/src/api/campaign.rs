@@ -1,0 +1,234 @@
+//! [`CouponCampaign`]: what a marketer writes.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema, ResourceExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::kubernetes;
+use super::status::CouponCampaignStatus;
+
+/// Exactly `totalQuantity` coupons for the first who ask inside the window.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "coupon-operator.io",
+    version = "v1alpha1",
+    kind = "CouponCampaign",
+    singular = "couponcampaign",
+    plural = "couponcampaigns",
+    shortname = "cpn",
+    category = "coupons",
+    namespaced,
+    status = "CouponCampaignStatus",
+    derive = "PartialEq",
+    cel,
+    doc = "Exactly `totalQuantity` coupons for the first who ask inside the window.",
+    validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must start with a letter, hold only a-z, 0-9 and -, not end with -, and have at most 40 characters"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Issued", type_ = "integer", json_path = ".status.issued"),
+    printcolumn(name = "Total", type_ = "integer", json_path = ".spec.totalQuantity"),
+    printcolumn(name = "Persisted", type_ = "integer", json_path = ".status.persisted"),
+    printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Window-Start", type_ = "string", json_path = ".spec.window.start", priority = 1),
+    printcolumn(name = "Partitions", type_ = "integer", json_path = ".spec.partitions", priority = 1),
+    printcolumn(name = "Class", type_ = "string", json_path = ".status.className", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = kubernetes)]
+#[x_kube(
+    validation = Rule::new("has(self.couponId) == has(oldSelf.couponId) && (!has(self.couponId) || self.couponId == oldSelf.couponId)")
+        .message("couponId cannot be set, changed or removed later: it names the ledger; create another campaign instead"),
+    validation = Rule::new("has(self.className) == has(oldSelf.className) && (!has(self.className) || self.className == oldSelf.className)")
+        .message("className cannot be set, changed or removed later: the ledger is in that class; create another campaign instead"),
+    validation = Rule::new("self.partitions >= oldSelf.partitions")
+        .message("partitions cannot shrink: Kafka cannot remove partitions; keep the old number or raise it"),
+    validation = Rule::new("self.perUserLimit >= oldSelf.perUserLimit")
+        .message("perUserLimit cannot shrink: some users may hold more already; keep the old number or raise it"),
+    validation = Rule::new("(has(self.consumer.maxReplicas) ? self.consumer.maxReplicas : self.consumer.minReplicas) <= self.partitions")
+        .message("consumer.minReplicas and consumer.maxReplicas must not be above partitions, as a partition has one consumer; lower them or raise partitions")
+)]
+pub struct CouponCampaignSpec {
+    /// How many coupons there are. May grow at any time; may not fall below what is issued.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub total_quantity: i64,
+    /// When coupons can be had.
+    pub window: Window,
+    /// What stands in the URL and in every event, and names the ledger. Default: the object's name. Cannot change: next
+    /// year's sale takes another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub coupon_id: Option<String>,
+    /// How many coupons one user may have. Cannot shrink.
+    #[serde(default = "default_per_user_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    pub per_user_limit: u16,
+    /// Partitions of the campaign's Kafka topic: the most consumers that can work at once. Cannot shrink.
+    #[serde(default = "default_partitions")]
+    #[schemars(range(min = 1, max = 256))]
+    pub partitions: u16,
+    /// The CampaignClass that says where Kafka, Redis and the database are. Default: the class marked as default. Cannot
+    /// change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253), regex(pattern = r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub class_name: Option<String>,
+    /// True stops issuing at once; what was issued stays, and going on later is possible.
+    #[serde(default)]
+    pub suspend: bool,
+    /// When a user hears "issued".
+    #[serde(default)]
+    pub acknowledge: Acknowledge,
+    /// What decides the partition of an event. Fixed once the campaign has opened.
+    #[serde(default)]
+    pub key_by: KeyBy,
+    /// Requests per second expected at the peak, over all users. Issuers are planned from it before the window opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub expected_peak_rps: Option<u32>,
+    /// Bounds for the pods that answer users.
+    #[serde(default)]
+    pub issuer: IssuerScaling,
+    /// Bounds for the pods that store winners in the database.
+    #[serde(default)]
+    pub consumer: ConsumerScaling,
+    /// What happens to topic, Redis keys and consumer group when this object is deleted. Rows in the database always stay.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// The time in which coupons are given, from `start` (included) to `end` (excluded).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("self.start < self.end").message("window.start must be before window.end"),
+    validation = Rule::new("self.start.getMilliseconds() == 0 && self.end.getMilliseconds() == 0")
+        .message("window.start and window.end must be whole seconds; leave out the fraction")
+)]
+pub struct Window {
+    /// First moment, RFC 3339 with an offset, for example `2026-12-01T10:00:00+09:00`. Fixed once the campaign has opened.
+    pub start: Time,
+    /// First moment after the window. May move, also to open again.
+    pub end: Time,
+}
+
+impl Window {
+    /// Whether coupons are given at `now`.
+    pub fn contains(&self, now: Timestamp) -> bool {
+        self.start.0 <= now && now < self.end.0
+    }
+}
+
+/// When a user hears "issued".
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
+pub enum Acknowledge {
+    /// When Kafka (or, with Kafka away, the database) has stored the winner: an answer given is never lost.
+    #[default]
+    Durable,
+    /// When Redis has decided: faster, but a crash of Redis can lose coupons that were already answered.
+    Fast,
+}
+
+/// What decides the partition of an event.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
+pub enum KeyBy {
+    /// The user: events spread over all partitions, and one user's events keep their order.
+    #[default]
+    User,
+    /// The campaign: one partition takes all, so events keep their order and one consumer does all the work.
+    Campaign,
+}
+
+/// What happens to topic, Redis keys and consumer group when a campaign is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
+pub enum DeletionPolicy {
+    /// They stay, and a campaign with the same couponId continues them.
+    #[default]
+    Retain,
+    /// They are removed once all winners are in the database; a dead-letter topic only if it is empty.
+    Delete,
+}
+
+/// Bounds for the issuer pods.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
+    .message("issuer.minReplicas must not be above issuer.maxReplicas; lower the first or raise the second"))]
+pub struct IssuerScaling {
+    /// Fewest pods while the campaign is open.
+    #[serde(default = "default_issuer_min")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: u16,
+    /// Most pods.
+    #[serde(default = "default_issuer_max")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_replicas: u16,
+}
+
+impl Default for IssuerScaling {
+    fn default() -> Self {
+        Self { min_replicas: default_issuer_min(), max_replicas: default_issuer_max() }
+    }
+}
+
+/// Bounds and target for the consumer pods.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = kubernetes)]
+#[x_kube(validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
+    .message("consumer.minReplicas must not be above consumer.maxReplicas; lower the first or raise the second"))]
+pub struct ConsumerScaling {
+    /// Fewest pods while the campaign is open.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 256))]
+    pub min_replicas: u16,
+    /// Most pods. Default: as many as partitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub max_replicas: Option<u16>,
+    /// How fast a backlog should be worked off, in seconds.
+    #[serde(default = "default_drain_target_seconds")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub drain_target_seconds: u32,
+}
+
+impl Default for ConsumerScaling {
+    fn default() -> Self {
+        Self { min_replicas: 0, max_replicas: None, drain_target_seconds: default_drain_target_seconds() }
+    }
+}
+
+fn default_per_user_limit() -> u16 {
+    1
+}
+
+fn default_partitions() -> u16 {
+    3
+}
+
+fn default_issuer_min() -> u16 {
+    1
+}
+
+fn default_issuer_max() -> u16 {
+    4
+}
+
+fn default_drain_target_seconds() -> u32 {
+    30
+}
+
+impl CouponCampaign {
+    /// The coupon id: as given, else the object's name.
+    pub fn coupon_id(&self) -> String {
+        self.spec.coupon_id.clone().unwrap_or_else(|| self.name_any())
+    }
+}
+
+impl CouponCampaignSpec {
+    /// Most consumer pods: as given, else one per partition.
+    pub fn max_consumers(&self) -> u16 {
+        self.consumer.max_replicas.unwrap_or(self.partitions)
+    }
+}

@@ -1,0 +1,63 @@
+//! The files that are generated from the types: `crds/` for `kubectl`, and the chart's copies.
+
+use campaign::yaml;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+use super::{CampaignClass, CouponCampaign};
+
+/// The command that writes the files anew.
+pub const COMMAND: &str = "cargo run -p operator --bin crdgen";
+
+/// Why the files could not be generated.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The definition cannot be written as YAML.
+    #[error("cannot write the definition as YAML: {0}")]
+    Yaml(#[from] yaml::YamlError),
+    /// The YAML does not have the form that the chart's conditions are put into.
+    #[error("the YAML of {0} has no annotations where the chart needs them")]
+    Shape(String),
+}
+
+/// A generated file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Path below the repository's top folder.
+    pub path: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// All definitions, in the order in which they should be applied.
+pub fn definitions() -> [CustomResourceDefinition; 2] {
+    [CampaignClass::crd(), CouponCampaign::crd()]
+}
+
+/// All generated files.
+pub fn all() -> Result<Vec<Manifest>, ManifestError> {
+    let mut files = Vec::new();
+    for crd in definitions() {
+        let name = format!("{}.yaml", crd.spec.names.plural);
+        files.push(Manifest { path: format!("crds/{name}"), text: plain(&crd)? });
+        files.push(Manifest { path: format!("charts/coupon-operator/templates/crds/{name}"), text: template(crd)? });
+    }
+    Ok(files)
+}
+
+fn plain(crd: &CustomResourceDefinition) -> Result<String, ManifestError> {
+    Ok(format!("# Generated from operator/src/api by `{COMMAND}`; do not edit.\n{}", yaml::to_string(crd)?))
+}
+
+/// The annotation that keeps a CRD, and with it all campaigns, when the release is uninstalled.
+const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
+
+fn template(mut crd: CustomResourceDefinition) -> Result<String, ManifestError> {
+    crd.metadata.annotations = Some([(KEEP.0.to_owned(), KEEP.1.to_owned())].into());
+    let text = plain(&crd)?.replace("{{", "{{ \"{{\" }}");
+    let block = format!("  annotations:\n    {}: {}\n", KEEP.0, KEEP.1);
+    let (head, tail) = text.split_once(&block).ok_or_else(|| ManifestError::Shape(crd.spec.names.kind.clone()))?;
+    Ok(format!(
+        "{{{{- if .Values.crds.enabled }}}}\n{head}  {{{{- if .Values.crds.keep }}}}\n{block}  {{{{- end }}}}\n{tail}{{{{- end }}}}\n"
+    ))
+}

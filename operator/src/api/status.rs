@@ -1,0 +1,155 @@
+//! What the operator reports. Counters are absent until they have been read: unknown is not zero.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::schema::kubernetes;
+
+/// Where a campaign stands, for people. Programs read the conditions.
+#[derive(
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::Display,
+    strum::EnumIter,
+    strum::IntoStaticStr,
+)]
+pub enum Phase {
+    /// Something it needs is not there yet; the conditions say what.
+    #[default]
+    Pending,
+    /// All is prepared; the window has not begun.
+    Scheduled,
+    /// Coupons can be had.
+    Open,
+    /// The window is open, and every coupon is issued.
+    SoldOut,
+    /// Stopped by `spec.suspend`.
+    Suspended,
+    /// Redis is being brought back to what the ledger says; nothing is issued meanwhile.
+    Repairing,
+    /// The window is over, or the campaign is being deleted; the last winners are being stored.
+    Draining,
+    /// The window is over and every winner is in the database.
+    Completed,
+}
+
+/// What the operator knows of a campaign.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = kubernetes)]
+pub struct CouponCampaignStatus {
+    /// Where the campaign stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The `metadata.generation` that this status describes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The class that the campaign resolved to. It stays even if another class becomes the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_name: Option<String>,
+    /// The coupon id in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coupon_id: Option<String>,
+    /// Coupons given out, as Redis counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued: Option<i64>,
+    /// Coupons stored in the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persisted: Option<i64>,
+    /// Records in the topic that the consumers have not stored yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
+    /// Records in the dead-letter topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<i64>,
+    /// Winners that are in Redis and not known to be durable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unconfirmed: Option<i64>,
+    /// How often the ledger was opened: it grows with every repair of Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<i64>,
+    /// The Kafka topic as found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<TopicStatus>,
+    /// The pods that answer users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<WorkloadStatus>,
+    /// The pods that store winners.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<WorkloadStatus>,
+    /// Where users ask for a coupon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// When the phase changes next by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_transition: Option<Time>,
+    /// One condition per part, and `Ready` over all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A campaign's topic, as found in Kafka.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = kubernetes)]
+pub struct TopicStatus {
+    /// Topic of winners.
+    pub name: String,
+    /// Topic of records that could not be stored.
+    pub dead_letter_topic: String,
+    /// Kafka's own id of the topic of winners; another id means that the topic was deleted and made again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
+    /// Partitions.
+    pub partitions: i32,
+    /// Copies of each record.
+    pub replication_factor: i32,
+    /// Copies that must be written before a record counts.
+    pub min_in_sync_replicas: i32,
+}
+
+/// Pods of one kind: how many, and why.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = kubernetes)]
+pub struct WorkloadStatus {
+    /// Pods that should be there.
+    pub wanted: i32,
+    /// Pods that are ready.
+    pub ready: i32,
+    /// Why this many are wanted.
+    pub reason: String,
+}
+
+/// What the operator knows of a class.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = kubernetes)]
+pub struct CampaignClassStatus {
+    /// The `metadata.generation` that this status describes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Kafka's cluster id, as first seen. Another one under a live campaign means that the ledger has moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka_cluster_id: Option<String>,
+    /// The identity that the operator wrote into the database, as first seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_id: Option<String>,
+    /// Campaigns that resolved to this class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaigns: Option<i64>,
+    /// One condition per part, and `Ready` over all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
