@@ -74,7 +74,10 @@ impl CouponIssued {
         }
         let event: Self = serde_json::from_slice(value).map_err(|e| DecodeError::Json(e.to_string()))?;
         if event.coupon_id != campaign.coupon_id() {
-            return Err(DecodeError::OtherCampaign { found: event.coupon_id, expected: campaign.coupon_id().to_owned() });
+            return Err(DecodeError::OtherCampaign {
+                found: event.coupon_id,
+                expected: campaign.coupon_id().to_owned(),
+            });
         }
         if event.rank == 0 || event.n == 0 || event.epoch == 0 {
             return Err(DecodeError::Zero);
@@ -84,7 +87,10 @@ impl CouponIssued {
 
     /// Whether two records grant the same thing. Epoch, key and time may differ between a first record and its repetition.
     pub fn same_grant(&self, other: &Self) -> bool {
-        self.coupon_id == other.coupon_id && self.rank == other.rank && self.user_id == other.user_id && self.n == other.n
+        self.coupon_id == other.coupon_id
+            && self.rank == other.rank
+            && self.user_id == other.user_id
+            && self.n == other.n
     }
 }
 

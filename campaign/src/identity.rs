@@ -20,7 +20,9 @@ pub const MAX_REQUEST_KEY: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// A realm, namespace or coupon id that is no RFC 1035 label of the allowed length.
-    #[error("{what} `{value}` must start with a letter, hold only a-z, 0-9 and -, not end with -, and have 1 to {max} characters")]
+    #[error(
+        "{what} `{value}` must start with a letter, hold only a-z, 0-9 and -, not end with -, and have 1 to {max} characters"
+    )]
     Label {
         /// What the name is for.
         what: &'static str,

@@ -165,12 +165,24 @@ pub struct Database {
     /// Database user.
     #[serde(default)]
     pub login: Login,
-    /// Whether TLS is required.
+    /// Encryption.
     #[serde(default)]
-    pub tls: bool,
+    pub tls: DatabaseTls,
     /// PEM certificates of the authority to trust; empty means the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
+}
+
+/// Encryption of database connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum DatabaseTls {
+    /// None.
+    #[default]
+    Disabled,
+    /// Encrypted; who the server is goes unchecked.
+    Required,
+    /// Encrypted, and the certificate must name the host.
+    VerifyIdentity,
 }
 
 /// A settings file that cannot be used.
@@ -197,8 +209,8 @@ pub enum SettingsError {
 impl Connections {
     /// Reads and checks a `connections.yaml`.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
         yaml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source })
     }
 }
@@ -228,7 +240,7 @@ mod tests {
                 port: 3306,
                 name: "coupons".into(),
                 login: Login { username: "w".into(), password: "'\"".into() },
-                tls: true,
+                tls: DatabaseTls::VerifyIdentity,
                 ca_pem: None,
             },
         }

@@ -1,1 +1,27 @@
-//! placeholder
+//! Stores winners: from a campaign's Kafka topic into its rows.
+//!
+//! ```text
+//! poll (thread) -> queue -> writer -> campaign::table::store
+//!      ^                      \-> dead_letter -> <topic>.DLT
+//!      \-- frontier: what may be committed --/
+//! ```
+//!
+//! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `frontier` and
+//! `decide` are pure; `poll` alone talks to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
+//! [`service`] is the running consumer; [`drain`] is the same work on a given range, for the operator. This crate knows
+//! nothing of Kubernetes and Redis, and never decides which of two winners is right: the first row stands.
+
+pub mod config;
+pub mod drain;
+pub mod metrics;
+pub mod service;
+pub mod status;
+pub mod writer;
+
+mod dead_letter;
+mod decide;
+mod frontier;
+mod ledger;
+mod pipeline;
+mod poll;
+mod queue;

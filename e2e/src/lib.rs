@@ -1,1 +1,10 @@
-//! placeholder
+//! End to end: a real cluster, the chart, people who ask, and a count in the database.
+//!
+//! Everything here runs inside a local stack (`stack exec`), and speaks to the product as its users do: Helm, `kubectl apply`,
+//! HTTP, SQL. Nothing is asked of the programs' own counters.
+
+pub mod campaign;
+pub mod crowd;
+pub mod database;
+pub mod install;
+pub mod wait;

@@ -1,3 +1,26 @@
 //! The operator: makes what a `CouponCampaign` asks for, and keeps it so.
+//!
+//! - [`api`]: the custom resources;
+//! - [`controller`]: watches in, passes out;
+//! - [`reconcile`]: one pass over one campaign: observe, plan, apply, report;
+//! - [`topic`]: what a campaign's Kafka topics should be;
+//! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
+//! - [`children`]: the Kubernetes objects that a campaign owns;
+//! - [`class`], [`connections`]: where Kafka, Redis and the database are;
+//! - [`lease`]: who works when several operators run.
 
 pub mod api;
+pub mod backoff;
+pub mod children;
+pub mod class;
+pub mod config;
+pub mod connections;
+pub mod context;
+pub mod controller;
+pub mod epoch;
+pub mod error;
+pub mod events;
+pub mod lease;
+pub mod metrics;
+pub mod reconcile;
+pub mod topic;

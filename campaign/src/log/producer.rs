@@ -112,6 +112,19 @@ impl WinnerLog {
         }
     }
 
+    /// Asks the brokers for the topic's partitions, so that the first record does not wait for them, and returns how many
+    /// there are. Blocks for at most `timeout`.
+    pub fn learn_topic(&self, timeout: Duration) -> Result<usize, KafkaError> {
+        let metadata = self.producer.client().fetch_metadata(Some(&self.topic), timeout)?;
+        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == self.topic) else {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopic));
+        };
+        match topic.error() {
+            None => Ok(topic.partitions().len()),
+            Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+        }
+    }
+
     /// Records that wait for an acknowledgement.
     pub fn in_flight(&self) -> i32 {
         self.producer.in_flight_count()

@@ -86,7 +86,11 @@ fn classify(error: &RedisError) -> Executed {
             Executed::No
         }
         ErrorKind::Io => {
-            if error.is_connection_refusal() { Executed::No } else { Executed::Unknown }
+            if error.is_connection_refusal() {
+                Executed::No
+            } else {
+                Executed::Unknown
+            }
         }
         _ => by_code(error),
     }
@@ -94,9 +98,9 @@ fn classify(error: &RedisError) -> Executed {
 
 fn by_code(error: &RedisError) -> Executed {
     match error.code() {
-        Some("OOM" | "NOREPLICAS" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF" | "LOADING" | "READONLY") => {
-            Executed::No
-        }
+        Some(
+            "OOM" | "NOREPLICAS" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF" | "LOADING" | "READONLY",
+        ) => Executed::No,
         Some("WRONGTYPE") => Executed::Fatal,
         _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => Executed::Unknown,
         _ => Executed::Fatal,

@@ -24,9 +24,9 @@ impl Barriers {
     /// A record is void when its epoch is older than a barrier that it lies at or beyond. A partition that did not exist
     /// when the barrier was made ended at 0.
     pub fn voids(&self, epoch: u64, partition: i32, offset: i64) -> bool {
-        self.0.iter().any(|barrier| {
-            epoch < barrier.epoch && offset >= barrier.ends.get(&partition).copied().unwrap_or(0)
-        })
+        self.0
+            .iter()
+            .any(|barrier| epoch < barrier.epoch && offset >= barrier.ends.get(&partition).copied().unwrap_or(0))
     }
 }
 

@@ -57,7 +57,8 @@ impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
     }
 }
 
-const COLUMNS: &str = "id, total_quantity, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, opened_key_by, issued_count";
+const COLUMNS: &str =
+    "id, total_quantity, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, opened_key_by, issued_count";
 
 /// The campaign's row, if there is one.
 pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<CampaignRow>, TableError> {
@@ -102,7 +103,12 @@ pub async fn set_total(pool: &MySqlPool, id: CampaignRowId, total: u64) -> Resul
 }
 
 /// Records the topic that is the campaign's: an empty id announces that it is about to be created.
-pub async fn set_topic(pool: &MySqlPool, id: CampaignRowId, topic_id: &str, cluster_id: &str) -> Result<(), TableError> {
+pub async fn set_topic(
+    pool: &MySqlPool,
+    id: CampaignRowId,
+    topic_id: &str,
+    cluster_id: &str,
+) -> Result<(), TableError> {
     sqlx::query("UPDATE campaign SET topic_id = ?, kafka_cluster_id = ? WHERE id = ?")
         .bind(topic_id.as_bytes())
         .bind(cluster_id.as_bytes())
@@ -220,15 +226,20 @@ pub(super) async fn read_barriers(
     Ok(Barriers::new(by_epoch.into_iter().map(|(epoch, ends)| Barrier { epoch, ends }).collect()))
 }
 
+/// Barriers of the topic with this id.
+pub async fn barriers(pool: &MySqlPool, id: CampaignRowId, topic_id: &str) -> Result<Barriers, TableError> {
+    let mut connection = pool.acquire().await?;
+    read_barriers(&mut connection, id, topic_id.as_bytes()).await
+}
+
 /// How many rows have a rank above `above`, and the highest rank. Counting only the tail keeps this cheap for big campaigns.
 pub async fn count_stored(pool: &MySqlPool, id: CampaignRowId, above: u64) -> Result<(u64, u64), TableError> {
-    let (count, highest): (i64, Option<u64>) = sqlx::query_as(
-        "SELECT COUNT(*), MAX(issue_rank) FROM issued_coupon WHERE campaign_id = ? AND issue_rank > ?",
-    )
-    .bind(id.0)
-    .bind(above)
-    .fetch_one(pool)
-    .await?;
+    let (count, highest): (i64, Option<u64>) =
+        sqlx::query_as("SELECT COUNT(*), MAX(issue_rank) FROM issued_coupon WHERE campaign_id = ? AND issue_rank > ?")
+            .bind(id.0)
+            .bind(above)
+            .fetch_one(pool)
+            .await?;
     Ok((count.unsigned_abs(), highest.unwrap_or(above)))
 }
 

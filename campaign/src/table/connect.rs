@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{ConnectOptions, Connection, Executor};
 
-use crate::settings::Database;
+use crate::settings::{Database, DatabaseTls};
 
 /// How long to wait for a free or new connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take to answer when it is given back.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A pool of at most `connections` connections, opened when first needed: building it cannot fail and needs no database.
 pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
@@ -19,9 +21,10 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
         .username(&settings.login.username)
         .password(&settings.login.password)
         .charset("utf8mb4")
-        .ssl_mode(match (settings.tls, &settings.ca_pem) {
-            (false, _) => MySqlSslMode::Disabled,
-            (true, _) => MySqlSslMode::VerifyIdentity,
+        .ssl_mode(match settings.tls {
+            DatabaseTls::Disabled => MySqlSslMode::Disabled,
+            DatabaseTls::Required => MySqlSslMode::Required,
+            DatabaseTls::VerifyIdentity => MySqlSslMode::VerifyIdentity,
         })
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
@@ -37,11 +40,19 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
             Box::pin(async move {
                 // READ COMMITTED takes no gap locks, so that inserts of neighbouring ranks do not block each other; no
                 // statement may hang for longer than a lock is worth waiting for.
-                connection
-                    .execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                    .await?;
+                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
                 Ok(())
+            })
+        })
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                // A statement that was given up may hang for minutes (a dead peer). The pool itself would wait for it
+                // without end, and run out of connections just when the database is back.
+                match tokio::time::timeout(RELEASE_TIMEOUT, connection.ping()).await {
+                    Ok(answer) => answer.map(|()| true),
+                    Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+                }
             })
         })
         .connect_lazy_with(options)

@@ -75,8 +75,35 @@ fn number_fault(number: u16) -> Fault {
         1049 | 1054 | 1146 | 1932 => Fault::Schema,
         // Too many connections, server shutdown, query interrupted, read-only, disk full, out of memory, crashed tables,
         // host blocked, starting up, replica not ready, statement time limit, temporary failures of a cluster.
-        1037 | 1038 | 1040 | 1041 | 1021 | 1028 | 1030 | 1053 | 1077..=1081 | 1129 | 1152..=1161 | 1184 | 1194 | 1195 | 1203
-        | 1226 | 1290 | 1317 | 1792 | 1836 | 1047 | 1927 | 1969 | 3024 | 3100 | 3101 | 3168 | 3169 | 4031 => Fault::Away,
+        1037
+        | 1038
+        | 1040
+        | 1041
+        | 1021
+        | 1028
+        | 1030
+        | 1053
+        | 1077..=1081
+        | 1129
+        | 1152..=1161
+        | 1184
+        | 1194
+        | 1195
+        | 1203
+        | 1226
+        | 1290
+        | 1317
+        | 1792
+        | 1836
+        | 1047
+        | 1927
+        | 1969
+        | 3024
+        | 3100
+        | 3101
+        | 3168
+        | 3169
+        | 4031 => Fault::Away,
         // Anything else is about what we sent: too long, wrong value, violated constraint.
         _ => Fault::Rejected,
     }

@@ -61,8 +61,8 @@ pub enum RowOutcome {
 pub struct Stored {
     /// One outcome per winner, in order.
     pub outcomes: Vec<RowOutcome>,
-    /// Whether some row was there already, so that the slower way was taken.
-    pub had_duplicates: bool,
+    /// Which of the stored rows were there already, as places in the batch, lowest first.
+    pub duplicates: Vec<usize>,
 }
 
 /// Most rows of one statement. MySQL allows 65,535 placeholders.
@@ -110,28 +110,40 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
     // Rows of a statement are sorted by rank, so that two consumers take locks in the same order.
     let mut wanted: Vec<usize> = (0..events.len()).filter(|i| outcomes[*i] == RowOutcome::Stored).collect();
     wanted.sort_by_key(|i| events[*i].rank);
-    let mut had_duplicates = false;
+    let mut duplicates = Vec::new();
     for chunk in wanted.chunks(MAX_ROWS) {
         let rows: Vec<&CouponIssued> = chunk.iter().map(|i| events[*i]).collect();
         match insert(&mut tx, id, &rows, "").await {
             Ok(()) => continue,
-            Err(error) if error.is_duplicate() => had_duplicates = true,
+            Err(error) if error.is_duplicate() => {}
             Err(error) => return Err(error),
         }
-        // Some are there already. The assignment changes nothing: the first row stands. What holds is read back under lock.
-        insert(&mut tx, id, &rows, " ON DUPLICATE KEY UPDATE issue_rank = issue_rank").await?;
-        let holders = holders(&mut tx, id, &rows).await?;
+        let holds = |holders: &Holders, event: &CouponIssued| {
+            holders.get(&event.rank).map(|(user, n)| user == event.user_id.as_str().as_bytes() && *n == event.n)
+        };
+        // Some are there already: a first row stands, whatever it holds. The others are inserted; the assignment changes
+        // nothing where somebody else was faster, or the user's n-th place is taken. What holds is read back under lock.
+        let before = holders(&mut tx, id, &rows).await?;
+        let new: Vec<&CouponIssued> = rows.iter().copied().filter(|event| !before.contains_key(&event.rank)).collect();
+        let after = if new.is_empty() {
+            Holders::new()
+        } else {
+            insert(&mut tx, id, &new, " ON DUPLICATE KEY UPDATE issue_rank = issue_rank").await?;
+            holders(&mut tx, id, &new).await?
+        };
+        let mut last_stored = 0;
         for (index, event) in chunk.iter().zip(&rows) {
-            let ours = holders.get(&event.rank).is_some_and(|(user, n)| {
-                user.as_slice() == event.user_id.as_str().as_bytes() && *n == event.n
-            });
-            if !ours {
-                outcomes[*index] = RowOutcome::Conflict;
+            match holds(&before, event).or_else(|| holds(&after, event)) {
+                // The same grant twice in one batch counts once.
+                Some(true) if before.contains_key(&event.rank) || last_stored == event.rank => duplicates.push(*index),
+                Some(true) => last_stored = event.rank,
+                Some(false) | None => outcomes[*index] = RowOutcome::Conflict,
             }
         }
     }
+    duplicates.sort_unstable();
     tx.commit().await?;
-    Ok(Stored { outcomes, had_duplicates })
+    Ok(Stored { outcomes, duplicates })
 }
 
 async fn insert(
@@ -157,15 +169,17 @@ async fn insert(
     Ok(())
 }
 
+/// Rank -> who holds it: user id and n.
+type Holders = HashMap<u64, (Vec<u8>, u32)>;
+
 /// Who holds each of these ranks. A locking read sees what is committed now; a snapshot would not.
 async fn holders(
     connection: &mut MySqlConnection,
     id: CampaignRowId,
     rows: &[&CouponIssued],
-) -> Result<HashMap<u64, (Vec<u8>, u32)>, TableError> {
-    let mut query = QueryBuilder::<MySql>::new(
-        "SELECT issue_rank, user_id, user_nth FROM issued_coupon WHERE campaign_id = ",
-    );
+) -> Result<Holders, TableError> {
+    let mut query =
+        QueryBuilder::<MySql>::new("SELECT issue_rank, user_id, user_nth FROM issued_coupon WHERE campaign_id = ");
     query.push_bind(id.0).push(" AND issue_rank IN (");
     let mut ranks = query.separated(", ");
     for event in rows {

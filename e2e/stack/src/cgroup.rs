@@ -79,7 +79,10 @@ fn enable_controllers(folder: &Path) -> Result<()> {
     let available = fs::read_to_string(folder.join("cgroup.controllers"))?;
     for controller in available.split_whitespace() {
         fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}")).with_context(|| {
-            format!("cannot enable the {controller} controller below {}: no process may be in that cgroup itself", folder.display())
+            format!(
+                "cannot enable the {controller} controller below {}: no process may be in that cgroup itself",
+                folder.display()
+            )
         })?;
     }
     Ok(())

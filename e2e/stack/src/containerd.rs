@@ -28,7 +28,16 @@ pub(crate) fn server(layout: &Layout, pause: &Path) -> Result<Server> {
         command: command!["containerd", "--config", file.display()],
         log: layout.log("containerd"),
         address: socket.display().to_string(),
-        probe: Probe::Command(command!["ctr", "--address", socket.display(), "--namespace", NAMESPACE, "images", "import", pause.display()]),
+        probe: Probe::Command(command![
+            "ctr",
+            "--address",
+            socket.display(),
+            "--namespace",
+            NAMESPACE,
+            "images",
+            "import",
+            pause.display()
+        ]),
         ready_within: Duration::from_secs(30),
         after: Vec::new(),
         stores: true,
@@ -61,10 +70,13 @@ pub(crate) fn load(layout: &Layout, archive: &Path) -> Result<Loaded> {
     Ok(Loaded { name, was_there: false })
 }
 
-/// The outcome of [`load`].
-pub(crate) struct Loaded {
-    pub(crate) name: String,
-    pub(crate) was_there: bool,
+/// An image in a stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its full name.
+    pub name: String,
+    /// Whether the very same image was there already.
+    pub was_there: bool,
 }
 
 /// Distributions disagree on where the network plugins belong.

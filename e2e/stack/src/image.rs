@@ -3,6 +3,7 @@
 //! The same files give the same archive, byte for byte: entries are sorted and carry no times or owners.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -36,7 +37,8 @@ impl std::str::FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (from, to) = text.split_once(':').ok_or_else(|| format!("`{text}` is not of the form SOURCE:DESTINATION"))?;
+        let (from, to) =
+            text.split_once(':').ok_or_else(|| format!("`{text}` is not of the form SOURCE:DESTINATION"))?;
         if from.is_empty() || !to.starts_with('/') {
             return Err(format!("`{text}` needs a source, and a destination that starts with `/`"));
         }
@@ -79,7 +81,10 @@ impl Image {
             add(&mut files, Path::new(CA_CERTIFICATES), Path::new(CA_CERTIFICATES))?;
         }
         for (path, content) in [
-            ("/etc/passwd", format!("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin\n")),
+            (
+                "/etc/passwd",
+                format!("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/tmp:/sbin/nologin\n"),
+            ),
             ("/etc/group", format!("root:x:0:\nnonroot:x:{USER}:\n")),
             ("/etc/nsswitch.conf", "hosts: files dns\n".to_owned()),
         ] {
@@ -121,7 +126,7 @@ impl Image {
         append(&mut archive, "index.json", &index, 0o644)?;
         append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
         for blob in [&config[..], &manifest, layer] {
-            append(&mut archive, &digest(blob).replace("sha256:", "blobs/sha256/"), blob, 0o644)?;
+            append(&mut archive, digest(blob).replace("sha256:", "blobs/sha256/"), blob, 0o644)?;
         }
         Ok(archive.into_inner()?)
     }
@@ -173,9 +178,10 @@ fn add(files: &mut BTreeMap<PathBuf, File>, from: &Path, to: &Path) -> Result<()
         return Ok(());
     }
     for library in libraries::of(from)? {
-        if !files.contains_key(&library) {
-            let content = fs::read(&library).with_context(|| format!("cannot read {}", library.display()))?;
-            files.insert(library, File { content, executable: true });
+        if let Entry::Vacant(place) = files.entry(library) {
+            let library = place.key();
+            let content = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
+            place.insert(File { content, executable: true });
         }
     }
     files.insert(to.to_owned(), File { content: stripped(from)?, executable: true });

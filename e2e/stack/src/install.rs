@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::cache::Cache;
+use crate::kafka::Kafka;
 use crate::packages;
 use crate::tools::Tool;
 
@@ -16,8 +17,8 @@ pub struct Installed {
     pub kubernetes: PathBuf,
     /// helm.
     pub helm: PathBuf,
-    /// Kafka's jars.
-    pub kafka: PathBuf,
+    /// What the brokers run from.
+    pub kafka: Kafka,
     /// An empty MariaDB data folder.
     pub mariadb: PathBuf,
     /// The pause image's archive.
@@ -34,7 +35,7 @@ impl Installed {
         Ok(Self {
             kubernetes: Tool::Kubernetes.find(&cache)?,
             helm: Tool::Helm.find(&cache)?,
-            kafka: Tool::Kafka.find(&cache)?,
+            kafka: Tool::find_kafka(&cache)?,
             mariadb: Tool::MariaDb.find(&cache)?,
             pause: Tool::Pause.find(&cache)?.join("pause.tar"),
         })

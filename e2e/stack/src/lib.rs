@@ -29,6 +29,7 @@ mod mariadb;
 mod namespace;
 mod packages;
 mod plan;
+mod ports;
 mod probe;
 mod process;
 mod redis;

@@ -38,7 +38,8 @@ mod tests {
     #[test]
     fn every_kind_of_line_is_understood() {
         let output = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibssl.so.3 => /lib/x86_64-linux-gnu/libssl.so.3 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        let expected: Vec<PathBuf> = vec!["/lib/x86_64-linux-gnu/libssl.so.3".into(), "/lib64/ld-linux-x86-64.so.2".into()];
+        let expected: Vec<PathBuf> =
+            vec!["/lib/x86_64-linux-gnu/libssl.so.3".into(), "/lib64/ld-linux-x86-64.so.2".into()];
         assert_eq!(parse(output).unwrap(), expected);
         assert!(parse("\tlibx.so => not found\n").is_err());
     }

@@ -15,8 +15,10 @@ pub(crate) fn prepare(layout: &Layout) -> Result<()> {
     nix::unistd::sethostname(NODE_NAME)?;
     network().context("setting up the network failed")?;
     // Containers leave sockets and network namespaces there.
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=755")).context("cannot mount a tmpfs on /run")?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=755"))
+        .context("cannot mount a tmpfs on /run")?;
     fs::create_dir_all("/run/netns")?;
+    names(layout)?;
     let data = layout.data();
     // Addresses that pods of an earlier run held are free again.
     crate::cache::remove_folder(&data.join("cni"))?;
@@ -43,10 +45,31 @@ fn network() -> Result<()> {
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot enable forwarding")
 }
 
+/// The node knows its own name and asks nobody for others: a name server of the machine could not be reached, and waiting for one takes long.
+fn names(layout: &Layout) -> Result<()> {
+    let contents = [
+        ("hosts", format!("127.0.0.1 localhost\n::1 localhost\n{NODE_IP} {NODE_NAME}\n")),
+        ("resolv.conf", "# There is no name server.\n".to_owned()),
+    ];
+    for (file, content) in contents {
+        let (source, target) = (layout.config().join(file), Path::new("/etc").join(file));
+        fs::write(&source, content)?;
+        // It may be a link into /run, where nothing is now.
+        if target.exists() {
+            mount_on(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
 fn bind(source: &Path, target: &Path) -> Result<()> {
     for folder in [source, target] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
+    mount_on(source, target)
+}
+
+fn mount_on(source: &Path, target: &Path) -> Result<()> {
     mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .with_context(|| format!("cannot mount {} on {}", source.display(), target.display()))
 }

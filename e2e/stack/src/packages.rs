@@ -34,7 +34,6 @@ const NEEDS: &[Need] = &[
     file("containernetworking-plugins", &["/usr/lib/cni/bridge", "/opt/cni/bin/bridge"]),
     program("nftables", "nft"),
     program("iptables", "iptables"),
-    program("conntrack", "conntrack"),
     program("iproute2", "ip"),
     program("util-linux", "unshare"),
     program("util-linux", "setpriv"),
@@ -57,7 +56,11 @@ const NEEDS: &[Need] = &[
     file("libzstd-dev", &["/usr/include/zstd.h"]),
     file(
         "libcurl4-openssl-dev",
-        &["/usr/include/curl/curl.h", "/usr/include/x86_64-linux-gnu/curl/curl.h", "/usr/include/aarch64-linux-gnu/curl/curl.h"],
+        &[
+            "/usr/include/curl/curl.h",
+            "/usr/include/x86_64-linux-gnu/curl/curl.h",
+            "/usr/include/aarch64-linux-gnu/curl/curl.h",
+        ],
     ),
 ];
 

@@ -14,7 +14,13 @@ use crate::server::{Server, command};
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Prepares a Redis that stores its data in `folder`; with `primary`, it begins as a replica of that one.
-pub(crate) fn server(name: &str, address: SocketAddr, folder: &Path, log: &Path, primary: Option<SocketAddr>) -> Result<Server> {
+pub(crate) fn server(
+    name: &str,
+    address: SocketAddr,
+    folder: &Path,
+    log: &Path,
+    primary: Option<SocketAddr>,
+) -> Result<Server> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join("users.acl"), users())?;
     let file = folder.join("redis.conf");
@@ -39,7 +45,13 @@ pub(crate) fn server(name: &str, address: SocketAddr, folder: &Path, log: &Path,
 }
 
 /// Prepares a Sentinel that watches `primary`; two of three must agree.
-pub(crate) fn sentinel(name: &str, address: SocketAddr, folder: &Path, log: &Path, primary: SocketAddr) -> Result<Server> {
+pub(crate) fn sentinel(
+    name: &str,
+    address: SocketAddr,
+    folder: &Path,
+    log: &Path,
+    primary: SocketAddr,
+) -> Result<Server> {
     fs::create_dir_all(folder)?;
     let file = folder.join("sentinel.conf");
     if !file.exists() {

@@ -31,6 +31,8 @@ pub(crate) enum Tool {
     Helm,
     /// `libs/*.jar`, and `bootstrap.checkpoint` as a formatted folder has it.
     Kafka,
+    /// `classes.jsa`, for Kafka and the installed Java.
+    KafkaClasses,
     /// An initialised, empty data folder.
     MariaDb,
     /// `pause.tar`, an image archive.
@@ -38,7 +40,8 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 5] = [Self::Kafka, Self::MariaDb, Self::Pause, Self::Kubernetes, Self::Helm];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Kafka, Self::KafkaClasses, Self::MariaDb, Self::Pause, Self::Kubernetes, Self::Helm];
 
     /// What it is, and how long making it takes on two cores.
     pub(crate) fn describe(self) -> (&'static str, &'static str) {
@@ -46,6 +49,7 @@ impl Tool {
             Self::Kubernetes => ("Kubernetes and etcd from source", "5 min; seconds if Go has compiled them before"),
             Self::Helm => ("Helm from source", "1 min; seconds if Go has compiled it before"),
             Self::Kafka => ("Kafka's jars", "10 s"),
+            Self::KafkaClasses => ("Kafka's classes, prepared for this Java", "10 s"),
             Self::MariaDb => ("an empty MariaDB", "2 s"),
             Self::Pause => ("the pause image", "1 s"),
         }
@@ -56,13 +60,15 @@ impl Tool {
     /// # Errors
     /// If it is not installed.
     pub(crate) fn find(self, cache: &Cache) -> Result<PathBuf> {
-        cache
-            .find(&self.entry()?)
-            .with_context(|| format!("{} is not in the cache {}: run `stack install`", self.describe().0, cache.root().display()))
+        cache.find(&self.entry()?).with_context(|| {
+            format!("{} is not in the cache {}: run `stack install`", self.describe().0, cache.root().display())
+        })
     }
 
     pub(crate) fn build(self, cache: &Cache) -> Result<PathBuf> {
         cache.build(&self.entry()?, |folder| match self {
+            // Java demands that the jars lie where they lay: this cannot be a part of the entry whose folder gets its name last.
+            Self::KafkaClasses => kafka::archive_classes(&Self::Kafka.find(cache)?, folder),
             Self::Kubernetes => build_kubernetes(folder),
             Self::Helm => build_helm(folder),
             Self::Kafka => fetch_kafka(folder),
@@ -71,11 +77,23 @@ impl Tool {
         })
     }
 
+    /// What the brokers run from.
+    ///
+    /// # Errors
+    /// If it is not installed.
+    pub(crate) fn find_kafka(cache: &Cache) -> Result<kafka::Kafka> {
+        Ok(kafka::Kafka {
+            program: Self::Kafka.find(cache)?,
+            classes: Self::KafkaClasses.find(cache)?.join(kafka::CLASSES),
+        })
+    }
+
     fn entry(self) -> Result<Entry> {
         Ok(match self {
             Self::Kubernetes => Entry::new("kubernetes", &[KUBERNETES_MODULE, KUBERNETES_SUMS, &kubernetes_flags()?]),
             Self::Helm => Entry::new("helm", &[HELM_MODULE, HELM_SUMS]),
             Self::Kafka => Entry::new("kafka", &[KAFKA_POM]),
+            Self::KafkaClasses => Entry::new("kafka-classes", &[KAFKA_POM, &kafka::java_version()?]),
             // The files belong to the installed version of the server.
             Self::MariaDb => Entry::new("mariadb", &[&mariadb::version()?, mariadb::INITIAL_SIZES]),
             Self::Pause => Entry::new("pause", &[PAUSE_SOURCE, image::FORMAT]),
@@ -108,7 +126,8 @@ fn kubernetes_flags() -> Result<String> {
 
 fn build_kubernetes(folder: &Path) -> Result<()> {
     let source = go_source(folder, KUBERNETES_MODULE, KUBERNETES_SUMS)?;
-    let packages: Vec<_> = KUBERNETES_COMMANDS.iter().map(|command| format!("k8s.io/kubernetes/cmd/{command}")).collect();
+    let packages: Vec<_> =
+        KUBERNETES_COMMANDS.iter().map(|command| format!("k8s.io/kubernetes/cmd/{command}")).collect();
     go_build(&source, folder, &kubernetes_flags()?, &packages)?;
     // Named by hand: Go would call it after its folder, `server`.
     go_build(&source, &folder.join("etcd"), "-s -w", &["go.etcd.io/etcd/server/v3".to_owned()])?;
@@ -185,7 +204,10 @@ mod tests {
     #[test]
     fn versions_are_read_from_the_module_file() {
         assert_eq!(required_version("require a/b v1.2.3\n", "a/b").unwrap(), "v1.2.3");
-        assert_eq!(required_version("require (\n\ta/b/c v2.0.0\n\ta/b v1.2.3 // indirect\n)", "a/b").unwrap(), "v1.2.3");
+        assert_eq!(
+            required_version("require (\n\ta/b/c v2.0.0\n\ta/b v1.2.3 // indirect\n)", "a/b").unwrap(),
+            "v1.2.3"
+        );
         assert!(required_version("", "a/b").is_err());
         assert!(kubernetes_flags().unwrap().contains("gitVersion=v1."), "the checked-in go.mod names Kubernetes");
     }

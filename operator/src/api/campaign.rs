@@ -22,7 +22,6 @@ use super::status::CouponCampaignStatus;
     namespaced,
     status = "CouponCampaignStatus",
     derive = "PartialEq",
-    cel,
     doc = "Exactly `totalQuantity` coupons for the first who ask inside the window.",
     validation = Rule::new("self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must start with a letter, hold only a-z, 0-9 and -, not end with -, and have at most 40 characters"),
@@ -78,10 +77,12 @@ pub struct CouponCampaignSpec {
     /// True stops issuing at once; what was issued stays, and going on later is possible.
     #[serde(default)]
     pub suspend: bool,
-    /// When a user hears "issued".
+    /// When a user hears "issued". `Durable`: when Kafka (or, with Kafka away, the database) has stored the winner; an answer
+    /// given is never lost. `Fast`: when Redis has decided; a crash of Redis can lose coupons that were already answered.
     #[serde(default)]
     pub acknowledge: Acknowledge,
-    /// What decides the partition of an event. Fixed once the campaign has opened.
+    /// What decides the partition of an event. `User` spreads events over all partitions; `Campaign` sends all to one, which
+    /// keeps their order and leaves the work to one consumer. Fixed once the campaign has opened.
     #[serde(default)]
     pub key_by: KeyBy,
     /// Requests per second expected at the peak, over all users. Issuers are planned from it before the window opens.
@@ -94,7 +95,9 @@ pub struct CouponCampaignSpec {
     /// Bounds for the pods that store winners in the database.
     #[serde(default)]
     pub consumer: ConsumerScaling,
-    /// What happens to topic, Redis keys and consumer group when this object is deleted. Rows in the database always stay.
+    /// What happens to topic, Redis keys and consumer group when this object is deleted. `Retain`: they stay, and a campaign
+    /// with the same couponId continues them. `Delete`: they are removed once all winners are in the database, a dead-letter
+    /// topic only if it is empty. Rows in the database always stay.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
@@ -175,7 +178,6 @@ impl Default for IssuerScaling {
 /// Bounds and target for the consumer pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 #[x_kube(validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
     .message("consumer.minReplicas must not be above consumer.maxReplicas; lower the first or raise the second"))]
 pub struct ConsumerScaling {
@@ -230,5 +232,32 @@ impl CouponCampaignSpec {
     /// Most consumer pods: as given, else one per partition.
     pub fn max_consumers(&self) -> u16 {
         self.consumer.max_replicas.unwrap_or(self.partitions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_holds_its_start_and_not_its_end() {
+        // Two campaigns back to back must never both be open, nor both closed.
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let window = Window { start: Time(at("2026-12-01T10:00:00Z")), end: Time(at("2026-12-01T11:00:00Z")) };
+        assert!(!window.contains(at("2026-12-01T09:59:59.999Z")));
+        assert!(window.contains(at("2026-12-01T10:00:00Z")));
+        assert!(window.contains(at("2026-12-01T10:59:59.999Z")));
+        assert!(!window.contains(at("2026-12-01T11:00:00Z")));
+    }
+
+    #[test]
+    fn what_is_left_out_follows_from_the_rest() {
+        let window = serde_json::json!({"start": "2026-12-01T10:00:00Z", "end": "2026-12-01T11:00:00Z"});
+        let spec = serde_json::json!({"totalQuantity": 1, "window": window, "partitions": 7});
+        let mut campaign = CouponCampaign::new("sale", serde_json::from_value(spec).unwrap());
+        assert_eq!((campaign.coupon_id(), campaign.spec.max_consumers()), ("sale".to_owned(), 7));
+        campaign.spec.coupon_id = Some("sale-2027".to_owned());
+        campaign.spec.consumer.max_replicas = Some(2);
+        assert_eq!((campaign.coupon_id(), campaign.spec.max_consumers()), ("sale-2027".to_owned(), 2));
     }
 }

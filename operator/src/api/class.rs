@@ -29,6 +29,7 @@ pub mod secret_keys {
 }
 
 /// Where campaigns keep their ledger, and what they may use. Owned by the platform team.
+#[allow(clippy::duplicated_attributes, reason = "every column has a type and a path")]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "coupon-operator.io",
@@ -40,7 +41,6 @@ pub mod secret_keys {
     category = "coupons",
     status = "CampaignClassStatus",
     derive = "PartialEq",
-    cel,
     doc = "Where campaigns keep their ledger, and what they may use. Owned by the platform team.",
     printcolumn(name = "Realm", type_ = "string", json_path = ".spec.realm"),
     printcolumn(
@@ -94,7 +94,6 @@ pub struct CampaignClassSpec {
 /// The Kafka cluster and how topics are made in it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 #[x_kube(
     validation = Rule::new("self.replicationFactor == 1 ? self.minInSyncReplicas == 1 : self.minInSyncReplicas < self.replicationFactor")
         .message("kafka.minInSyncReplicas must be below kafka.replicationFactor, or no broker may ever be down; only with one replica both are 1"),
@@ -130,14 +129,13 @@ pub struct Kafka {
     pub retention_hours: u32,
     /// More topic settings, as Kafka names them.
     #[serde(default)]
-    #[schemars(extend("maxProperties" = 32), inner(length(max = 200)))]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 200}))]
     pub topic_config: BTreeMap<String, String>,
 }
 
 /// Encryption and login at Kafka.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 #[x_kube(validation = Rule::new("(self.protocol in ['SaslPlaintext', 'SaslTls']) == has(self.mechanism)")
     .message("kafka.security.mechanism must be set with the protocols SaslPlaintext and SaslTls, and only with them"))]
 pub struct KafkaSecurity {
@@ -178,7 +176,6 @@ pub enum SaslMechanism {
 /// The Redis server: either a URL or Sentinel.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 #[x_kube(
     validation = Rule::new("has(self.url) != has(self.sentinel)").message("redis needs exactly one of url and sentinel"),
     validation = Rule::new("!has(self.url) || !self.url.contains('@')")
@@ -218,7 +215,6 @@ pub struct Sentinel {
 /// The SQL database (MySQL or MariaDB).
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 pub struct Database {
     /// Host name or address.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9.:-]+$"))]
@@ -230,7 +226,8 @@ pub struct Database {
     /// Name of the database (schema). It must exist; the operator makes the tables.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
     pub name: String,
-    /// Encryption.
+    /// Encryption. `Disabled`; `Required`: encrypted, but who the server is goes unchecked; `VerifyIdentity`: the certificate
+    /// must name the host.
     #[serde(default)]
     pub tls: DatabaseTls,
     /// The authority that signed the server's certificate. Default: those that the image trusts.
@@ -253,7 +250,6 @@ pub enum DatabaseTls {
 /// Users and passwords: two sets, as pods need fewer rights than the operator.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 pub struct Credentials {
     /// Where all Secrets named in this class are. Default: the operator's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -291,7 +287,6 @@ pub struct CaSecretRef {
 /// The image of issuer and consumer pods.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = kubernetes)]
 pub struct Images {
     /// Image with all programs. Default: the operator's own image.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -319,7 +314,6 @@ pub enum PullPolicy {
 /// What issuer and consumer pods get.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = kubernetes)]
 pub struct PodDefaults {
     /// Issuer pods only.
     pub issuer: ComponentPods,
@@ -351,7 +345,6 @@ pub struct ComponentPods {
 /// What one campaign may ask for at most. Absent: what the schema allows.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = kubernetes)]
 pub struct Limits {
     /// Largest `totalQuantity`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -370,7 +363,6 @@ pub struct Limits {
 /// How users reach the issuers.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(transform = kubernetes)]
 pub struct Routing {
     /// Where users find a campaign, for `status.url`: `{namespace}`, `{name}` and `{couponId}` are filled in. Default: the
     /// address of the campaign's Service.
@@ -422,5 +414,17 @@ fn default_namespace_selector() -> LabelSelector {
     LabelSelector {
         match_labels: Some(BTreeMap::from([(ENABLED_LABEL.to_owned(), "true".to_owned())])),
         match_expressions: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_template_is_filled_in() {
+        let routing = Routing { url_template: Some("https://c.example/{namespace}/{name}/{couponId}".to_owned()) };
+        assert_eq!(routing.url("shop", "sale", "sale-2027").as_deref(), Some("https://c.example/shop/sale/sale-2027"));
+        assert_eq!(Routing::default().url("shop", "sale", "sale"), None);
     }
 }

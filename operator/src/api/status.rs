@@ -101,7 +101,6 @@ pub struct CouponCampaignStatus {
 /// A campaign's topic, as found in Kafka.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 pub struct TopicStatus {
     /// Topic of winners.
     pub name: String,
@@ -121,7 +120,6 @@ pub struct TopicStatus {
 /// Pods of one kind: how many, and why.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = kubernetes)]
 pub struct WorkloadStatus {
     /// Pods that should be there.
     pub wanted: i32,

@@ -280,8 +280,11 @@ mod tests {
 
     #[test]
     fn a_timeout_is_explained_by_the_connection_error_behind_it() {
-        let error =
-            sorted(Code::OperationTimedOut, Subject::Cluster, Some((Code::BrokerTransportFailure, "Connection refused")));
+        let error = sorted(
+            Code::OperationTimedOut,
+            Subject::Cluster,
+            Some((Code::BrokerTransportFailure, "Connection refused")),
+        );
         assert!(error.is_retryable());
         let sentence = error.to_string();
         assert!(sentence.contains("kafka:9092") && sentence.contains("Connection refused"), "{sentence}");

@@ -15,18 +15,19 @@ mod model;
 mod native;
 mod request;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use rdkafka::Offset;
 use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{ClientConfig, Offset};
 
 pub use self::error::AdminError;
 pub use self::model::{
-    Batch, ClusterState, ConfigEntry, ConfigSource, Creation, Deletion, Group, GroupMember, GroupState, Partition, Topic,
-    TopicSpec, TopicState,
+    Batch, ClusterState, ConfigEntry, ConfigSource, Creation, Deletion, Group, GroupMember, GroupState, Partition,
+    Topic, TopicSpec, TopicState,
 };
 
 use self::client::{Call, Client, Event};
@@ -55,13 +56,13 @@ impl KafkaAdmin {
     /// How long a request may take unless [`KafkaAdmin::within`] says otherwise.
     pub const DEADLINE: Duration = Duration::from_secs(10);
 
-    /// Makes a client from librdkafka properties, of which `bootstrap.servers` is needed. Connects in the background: a
-    /// wrong address shows at the first call.
+    /// Makes a client; `bootstrap.servers` must be set. It connects in the background: a wrong address shows at the first
+    /// call.
     ///
     /// # Errors
     /// [`AdminError::InvalidClient`] for a property that librdkafka refuses.
-    pub fn new(properties: &BTreeMap<String, String>) -> Result<Self, AdminError> {
-        Ok(Self { client: Client::start(properties)?, deadline: Self::DEADLINE })
+    pub fn new(config: &ClientConfig) -> Result<Self, AdminError> {
+        Ok(Self { client: Client::start(config)?, deadline: Self::DEADLINE })
     }
 
     /// The same client with another deadline for each request, between 1 ms and an hour.
@@ -268,7 +269,8 @@ impl KafkaAdmin {
             return Ok(BTreeMap::new());
         }
         let call = request::committed_offsets(&self.client, self.deadline, group, topic, partition_count);
-        let listed = self.read(call, Subject::Group(group), |event| answer::only(answer::group_results(event)?)).await?;
+        let listed =
+            self.read(call, Subject::Group(group), |event| answer::only(answer::group_results(event)?)).await?;
         let mut committed = BTreeMap::new();
         for (_, partition, result) in listed {
             let offset = result.map_err(|failure| self.sorted(failure, Subject::Topic(topic)))?;
@@ -360,11 +362,16 @@ impl KafkaAdmin {
     }
 
     /// Gives everything asked for an entry, so that a caller never takes a gap in the answer for "nothing there".
-    fn complete<K: Ord, V>(&self, wanted: Vec<K>, mut found: Batch<K, V>, subject: fn(&K) -> Subject<'_>) -> Batch<K, V> {
+    fn complete<K: Ord, V>(
+        &self,
+        wanted: Vec<K>,
+        mut found: Batch<K, V>,
+        subject: fn(&K) -> Subject<'_>,
+    ) -> Batch<K, V> {
         for key in wanted {
-            if !found.contains_key(&key) {
-                let error = self.sorted(unanswered(), subject(&key));
-                found.insert(key, Err(error));
+            if let Entry::Vacant(gap) = found.entry(key) {
+                let error = self.sorted(unanswered(), subject(gap.key()));
+                gap.insert(Err(error));
             }
         }
         found

@@ -110,6 +110,18 @@ pub(super) fn c_string(value: &str) -> Result<CString, Failure> {
         .map_err(|_| Failure { code: Code::InvalidArgument, message: format!("{value:?} contains a NUL byte") })
 }
 
+/// A topic's name for librdkafka. One that Kafka cannot hold is refused at once: some calls would wait for such a topic
+/// until their deadline, and then blame the network.
+pub(super) fn topic_name(name: &str) -> Result<CString, Failure> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if name.is_empty() || name.len() > 249 || matches!(name, "." | "..") || !name.bytes().all(legal) {
+        let message =
+            format!("{name:?} is no topic name: Kafka takes 1 to 249 letters, digits, dots, dashes, underscores");
+        return Err(Failure { code: Code::InvalidTopic, message });
+    }
+    c_string(name)
+}
+
 /// A copy of a native string; empty for null.
 ///
 /// # Safety
@@ -145,8 +157,7 @@ pub(super) unsafe fn failure_of(error: *const sys::rd_kafka_error_t) -> Option<F
         return None;
     }
     // SAFETY: valid as the caller says.
-    let (code, message) =
-        unsafe { (sys::rd_kafka_error_code(error).into(), text(sys::rd_kafka_error_string(error))) };
+    let (code, message) = unsafe { (sys::rd_kafka_error_code(error).into(), text(sys::rd_kafka_error_string(error))) };
     failure(code, message)
 }
 

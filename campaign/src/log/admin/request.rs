@@ -17,7 +17,7 @@ use sys::rd_kafka_admin_op_t as op;
 use super::client::{Call, Client};
 use super::error::Failure;
 use super::model::TopicSpec;
-use super::native::{Complaint, Native, Owned, c_string, failure, failure_of};
+use super::native::{Complaint, Native, Owned, c_string, failure, failure_of, topic_name};
 
 type Sent = Result<Call, Failure>;
 
@@ -38,7 +38,7 @@ pub(super) fn describe_cluster(client: &Arc<Client>, deadline: Duration) -> Sent
 }
 
 pub(super) fn describe_topics(client: &Arc<Client>, deadline: Duration, names: &[String]) -> Sent {
-    let names = names.iter().map(|name| c_string(name)).collect::<Result<Vec<CString>, _>>()?;
+    let names = names.iter().map(|name| topic_name(name)).collect::<Result<Vec<CString>, _>>()?;
     let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     // SAFETY: the strings live until after the call, which copies them.
     let topics = unsafe {
@@ -52,7 +52,7 @@ pub(super) fn describe_topics(client: &Arc<Client>, deadline: Duration, names: &
 }
 
 pub(super) fn create_topic(client: &Arc<Client>, deadline: Duration, spec: &TopicSpec) -> Sent {
-    let name = c_string(&spec.name)?;
+    let name = topic_name(&spec.name)?;
     let mut complaint = Complaint::new();
     // SAFETY: string and buffer are valid; the string is copied.
     let topic = unsafe {
@@ -78,16 +78,12 @@ pub(super) fn create_topic(client: &Arc<Client>, deadline: Duration, spec: &Topi
 }
 
 pub(super) fn grow_partitions(client: &Arc<Client>, deadline: Duration, name: &str, total: usize) -> Sent {
-    let name = c_string(name)?;
+    let name = topic_name(name)?;
     let mut complaint = Complaint::new();
     // SAFETY: string and buffer are valid; the string is copied.
     let growth = unsafe {
-        let growth = sys::rd_kafka_NewPartitions_new(
-            name.as_ptr(),
-            total,
-            complaint.as_mut_ptr(),
-            complaint.capacity(),
-        );
+        let growth =
+            sys::rd_kafka_NewPartitions_new(name.as_ptr(), total, complaint.as_mut_ptr(), complaint.capacity());
         made(growth, complaint, "partition count")?
     };
     client.submit(op::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, deadline, |rk, options, queue| {
@@ -97,7 +93,7 @@ pub(super) fn grow_partitions(client: &Arc<Client>, deadline: Duration, name: &s
 }
 
 pub(super) fn delete_topic(client: &Arc<Client>, deadline: Duration, name: &str) -> Sent {
-    let name = c_string(name)?;
+    let name = topic_name(name)?;
     // SAFETY: the string is valid and copied.
     let topic = unsafe { made(sys::rd_kafka_DeleteTopic_new(name.as_ptr()), Complaint::new(), "topic name")? };
     client.submit(op::RD_KAFKA_ADMIN_OP_DELETETOPICS, deadline, |rk, options, queue| {
@@ -107,7 +103,7 @@ pub(super) fn delete_topic(client: &Arc<Client>, deadline: Duration, name: &str)
 }
 
 fn topic_resource(name: &str) -> Result<Owned<sys::rd_kafka_ConfigResource_t>, Failure> {
-    let name = c_string(name)?;
+    let name = topic_name(name)?;
     // SAFETY: the string is valid and copied.
     unsafe {
         let resource = sys::rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name.as_ptr());
@@ -155,13 +151,13 @@ pub(super) fn set_config_incremental(
     })
 }
 
-/// A list for librdkafka. Names are checked first, since the list itself panics on a NUL.
+/// A list for librdkafka. Names are checked first: the list itself panics on a NUL.
 fn partition_list<'a>(
     elements: impl IntoIterator<Item = (&'a str, i32, Offset)>,
 ) -> Result<TopicPartitionList, Failure> {
     let mut list = TopicPartitionList::new();
     for (topic, partition, offset) in elements {
-        c_string(topic)?;
+        topic_name(topic)?;
         list.add_partition(topic, partition)
             .set_offset(offset)
             .map_err(|error| Failure { code: Code::InvalidArgument, message: error.to_string() })?;

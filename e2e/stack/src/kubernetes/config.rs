@@ -40,12 +40,16 @@ pub(super) fn kubelet(layout: &Layout) -> String {
          # Stacks share the machine's cgroups: each kubelet keeps to its own, or one would remove the pods of the other.\n\
          cgroupRoot: {cgroup}\n\
          oomScoreAdj: 0\n\
+         kubeAPIQPS: 300\n\
+         kubeAPIBurst: 600\n\
          # An image that was collected cannot be pulled again.\n\
          imageGCHighThresholdPercent: 100\n\
          evictionHard: {{memory.available: 100Mi, nodefs.available: 1Gi, imagefs.available: 1Gi}}\n\
          containerRuntimeEndpoint: unix://{socket}\n\
          podLogsDir: {logs}\n\
          resolvConf: \"\"\n\
+         # Nobody answers there, and at once: without an address, every pod would get a warning.\n\
+         clusterDNS: [{address}]\n\
          authentication: {{x509: {{clientCAFile: {pki}/ca.crt}}, webhook: {{enabled: true}}, anonymous: {{enabled: false}}}}\n\
          authorization: {{mode: Webhook}}\n\
          tlsCertFile: {pki}/kubelet.crt\n\
@@ -66,6 +70,8 @@ pub(super) fn kube_proxy(layout: &Layout) -> String {
          oomScoreAdj: 0\n\
          clusterCIDR: {PODS}\n\
          clientConnection: {{kubeconfig: {pki}/proxy.kubeconfig}}\n\
+         # A new Service should not need a second to be reachable.\n\
+         nftables: {{minSyncPeriod: 100ms}}\n\
          # The limits belong to the machine: leave them alone.\n\
          conntrack: {{maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}}\n",
         pki = pki.display(),

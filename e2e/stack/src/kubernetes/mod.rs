@@ -68,7 +68,8 @@ impl Parts<'_> {
     }
 
     fn kubectl(&self, arguments: &[&str]) -> Probe {
-        let mut command = command![self.bin.join("kubectl").display(), "--kubeconfig", self.layout.kubeconfig().display()];
+        let mut command =
+            command![self.bin.join("kubectl").display(), "--kubeconfig", self.layout.kubeconfig().display()];
         command.extend(arguments.iter().map(|&argument| argument.to_owned()));
         Probe::Command(command)
     }
@@ -163,6 +164,9 @@ impl Parts<'_> {
             format!("--authorization-kubeconfig={kubeconfig}"),
             "--leader-elect=false",
             "--profiling=false",
+            // The defaults make a fresh cluster wait some seconds for its own service accounts.
+            "--kube-api-qps=300",
+            "--kube-api-burst=600",
         ]
     }
 }

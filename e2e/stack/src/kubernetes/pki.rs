@@ -60,9 +60,23 @@ fn fill(folder: &Path, scratch: &Path, final_folder: &Path) -> Result<()> {
     fs::write(&config, extensions(&parties))?;
     let openssl = |arguments: &[&str]| run(Command::new("openssl").args(arguments).current_dir(folder));
     let config = config.display().to_string();
-    let request =
-        ["req", "-x509", "-config", &config, "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"];
-    openssl(&[&request[..], &["-extensions", "ca", "-subj", "/CN=local-ca", "-keyout", "ca.key", "-out", "ca.crt"]].concat())?;
+    let request = [
+        "req",
+        "-x509",
+        "-config",
+        &config,
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "3650",
+    ];
+    openssl(
+        &[&request[..], &["-extensions", "ca", "-subj", "/CN=local-ca", "-keyout", "ca.key", "-out", "ca.crt"]]
+            .concat(),
+    )?;
     for party in &parties {
         let (key, certificate) = (format!("{}.key", party.name), format!("{}.crt", party.name));
         let signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-extensions", party.name, "-subj", &party.subject];

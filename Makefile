@@ -1,0 +1,116 @@
+# The project's commands; `make help` lists them. Everything local runs in a stack of its own (e2e/stack): a real
+# Kubernetes, Kafka, Redis and MariaDB in namespaces of this machine, without Docker.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The stack of demo, shell and cluster-*. `make test` has one of its own, called test.
+NAME ?= demo
+# `LOCKED=--locked` refuses a Cargo.lock that is not up to date.
+LOCKED ?=
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+STACK := $(TARGET)/debug/stack
+export COUPON_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coupon-operator
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(COUPON_CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
+PROGRAMS := coupon-operator coupon-issuer coupon-consumer
+SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+
+.PHONY: help
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+		printf '  %-16s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 15 min, mostly compiling; then about 1 min)
+	@$(STACK) up --name $(NAME)
+	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
+	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/demo
+
+.PHONY: test
+test: image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
+	@echo 'building the tests (first time: minutes)'
+	@cargo test $(LOCKED) --workspace --no-run
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) \
+		e2e/scripts/test.sh $(STACK) $(TARGET)/image/coupon-operator.tar $(TARGET)/test.log
+
+.PHONY: fmt
+fmt: ## Format all Rust code (seconds)
+	@cargo fmt --all
+
+.PHONY: lint
+lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scripts, chart, generated files (first time: some 15 min)
+	@cargo fmt --all --check
+	@cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	@$(CARGO_DENY)/bin/cargo-deny --log-level error check bans licenses sources
+	@if ! command -v shellcheck >/dev/null; then echo 'shellcheck is missing: apt-get install shellcheck' >&2; exit 1; fi
+	@shellcheck $(SHELL_SCRIPTS)
+	@helm=$$(ls -t $(COUPON_CACHE)/helm-*/helm | head -n 1); $$helm lint --strict --quiet charts/coupon-operator; \
+		$$helm lint --strict --quiet --values charts/coupon-operator/ci/everything-values.yaml charts/coupon-operator
+	@$(MAKE) check-generated
+
+.PHONY: generate
+generate: generators ## Write CRDs and the OpenAPI document from the Rust types (seconds; first time: minutes)
+	@$(TARGET)/debug/crdgen
+	@$(TARGET)/debug/coupon-issuer openapi > $(TARGET)/openapi.json
+	@mv $(TARGET)/openapi.json issuer/openapi.json
+
+.PHONY: check-generated
+check-generated: generators ## Fail if a generated file is stale (seconds; first time: minutes)
+	@$(TARGET)/debug/crdgen --check
+	@$(TARGET)/debug/coupon-issuer openapi | diff -u issuer/openapi.json - \
+		|| { echo 'issuer/openapi.json is stale: run `make generate`' >&2; exit 1; }
+
+.PHONY: image
+image: build ## The local image archive, from the programs as built for tests (seconds after a build)
+	@e2e/scripts/image.sh $(STACK) $(TARGET)/image $(addprefix $(TARGET)/debug/,$(PROGRAMS))
+
+.PHONY: cluster-up
+cluster-up: install ## Start the stack NAME=demo (first time: some 7 min, mostly compiling Kubernetes; then about 10 s)
+	@$(STACK) up --name $(NAME)
+
+.PHONY: cluster-status
+cluster-status: $(STACK) ## Show the parts of the stack, their addresses and logs (1 s)
+	@$(STACK) status --name $(NAME)
+
+.PHONY: cluster-down
+cluster-down: $(STACK) ## Stop the stack and remove what it stored, but for its logs (seconds)
+	@$(STACK) down --name $(NAME)
+
+.PHONY: shell
+shell: $(STACK) ## A shell inside the stack, with kubectl and helm set up
+	@$(STACK) shell --name $(NAME)
+
+.PHONY: clean
+clean: ## Remove what was built here; the cache of Kubernetes and other tools stays
+	@cargo clean
+
+# Steps of the above.
+
+# Needs no Debian package: it installs them. Cargo decides whether there is work to do.
+.PHONY: $(STACK)
+$(STACK):
+	@cargo build $(LOCKED) --quiet -p stack
+
+.PHONY: install
+install: $(STACK)
+	@$(STACK) install
+
+.PHONY: build
+build: install
+	@echo 'building the programs (first time: some 8 min)'
+	@cargo build $(LOCKED) --workspace --bins
+
+# As parts of the workspace: alone, they would be compiled with other features.
+.PHONY: generators
+generators: install
+	@cargo build $(LOCKED) --quiet --workspace --bin crdgen --bin coupon-issuer
+
+$(CARGO_DENY)/bin/cargo-deny:
+	@echo 'building cargo-deny $(CARGO_DENY_VERSION) (once: about 5 min)'
+	@cargo install --locked --root $(CARGO_DENY) cargo-deny@$(CARGO_DENY_VERSION)

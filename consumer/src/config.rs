@@ -1,0 +1,64 @@
+//! What the process is told, parsed once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use campaign::identity::CampaignId;
+use clap::Parser;
+
+use crate::writer::BatchLimits;
+
+/// Stores the winners of one coupon campaign: from its Kafka topic into the database.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "coupon-consumer", version)]
+pub struct Config {
+    /// The campaign, as realm/namespace/couponId.
+    #[arg(long, env = "COUPON_CAMPAIGN")]
+    pub campaign: CampaignId,
+    /// File that says where Kafka and the database are.
+    #[arg(long, env = "COUPON_CONNECTIONS", default_value = "/etc/coupon/connections.yaml")]
+    pub connections: PathBuf,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:9090")]
+    pub probe_listen: SocketAddr,
+    /// Names this process to the brokers.
+    #[arg(long, env = "POD_NAME", default_value = "coupon-consumer")]
+    pub pod_name: String,
+    /// Log as JSON.
+    #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set)]
+    pub log_json: bool,
+    /// Most rows of one transaction.
+    #[arg(long, env = "COUPON_BATCH", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    pub batch: u16,
+    /// Longest time that a record waits for others of its batch, in milliseconds.
+    #[arg(long, env = "COUPON_MAX_WAIT_MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=5000))]
+    pub max_wait_ms: u64,
+}
+
+impl Config {
+    /// When a batch is full.
+    pub fn limits(&self) -> BatchLimits {
+        BatchLimits { rows: self.batch.into(), wait: Duration::from_millis(self.max_wait_ms) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_campaign_is_enough() {
+        let config = Config::try_parse_from(["coupon-consumer", "--campaign", "prod/shop/spring"]).unwrap();
+        assert_eq!((config.batch, config.max_wait_ms, config.probe_listen.port()), (500, 20, 9090));
+        assert!(!config.log_json);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in [["--campaign", "prod/shop"], ["--batch", "0"], ["--batch", "9999"], ["--log-json", "perhaps"]] {
+            let all = ["coupon-consumer", "--campaign", "prod/shop/spring"].into_iter().chain(bad);
+            assert!(Config::try_parse_from(all).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Writes records that cannot be stored to the dead letter topic: the original bytes, and where and why it failed.
+//!
+//! The headers are Spring Kafka's, with its binary encodings, and readable ones beside them. A record is done only when
+//! the topic has acknowledged it; until then it holds its partition.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use rdkafka::Timestamp;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use campaign::identity::CampaignId;
+use campaign::log::client_config;
+use campaign::settings::Kafka;
+
+use crate::decide::{Reason, outage_delay};
+use crate::metrics::Metrics;
+use crate::queue::Record;
+use crate::status::Status;
+
+/// Dead letters that may wait to be written; as many again are being written.
+pub const QUEUE: usize = 64;
+/// How long Kafka may take to answer for the topic's partitions.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Spring Kafka's headers, and ours, for the place where a record first lay.
+const ORIGIN: [&str; 9] = [
+    "kafka_dlt-original-topic",
+    "kafka_dlt-original-partition",
+    "kafka_dlt-original-offset",
+    "kafka_dlt-original-timestamp",
+    "kafka_dlt-original-timestamp-type",
+    "kafka_dlt-original-consumer-group",
+    "original_topic",
+    "original_partition",
+    "original_offset",
+];
+/// The headers for what went wrong on the latest trip.
+const FAILURE: [&str; 4] = ["kafka_dlt-exception-fqcn", "kafka_dlt-exception-message", "exception", "retry_count"];
+
+/// A record that cannot be stored.
+#[derive(Debug)]
+pub struct DeadLetter {
+    /// The record; complete when the topic has acknowledged it.
+    pub record: Record,
+    /// Why.
+    pub reason: Reason,
+    /// Retries that were made.
+    pub retries: u32,
+}
+
+/// The headers of a dead letter: all of the original's, then where it first lay and what went wrong now. A record that
+/// was a dead letter before keeps its first origin; what went wrong then is replaced.
+pub fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32) -> OwnedHeaders {
+    let known = message.headers().and_then(names).unwrap_or_default();
+    let has_any = |wanted: &[&str]| known.iter().any(|name| wanted.contains(&name.as_str()));
+    let mut all = match message.headers() {
+        None => OwnedHeaders::new(),
+        Some(original) if has_any(&FAILURE) => original
+            .iter()
+            .filter(|header| !FAILURE.contains(&header.key))
+            .fold(OwnedHeaders::new(), |all, header| all.insert(Header { key: header.key, value: header.value })),
+        // A copy by librdkafka itself: byte for byte, whatever is in them.
+        Some(original) => original.clone(),
+    };
+    let mut add = |key: &str, value: &[u8]| {
+        all = std::mem::take(&mut all).insert(Header { key, value: Some(value) });
+    };
+    if !has_any(&ORIGIN) {
+        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        let (timestamp, timestamp_type) = match message.timestamp() {
+            Timestamp::CreateTime(millis) => (millis, "CreateTime"),
+            Timestamp::LogAppendTime(millis) => (millis, "LogAppendTime"),
+            Timestamp::NotAvailable => (-1, "NoTimestampType"),
+        };
+        add(ORIGIN[0], topic.as_bytes());
+        add(ORIGIN[1], &partition.to_be_bytes());
+        add(ORIGIN[2], &offset.to_be_bytes());
+        add(ORIGIN[3], &timestamp.to_be_bytes());
+        add(ORIGIN[4], timestamp_type.as_bytes());
+        add(ORIGIN[5], group.as_bytes());
+        add(ORIGIN[6], topic.as_bytes());
+        add(ORIGIN[7], partition.to_string().as_bytes());
+        add(ORIGIN[8], offset.to_string().as_bytes());
+    }
+    let (name, text) = (reason.name(), reason.to_string());
+    add(FAILURE[0], format!("coupon.consumer.{name}").as_bytes());
+    add(FAILURE[1], text.as_bytes());
+    add(FAILURE[2], format!("{name}: {text}").as_bytes());
+    add(FAILURE[3], retries.to_string().as_bytes());
+    all
+}
+
+/// The names of all headers. `None` when one is not UTF-8: rdkafka panics on it, and a record must not stop a consumer.
+fn names(headers: &OwnedHeaders) -> Option<Vec<String>> {
+    let read = || headers.iter().map(|header| header.key.to_owned()).collect();
+    catch_unwind(AssertUnwindSafe(read)).ok()
+}
+
+/// The writer of dead letters of one campaign.
+pub struct DeadLetters {
+    producer: FutureProducer,
+    topic: String,
+    group: String,
+    /// How many partitions the topic has; `None` while not known.
+    partitions: Mutex<Option<i32>>,
+    status: Arc<Status>,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+impl DeadLetters {
+    /// Connects in the background. Once `stop` is cancelled, what cannot be written at once is left undone.
+    ///
+    /// # Errors
+    /// [`KafkaError`] for settings that librdkafka refuses.
+    pub fn new(
+        kafka: &Kafka,
+        campaign: &CampaignId,
+        client_id: &str,
+        status: Arc<Status>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> Result<Self, KafkaError> {
+        let overrides = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("linger.ms", "5"),
+            ("delivery.timeout.ms", "10000"),
+            ("request.timeout.ms", "5000"),
+            ("queue.buffering.max.messages", "1000"),
+            // The topic's own bound decides, not this client's: a dead letter is larger than the record it was.
+            ("message.max.bytes", "16777216"),
+        ];
+        Ok(Self {
+            producer: client_config(kafka, client_id, &overrides).create()?,
+            topic: campaign.dead_letter_topic(),
+            group: campaign.group(),
+            partitions: Mutex::new(None),
+            status,
+            metrics,
+            stop,
+        })
+    }
+
+    /// Writes all that comes, until the other end is closed and everything is written or left undone.
+    pub async fn run(self, letters: mpsc::Receiver<DeadLetter>) {
+        let this = &self;
+        futures::stream::unfold(letters, async |mut letters| Some((letters.recv().await?, letters)))
+            .for_each_concurrent(QUEUE, async |letter| this.write(letter).await)
+            .await;
+    }
+
+    async fn write(&self, letter: DeadLetter) {
+        let partition = letter.record.partition();
+        let mut failures = 0;
+        while letter.record.is_wanted() {
+            let Err(error) = self.try_write(&letter).await else {
+                self.metrics.dead_letter(letter.reason.name());
+                letter.record.complete();
+                break;
+            };
+            if failures == 0 {
+                self.status.hold_partition(partition, error.to_string());
+            }
+            self.metrics.retry("dead_letter_topic");
+            // Whatever went wrong may be about the partitions: ask for them anew.
+            *self.partitions.lock().await = None;
+            tokio::select! {
+                () = tokio::time::sleep(outage_delay(failures)) => {}
+                () = self.stop.cancelled() => {
+                    failures += 1;
+                    break;
+                }
+            }
+            failures += 1;
+        }
+        if failures > 0 {
+            self.status.release_partition(partition);
+        }
+    }
+
+    async fn try_write(&self, letter: &DeadLetter) -> Result<(), KafkaError> {
+        let message = &letter.record.message;
+        let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers(
+            message,
+            &self.group,
+            &letter.reason,
+            letter.retries,
+        ));
+        record.key = message.key();
+        record.payload = message.payload();
+        if message.partition() < self.partition_count().await? {
+            record.partition = Some(message.partition());
+        }
+        let delivery = self.producer.send_result(record).map_err(|(error, _)| error)?;
+        match delivery.await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err((error, _))) => Err(error),
+            Err(_) => Err(KafkaError::Canceled),
+        }
+    }
+
+    async fn partition_count(&self) -> Result<i32, KafkaError> {
+        let mut known = self.partitions.lock().await;
+        if let Some(count) = *known {
+            return Ok(count);
+        }
+        let (producer, topic) = (self.producer.clone(), self.topic.clone());
+        let asked =
+            tokio::task::spawn_blocking(move || producer.client().fetch_metadata(Some(&topic), METADATA_TIMEOUT));
+        let metadata = asked.await.map_err(|_| KafkaError::Canceled)??;
+        let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        if count == 0 {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+        }
+        let count = i32::try_from(count).unwrap_or(i32::MAX);
+        *known = Some(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,262 @@
+//! How far each partition has been dealt with: the contiguous frontier that may be committed. Pure.
+//!
+//! Records are handed out in offset order and finish in any order. What may be committed is the offset after the last
+//! record before which nothing is left. A partition that comes back after a revocation starts a new generation, and
+//! whatever still happens to records of an older one is ignored: a commit below the group's offset would rewind it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+/// A record that was handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Partition {
+    generation: u64,
+    revoked: bool,
+    /// Records handed out and not yet behind the frontier, in offset order: offset, and whether it is done.
+    handed_out: VecDeque<(i64, bool)>,
+    /// Records that somebody still works on.
+    in_hand: usize,
+    /// The next offset to read if everything before it is done; `None` until something is.
+    next: Option<i64>,
+    /// What Kafka is known to have.
+    committed: Option<i64>,
+}
+
+/// The frontiers of all assigned partitions.
+#[derive(Debug, Default)]
+pub struct Frontiers {
+    partitions: BTreeMap<i32, Partition>,
+    last_generation: u64,
+}
+
+impl Frontiers {
+    /// A partition was assigned: it starts afresh.
+    pub fn assign(&mut self, partition: i32) {
+        self.last_generation += 1;
+        let generation = self.last_generation;
+        let fresh = Partition {
+            generation,
+            revoked: false,
+            handed_out: VecDeque::new(),
+            in_hand: 0,
+            next: None,
+            committed: None,
+        };
+        self.partitions.insert(partition, fresh);
+    }
+
+    /// A partition is being taken away: what was not begun is not wanted any more; what is in hand may still finish.
+    pub fn revoke(&mut self, partition: i32) {
+        if let Some(entry) = self.partitions.get_mut(&partition) {
+            entry.revoked = true;
+        }
+    }
+
+    /// A partition is gone: nothing of it can be committed any more.
+    pub fn forget(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    /// Hands out a record. `None` when its partition is not ours.
+    pub fn hand_out(&mut self, partition: i32, offset: i64) -> Option<Ticket> {
+        let known = self.partitions.get(&partition).filter(|entry| !entry.revoked)?;
+        // Offsets only fall when the log itself was cut or made anew: what was handed out before means nothing now.
+        let last = known.handed_out.back().map(|(last, _)| *last).or(known.next.map(|next| next - 1));
+        if last.is_some_and(|last| offset <= last) {
+            self.assign(partition);
+        }
+        let entry = self.partitions.get_mut(&partition)?;
+        entry.handed_out.push_back((offset, false));
+        entry.in_hand += 1;
+        Some(Ticket { partition, offset, generation: entry.generation })
+    }
+
+    /// Whether the record is still ours to deal with.
+    pub fn is_wanted(&self, ticket: Ticket) -> bool {
+        self.partitions.get(&ticket.partition).is_some_and(|p| p.generation == ticket.generation && !p.revoked)
+    }
+
+    /// The record is stored, void or in the dead letter topic.
+    pub fn complete(&mut self, ticket: Ticket) {
+        let Some(entry) = self.current(ticket) else { return };
+        entry.in_hand = entry.in_hand.saturating_sub(1);
+        if let Ok(index) = entry.handed_out.binary_search_by_key(&ticket.offset, |(offset, _)| *offset) {
+            entry.handed_out[index].1 = true;
+        }
+        while let Some((offset, true)) = entry.handed_out.front() {
+            entry.next = Some(offset + 1);
+            entry.handed_out.pop_front();
+        }
+    }
+
+    /// The record was dropped without being dealt with: the frontier stays before it.
+    pub fn release(&mut self, ticket: Ticket) {
+        if let Some(entry) = self.current(ticket) {
+            entry.in_hand = entry.in_hand.saturating_sub(1);
+        }
+    }
+
+    /// Records of these partitions that somebody still works on.
+    pub fn in_hand(&self, wanted: impl Fn(i32) -> bool) -> usize {
+        self.partitions.iter().filter(|(partition, _)| wanted(**partition)).map(|(_, entry)| entry.in_hand).sum()
+    }
+
+    /// Whether everything that was handed out is done.
+    pub fn all_done(&self) -> bool {
+        self.partitions.values().all(|entry| entry.handed_out.is_empty())
+    }
+
+    /// Next offset of each of these partitions, where Kafka does not have it yet.
+    pub fn to_commit(&self, wanted: impl Fn(i32) -> bool) -> BTreeMap<i32, i64> {
+        let moved = |entry: &Partition| entry.next.filter(|next| entry.committed.is_none_or(|known| known < *next));
+        self.partitions
+            .iter()
+            .filter(|(partition, _)| wanted(**partition))
+            .filter_map(|(partition, entry)| Some((*partition, moved(entry)?)))
+            .collect()
+    }
+
+    /// Kafka has committed this next offset.
+    pub fn confirm(&mut self, partition: i32, next: i64) {
+        if let Some(entry) = self.partitions.get_mut(&partition) {
+            entry.committed = entry.committed.max(Some(next));
+        }
+    }
+
+    /// Next offset of each partition in which something is done.
+    pub fn next_offsets(&self) -> BTreeMap<i32, i64> {
+        self.partitions.iter().filter_map(|(partition, entry)| Some((*partition, entry.next?))).collect()
+    }
+
+    /// The partitions that are ours.
+    pub fn assigned(&self) -> Vec<i32> {
+        self.partitions.iter().filter(|(_, entry)| !entry.revoked).map(|(partition, _)| *partition).collect()
+    }
+
+    fn current(&mut self, ticket: Ticket) -> Option<&mut Partition> {
+        self.partitions.get_mut(&ticket.partition).filter(|entry| entry.generation == ticket.generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all(_: i32) -> bool {
+        true
+    }
+
+    fn hand_out(frontiers: &mut Frontiers, offsets: impl IntoIterator<Item = i64>) -> Vec<Ticket> {
+        offsets.into_iter().map(|offset| frontiers.hand_out(0, offset).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_frontier_waits_for_the_first_gap() {
+        let mut frontiers = Frontiers::default();
+        frontiers.assign(0);
+        // Offset 12 holds no record (a transaction marker).
+        let tickets = hand_out(&mut frontiers, [10, 11, 13]);
+        frontiers.complete(tickets[1]);
+        assert!(frontiers.to_commit(all).is_empty(), "10 is not done");
+        frontiers.complete(tickets[0]);
+        assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 12)]));
+        frontiers.confirm(0, 12);
+        assert!(frontiers.to_commit(all).is_empty(), "Kafka has it already");
+        frontiers.complete(tickets[2]);
+        assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 14)]));
+        assert_eq!(frontiers.in_hand(all), 0);
+    }
+
+    #[test]
+    fn a_dropped_record_holds_the_frontier() {
+        let mut frontiers = Frontiers::default();
+        frontiers.assign(0);
+        let tickets = hand_out(&mut frontiers, [0, 1]);
+        frontiers.release(tickets[0]);
+        frontiers.complete(tickets[1]);
+        assert!(frontiers.to_commit(all).is_empty());
+        assert_eq!(frontiers.in_hand(all), 0);
+    }
+
+    #[test]
+    fn work_of_an_earlier_assignment_moves_nothing() {
+        let mut frontiers = Frontiers::default();
+        frontiers.assign(0);
+        let old = hand_out(&mut frontiers, [5]);
+        frontiers.forget(0);
+        assert!(!frontiers.is_wanted(old[0]));
+        frontiers.assign(0);
+        let new = hand_out(&mut frontiers, [90]);
+        frontiers.complete(old[0]);
+        assert!(frontiers.to_commit(all).is_empty(), "committing 6 would rewind the group");
+        frontiers.complete(new[0]);
+        assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 91)]));
+    }
+
+    #[test]
+    fn a_revoked_partition_finishes_what_is_in_hand_and_takes_nothing_new() {
+        let mut frontiers = Frontiers::default();
+        frontiers.assign(0);
+        frontiers.assign(1);
+        let tickets = hand_out(&mut frontiers, [0, 1]);
+        frontiers.revoke(0);
+        assert!(!frontiers.is_wanted(tickets[1]));
+        assert_eq!(frontiers.hand_out(0, 2), None);
+        assert_eq!(frontiers.in_hand(|partition| partition == 0), 2);
+        frontiers.complete(tickets[0]);
+        frontiers.release(tickets[1]);
+        assert_eq!(frontiers.in_hand(|partition| partition == 0), 0);
+        assert_eq!(frontiers.to_commit(|partition| partition == 0), BTreeMap::from([(0, 1)]));
+        assert_eq!(frontiers.assigned(), [1]);
+    }
+
+    #[test]
+    fn a_log_that_starts_again_starts_a_new_frontier() {
+        let mut frontiers = Frontiers::default();
+        frontiers.assign(0);
+        let old = hand_out(&mut frontiers, [100, 101]);
+        let new = hand_out(&mut frontiers, [0]);
+        frontiers.complete(old[0]);
+        frontiers.complete(old[1]);
+        assert!(frontiers.to_commit(all).is_empty());
+        frontiers.complete(new[0]);
+        assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 1)]));
+    }
+
+    proptest! {
+        /// If it were wrong, a crash would lose records (frontier too far) or never finish (not far enough).
+        #[test]
+        fn the_frontier_is_the_first_unfinished_record(
+            gaps in proptest::collection::vec(1i64..4, 1..40),
+            order in proptest::collection::vec(any::<prop::sample::Index>(), 0..60),
+        ) {
+            let mut frontiers = Frontiers::default();
+            frontiers.assign(0);
+            let offsets: Vec<i64> = gaps.iter().scan(0, |at, gap| { *at += gap; Some(*at) }).collect();
+            let tickets = hand_out(&mut frontiers, offsets.iter().copied());
+            let mut done = BTreeSet::new();
+            for index in order {
+                let index = index.index(tickets.len());
+                if done.insert(index) {
+                    frontiers.complete(tickets[index]);
+                }
+                let first_open = (0..tickets.len()).find(|i| !done.contains(i)).unwrap_or(tickets.len());
+                let expected = first_open.checked_sub(1).map(|last| offsets[last] + 1);
+                prop_assert_eq!(frontiers.next_offsets().get(&0).copied(), expected);
+                prop_assert_eq!(frontiers.in_hand(all), tickets.len() - done.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The consumer's metrics, `coupon_consumer_*`.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use campaign::telemetry::LATENCY_BUCKETS;
+
+use crate::decide::Reason;
+
+/// Prefix of every metric.
+pub const PREFIX: &str = "coupon_consumer";
+
+/// What became of a record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+/// Why something happened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// A partition of the topic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabel {
+    partition: i32,
+}
+
+/// A step of a rebalance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    kind: &'static str,
+}
+
+/// All metrics of a consumer. Cheap to clone; clones count together.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    records: Family<OutcomeLabel, Counter>,
+    dead_letters: Family<ReasonLabel, Counter>,
+    retries: Family<ReasonLabel, Counter>,
+    rebalances: Family<KindLabel, Counter>,
+    paused: Family<ReasonLabel, Gauge>,
+    committed: Family<PartitionLabel, Gauge>,
+    /// Time of one transaction, in seconds.
+    pub insert_seconds: Histogram,
+    /// Rows of one transaction.
+    pub batch_rows: Histogram,
+    /// From the grant of a rank to its row, in seconds. New rows only.
+    pub end_to_end_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            records: Family::default(),
+            dead_letters: Family::default(),
+            retries: Family::default(),
+            rebalances: Family::default(),
+            paused: Family::default(),
+            committed: Family::default(),
+            insert_seconds: Histogram::new(LATENCY_BUCKETS),
+            batch_rows: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            end_to_end_seconds: Histogram::new(LATENCY_BUCKETS.into_iter().chain([30.0, 60.0, 300.0])),
+        }
+    }
+}
+
+impl Metrics {
+    /// Metrics that `registry` (see [`PREFIX`]) serves.
+    pub fn new(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        registry.register("records", "Records of the topic by what became of them", all.records.clone());
+        registry.register(
+            "dead_letters",
+            "Records that the dead letter topic has acknowledged, by reason",
+            all.dead_letters.clone(),
+        );
+        registry.register("retries", "Tries that failed and were made again, by reason", all.retries.clone());
+        registry.register("rebalances", "Rebalances of the consumer group seen by this member", all.rebalances.clone());
+        registry.register(
+            "paused",
+            "1 while reading is paused for this reason (dead_letter_topic: paused partitions)",
+            all.paused.clone(),
+        );
+        registry.register(
+            "committed_offset",
+            "Next offset of each partition that this member committed last",
+            all.committed.clone(),
+        );
+        registry.register_with_unit("insert", "Time of one transaction", Unit::Seconds, all.insert_seconds.clone());
+        registry.register("batch_rows", "Rows of one transaction", all.batch_rows.clone());
+        registry.register_with_unit(
+            "end_to_end",
+            "Time from the grant of a rank to its row, new rows only",
+            Unit::Seconds,
+            all.end_to_end_seconds.clone(),
+        );
+        // What alerts look at exists from the start: a series that is born with its first event has no rate.
+        for outcome in ["stored", "duplicate", "void", "conflict", "above_total", "unreadable", "rejected"] {
+            drop(all.records.get_or_create(&OutcomeLabel { outcome }));
+        }
+        for reason in Reason::NAMES {
+            drop(all.dead_letters.get_or_create(&ReasonLabel { reason }));
+        }
+        for reason in [QUEUE_FULL, DATABASE, BREAKER, DEAD_LETTER_TOPIC] {
+            drop(all.paused.get_or_create(&ReasonLabel { reason }));
+        }
+        all
+    }
+
+    /// Counts one record.
+    pub fn record(&self, outcome: &'static str) {
+        self.records.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// Records with this outcome so far.
+    pub fn records(&self, outcome: &'static str) -> u64 {
+        self.records.get_or_create(&OutcomeLabel { outcome }).get()
+    }
+
+    /// Counts an acknowledged dead letter.
+    pub fn dead_letter(&self, reason: &'static str) {
+        self.dead_letters.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Acknowledged dead letters with this reason so far.
+    pub fn dead_letters(&self, reason: &'static str) -> u64 {
+        self.dead_letters.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    /// Counts a try that failed and will be made again.
+    pub fn retry(&self, reason: &'static str) {
+        self.retries.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Tries made again for this reason so far.
+    pub fn retries(&self, reason: &'static str) -> u64 {
+        self.retries.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    /// Counts a step of a rebalance.
+    pub fn rebalance(&self, kind: &'static str) {
+        self.rebalances.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Says whether (or for how many partitions) reading is paused for `reason`.
+    pub fn set_paused(&self, reason: &'static str, count: usize) {
+        self.paused.get_or_create(&ReasonLabel { reason }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Says what was committed last.
+    pub fn set_committed(&self, partition: i32, next: i64) {
+        self.committed.get_or_create(&PartitionLabel { partition }).set(next);
+    }
+
+    /// A partition is not ours any more.
+    pub fn forget_partition(&self, partition: i32) {
+        self.committed.remove(&PartitionLabel { partition });
+    }
+}
+
+/// Paused because the writer is behind.
+pub const QUEUE_FULL: &str = "queue_full";
+/// Paused because the database is away, or will not work.
+pub const DATABASE: &str = "database";
+/// Paused because too many rows in a row were refused.
+pub const BREAKER: &str = "breaker";
+/// Paused because the dead letter topic cannot be written.
+pub const DEAD_LETTER_TOPIC: &str = "dead_letter_topic";

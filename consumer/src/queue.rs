@@ -1,0 +1,150 @@
+//! The bounded way from whoever reads records to the writer, and back: what is done moves the frontier.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::message::{Message, OwnedMessage};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::frontier::{Frontiers, Ticket};
+
+/// A record takes one unit of room for each 8 KiB begun, so that the queue is bounded in records and in bytes.
+const UNIT: usize = 8 * 1024;
+
+/// The frontiers, shared between the reader and whoever finishes records.
+#[derive(Debug, Default)]
+pub struct Progress {
+    frontiers: Mutex<Frontiers>,
+    finished: Condvar,
+    /// Wakes the writer from a wait: some of its records may not be wanted any more.
+    pub revoked: Notify,
+}
+
+impl Progress {
+    /// The frontiers, locked. Nothing slow may happen under this lock.
+    pub fn frontiers(&self) -> MutexGuard<'_, Frontiers> {
+        self.frontiers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until nobody works on records of these partitions, at most until `deadline`. False when that came first.
+    pub fn wait_idle(&self, deadline: Instant, wanted: impl Fn(i32) -> bool) -> bool {
+        let mut frontiers = self.frontiers();
+        while frontiers.in_hand(&wanted) > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            frontiers = self.finished.wait_timeout(frontiers, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn finish(&self, ticket: Ticket, done: bool) {
+        let mut frontiers = self.frontiers();
+        if done {
+            frontiers.complete(ticket);
+        } else {
+            frontiers.release(ticket);
+        }
+        self.finished.notify_all();
+    }
+}
+
+/// A record on its way. Dropping it without [`Record::complete`] leaves it undone: it will be read again.
+#[derive(Debug)]
+pub struct Record {
+    /// The record as Kafka gave it.
+    pub message: OwnedMessage,
+    ticket: Ticket,
+    progress: Arc<Progress>,
+    room: Option<OwnedSemaphorePermit>,
+    done: bool,
+}
+
+impl Record {
+    /// Partition it was read from.
+    pub fn partition(&self) -> i32 {
+        self.ticket.partition
+    }
+
+    /// Offset it was read at.
+    pub fn offset(&self) -> i64 {
+        self.ticket.offset
+    }
+
+    /// Whether it is still ours to deal with.
+    pub fn is_wanted(&self) -> bool {
+        self.progress.frontiers().is_wanted(self.ticket)
+    }
+
+    /// It is stored, void or in the dead letter topic.
+    pub fn complete(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.progress.finish(self.ticket, self.done);
+    }
+}
+
+/// A record that was not taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// There is no room now.
+    Full(Box<Record>),
+    /// The writer is gone.
+    Closed,
+}
+
+/// The reader's end. Its calls block: for threads, not for tasks.
+#[derive(Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Record>,
+    room: Arc<Semaphore>,
+    units: usize,
+    progress: Arc<Progress>,
+    runtime: Handle,
+}
+
+/// A queue with room for `records` small records. Call it inside a Tokio runtime.
+pub fn queue(records: usize, progress: Arc<Progress>) -> (Intake, mpsc::Receiver<Record>) {
+    let units = records.max(1);
+    let (sender, receiver) = mpsc::channel(units);
+    let room = Arc::new(Semaphore::new(units));
+    (Intake { queue: sender, room, units, progress, runtime: Handle::current() }, receiver)
+}
+
+impl Intake {
+    /// Makes a message a record to deal with. `None` when its partition is not ours any more.
+    pub fn hand_out(&self, message: OwnedMessage) -> Option<Record> {
+        let ticket = self.progress.frontiers().hand_out(message.partition(), message.offset())?;
+        Some(Record { message, ticket, progress: Arc::clone(&self.progress), room: None, done: false })
+    }
+
+    /// Queues a record, waiting at most `patience` for room.
+    pub fn offer(&self, mut record: Record, patience: Duration) -> Result<(), Refused> {
+        let bytes = record.message.payload().map_or(0, <[u8]>::len) + record.message.key().map_or(0, <[u8]>::len);
+        let units = u32::try_from((bytes / UNIT + 1).min(self.units)).unwrap_or(u32::MAX);
+        let room = || Arc::clone(&self.room).try_acquire_many_owned(units);
+        let room = room().ok().or_else(|| {
+            let room = Arc::clone(&self.room).acquire_many_owned(units);
+            self.runtime.block_on(async { tokio::time::timeout(patience, room).await }).ok()?.ok()
+        });
+        let Some(room) = room else {
+            return if self.queue.is_closed() { Err(Refused::Closed) } else { Err(Refused::Full(Box::new(record))) };
+        };
+        record.room = Some(room);
+        self.queue.try_send(record).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(record) => Refused::Full(Box::new(record)),
+            mpsc::error::TrySendError::Closed(_) => Refused::Closed,
+        })
+    }
+
+    /// Whether at least half of the room is free.
+    pub fn has_room(&self) -> bool {
+        self.room.available_permits() * 2 >= self.units
+    }
+}

@@ -1,0 +1,128 @@
+//! The running consumer: finds the campaign's row, joins the group, and stores what comes until it is asked to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use campaign::identity::CampaignId;
+use campaign::settings::Connections;
+use campaign::table::{self, TableError};
+
+use crate::decide::outage_delay;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::pipeline::{Parts, Pipeline};
+use crate::poll::{self, PollError, Poller, STOP_DEADLINE};
+use crate::status::Status;
+use crate::writer::BatchLimits;
+
+/// Connections to the database: one writes, one is left over for a try that is still being given up.
+const DATABASE_CONNECTIONS: u32 = 2;
+/// How long leaving the group may take after everything is committed.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why the consumer ended, other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Polling cannot go on.
+    #[error(transparent)]
+    Poll(#[from] PollError),
+    /// The dead letter producer cannot be made.
+    #[error("the Kafka producer cannot be made: {0}; correct the connection settings")]
+    Producer(rdkafka::error::KafkaError),
+    /// The poll thread cannot be made, or died.
+    #[error("the poll thread: {0}")]
+    Thread(String),
+}
+
+/// What a consumer needs.
+#[derive(Debug)]
+pub struct Service {
+    /// The campaign whose winners it stores.
+    pub campaign: CampaignId,
+    /// Where Kafka and the database are.
+    pub connections: Connections,
+    /// Names this process to the brokers.
+    pub client_id: String,
+    /// When a batch is full.
+    pub limits: BatchLimits,
+    /// What it says about itself.
+    pub status: Arc<Status>,
+    /// What it counts.
+    pub metrics: Metrics,
+}
+
+impl Service {
+    /// Runs until `stop` is cancelled, and then until what is in hand is stored and committed, in bounded time.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the process can do no more work: end it.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServiceError> {
+        let Self { campaign, connections, client_id, limits, status, metrics } = self;
+        let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
+        let mut ledger = Ledger::new(pool.clone(), campaign.clone());
+        // Only then the group is joined: partitions are better off with a member that can store.
+        if !find_row(&mut ledger, &status, &stop).await {
+            return Ok(());
+        }
+        let (mut pipeline, intake) = Pipeline::start(Parts {
+            kafka: &connections.kafka,
+            campaign: &campaign,
+            client_id: &client_id,
+            ledger,
+            limits,
+            status: Arc::clone(&status),
+            metrics: metrics.clone(),
+            stop: stop.clone(),
+        })
+        .map_err(ServiceError::Producer)?;
+        let progress = Arc::clone(&pipeline.progress);
+        let poller = Poller { campaign, intake, progress, status, metrics, stop: stop.clone() };
+        let (ended, mut end) = oneshot::channel();
+        let kafka = connections.kafka;
+        std::thread::Builder::new()
+            .name("poll".to_owned())
+            .spawn(move || {
+                // Nobody listens any more when the watchdog was faster.
+                let _ = ended.send(poll::run(poller, &kafka, &client_id));
+            })
+            .map_err(|error| ServiceError::Thread(error.to_string()))?;
+        tokio::select! {
+            result = &mut end => {
+                stop.cancel();
+                return result.map_err(|_| ServiceError::Thread("it died".to_owned()))?.map_err(ServiceError::from);
+            }
+            () = stop.cancelled() => {}
+        }
+        match tokio::time::timeout(STOP_DEADLINE + LEAVE_DEADLINE, end).await {
+            Ok(result) => result.map_err(|_| ServiceError::Thread("it died".to_owned()))??,
+            Err(_) => tracing::warn!("leaving the group hangs; ending without it"),
+        }
+        if !pipeline.ended_within(LEAVE_DEADLINE).await {
+            tracing::warn!("some dead letters may not be written; their records will be read again");
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the campaign's row, as long as it takes. False when the process stops first.
+async fn find_row(ledger: &mut Ledger, status: &Status, stop: &CancellationToken) -> bool {
+    let mut tries = 0;
+    loop {
+        let error: TableError = match ledger.find().await {
+            Ok(_) => {
+                status.release_database();
+                status.set_ledger_found();
+                return true;
+            }
+            Err(error) => error,
+        };
+        status.hold_database(error.fault(), error.to_string());
+        tokio::select! {
+            () = tokio::time::sleep(outage_delay(tries)) => tries += 1,
+            () = stop.cancelled() => return false,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The real binary.
+
+use std::process::{Child, Command, ExitStatus};
+use std::time::Instant;
+
+use campaign::yaml;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::stage::{PATIENCE, Stage, eventually};
+
+/// A running `coupon-consumer`; killed when dropped.
+struct Process {
+    child: Child,
+    port: u16,
+    folder: std::path::PathBuf,
+}
+
+impl Process {
+    fn start(stage: &Stage) -> Self {
+        let folder = std::env::temp_dir().join(format!("coupon-consumer-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&folder).unwrap();
+        let connections = folder.join("connections.yaml");
+        std::fs::write(&connections, yaml::to_string(&stage.connections).unwrap()).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"))
+            .env("COUPON_CAMPAIGN", stage.campaign.to_string())
+            .env("COUPON_CONNECTIONS", &connections)
+            .env("COUPON_PROBE_LISTEN", format!("127.0.0.1:{port}"))
+            .env("COUPON_LOG_JSON", "true")
+            .env("COUPON_BATCH", "50")
+            .env("POD_NAME", "consumer-0")
+            .spawn()
+            .unwrap();
+        Self { child, port, folder }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
+    async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Status code and body.
+    async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    async fn ready(&self) {
+        eventually("ready", async || self.get("/readyz").await.is_some_and(|(code, _)| code == 200)).await;
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Wrong: each rollout and scale-down reads records again, or loses some.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_stores_and_commits_what_is_in_hand() {
+    let stage = Stage::new(3).await;
+    let mut process = Process::start(&stage);
+    process.ready().await;
+    assert_eq!(process.get("/healthz").await.unwrap().0, 200);
+    stage.publish((1..=5000).map(|rank| stage.winner(rank))).await;
+    eventually("it is at work", async || stage.stored().await > 0).await;
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code(), Some(0));
+    let committed: i64 = stage.committed().await.values().sum();
+    assert_eq!(
+        u64::try_from(committed).unwrap(),
+        stage.stored().await,
+        "what is stored is committed, and nothing else"
+    );
+
+    let mut process = Process::start(&stage);
+    eventually("the rest is stored", async || stage.stored().await == 5000).await;
+    stage.all_committed().await;
+    let metrics = process.get("/metrics").await.unwrap().1;
+    let line = |name: &str| metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{metrics}"));
+    assert_eq!(line("coupon_consumer_records_total{outcome=\"duplicate\"}").split(' ').nth(1), Some("0"));
+    for name in [
+        "coupon_consumer_insert_seconds_count",
+        "coupon_consumer_batch_rows_bucket",
+        "coupon_consumer_end_to_end_seconds_sum",
+        "coupon_consumer_dead_letters_total{reason=\"RankConflict\"} 0",
+        "coupon_consumer_paused{reason=\"database\"} 0",
+        "coupon_consumer_committed_offset{partition=\"0\"}",
+        "coupon_consumer_rebalances_total{kind=\"assign\"}",
+    ] {
+        line(name);
+    }
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+/// Wrong: a node that dies takes winners with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_consumer_loses_nothing() {
+    let stage = Stage::new(2).await;
+    let mut process = Process::start(&stage);
+    process.ready().await;
+    stage.publish((1..=3000).map(|rank| stage.winner(rank))).await;
+    eventually("it is at work", async || stage.stored().await > 0).await;
+    process.signal(Signal::SIGKILL);
+    process.ended().await;
+    let heir = stage.start();
+    eventually("the heir stores the rest", async || stage.stored().await == 3000).await;
+    stage.all_committed().await;
+    heir.stop().await;
+    assert!(stage.dead_letters().await.is_empty());
+}
+
+/// Wrong: a pod that starts before the operator has created the row dies, and its restarts back off into the sale.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_without_a_row_is_waited_for_and_can_be_stopped() {
+    let mut stage = Stage::new(1).await;
+    stage.campaign = campaign::identity::CampaignId::new("test", "consumer", "no-such-row").unwrap();
+    let mut process = Process::start(&stage);
+    eventually("it says why", async || {
+        process.get("/readyz").await.is_some_and(|(code, why)| code == 503 && why.contains("the operator creates it"))
+    })
+    .await;
+    assert_eq!(process.get("/healthz").await.unwrap().0, 200);
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+/// Wrong: a pod with an unusable configuration looks alive.
+#[test]
+fn an_unreadable_configuration_ends_the_process() {
+    let output = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"))
+        .args(["--campaign", "test/consumer/x", "--connections", "no-such-file.yaml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read no-such-file.yaml"));
+}

@@ -1,0 +1,249 @@
+//! What a test needs: topics and a row of its own, a consumer in this process, and eyes on all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use campaign::event::CouponIssued;
+use campaign::identity::{CampaignId, RequestKey, UserId};
+use campaign::log::admin::{KafkaAdmin, TopicSpec, TopicState};
+use campaign::log::client_config;
+use campaign::log::producer::{KeyBy, WinnerLog};
+use campaign::log::tail::{self, Range, TailError};
+use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
+use campaign::table::{self, CampaignRowId};
+use consumer::metrics::Metrics;
+use consumer::service::{Service, ServiceError};
+use consumer::status::Status;
+use consumer::writer::BatchLimits;
+use rdkafka::message::{Message, OwnedHeaders, OwnedMessage};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sqlx::mysql::MySqlPool;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `check` holds; fails after [`PATIENCE`] with what it was.
+pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !check().await {
+        assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
+}
+
+/// `mysql://user:password@host:port/name`
+fn database() -> Database {
+    let url = variable("COUPON_DATABASE");
+    let parts = || {
+        let (login, place) = url.strip_prefix("mysql://")?.split_once('@')?;
+        let (username, password) = login.split_once(':')?;
+        let (address, name) = place.split_once('/')?;
+        let (host, port) = address.split_once(':')?;
+        Some(Database {
+            host: host.into(),
+            port: port.parse().ok()?,
+            name: name.into(),
+            login: Login { username: username.into(), password: password.into() },
+            tls: DatabaseTls::Disabled,
+            ca_pem: None,
+        })
+    };
+    parts().unwrap_or_else(|| panic!("COUPON_DATABASE is not mysql://user:password@host:port/name"))
+}
+
+/// One campaign of its own.
+pub struct Stage {
+    pub campaign: CampaignId,
+    pub connections: Connections,
+    pub admin: KafkaAdmin,
+    pub pool: MySqlPool,
+    pub row: CampaignRowId,
+    pub partitions: i32,
+}
+
+impl Stage {
+    /// With both topics, a row, and coupons without end.
+    pub async fn new(partitions: i32) -> Self {
+        let stage = Self::without_dead_letter_topic(partitions).await;
+        stage.create_topic(&stage.campaign.dead_letter_topic()).await;
+        stage
+    }
+
+    pub async fn without_dead_letter_topic(partitions: i32) -> Self {
+        let coupon_id = format!("c{:016x}", rand::random::<u64>());
+        let campaign = CampaignId::new("test", "consumer", &coupon_id).unwrap();
+        let kafka = Kafka {
+            bootstrap_servers: vec![variable("COUPON_KAFKA")],
+            protocol: Default::default(),
+            mechanism: None,
+            login: Login::default(),
+            ca_pem: None,
+        };
+        let redis = Redis {
+            server: RedisServer::Address("127.0.0.1:1".into()),
+            login: Login::default(),
+            tls: false,
+            database: 0,
+            ca_pem: None,
+        };
+        let connections = Connections { kafka, redis, database: database() };
+        let pool = table::connect(&connections.database, 4);
+        table::migrate(&pool).await.unwrap();
+        let row = table::register(&pool, &campaign, 1_000_000).await.unwrap().id;
+        let admin = KafkaAdmin::new(&client_config(&connections.kafka, "test", &[])).unwrap();
+        let stage = Self { campaign, connections, admin, pool, row, partitions };
+        stage.create_topic(&stage.campaign.topic()).await;
+        stage
+    }
+
+    pub async fn create_topic(&self, name: &str) {
+        let spec = TopicSpec {
+            name: name.to_owned(),
+            partitions: self.partitions,
+            replication_factor: 1,
+            config: BTreeMap::new(),
+        };
+        self.admin.create_topic(&spec).await.unwrap();
+        eventually("the topic has leaders", async || {
+            let topics = self.admin.describe_topics(&[name]).await.unwrap();
+            matches!(topics.get(name), Some(Ok(TopicState::Present(topic))) if topic.has_leaders())
+        })
+        .await;
+    }
+
+    /// A winner of this campaign.
+    pub fn winner(&self, rank: u64) -> CouponIssued {
+        CouponIssued {
+            coupon_id: self.campaign.coupon_id().to_owned(),
+            user_id: UserId::new(format!("user-{rank}")).unwrap(),
+            rank,
+            issued_count: rank,
+            occurred_at: jiff::Timestamp::now(),
+            n: 1,
+            epoch: 1,
+            request_key: RequestKey::new(format!("key-{rank}")).unwrap(),
+        }
+    }
+
+    /// Writes winners as the issuer does, and waits for the acknowledgements.
+    pub async fn publish(&self, winners: impl IntoIterator<Item = CouponIssued>) {
+        let log = WinnerLog::new(&self.connections.kafka, &self.campaign, KeyBy::User, "test").unwrap();
+        let pending: Vec<_> = winners.into_iter().map(|winner| log.append(&winner).unwrap()).collect();
+        for appending in pending {
+            appending.acknowledged().await.unwrap();
+        }
+    }
+
+    /// Writes anything into one partition. Returns its offset.
+    pub async fn publish_raw(
+        &self,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Option<OwnedHeaders>,
+        timestamp: i64,
+    ) -> i64 {
+        let producer: FutureProducer =
+            client_config(&self.connections.kafka, "test", &[("acks", "all")]).create().unwrap();
+        let topic = self.campaign.topic();
+        let mut record = FutureRecord::<[u8], [u8]>::to(&topic).partition(partition).timestamp(timestamp);
+        record.key = key;
+        record.payload = value;
+        record.headers = headers;
+        producer.send(record, PATIENCE).await.unwrap().offset
+    }
+
+    pub async fn publish_to(&self, partition: i32, winner: &CouponIssued) -> i64 {
+        let value = winner.encode();
+        self.publish_raw(partition, Some(winner.user_id.as_str().as_bytes()), Some(&value), None, 1).await
+    }
+
+    pub async fn stored(&self) -> u64 {
+        table::count_stored(&self.pool, self.row, 0).await.unwrap().0
+    }
+
+    /// What the group has committed, nothing counting as 0.
+    pub async fn committed(&self) -> BTreeMap<i32, i64> {
+        let (group, topic) = (self.campaign.group(), self.campaign.topic());
+        let committed = self.admin.committed_offsets(&group, &topic, self.partitions).await.unwrap();
+        committed.into_iter().map(|(partition, offset)| (partition, offset.unwrap_or(0))).collect()
+    }
+
+    pub async fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let wanted: Vec<_> = (0..self.partitions).map(|partition| (topic, partition)).collect();
+        let ends = self.admin.end_offsets(&wanted).await.unwrap();
+        ends.into_iter().map(|((_, partition), end)| (partition, end.unwrap())).collect()
+    }
+
+    /// From the beginning of the campaign's topic to its end.
+    pub async fn whole(&self) -> Range {
+        self.ends(&self.campaign.topic()).await.into_iter().map(|(partition, end)| (partition, (0, end))).collect()
+    }
+
+    /// Waits until the group has committed all that is in the topic.
+    pub async fn all_committed(&self) {
+        let ends = self.ends(&self.campaign.topic()).await;
+        eventually("everything is committed", async || self.committed().await == ends).await;
+    }
+
+    /// All records of the dead letter topic.
+    pub async fn dead_letters(&self) -> Vec<OwnedMessage> {
+        let topic = self.campaign.dead_letter_topic();
+        let range = self.ends(&topic).await.into_iter().map(|(partition, end)| (partition, (0, end))).collect();
+        let kafka = self.connections.kafka.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::new();
+            tail::read::<TailError>(&kafka, &topic, &range, |message| {
+                found.push(message.detach());
+                Ok(())
+            })
+            .map(|()| found)
+        });
+        let mut found = read.await.unwrap().unwrap();
+        found.sort_by_key(|message| (message.partition(), message.offset()));
+        found
+    }
+
+    pub fn start(&self) -> Running {
+        self.start_with(self.connections.clone())
+    }
+
+    pub fn start_with(&self, connections: Connections) -> Running {
+        let metrics = Metrics::default();
+        let status = Arc::new(Status::new(&self.campaign, &metrics));
+        let stop = CancellationToken::new();
+        let service = Service {
+            campaign: self.campaign.clone(),
+            connections,
+            client_id: "test".into(),
+            limits: BatchLimits { rows: 100, wait: Duration::from_millis(20) },
+            status: Arc::clone(&status),
+            metrics: metrics.clone(),
+        };
+        let work = tokio::spawn(service.run(stop.clone()));
+        Running { status, metrics, stop, work }
+    }
+}
+
+/// A consumer in this process.
+pub struct Running {
+    pub status: Arc<Status>,
+    pub metrics: Metrics,
+    stop: CancellationToken,
+    work: JoinHandle<Result<(), ServiceError>>,
+}
+
+impl Running {
+    /// Asks it to stop and waits until it has.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.work).await.expect("it stops in time").unwrap().unwrap();
+    }
+}

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs all tests inside the stack `test`, which it stops again if it started it. Everything must be compiled before: there
+# is no network inside. The last line is `N passed, N failed`.
+# usage: test.sh STACK IMAGE-ARCHIVE LOG
+set -euo pipefail
+stack=$1 archive=$2 log=$3
+name="test"
+
+if ! "$stack" status --name "$name" >/dev/null 2>&1; then
+  trap '"$stack" down --name "$name" >/dev/null' EXIT
+  "$stack" up --name "$name"
+fi
+"$stack" load-image --name "$name" "$archive"
+
+status=0
+"$stack" exec --name "$name" -- cargo test --workspace --offline --no-fail-fast 2>&1 | tee "$log" || status=$?
+echo "the log of the tests is $log"
+"${BASH_SOURCE%/*}/sum-tests.sh" "$log" "$status"

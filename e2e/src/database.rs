@@ -1,0 +1,52 @@
+//! What the database says, asked with SQL of its own.
+
+use anyhow::{Context, Result};
+use sqlx::MySqlPool;
+use sqlx::mysql::MySqlPoolOptions;
+use stack::Connections;
+
+/// Rows of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// Rank and user, by rank.
+    pub winners: Vec<(u64, String)>,
+}
+
+impl Rows {
+    /// How many rows repeat a rank or a user's place; the table's keys should make that impossible.
+    pub fn duplicates(&self) -> usize {
+        let ranks: std::collections::HashSet<u64> = self.winners.iter().map(|(rank, _)| *rank).collect();
+        self.winners.len() - ranks.len()
+    }
+}
+
+/// A connection of the tests' own.
+pub async fn connect(connections: &Connections) -> Result<MySqlPool> {
+    let url = connections.database.as_deref().context("the stack has no database")?;
+    Ok(MySqlPoolOptions::new().max_connections(4).connect(url).await?)
+}
+
+/// All rows of a campaign.
+pub async fn rows(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str) -> Result<Rows> {
+    let rows: Vec<(u64, Vec<u8>)> = sqlx::query_as(
+        "SELECT i.issue_rank, i.user_id FROM issued_coupon i JOIN campaign c ON c.id = i.campaign_id \
+         WHERE c.realm = ? AND c.namespace = ? AND c.coupon_id = ? ORDER BY i.issue_rank",
+    )
+    .bind(realm.as_bytes())
+    .bind(namespace.as_bytes())
+    .bind(coupon_id.as_bytes())
+    .fetch_all(pool)
+    .await?;
+    let text = |(rank, user): (u64, Vec<u8>)| Ok((rank, String::from_utf8(user)?));
+    Ok(Rows { winners: rows.into_iter().map(text).collect::<Result<_>>()? })
+}
+
+/// The issued count in the campaign's row.
+pub async fn issued_count(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str) -> Result<u64> {
+    Ok(sqlx::query_scalar("SELECT issued_count FROM campaign WHERE realm = ? AND namespace = ? AND coupon_id = ?")
+        .bind(realm.as_bytes())
+        .bind(namespace.as_bytes())
+        .bind(coupon_id.as_bytes())
+        .fetch_one(pool)
+        .await?)
+}

@@ -1,0 +1,163 @@
+//! Installs the product as its users do: Secrets, Helm, a default class, a namespace that takes part.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use stack::Connections;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// Where the operator and the credentials are.
+pub const SYSTEM_NAMESPACE: &str = "coupon-system";
+/// The realm of the default class.
+pub const REALM: &str = "local";
+/// How long before a window the pods are started, in seconds.
+pub const WARM_UP_SECONDS: u32 = 20;
+
+/// Runs a program to its end and returns what it printed; an error carries what it complained about.
+pub async fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("{program} cannot be started"))?;
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        stdin.write_all(input.as_bytes()).await?;
+    }
+    let output = tokio::time::timeout(Duration::from_secs(180), child.wait_with_output())
+        .await
+        .with_context(|| format!("{program} {} took longer than 180 s", arguments.join(" ")))??;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// `kubectl` with these arguments.
+pub async fn kubectl(arguments: &[&str]) -> Result<String> {
+    run("kubectl", arguments, None).await
+}
+
+/// `kubectl apply -f -` of one object.
+pub async fn apply(object: &Value) -> Result<String> {
+    run("kubectl", &["apply", "-f", "-"], Some(&object.to_string())).await
+}
+
+/// The chart's folder.
+fn chart() -> String {
+    format!("{}/../charts/coupon-operator", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Installs or upgrades the operator and its default class, and waits until the operator is ready.
+pub async fn install(connections: &Connections) -> Result<()> {
+    let image = std::env::var("COUPON_IMAGE")
+        .context("COUPON_IMAGE is not set: run this through `make demo` or `make test`")?;
+    let (repository, tag) = image.rsplit_once(':').context("COUPON_IMAGE has no tag")?;
+    namespace(SYSTEM_NAMESPACE, false).await?;
+    for (name, database, redis) in [
+        ("coupon-admin", &connections.database, &connections.redis),
+        ("coupon-workload", &connections.database_workload, &connections.redis_workload),
+    ] {
+        let (database, redis) = (database.as_deref().context("no database")?, redis.as_deref().context("no Redis")?);
+        apply(&secret(name, &Url::parse(database)?, &Url::parse(redis)?)).await?;
+    }
+    let image_repository = format!("image.repository={repository}");
+    let image_tag = format!("image.tag={tag}");
+    let chart = chart();
+    run(
+        "helm",
+        &[
+            "upgrade", "--install", "coupon-operator", &chart, "--namespace", SYSTEM_NAMESPACE, "--set", &image_repository,
+            "--set", &image_tag, "--wait", "--timeout", "120s",
+        ],
+        None,
+    )
+    .await?;
+    kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd/couponcampaigns.coupon-operator.io"]).await?;
+    apply(&class("default", connections, true)?).await?;
+    Ok(())
+}
+
+/// Makes a namespace, and lets it take part if asked to.
+pub async fn namespace(name: &str, takes_part: bool) -> Result<()> {
+    let labels = if takes_part { json!({"coupon-operator.io/enabled": "true"}) } else { json!({}) };
+    apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})).await?;
+    Ok(())
+}
+
+/// User, password, host:port and path of a URL such as `redis://user:password@host:port/0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// User name, possibly empty.
+    pub user: String,
+    /// Password, possibly empty.
+    pub password: String,
+    /// `host:port`.
+    pub address: String,
+    /// What follows the slash.
+    pub path: String,
+}
+
+impl Url {
+    /// Takes the URL apart.
+    pub fn parse(url: &str) -> Result<Self> {
+        let (_, rest) = url.split_once("://").with_context(|| format!("{url} is no URL"))?;
+        let (login, rest) = rest.split_once('@').unwrap_or(("", rest));
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+        ensure!(!address.is_empty(), "{url} has no address");
+        let owned = |text: &str| text.to_owned();
+        Ok(Self { user: owned(user), password: owned(password), address: owned(address), path: owned(path) })
+    }
+}
+
+fn secret(name: &str, database: &Url, redis: &Url) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+        "stringData": {
+            "redis-username": redis.user, "redis-password": redis.password,
+            "database-username": database.user, "database-password": database.password,
+        }
+    })
+}
+
+/// A class that points to the stack's own services.
+pub fn class(name: &str, connections: &Connections, default: bool) -> Result<Value> {
+    let database = Url::parse(connections.database.as_deref().context("no database")?)?;
+    let redis = Url::parse(connections.redis.as_deref().context("no Redis")?)?;
+    let kafka = connections.kafka.as_deref().context("no Kafka")?;
+    let (host, port) = database.address.split_once(':').context("the database has no port")?;
+    let brokers: Vec<&str> = kafka.split(',').collect();
+    Ok(json!({
+        "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CampaignClass",
+        "metadata": {
+            "name": name,
+            "annotations": {"coupon-operator.io/is-default-class": default.to_string()},
+        },
+        "spec": {
+            "realm": REALM,
+            "kafka": {
+                "bootstrapServers": brokers, "security": {"protocol": "Plaintext"},
+                // One broker will do on a laptop; the class says so aloud.
+                "replicationFactor": 3, "minInSyncReplicas": 2, "allowLowerReplication": true,
+            },
+            "redis": {"url": format!("redis://{}", redis.address)},
+            "database": {"host": host, "port": port.parse::<u16>()?, "name": database.path, "tls": "Disabled"},
+            "credentials": {
+                "operator": {"secretName": "coupon-admin"},
+                "workload": {"secretName": "coupon-workload"},
+            },
+            "warmUpSeconds": WARM_UP_SECONDS,
+            "pods": {
+                // The machine is small, and several sales run at once.
+                "issuer": {"resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}},
+                "consumer": {"resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}},
+            },
+        }
+    }))
+}

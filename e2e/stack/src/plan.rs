@@ -1,0 +1,104 @@
+//! Which servers a stack has, for given options.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+
+use crate::connections::Connections;
+use crate::install::Installed;
+use crate::layout::{KAFKA_PORT, Layout, MARIADB_PORT, REDIS_PORT, SENTINEL_PORT, on_node};
+use crate::server::Server;
+use crate::up::{Component, Options, RedisMode};
+use crate::{kafka, kubernetes, mariadb, redis};
+
+/// Prepares every server of the stack.
+pub(crate) fn servers(installed: &Installed, layout: &Layout, options: &Options) -> Result<Vec<Server>> {
+    let mut servers = Vec::new();
+    if options.has(Component::Kubernetes) {
+        servers.extend(kubernetes::servers(installed, layout)?);
+    }
+    if options.has(Component::Kafka) {
+        servers.extend(brokers(installed, layout, options.brokers)?);
+    }
+    if options.has(Component::Redis) {
+        servers.extend(redis_servers(layout, options.redis)?);
+    }
+    if options.has(Component::Mariadb) {
+        let folder = layout.data().join("mariadb");
+        servers.push(mariadb::server(&installed.mariadb, on_node(MARIADB_PORT), &folder, &layout.log("mariadb"))?);
+    }
+    Ok(servers)
+}
+
+/// The names of the servers that [`servers`] makes.
+pub(crate) fn part_names(options: &Options) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    if options.has(Component::Kubernetes) {
+        names.extend(kubernetes::PART_NAMES.map(str::to_owned));
+    }
+    if options.has(Component::Kafka) {
+        names.extend((1..=options.brokers).map(|id| format!("kafka-{id}")));
+    }
+    if options.has(Component::Redis) {
+        names.push("redis".to_owned());
+        if options.redis == RedisMode::Sentinel {
+            names.extend(["redis-replica", "sentinel-1", "sentinel-2", "sentinel-3"].map(str::to_owned));
+        }
+    }
+    if options.has(Component::Mariadb) {
+        names.push("mariadb".to_owned());
+    }
+    names
+}
+
+/// Where clients inside find the services.
+pub(crate) fn connections(layout: &Layout, options: &Options) -> Connections {
+    let kafka = options
+        .has(Component::Kafka)
+        .then(|| listeners(options.brokers).into_iter().map(|broker| broker.clients).collect());
+    let redis = options.has(Component::Redis).then(|| on_node(REDIS_PORT));
+    let sentinels = (redis.is_some() && options.redis == RedisMode::Sentinel).then(|| sentinels().collect());
+    Connections::on(layout, kafka, redis, sentinels, options.has(Component::Mariadb).then(|| on_node(MARIADB_PORT)))
+}
+
+fn listeners(brokers: u16) -> Vec<kafka::Listeners> {
+    let broker = |index| {
+        let port = KAFKA_PORT + 2 * index;
+        kafka::Listeners { clients: on_node(port), controller: on_node(port + 1) }
+    };
+    (0..brokers).map(broker).collect()
+}
+
+fn sentinels() -> impl Iterator<Item = SocketAddr> {
+    (0..3).map(|index| on_node(SENTINEL_PORT + index))
+}
+
+fn brokers(installed: &Installed, layout: &Layout, count: u16) -> Result<Vec<Server>> {
+    let folder = |id: usize| layout.data().join(format!("kafka-{id}"));
+    let cluster = listeners(count);
+    let cluster_id = kafka::cluster_id(&folder(1))?;
+    (1..=cluster.len())
+        .map(|id| {
+            kafka::server(&installed.kafka, id, &cluster, &cluster_id, &folder(id), &layout.log(&format!("kafka-{id}")))
+        })
+        .collect()
+}
+
+fn redis_servers(layout: &Layout, mode: RedisMode) -> Result<Vec<Server>> {
+    let data = layout.data();
+    let primary = on_node(REDIS_PORT);
+    let mut servers = vec![redis::server("redis", primary, &data.join("redis"), &layout.log("redis"), None)?];
+    if mode == RedisMode::Sentinel {
+        let (name, address) = ("redis-replica", on_node(REDIS_PORT + 1));
+        let mut replica = redis::server(name, address, &data.join(name), &layout.log(name), Some(primary))?;
+        replica.after.push("redis".to_owned());
+        servers.push(replica);
+        for (number, address) in (1..).zip(sentinels()) {
+            let name = format!("sentinel-{number}");
+            let mut sentinel = redis::sentinel(&name, address, &data.join(&name), &layout.log(&name), primary)?;
+            sentinel.after.push("redis-replica".to_owned());
+            servers.push(sentinel);
+        }
+    }
+    Ok(servers)
+}

@@ -1,0 +1,300 @@
+//! Gathers wishes and sends them to Redis, one call at a time.
+//!
+//! There is no timer: a batch leaves as soon as the previous call was answered, with all that has gathered meanwhile. So an
+//! idle process adds no delay and a busy one sends full batches. Kafka is not waited for here ([`crate::delivery`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use campaign::stock::{Executed, MAX_BATCH, Reply, StockError, StockKeys, Wish, issue};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::{Delivery, Granted};
+use crate::gatekeeper::{Gatekeeper, Pass};
+use crate::metrics::{CauseLabel, Metrics};
+use crate::outcome::Outcome;
+use crate::redis_link::RedisLink;
+
+/// How long a wish may wait for its turn.
+pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long a batch may take, repetitions included.
+pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
+/// Records that may wait for Kafka's acknowledgement. Far below what the client would hold, far above what a healthy
+/// cluster needs: at 10 ms a record it allows two million a second.
+pub const MAX_UNACKNOWLEDGED: usize = 20_000;
+
+/// A wish in the queue.
+pub struct Job {
+    /// The wish.
+    pub wish: Wish,
+    /// When it entered the queue.
+    pub since: Instant,
+    /// Where the answer goes; closed when the user has left.
+    pub reply: oneshot::Sender<Outcome>,
+}
+
+/// The entrance of the queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Queue {
+    sender: mpsc::Sender<Job>,
+    metrics: Metrics,
+}
+
+impl Queue {
+    /// Puts a wish into the queue, if there is room: this is the admission control. The answer comes through the receiver.
+    pub fn admit(&self, wish: Wish) -> Result<oneshot::Receiver<Outcome>, Outcome> {
+        let (reply, answer) = oneshot::channel();
+        match self.sender.try_send(Job { wish, since: Instant::now(), reply }) {
+            Ok(()) => {
+                self.metrics.queue_depth.set(gauge(self.depth()));
+                Ok(answer)
+            }
+            // Closed means that the process is ending.
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+                self.metrics.rejected.inc();
+                Err(Outcome::Overloaded)
+            }
+        }
+    }
+
+    /// Wishes that wait.
+    pub fn depth(&self) -> usize {
+        self.capacity() - self.sender.capacity()
+    }
+
+    /// Wishes that may wait.
+    pub fn capacity(&self) -> usize {
+        self.sender.max_capacity()
+    }
+}
+
+fn gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The task behind the queue.
+pub struct Batcher {
+    jobs: mpsc::Receiver<Job>,
+    link: RedisLink,
+    keeper: Arc<Gatekeeper>,
+    keys: StockKeys,
+    delivery: Delivery,
+    headroom: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+/// What became of a call, repetitions included.
+enum Called {
+    Replied(Reply),
+    /// No answer in time.
+    Unavailable {
+        maybe_granted: bool,
+    },
+    /// A fence came between two attempts.
+    Stopped {
+        maybe_granted: bool,
+    },
+    /// Redis answered nonsense.
+    Broken,
+}
+
+impl Batcher {
+    /// A queue of `capacity` wishes and the task that empties it.
+    pub fn new(
+        capacity: usize,
+        link: RedisLink,
+        keeper: Arc<Gatekeeper>,
+        keys: StockKeys,
+        delivery: Delivery,
+        metrics: Metrics,
+    ) -> (Queue, Self) {
+        let (sender, jobs) = mpsc::channel(capacity);
+        let headroom = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED));
+        let queue = Queue { sender, metrics: metrics.clone() };
+        (queue, Self { jobs, link, keeper, keys, delivery, headroom, metrics })
+    }
+
+    /// Works until `stop`; then takes nothing new and ends when everything that was admitted has been sent.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut gathered = Vec::with_capacity(MAX_BATCH);
+        loop {
+            let taken = tokio::select! {
+                taken = self.jobs.recv_many(&mut gathered, MAX_BATCH) => taken,
+                () = stop.cancelled(), if !self.jobs.is_closed() => {
+                    self.jobs.close();
+                    continue;
+                }
+            };
+            if taken == 0 {
+                return;
+            }
+            self.metrics.queue_depth.set(gauge(self.jobs.len()));
+            let jobs = screen(std::mem::take(&mut gathered), Instant::now(), &self.metrics);
+            if !jobs.is_empty() {
+                self.send(jobs).await;
+            }
+        }
+    }
+
+    async fn send(&self, jobs: Vec<Job>) {
+        let pass = match self.keeper.enter(jobs.len()) {
+            Ok(pass) => pass,
+            Err(reason) => return answer_all(jobs, &Outcome::NotOpen(reason)),
+        };
+        let Some(room) = self.room(jobs.len()) else {
+            self.metrics.rejected.inc_by(jobs.len() as u64);
+            return answer_all(jobs, &Outcome::Overloaded);
+        };
+        self.metrics.batch_size.observe(jobs.len() as f64);
+        let wishes: Vec<Wish> = jobs.iter().map(|job| job.wish.clone()).collect();
+        match self.call(&pass, &wishes).await {
+            Called::Replied(Reply::Answered(batch)) => {
+                self.keeper.saw(pass.epoch(), batch.highest);
+                self.delivery.deliver(Granted { jobs, answers: batch.answers, pass, room });
+            }
+            Called::Replied(Reply::Refused(refusal)) => {
+                tracing::warn!(epoch = pass.epoch(), ?refusal, "Redis refused a batch; the open epoch is read again");
+                self.keeper.refused(pass.epoch(), refusal);
+                let reason = crate::gate::Reason::Refused(refusal);
+                answer_all(jobs, &Outcome::NotOpen(reason));
+            }
+            Called::Unavailable { maybe_granted } => {
+                answer_all(jobs, &Outcome::RedisUnavailable { maybe_granted });
+            }
+            Called::Stopped { maybe_granted: true } => {
+                answer_all(jobs, &Outcome::RedisUnavailable { maybe_granted: true });
+            }
+            Called::Stopped { maybe_granted: false } => {
+                let reason = self.keeper.serving().err().unwrap_or(crate::gate::Reason::Fenced);
+                answer_all(jobs, &Outcome::NotOpen(reason));
+            }
+            Called::Broken => {
+                self.keeper.broken(pass.epoch());
+                answer_all(jobs, &Outcome::RedisUnavailable { maybe_granted: true });
+            }
+        }
+    }
+
+    /// Room for as many records as the batch can win.
+    fn room(&self, wishes: usize) -> Option<OwnedSemaphorePermit> {
+        let wishes = u32::try_from(wishes).ok()?;
+        Arc::clone(&self.headroom).try_acquire_many_owned(wishes).ok()
+    }
+
+    /// Calls the script. After a failure the *same* wishes are sent again, which grants nothing twice.
+    async fn call(&self, pass: &Pass, wishes: &[Wish]) -> Called {
+        let deadline = Instant::now() + BATCH_DEADLINE;
+        let mut maybe_granted = false;
+        loop {
+            let Some(mut live) = self.link.live_by(deadline).await else {
+                return Called::Unavailable { maybe_granted };
+            };
+            if !pass.is_valid() {
+                return Called::Stopped { maybe_granted };
+            }
+            let started = Instant::now();
+            let call = issue(&mut live.connection, &self.keys, pass.epoch(), pass.seen(), wishes);
+            let error = match tokio::time::timeout_at(deadline, call).await {
+                Ok(Ok(reply)) => {
+                    self.metrics.redis_seconds.observe(started.elapsed().as_secs_f64());
+                    live.works();
+                    return Called::Replied(reply);
+                }
+                Ok(Err(error)) => error,
+                Err(_) => StockError::Timeout(started.elapsed().as_millis()),
+            };
+            let executed = error.executed();
+            self.metrics.redis_failures.get_or_create(&CauseLabel { cause: cause(executed) }).inc();
+            self.link.broken(&live, &error);
+            match executed {
+                Executed::No => {}
+                Executed::Unknown => maybe_granted = true,
+                Executed::Fatal => {
+                    tracing::error!(%error, epoch = pass.epoch(), "Redis' answer makes no sense; issuing stops until a new epoch opens");
+                    return Called::Broken;
+                }
+            }
+        }
+    }
+}
+
+fn cause(executed: Executed) -> &'static str {
+    match executed {
+        Executed::No => "not_executed",
+        Executed::Unknown => "unknown",
+        Executed::Fatal => "fatal",
+    }
+}
+
+/// Drops wishes whose user has left and refuses those that waited too long: before they are sent, never after.
+fn screen(jobs: Vec<Job>, now: Instant, metrics: &Metrics) -> Vec<Job> {
+    let mut wanted = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if job.reply.is_closed() {
+            continue;
+        }
+        if now.saturating_duration_since(job.since) > QUEUE_DEADLINE {
+            metrics.rejected.inc();
+            answer(job, Outcome::Overloaded);
+        } else {
+            wanted.push(job);
+        }
+    }
+    wanted
+}
+
+/// Tells one user.
+pub(crate) fn answer(job: Job, outcome: Outcome) {
+    // A user who has left does not hear it; asking again gives the same answer.
+    let _ = job.reply.send(outcome);
+}
+
+fn answer_all(jobs: Vec<Job>, outcome: &Outcome) {
+    for job in jobs {
+        answer(job, outcome.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use campaign::identity::{RequestKey, UserId};
+
+    fn wish(user: &str) -> Wish {
+        Wish { user: UserId::new(user).unwrap(), key: RequestKey::new("k").unwrap(), minted: false }
+    }
+
+    fn metrics() -> Metrics {
+        Metrics::register(&campaign::telemetry::registry("test"))
+    }
+
+    #[tokio::test]
+    async fn who_left_is_dropped_and_who_waited_too_long_is_told() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let job = |user: &str, waited: Duration| {
+            let (reply, answer) = oneshot::channel();
+            (Job { wish: wish(user), since: now - waited, reply }, answer)
+        };
+        let (fresh, _fresh_answer) = job("fresh", Duration::from_secs(1));
+        let (late, mut late_answer) = job("late", Duration::from_secs(3));
+        let (gone, gone_answer) = job("gone", Duration::from_secs(1));
+        drop(gone_answer);
+        let kept = screen(vec![late, gone, fresh], now, &metrics());
+        assert_eq!(kept.iter().map(|job| job.wish.user.as_str()).collect::<Vec<_>>(), ["fresh"]);
+        assert_eq!(late_answer.try_recv().unwrap(), Outcome::Overloaded);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses() {
+        let (sender, jobs) = mpsc::channel(2);
+        let queue = Queue { sender, metrics: metrics() };
+        let _answers = [queue.admit(wish("a")).unwrap(), queue.admit(wish("b")).unwrap()];
+        assert_eq!(queue.admit(wish("c")).unwrap_err(), Outcome::Overloaded);
+        assert_eq!((queue.depth(), queue.capacity(), queue.metrics.rejected.get()), (2, 2, 1));
+        drop(jobs);
+        assert_eq!(queue.admit(wish("d")).unwrap_err(), Outcome::Overloaded, "a process that ends takes nothing new");
+    }
+}

@@ -1,0 +1,226 @@
+//! What a process is told when it starts: flags or environment, parsed once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use campaign::identity::CampaignId;
+use campaign::log::producer::KeyBy;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Gives coupons to the first who ask.
+#[derive(Debug, Parser)]
+#[command(name = "coupon-issuer", version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub config: Option<Config>,
+}
+
+/// What the program can do besides serving.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Print the OpenAPI document of the HTTP interface.
+    Openapi,
+}
+
+/// When a winner is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum Acknowledge {
+    /// Once Kafka has acknowledged the winner: a coupon that was promised is never lost.
+    Durable,
+    /// As soon as Redis has given the rank: a Redis that loses writes can lose coupons that were promised.
+    Fast,
+}
+
+/// What the key of a record is; see [`KeyBy`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum RecordKey {
+    /// The user id: winners spread over all partitions.
+    User,
+    /// The coupon id: all winners in one partition, in order.
+    Campaign,
+}
+
+impl From<RecordKey> for KeyBy {
+    fn from(key: RecordKey) -> Self {
+        match key {
+            RecordKey::User => Self::User,
+            RecordKey::Campaign => Self::Campaign,
+        }
+    }
+}
+
+/// Configuration of one issuer process.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// The campaign to issue for, realm/namespace/couponId.
+    #[arg(long, env = "COUPON_CAMPAIGN")]
+    pub campaign: CampaignId,
+
+    /// File that says where Kafka, Redis and the database are.
+    #[arg(long, env = "COUPON_CONNECTIONS", default_value = "/etc/coupon/connections.yaml")]
+    pub connections: PathBuf,
+
+    /// File with the token that the control port asks for. Read once, at start.
+    #[arg(long, env = "COUPON_CONTROL_TOKEN_FILE", default_value = "/etc/coupon/control-token")]
+    pub control_token_file: PathBuf,
+
+    /// Address for users.
+    #[arg(long, env = "COUPON_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// Address for the operator: fence and pressure.
+    #[arg(long, env = "COUPON_CONTROL_LISTEN", default_value = "0.0.0.0:8081")]
+    pub control_listen: SocketAddr,
+
+    /// Address for probes and metrics.
+    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:9090")]
+    pub probe_listen: SocketAddr,
+
+    /// When a winner is told.
+    #[arg(long, env = "COUPON_ACKNOWLEDGE", value_enum, default_value = "Durable")]
+    pub acknowledge: Acknowledge,
+
+    /// What the key of a record is.
+    #[arg(long, env = "COUPON_KEY_BY", value_enum, default_value = "User")]
+    pub key_by: RecordKey,
+
+    /// Name of this process for the Kafka brokers.
+    #[arg(long, env = "POD_NAME", default_value = "coupon-issuer")]
+    pub pod_name: String,
+
+    /// Whether to log JSON.
+    #[arg(long, env = "COUPON_LOG_JSON", action = ArgAction::Set, value_parser = BoolishValueParser::new(), default_value = "false")]
+    pub log_json: bool,
+
+    /// Wishes that may wait; one more is refused with 503.
+    #[arg(long, env = "COUPON_QUEUE", default_value_t = 10_000, value_parser = queue_bound)]
+    pub queue: usize,
+
+    /// Milliseconds to go on serving after SIGTERM, while load balancers learn that this process is not ready any more.
+    #[arg(long, env = "COUPON_SHUTDOWN_DELAY_MS", default_value_t = 2_000)]
+    pub shutdown_delay_ms: u64,
+
+    /// Milliseconds from SIGTERM to the end of the process, the delay included. Keep the pod's grace period above it.
+    #[arg(long, env = "COUPON_SHUTDOWN_TIMEOUT_MS", default_value_t = 20_000)]
+    pub shutdown_timeout_ms: u64,
+}
+
+impl Config {
+    /// How long to go on serving after SIGTERM: never so long that nothing is left for draining.
+    pub fn shutdown_delay(&self) -> Duration {
+        Duration::from_millis(self.shutdown_delay_ms.min(self.shutdown_timeout_ms / 2))
+    }
+
+    /// From SIGTERM to the end.
+    pub fn shutdown_timeout(&self) -> Duration {
+        Duration::from_millis(self.shutdown_timeout_ms)
+    }
+}
+
+fn queue_bound(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1_000_000).contains(&n) => Ok(n),
+        _ => Err("give a number from 1 to 1000000".into()),
+    }
+}
+
+/// A control token that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("cannot read the control token {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A short token could be guessed; an empty one would let everybody in.
+    #[error("the control token in {path} has {len} characters; it needs at least {MIN_TOKEN}")]
+    TooShort {
+        /// The file.
+        path: PathBuf,
+        /// How many characters were found.
+        len: usize,
+    },
+}
+
+/// Shortest control token, in characters.
+pub const MIN_TOKEN: usize = 16;
+
+/// Reads the control token. Space around it does not count.
+pub fn read_control_token(path: &Path) -> Result<String, TokenError> {
+    let text = std::fs::read_to_string(path).map_err(|source| TokenError::Read { path: path.to_owned(), source })?;
+    let token = text.trim();
+    if token.len() < MIN_TOKEN {
+        return Err(TokenError::TooShort { path: path.to_owned(), len: token.len() });
+    }
+    Ok(token.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("coupon-issuer").chain(arguments.iter().copied()))
+    }
+
+    #[test]
+    fn a_campaign_is_all_that_must_be_said() {
+        let config = parse(&["--campaign", "prod/shop/spring"]).unwrap().config.unwrap();
+        assert_eq!(config.campaign.topic(), "prod.shop.spring.coupon-events");
+        assert_eq!((config.acknowledge, config.key_by, config.queue), (Acknowledge::Durable, RecordKey::User, 10_000));
+        assert_eq!(config.listen.port(), 8080);
+        assert!(!config.log_json);
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_what_is_allowed() {
+        for (arguments, hint) in [
+            (vec!["--campaign", "spring"], "realm/namespace/couponId"),
+            (vec!["--campaign", "a/b/c", "--acknowledge", "never"], "Durable"),
+            (vec!["--campaign", "a/b/c", "--key-by", "rank"], "Campaign"),
+            (vec!["--campaign", "a/b/c", "--queue", "0"], "1 to 1000000"),
+            (vec!["--campaign", "a/b/c", "--listen", "8080"], "invalid socket address"),
+        ] {
+            let error = parse(&arguments).unwrap_err().to_string();
+            assert!(error.contains(hint), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_openapi_command_needs_no_campaign() {
+        assert!(matches!(parse(&["openapi"]).unwrap().command, Some(Command::Openapi)));
+        assert!(parse(&[]).map(|cli| cli.config.is_none()).unwrap_or(true), "serving needs a campaign");
+    }
+
+    #[test]
+    fn draining_keeps_at_least_half_of_the_time() {
+        let mut config = parse(&["--campaign", "a/b/c"]).unwrap().config.unwrap();
+        assert_eq!(config.shutdown_delay(), Duration::from_secs(2));
+        config.shutdown_delay_ms = 60_000;
+        assert_eq!(config.shutdown_delay(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_token_must_be_worth_the_name() {
+        let folder = std::env::temp_dir().join(format!("coupon-token-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("token");
+        assert!(matches!(read_control_token(&path), Err(TokenError::Read { .. })));
+        std::fs::write(&path, "short\n").unwrap();
+        assert!(matches!(read_control_token(&path), Err(TokenError::TooShort { len: 5, .. })));
+        std::fs::write(&path, "0123456789abcdef\n").unwrap();
+        assert_eq!(read_control_token(&path).unwrap(), "0123456789abcdef");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,131 @@
+//! The port for the operator alone: fence, and how hard this process is pressed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::batcher::Queue;
+use crate::gatekeeper::Gatekeeper;
+use crate::metrics::Metrics;
+
+/// How long a fence may wait for what is under way. Above a batch's deadline and Kafka's delivery timeout together.
+pub const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the routes need.
+pub struct Control {
+    /// What `Authorization: Bearer` must carry.
+    pub token: String,
+    /// The gate.
+    pub keeper: Arc<Gatekeeper>,
+    /// Entrance of the queue.
+    pub queue: Queue,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+#[derive(Debug, Deserialize)]
+struct FenceRequest {
+    floor: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct FenceAnswer {
+    /// The floor in force, at least the one asked for.
+    floor: u64,
+    /// Whether nothing below it is under way any more.
+    drained: bool,
+    /// Wishes under way below it.
+    outstanding: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pressure {
+    /// Wishes that wait.
+    queue_depth: usize,
+    /// Wishes that may wait.
+    queue_capacity: usize,
+    /// Wishes refused because there was no room, since the process started.
+    rejected: u64,
+    /// Requests to issue answered, since the process started.
+    answered: u64,
+    /// Wishes sent to Redis that are not over yet.
+    outstanding: usize,
+    /// The epoch under which is granted; null when nothing is.
+    epoch: Option<u64>,
+    /// Below this epoch nothing is granted.
+    floor: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Problem {
+    error: String,
+}
+
+fn problem(status: StatusCode, error: impl Into<String>) -> Response {
+    (status, Json(Problem { error: error.into() })).into_response()
+}
+
+/// `POST /fence`, `GET /pressure`; everything asks for the token.
+pub fn router(control: Control) -> Router {
+    let control = Arc::new(control);
+    Router::new()
+        .route("/fence", post(fence))
+        .route("/pressure", get(pressure))
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is only POST /fence and GET /pressure") })
+        .method_not_allowed_fallback(|| async {
+            problem(StatusCode::METHOD_NOT_ALLOWED, "there is only POST /fence and GET /pressure")
+        })
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&control), authorize))
+        .with_state(control)
+}
+
+async fn authorize(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
+        .unwrap_or_default();
+    // In constant time, so that the time of a refusal tells nothing about the token.
+    if bool::from(given.ct_eq(control.token.as_bytes())) {
+        next.run(request).await
+    } else {
+        let mut response = problem(StatusCode::UNAUTHORIZED, "send Authorization: Bearer with the control token");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        response
+    }
+}
+
+async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceRequest>, JsonRejection>) -> Response {
+    let Json(FenceRequest { floor }) = match body {
+        Ok(body) => body,
+        Err(rejection) => return problem(rejection.status(), rejection.body_text()),
+    };
+    let drained = control.keeper.fence(floor, FENCE_TIMEOUT).await;
+    let answer =
+        FenceAnswer { floor: drained.floor, drained: drained.outstanding == 0, outstanding: drained.outstanding };
+    tracing::info!(asked = floor, floor = answer.floor, outstanding = answer.outstanding, "fenced");
+    let status = if answer.drained { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(answer)).into_response()
+}
+
+async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
+    Json(Pressure {
+        queue_depth: control.queue.depth(),
+        queue_capacity: control.queue.capacity(),
+        rejected: control.metrics.rejected.get(),
+        answered: control.metrics.answered.get(),
+        outstanding: control.keeper.outstanding(),
+        epoch: control.keeper.serving().ok(),
+        floor: control.keeper.floor(),
+    })
+}

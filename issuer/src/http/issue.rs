@@ -1,0 +1,105 @@
+//! `POST /api/coupons/{id}/issue`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use campaign::log::producer::DELIVERY_TIMEOUT;
+use campaign::stock::Wish;
+use tokio::time::Instant;
+
+use super::App;
+use super::answer::{self, Failure, Issued, Refused};
+use super::request::{self, IssueRequest};
+use crate::batcher::{BATCH_DEADLINE, QUEUE_DEADLINE};
+use crate::metrics::OutcomeLabel;
+use crate::outcome::Outcome;
+
+/// Longer than everything that an admitted wish waits for.
+const ANSWER_DEADLINE: Duration =
+    Duration::from_secs(QUEUE_DEADLINE.as_secs() + BATCH_DEADLINE.as_secs() + DELIVERY_TIMEOUT.as_secs() + 2);
+
+/// Ask for a coupon.
+#[utoipa::path(
+    post,
+    path = "/api/coupons/{id}/issue",
+    tag = "coupons",
+    operation_id = "issueCoupon",
+    params(
+        ("id" = String, Path, description = "The campaign's coupon id"),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 printable characters. Asking again with the \
+            same user and key gives the same rank. Without it each request is a new wish, unless a user may hold one coupon only."),
+    ),
+    request_body = IssueRequest,
+    responses(
+        (status = 200, description = "Issued, now or to the same wish before", body = Issued,
+            headers(("Idempotency-Key" = String, description = "The key that won it"))),
+        (status = 400, description = "Not issued (SOLD_OUT, ALREADY_ISSUED, NOT_STARTED, ENDED, SUSPENDED), or not JSON (INVALID_REQUEST)", body = Failure),
+        (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
+        (status = 408, description = "INVALID_REQUEST: the body did not arrive", body = Failure),
+        (status = 413, description = "INVALID_REQUEST: the body is longer than 16 KiB", body = Failure),
+        (status = 415, description = "INVALID_REQUEST: the body is not announced as JSON", body = Failure),
+        (status = 422, description = "INVALID_REQUEST: a field is missing or wrong", body = Failure),
+        (status = 503, description = "OVERLOADED, REDIS_UNAVAILABLE, UNCONFIRMED, NOT_OPEN: ask again after the seconds of \
+            Retry-After, with the same Idempotency-Key", body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds to wait"),
+                ("Idempotency-Key" = String, description = "The key to ask again with, when a coupon may have been issued"))),
+    ),
+)]
+pub(super) async fn issue(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let started = Instant::now();
+    let (code, response) = match read(&app, path, &headers, body).await {
+        Ok(wish) => {
+            let key = wish.key.clone();
+            let outcome = ask(&app, wish).await;
+            (answer::label(&outcome), answer::respond(&outcome, &key))
+        }
+        Err(refused) => (refused.code.as_str(), refused.into_response()),
+    };
+    let metrics = &app.parts.metrics;
+    metrics.requests.get_or_create(&OutcomeLabel { code }).inc();
+    metrics.answered.inc();
+    metrics.issue_seconds.observe(started.elapsed().as_secs_f64());
+    response
+}
+
+async fn read(
+    app: &App,
+    path: Result<Path<String>, PathRejection>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Wish, Refused> {
+    let Path(id) = path.map_err(|_| super::bad_path())?;
+    app.check_id(&id)?;
+    request::check_content_type(headers)?;
+    let user = request::parse_user(&request::read_body(body).await?)?;
+    request::wish(user, headers)
+}
+
+/// Waits for the end of a wish. What is known to fail fails at once.
+async fn ask(app: &App, wish: Wish) -> Outcome {
+    if app.parts.link.is_away() {
+        return Outcome::RedisUnavailable { maybe_granted: false };
+    }
+    if let Err(reason) = app.parts.keeper.serving() {
+        return Outcome::NotOpen(reason);
+    }
+    let answer = match app.parts.queue.admit(wish) {
+        Ok(answer) => answer,
+        Err(outcome) => return outcome,
+    };
+    match tokio::time::timeout(ANSWER_DEADLINE, answer).await {
+        Ok(Ok(outcome)) => outcome,
+        // Neither may happen; what became of the wish is not known.
+        Ok(Err(_)) | Err(_) => Outcome::Unconfirmed,
+    }
+}

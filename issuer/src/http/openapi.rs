@@ -1,0 +1,47 @@
+//! The OpenAPI document, made from the types and routes themselves. `issuer/openapi.json` is a copy of it.
+
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Coupon issuer",
+        description = "Gives the coupons of one campaign to the first who ask. Every answer is JSON; every failure has a stable code.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(super::issue::issue, super::read::campaign, super::read::user)
+)]
+struct Document;
+
+/// The document as indented JSON, with a final line end.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub fn document() -> Result<String, serde_json::Error> {
+    Document::openapi().to_pretty_json().map(|text| text + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_in_the_repository_is_fresh() {
+        assert_eq!(
+            include_str!("../../openapi.json"),
+            document().unwrap(),
+            "issuer/openapi.json is stale: run `cargo run -p issuer -- openapi > issuer/openapi.json`"
+        );
+    }
+
+    #[test]
+    fn it_says_what_is_mandatory() {
+        let document: serde_json::Value = serde_json::from_str(&document().unwrap()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let statuses = document["paths"]["/api/coupons/{id}/issue"]["post"]["responses"].as_object().unwrap();
+        for status in ["200", "400", "404", "408", "413", "415", "422", "503"] {
+            assert!(statuses.contains_key(status), "{status} is not described");
+        }
+        assert_eq!(document["components"]["schemas"]["IssueRequest"]["required"][0], "userId");
+    }
+}

@@ -1,0 +1,342 @@
+//! `GET /api/coupons/{id}` and `GET /api/coupons/{id}/users/{userId}`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use campaign::event::CouponIssued;
+use campaign::identity::UserId;
+use campaign::stock::{Held, StockKeys, StockState, held_by};
+use campaign::table::{self, TableError};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::answer::{Code, Failure, Refused};
+use super::{App, Parts, request};
+use crate::redis_link::LinkError;
+
+/// How long the database may take; an answer does not depend on it.
+const STORED_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A campaign, as of at most 200 ms ago. Its terms are null while it is closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CampaignView {
+    /// The campaign's coupon id.
+    pub coupon_id: String,
+    /// Coupons in all.
+    #[schema(required)]
+    pub total_quantity: Option<u64>,
+    /// Coupons one user may hold.
+    #[schema(required)]
+    pub per_user_limit: Option<u32>,
+    /// When coupons are issued.
+    #[schema(required)]
+    pub window: Option<Window>,
+    /// The clock that decides (Redis').
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
+    /// What asking for a coupon meets now.
+    pub state: CampaignState,
+    /// Whether coupons are issued now.
+    pub open: bool,
+    /// Coupons issued so far.
+    pub issued_count: u64,
+}
+
+/// A span of time, RFC 3339.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Window {
+    /// From.
+    #[schema(value_type = String, format = DateTime)]
+    pub start: Timestamp,
+    /// To, exclusive.
+    #[schema(value_type = String, format = DateTime)]
+    pub end: Timestamp,
+}
+
+/// What asking for a coupon meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CampaignState {
+    /// The window is not open yet.
+    NotStarted,
+    /// Coupons are issued.
+    Open,
+    /// All coupons are issued.
+    SoldOut,
+    /// The campaign is suspended.
+    Suspended,
+    /// The window is over.
+    Ended,
+    /// This server may not issue now: the campaign is being set up or repaired.
+    Closed,
+}
+
+/// The coupons of one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserView {
+    /// The campaign's coupon id.
+    pub coupon_id: String,
+    /// Who.
+    pub user_id: String,
+    /// Lowest n first; empty when there are none.
+    pub coupons: Vec<Coupon>,
+    /// Whether the database could be asked; if not, `stored` coupons are shown as `accepted`.
+    pub stored_known: bool,
+}
+
+/// One coupon of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Coupon {
+    /// Place in the order of winners, from 1.
+    #[schema(minimum = 1)]
+    pub rank: u64,
+    /// The user's n-th coupon, from 1.
+    #[schema(minimum = 1)]
+    pub n: u32,
+    /// How far it has come.
+    pub state: CouponState,
+}
+
+/// How far a coupon has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CouponState {
+    /// The rank is taken.
+    Accepted,
+    /// It is a row in the database.
+    Stored,
+}
+
+fn redis_away(_: LinkError) -> Refused {
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, Code::RedisUnavailable, "Redis is not reachable; ask again shortly.")
+}
+
+/// What a campaign is, and whether it is open.
+#[utoipa::path(
+    get,
+    path = "/api/coupons/{id}",
+    tag = "coupons",
+    operation_id = "getCampaign",
+    params(("id" = String, Path, description = "The campaign's coupon id")),
+    responses(
+        (status = 200, description = "The campaign", body = CampaignView),
+        (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
+        (status = 503, description = "REDIS_UNAVAILABLE", body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds to wait"))),
+    ),
+)]
+pub(super) async fn campaign(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+) -> Result<Json<CampaignView>, Refused> {
+    let Path(id) = path.map_err(|_| super::bad_path())?;
+    app.check_id(&id)?;
+    let stock = app.stock.get().await.map_err(redis_away)?;
+    Ok(Json(view(app.parts.campaign.coupon_id(), &stock, app.parts.keeper.serving().ok())))
+}
+
+fn timestamp(ms: i64) -> Timestamp {
+    // Redis' clock and checked windows are far inside the range.
+    Timestamp::from_millisecond(ms).unwrap_or_default()
+}
+
+fn view(coupon_id: &str, stock: &StockState, serving: Option<u64>) -> CampaignView {
+    let terms = stock.open.as_ref().map(|open| open.terms);
+    let state = state(stock, serving);
+    CampaignView {
+        coupon_id: coupon_id.to_owned(),
+        total_quantity: terms.map(|terms| terms.total),
+        per_user_limit: terms.map(|terms| terms.limit),
+        window: terms.map(|terms| Window { start: timestamp(terms.start_ms), end: timestamp(terms.end_ms) }),
+        now: timestamp(stock.now_ms),
+        state,
+        open: state == CampaignState::Open,
+        issued_count: stock.issued,
+    }
+}
+
+/// In the order in which the script checks.
+fn state(stock: &StockState, serving: Option<u64>) -> CampaignState {
+    let Some(open) = stock.open.as_ref().filter(|_| serving.is_some_and(|epoch| stock.serves(epoch))) else {
+        return CampaignState::Closed;
+    };
+    let terms = &open.terms;
+    if stock.now_ms < terms.start_ms {
+        CampaignState::NotStarted
+    } else if stock.now_ms >= terms.end_ms {
+        CampaignState::Ended
+    } else if terms.suspended {
+        CampaignState::Suspended
+    } else if stock.issued >= terms.total {
+        CampaignState::SoldOut
+    } else {
+        CampaignState::Open
+    }
+}
+
+/// Which coupons a user holds.
+#[utoipa::path(
+    get,
+    path = "/api/coupons/{id}/users/{userId}",
+    tag = "coupons",
+    operation_id = "getUserCoupons",
+    params(
+        ("id" = String, Path, description = "The campaign's coupon id"),
+        ("userId" = String, Path, description = "Who, 1 to 128 bytes"),
+    ),
+    responses(
+        (status = 200, description = "The user's coupons, none included", body = UserView),
+        (status = 400, description = "INVALID_REQUEST: the path cannot be read", body = Failure),
+        (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
+        (status = 422, description = "INVALID_REQUEST: the user id cannot be one", body = Failure),
+        (status = 503, description = "OVERLOADED, REDIS_UNAVAILABLE", body = Failure,
+            headers(("Retry-After" = u32, description = "Seconds to wait"))),
+    ),
+)]
+pub(super) async fn user(
+    State(app): State<Arc<App>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Json<UserView>, Refused> {
+    let Path((id, user)) = path.map_err(|_| super::bad_path())?;
+    app.check_id(&id)?;
+    let user = request::parse_path_user(user)?;
+    let Ok(_slot) = app.lookups.try_acquire() else {
+        return Err(Refused::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Code::Overloaded,
+            "Too many are asking at once; ask again shortly.",
+        ));
+    };
+    let keys = StockKeys::of(&app.parts.campaign);
+    let accepted = app.parts.link.read(|mut connection| {
+        let (keys, user) = (&keys, &user);
+        async move { held_by(&mut connection, keys, user).await }
+    });
+    let (accepted, stored) = tokio::join!(accepted, stored(&app, &user));
+    let accepted = accepted.map_err(redis_away)?.unwrap_or_default();
+    Ok(Json(UserView {
+        coupon_id: app.parts.campaign.coupon_id().to_owned(),
+        user_id: user.as_str().to_owned(),
+        coupons: merge(&accepted, stored.as_deref().unwrap_or_default()),
+        stored_known: stored.is_some(),
+    }))
+}
+
+/// The user's rows; `None` when the database does not answer in time.
+async fn stored(app: &App, user: &UserId) -> Option<Vec<CouponIssued>> {
+    let Parts { pool, campaign, row, .. } = &app.parts;
+    let read = async {
+        let known = *row.borrow();
+        let row = match known {
+            Some(row) => row,
+            None => match table::find(pool, campaign).await? {
+                Some(found) => found.id,
+                None => return Ok(Vec::new()),
+            },
+        };
+        table::held_by(pool, campaign, row, user).await
+    };
+    let result: Result<Vec<CouponIssued>, TableError> = match tokio::time::timeout(STORED_TIMEOUT, read).await {
+        Ok(result) => result,
+        Err(_) => return None,
+    };
+    result.inspect_err(|error| tracing::debug!(%error, "stored coupons cannot be read")).ok()
+}
+
+/// What is stored stands; what only Redis holds is on its way.
+fn merge(accepted: &[Held], stored: &[CouponIssued]) -> Vec<Coupon> {
+    let mut by_n: BTreeMap<u32, Coupon> = accepted
+        .iter()
+        .map(|held| (held.n, Coupon { rank: held.rank, n: held.n, state: CouponState::Accepted }))
+        .collect();
+    by_n.extend(stored.iter().map(|row| (row.n, Coupon { rank: row.rank, n: row.n, state: CouponState::Stored })));
+    by_n.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use campaign::identity::RequestKey;
+    use campaign::stock::{OpenStock, Terms};
+
+    fn stock(issued: u64, suspended: bool, now_ms: i64) -> StockState {
+        let terms = Terms { total: 10, limit: 2, start_ms: 1_000, end_ms: 2_000, suspended };
+        StockState {
+            now_ms,
+            history: "h".into(),
+            issued,
+            open: Some(OpenStock { epoch: 3, history: "h".into(), terms, highest: issued }),
+        }
+    }
+
+    #[test]
+    fn states() {
+        use CampaignState::{Closed, Ended, NotStarted, Open, SoldOut, Suspended};
+        let moved = StockState { history: "other".into(), ..stock(1, false, 1_500) };
+        let closed = StockState { open: None, ..stock(1, false, 1_500) };
+        for (stock, serving, expected) in [
+            (stock(1, false, 999), Some(3), NotStarted),
+            (stock(1, false, 1_000), Some(3), Open),
+            (stock(1, false, 1_999), Some(3), Open),
+            (stock(1, false, 2_000), Some(3), Ended),
+            (stock(1, true, 1_500), Some(3), Suspended),
+            (stock(1, true, 500), Some(3), NotStarted),
+            (stock(10, false, 1_500), Some(3), SoldOut),
+            (stock(1, false, 1_500), Some(4), Closed),
+            (stock(1, false, 1_500), None, Closed),
+            (moved, Some(3), Closed),
+            (closed, Some(3), Closed),
+        ] {
+            let view = view("spring", &stock, serving);
+            assert_eq!((view.state, view.open), (expected, expected == Open), "{stock:?} serving {serving:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_rfc_3339_and_a_closed_campaign_has_no_terms() {
+        let json = serde_json::to_value(view("spring", &stock(4, false, 1_500), Some(3))).unwrap();
+        let expected = serde_json::json!({
+            "couponId": "spring", "totalQuantity": 10, "perUserLimit": 2, "now": "1970-01-01T00:00:01.5Z",
+            "window": {"start": "1970-01-01T00:00:01Z", "end": "1970-01-01T00:00:02Z"},
+            "state": "OPEN", "open": true, "issuedCount": 4
+        });
+        assert_eq!(json, expected);
+        let closed = StockState { open: None, ..stock(4, false, 1_500) };
+        let json = serde_json::to_value(view("spring", &closed, Some(3))).unwrap();
+        assert!(json["window"].is_null() && json["totalQuantity"].is_null() && json["open"] == false);
+    }
+
+    #[test]
+    fn rows_stand_over_what_redis_says() {
+        let user = UserId::new("anna").unwrap();
+        let held = |n, rank| Held { user: user.clone(), rank, n, granted: None };
+        let row = |n, rank| CouponIssued {
+            coupon_id: "spring".into(),
+            user_id: user.clone(),
+            rank,
+            issued_count: rank,
+            occurred_at: Timestamp::UNIX_EPOCH,
+            n,
+            epoch: 1,
+            request_key: RequestKey::new("k").unwrap(),
+        };
+        let coupon = |n, rank, state| Coupon { rank, n, state };
+        use CouponState::{Accepted, Stored};
+        assert_eq!(merge(&[], &[]), []);
+        assert_eq!(merge(&[held(1, 5), held(2, 9)], &[]), [coupon(1, 5, Accepted), coupon(2, 9, Accepted)]);
+        assert_eq!(
+            merge(&[held(2, 9), held(1, 5)], &[row(1, 5), row(3, 2)]),
+            [coupon(1, 5, Stored), coupon(2, 9, Accepted), coupon(3, 2, Stored)]
+        );
+        assert_eq!(merge(&[held(1, 5)], &[row(1, 4)]), [coupon(1, 4, Stored)]);
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads a request to issue; what cannot be read is refused with what to change.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use campaign::identity::{NameError, RequestKey, UserId};
+use campaign::stock::Wish;
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::error::Category;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+use super::answer::{Code, IDEMPOTENCY_KEY, Refused};
+
+/// Longest body, in bytes.
+pub const MAX_BODY: usize = 16 * 1024;
+/// How much of a body that is too long is read and thrown away, so that its sender gets to see the answer.
+const MAX_IGNORED: usize = 4 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// What keys that we make start with.
+const MINTED: &str = "auto-";
+
+/// A request to issue.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IssueRequest {
+    /// Who asks: 1 to 128 bytes, no control characters. Compared byte by byte.
+    #[schema(min_length = 1, max_length = 128, examples("user-1"))]
+    pub user_id: String,
+}
+
+fn invalid(status: StatusCode, error: impl Into<String>) -> Refused {
+    Refused::new(status, Code::InvalidRequest, error)
+}
+
+/// Checks that the body is announced as JSON.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
+    let media = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    match media.as_deref() {
+        Some("application/json") => Ok(()),
+        _ => Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the header Content-Type: application/json.")),
+    }
+}
+
+/// Reads the whole body, at most [`MAX_BODY`] bytes within [`BODY_TIMEOUT`].
+pub async fn read_body(body: Body) -> Result<Vec<u8>, Refused> {
+    read_body_within(body, BODY_TIMEOUT).await
+}
+
+async fn read_body_within(body: Body, bound: Duration) -> Result<Vec<u8>, Refused> {
+    let mut chunks = body.into_data_stream();
+    let read = async {
+        let (mut bytes, mut total) = (Vec::new(), 0usize);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| invalid(StatusCode::BAD_REQUEST, "The body broke off; send it again."))?;
+            total += chunk.len();
+            if total <= MAX_BODY {
+                bytes.extend_from_slice(&chunk);
+            } else if total > MAX_IGNORED {
+                break;
+            }
+        }
+        if total > MAX_BODY {
+            let error = format!("The body is longer than {MAX_BODY} bytes; send only {{\"userId\": \"...\"}}.");
+            return Err(invalid(StatusCode::PAYLOAD_TOO_LARGE, error));
+        }
+        Ok(bytes)
+    };
+    match tokio::time::timeout(bound, read).await {
+        Ok(result) => result,
+        Err(_) => {
+            let error = format!("The body did not arrive within {} s; send it at once.", bound.as_secs());
+            Err(invalid(StatusCode::REQUEST_TIMEOUT, error))
+        }
+    }
+}
+
+/// Reads the user id out of a body.
+pub fn parse_user(body: &[u8]) -> Result<UserId, Refused> {
+    let request: IssueRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        Category::Data => invalid(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("Send a JSON object with the text field userId, like {{\"userId\": \"user-1\"}}: {error}."),
+        ),
+        _ => {
+            invalid(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}. Send {{\"userId\": \"user-1\"}}."))
+        }
+    })?;
+    UserId::new(request.user_id).map_err(|error| bad_name(&error))
+}
+
+/// Reads a user id that stands in the path.
+pub fn parse_path_user(text: String) -> Result<UserId, Refused> {
+    UserId::new(text).map_err(|error| bad_name(&error))
+}
+
+fn bad_name(error: &NameError) -> Refused {
+    invalid(StatusCode::UNPROCESSABLE_ENTITY, format!("Change the request: {error}."))
+}
+
+/// The wish of `user`, under the key of the header or one that is made now.
+pub fn wish(user: UserId, headers: &HeaderMap) -> Result<Wish, Refused> {
+    let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(first) = given.next() else { return Ok(Wish { user, key: mint()?, minted: true }) };
+    if given.next().is_some() {
+        return Err(invalid(StatusCode::BAD_REQUEST, "Send the header Idempotency-Key once."));
+    }
+    let text = first.to_str().map_err(|_| {
+        invalid(StatusCode::BAD_REQUEST, "Use printable ASCII characters in the header Idempotency-Key.")
+    })?;
+    let key = RequestKey::new(text).map_err(|error| bad_name(&error))?;
+    Ok(Wish { user, key, minted: false })
+}
+
+/// A key that nobody else has: made before the first call, so that repeating the call grants nothing twice.
+fn mint() -> Result<RequestKey, Refused> {
+    let text = format!("{MINTED}{:032x}", rand::random::<u128>());
+    RequestKey::new(text).map_err(|error| bad_name(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    #[test]
+    fn bodies() {
+        assert_eq!(parse_user(br#"{"userId":"anna","more":1}"#).unwrap().as_str(), "anna");
+        for (body, status, hint) in [
+            ("", 400, "not JSON"),
+            ("{", 400, "not JSON"),
+            ("userId=anna", 400, "not JSON"),
+            ("\"anna\"", 422, "JSON object"),
+            ("[]", 422, "userId"),
+            ("{}", 422, "userId"),
+            (r#"{"userId":7}"#, 422, "text field"),
+            (r#"{"userId":null}"#, 422, "text field"),
+            (r#"{"userid":"anna"}"#, 422, "userId"),
+            (r#"{"userId":"a","userId":"b"}"#, 422, "duplicate"),
+            (r#"{"userId":""}"#, 422, "1 to 128 bytes"),
+            (r#"{"userId":"a\nb"}"#, 422, "control"),
+        ] {
+            let refused = parse_user(body.as_bytes()).unwrap_err();
+            assert_eq!((refused.status.as_u16(), refused.code), (status, Code::InvalidRequest), "{body}");
+            assert!(refused.error.contains(hint), "{body}: {}", refused.error);
+        }
+        assert_eq!(parse_user(b"{\"userId\":\"\xff\"}").unwrap_err().status, 400);
+        let long = format!(r#"{{"userId":"{}"}}"#, "x".repeat(129));
+        assert!(parse_user(long.as_bytes()).unwrap_err().error.contains("it has 129"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse_user(&body);
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        for (value, good) in [
+            (Some("application/json"), true),
+            (Some("Application/JSON; charset=utf-8"), true),
+            (Some("text/plain"), false),
+            (Some("application/x-www-form-urlencoded"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let headers = value.map(|v| (header::CONTENT_TYPE, HeaderValue::from_static(v))).into_iter().collect();
+            let checked = check_content_type(&headers);
+            assert_eq!(checked.is_ok(), good, "{value:?}");
+            assert!(checked.err().is_none_or(|refused| refused.status == 415));
+        }
+    }
+
+    #[test]
+    fn keys() {
+        let anna = || UserId::new("anna").unwrap();
+        let with = |values: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).unwrap());
+            }
+            headers
+        };
+        let given = wish(anna(), &with(&[b"k1"])).unwrap();
+        assert_eq!((given.key.as_str(), given.minted), ("k1", false));
+        let (one, two) = (wish(anna(), &with(&[])).unwrap(), wish(anna(), &with(&[])).unwrap());
+        assert!(one.minted && one.key.as_str().starts_with(MINTED));
+        assert_ne!(one.key, two.key, "each wish without a key is a new one");
+        for (values, status) in [
+            (vec![&b"a"[..], b"b"], 400),
+            (vec![&b""[..]], 422),
+            (vec![&[b'x'; 129][..]], 422),
+            (vec![&b"\xff"[..]], 400),
+        ] {
+            assert_eq!(wish(anna(), &with(&values)).unwrap_err().status, status, "{values:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_refused() {
+        assert_eq!(read_body(Body::from(vec![b' '; MAX_BODY])).await.unwrap().len(), MAX_BODY);
+        assert_eq!(read_body(Body::from(vec![b' '; MAX_BODY + 1])).await.unwrap_err().status, 413);
+        assert_eq!(read_body(Body::from(vec![b' '; 2 * MAX_IGNORED])).await.unwrap_err().status, 413);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_given_up() {
+        let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        assert_eq!(read_body_within(never, Duration::from_millis(1)).await.unwrap_err().status, 408);
+    }
+}

@@ -1,0 +1,170 @@
+//! The one connection to Redis, and who looks after it.
+//!
+//! Callers take the live connection and report when it fails; a supervisor makes the next one, outside of the request
+//! path. A connection is not trusted until a call on it has succeeded: one that breaks before that counts as Redis being
+//! away, and while Redis is away callers fail at once instead of waiting.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use campaign::settings::Redis;
+use campaign::stock::{StockError, connect};
+use redis::aio::MultiplexedConnection;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long one call may take. Two of them and a reconnect fit into a batch's deadline.
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(800);
+/// Shortest and longest pause between two attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// How often an outage that lasts is logged.
+const LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// A connection that works as far as is known.
+#[derive(Clone)]
+pub struct Live {
+    /// For calls; clones share one socket.
+    pub connection: MultiplexedConnection,
+    number: u64,
+    proved: Arc<AtomicBool>,
+}
+
+impl Live {
+    /// A call on it succeeded.
+    pub fn works(&self) {
+        self.proved.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone)]
+enum Link {
+    /// Being connected; `away` when the last attempt failed.
+    Down {
+        away: bool,
+    },
+    Up(Live),
+}
+
+/// Handle to the connection. Cheap to clone.
+#[derive(Clone)]
+pub struct RedisLink {
+    link: Arc<watch::Sender<Link>>,
+}
+
+/// Why a read of Redis has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LinkError {
+    /// No connection now.
+    #[error("Redis is away")]
+    Away,
+    /// The call failed.
+    #[error("{0}")]
+    Failed(Arc<StockError>),
+}
+
+impl RedisLink {
+    /// A handle, and the task that keeps it connected; the task ends when it is dropped or aborted.
+    pub fn new(settings: Redis) -> (Self, impl Future<Output = ()> + Send) {
+        let link = Arc::new(watch::Sender::new(Link::Down { away: false }));
+        (Self { link: Arc::clone(&link) }, supervise(settings, link))
+    }
+
+    /// The connection, if there is one now.
+    pub fn live(&self) -> Option<Live> {
+        match &*self.link.borrow() {
+            Link::Up(live) => Some(live.clone()),
+            Link::Down { .. } => None,
+        }
+    }
+
+    /// Whether the last attempt to reach Redis failed.
+    pub fn is_away(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Down { away: true })
+    }
+
+    /// The connection, waiting for one until `deadline`.
+    pub async fn live_by(&self, deadline: Instant) -> Option<Live> {
+        let mut changes = self.link.subscribe();
+        let up = async { changes.wait_for(|link| matches!(link, Link::Up(_))).await.ok().map(|link| link.clone()) };
+        match tokio::time::timeout_at(deadline, up).await {
+            Ok(Some(Link::Up(live))) => Some(live),
+            _ => None,
+        }
+    }
+
+    /// A call on `live` failed: it is given up, and a new one is made. Reports about an older connection are ignored.
+    pub fn broken(&self, live: &Live, error: &StockError) {
+        let given_up = self.link.send_if_modified(|link| match link {
+            Link::Up(current) if current.number == live.number => {
+                *link = Link::Down { away: !live.proved.load(Ordering::Relaxed) };
+                true
+            }
+            _ => false,
+        });
+        if given_up {
+            tracing::warn!(%error, "the connection to Redis is given up");
+        }
+    }
+
+    /// One read, at most [`CALL_TIMEOUT`] long; not repeated.
+    pub async fn read<T, F>(&self, call: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, LinkError>
+    where
+        F: Future<Output = Result<T, StockError>>,
+    {
+        let live = self.live().ok_or(LinkError::Away)?;
+        let result = match tokio::time::timeout(CALL_TIMEOUT, call(live.connection.clone())).await {
+            Ok(result) => result,
+            Err(_) => Err(StockError::Timeout(CALL_TIMEOUT.as_millis())),
+        };
+        match result {
+            Ok(value) => {
+                live.works();
+                Ok(value)
+            }
+            Err(error) => {
+                self.broken(&live, &error);
+                Err(LinkError::Failed(Arc::new(error)))
+            }
+        }
+    }
+}
+
+async fn supervise(settings: Redis, link: Arc<watch::Sender<Link>>) {
+    let mut changes = link.subscribe();
+    let mut number = 0;
+    let mut pause = BACKOFF.0;
+    let mut proved = Arc::new(AtomicBool::new(true));
+    let mut logged: Option<Instant> = None;
+    while changes.wait_for(|link| matches!(link, Link::Down { .. })).await.is_ok() {
+        if proved.load(Ordering::Relaxed) {
+            // The first attempt after a connection that worked is made at once.
+            pause = BACKOFF.0;
+        } else {
+            tokio::time::sleep(jittered(pause)).await;
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+        match connect::connect(&settings, CALL_TIMEOUT).await {
+            Ok(connection) => {
+                number += 1;
+                proved = Arc::new(AtomicBool::new(false));
+                logged = None;
+                tracing::info!(number, "connected to Redis");
+                link.send_replace(Link::Up(Live { connection, number, proved: Arc::clone(&proved) }));
+            }
+            Err(error) => {
+                proved = Arc::new(AtomicBool::new(false));
+                link.send_replace(Link::Down { away: true });
+                if logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
+                    tracing::warn!(%error, "Redis cannot be reached; trying again and again");
+                    logged = Some(Instant::now());
+                }
+            }
+        }
+    }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}

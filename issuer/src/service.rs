@@ -1,0 +1,283 @@
+//! Puts the parts together, and takes them apart again in the right order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use campaign::log::producer::WinnerLog;
+use campaign::settings::Connections;
+use campaign::stock::StockKeys;
+use campaign::{table, telemetry};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::batcher::Batcher;
+use crate::config::Config;
+use crate::control::{self, Control};
+use crate::delivery::Delivery;
+use crate::gatekeeper::Gatekeeper;
+use crate::http;
+use crate::metrics::{self, Metrics};
+use crate::opener::Opener;
+use crate::redis_link::RedisLink;
+
+/// Connections to the database: one for the opener or a look-up, one more for look-ups.
+const DATABASE_CONNECTIONS: u32 = 2;
+/// How long one question for the topic's metadata may take.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two such questions.
+const METADATA_PAUSE: Duration = Duration::from_millis(500);
+/// What is kept of the time to end for flushing the producer, when users' connections do not close.
+const FLUSH_RESERVE: Duration = Duration::from_secs(3);
+/// How often gauges that are derived are brought up to date.
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// The addresses that are listened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// For users.
+    pub public: SocketAddr,
+    /// For the operator.
+    pub control: SocketAddr,
+    /// For probes and metrics.
+    pub probe: SocketAddr,
+}
+
+/// A running issuer. Dropping it ends everything at once; [`Service::shut_down`] ends it in order.
+pub struct Service {
+    /// Where it listens.
+    pub addresses: Addresses,
+    tasks: JoinSet<&'static str>,
+    stopping: Arc<AtomicBool>,
+    stop_accepting: CancellationToken,
+    stop_batching: CancellationToken,
+    stop_rest: CancellationToken,
+    tracker: TaskTracker,
+    log: WinnerLog,
+    delay: Duration,
+    timeout: Duration,
+}
+
+/// What the probes look at.
+struct Probes {
+    keeper: Arc<Gatekeeper>,
+    kafka_known: Arc<AtomicBool>,
+    stopping: Arc<AtomicBool>,
+    essential: Vec<(&'static str, AbortHandle)>,
+}
+
+impl telemetry::Probes for Probes {
+    fn alive(&self) -> telemetry::Verdict {
+        match self.essential.iter().find(|(_, task)| task.is_finished()) {
+            // While stopping, tasks end one after the other.
+            Some((name, _)) if !self.stopping.load(Ordering::Relaxed) => Err(format!("the task `{name}` has ended")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Once ready, it stays so while Redis or Kafka is away: it answers 503 itself, and says why.
+    fn ready(&self) -> telemetry::Verdict {
+        if self.stopping.load(Ordering::Relaxed) {
+            Err("shutting down".into())
+        } else if !self.keeper.has_served() {
+            let why = self.keeper.serving().err().map(|reason| reason.to_string()).unwrap_or_default();
+            Err(format!("no open epoch yet: {why}"))
+        } else if !self.kafka_known.load(Ordering::Relaxed) {
+            Err("the topic's metadata is not known yet".into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+impl Service {
+    /// Starts everything. What is away now is waited for in the background; readiness says so.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or a setting cannot be used.
+    pub async fn start(config: &Config, connections: &Connections, control_token: String) -> anyhow::Result<Self> {
+        let (public, public_address) = bind(config.listen, "users").await?;
+        let (control_listener, control_address) = bind(config.control_listen, "the operator").await?;
+        let (probe, probe_address) = bind(config.probe_listen, "probes").await?;
+
+        let registry = telemetry::registry(metrics::PREFIX);
+        let metrics = Metrics::register(&registry);
+        let log = WinnerLog::new(&connections.kafka, &config.campaign, config.key_by.into(), &config.pod_name)
+            .context("the Kafka settings cannot be used")?;
+        let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
+        let (link, link_task) = RedisLink::new(connections.redis.clone());
+        let keeper = Gatekeeper::new();
+        let keys = StockKeys::of(&config.campaign);
+        let tracker = TaskTracker::new();
+        let delivery =
+            Delivery::new(config.campaign.clone(), log.clone(), config.acknowledge, metrics.clone(), tracker.clone());
+        let (queue, batcher) =
+            Batcher::new(config.queue, link.clone(), Arc::clone(&keeper), keys.clone(), delivery, metrics.clone());
+        let (row_sender, row) = watch::channel(None);
+        let opener = Opener {
+            campaign: config.campaign.clone(),
+            keys,
+            pool: pool.clone(),
+            link: link.clone(),
+            keeper: Arc::clone(&keeper),
+            row: row_sender,
+        };
+
+        let stopping = Arc::new(AtomicBool::new(false));
+        let kafka_known = Arc::new(AtomicBool::new(false));
+        let (stop_accepting, stop_batching, stop_rest) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        let mut spawn_until =
+            |name, stop: &CancellationToken, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+                let stop = stop.clone();
+                tasks.spawn(async move {
+                    // Whether a task ended by itself or was stopped is decided by who joins it.
+                    let _ = stop.run_until_cancelled(task).await;
+                    name
+                })
+            };
+        let gauges = keep_gauges(metrics.clone(), Arc::clone(&keeper));
+        let essential = vec![
+            ("redis link", spawn_until("redis link", &stop_rest, Box::pin(link_task))),
+            ("opener", spawn_until("opener", &stop_rest, Box::pin(opener.run()))),
+            ("gauges", spawn_until("gauges", &stop_rest, Box::pin(gauges))),
+            ("topic", spawn_until("topic", &stop_rest, Box::pin(learn_topic(log.clone(), Arc::clone(&kafka_known))))),
+            ("batcher", {
+                let stop = stop_batching.clone();
+                tasks.spawn(async move {
+                    batcher.run(stop).await;
+                    "batcher"
+                })
+            }),
+        ];
+        let control = Control {
+            token: control_token,
+            keeper: Arc::clone(&keeper),
+            queue: queue.clone(),
+            metrics: metrics.clone(),
+        };
+        let probes =
+            Arc::new(Probes { keeper: Arc::clone(&keeper), kafka_known, stopping: Arc::clone(&stopping), essential });
+        let parts = http::Parts { campaign: config.campaign.clone(), queue, keeper, link, pool, row, metrics };
+        for (name, listener, router, stop) in [
+            ("users' port", public, http::router(parts)?, &stop_accepting),
+            ("control port", control_listener, control::router(control), &stop_rest),
+            ("probe port", probe, telemetry::router(registry, probes), &stop_rest),
+        ] {
+            let server = http::server::serve(listener, router, stop.clone());
+            tasks.spawn(async move {
+                server.await;
+                name
+            });
+        }
+        let addresses = Addresses { public: public_address, control: control_address, probe: probe_address };
+        tracing::info!(campaign = %config.campaign, public = %addresses.public, control = %addresses.control, probe = %addresses.probe, "listening");
+        Ok(Self {
+            addresses,
+            tasks,
+            stopping,
+            stop_accepting,
+            stop_batching,
+            stop_rest,
+            tracker,
+            log,
+            delay: config.shutdown_delay(),
+            timeout: config.shutdown_timeout(),
+        })
+    }
+
+    /// Ends when a background task does, which none should.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => anyhow::anyhow!("the task `{name}` has ended"),
+            Some(Err(error)) => anyhow::anyhow!("a task failed: {error}"),
+            None => anyhow::anyhow!("no task is running"),
+        }
+    }
+
+    /// Ends in order: readiness fails and serving goes on for the delay; nothing new is accepted, what was accepted is
+    /// answered; the producer is flushed.
+    ///
+    /// # Errors
+    /// Not everything was answered or flushed within the time given.
+    pub async fn shut_down(mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + self.timeout;
+        self.stopping.store(true, Ordering::Relaxed);
+        tracing::info!(delay_ms = self.delay.as_millis(), "shutting down; still serving");
+        tokio::time::sleep(self.delay).await;
+
+        self.stop_accepting.cancel();
+        let users_end = end.checked_sub(FLUSH_RESERVE.min(self.timeout / 4)).unwrap_or(end);
+        if tokio::time::timeout_at(users_end, self.joined("users' port")).await.is_err() {
+            tracing::warn!("some users' connections are still open; they are cut");
+        }
+        self.stop_batching.cancel();
+        self.tracker.close();
+        let drained = async {
+            self.joined("batcher").await;
+            self.tracker.wait().await;
+        };
+        tokio::time::timeout_at(end, drained).await.context("not everything that was accepted was answered in time")?;
+        let (log, left) = (self.log.clone(), end.saturating_duration_since(Instant::now()));
+        let flushed = tokio::task::spawn_blocking(move || log.flush(left)).await?;
+        anyhow::ensure!(flushed, "not everything was written to Kafka in time");
+        self.stop_rest.cancel();
+        tracing::info!("everything that was accepted is answered");
+        Ok(())
+    }
+
+    /// Waits until the task `wanted` has ended, passing over others that end.
+    async fn joined(&mut self, wanted: &str) {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok(name) if name == wanted => return,
+                Ok(name) => tracing::warn!(name, "a task has ended while shutting down"),
+                Err(error) => tracing::warn!(%error, "a task failed while shutting down"),
+            }
+        }
+    }
+}
+
+/// Asks for the topic's metadata until it is known, so that the first user does not wait for it. Then sleeps.
+async fn learn_topic(log: WinnerLog, known: Arc<AtomicBool>) {
+    let mut told = false;
+    loop {
+        let asked = log.clone();
+        match tokio::task::spawn_blocking(move || asked.learn_topic(METADATA_TIMEOUT)).await {
+            Ok(Ok(partitions)) => {
+                tracing::info!(partitions, "the topic is known");
+                known.store(true, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            }
+            Ok(Err(error)) if !told => {
+                tracing::warn!(%error, "the topic's metadata cannot be had; asking again and again");
+                told = true;
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        tokio::time::sleep(METADATA_PAUSE).await;
+    }
+}
+
+async fn keep_gauges(metrics: Metrics, keeper: Arc<Gatekeeper>) {
+    loop {
+        metrics.epoch.set(keeper.serving().unwrap_or(0));
+        metrics.outstanding.set(i64::try_from(keeper.outstanding()).unwrap_or(i64::MAX));
+        tokio::time::sleep(GAUGES_EVERY).await;
+    }
+}

@@ -1,0 +1,335 @@
+//! A campaign of its own for each test, and users who ask.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use campaign::event::CouponIssued;
+use campaign::identity::CampaignId;
+use campaign::log::admin::{KafkaAdmin, TopicSpec};
+use campaign::log::{client_config, tail};
+use campaign::settings::{Connections, Database, DatabaseTls, Kafka, KafkaProtocol, Login, Redis, RedisServer};
+use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
+use campaign::stock::{StockKeys, StockState, Terms, configure, connect, observe, read_winners};
+use campaign::table::{self, CampaignRowId, EpochCommit};
+use clap::Parser;
+use issuer::config::{Cli, Config};
+use issuer::service::Service;
+use rdkafka::message::Message;
+use redis::aio::MultiplexedConnection;
+use serde_json::Value;
+use sqlx::MySqlPool;
+
+pub const TOKEN: &str = "a-token-of-the-tests-0123456789";
+const PARTITIONS: i32 = 3;
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn environment(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
+}
+
+/// Reads `scheme://user:password@host:port/rest`.
+fn parse_url(url: &str) -> (Login, String, String) {
+    let parts = || {
+        let (_, rest) = url.split_once("://")?;
+        let (login, rest) = rest.split_once('@')?;
+        let (address, path) = rest.split_once('/')?;
+        let (username, password) = login.split_once(':')?;
+        let login = Login { username: username.to_owned(), password: password.to_owned() };
+        Some((login, address.to_owned(), path.to_owned()))
+    };
+    parts().unwrap_or_else(|| panic!("`{url}` is not scheme://user:password@host:port/name"))
+}
+
+fn connections(redis: &str, database: &str) -> Connections {
+    let (redis_login, redis_address, index) = parse_url(&environment(redis));
+    let (database_login, database_address, name) = parse_url(&environment(database));
+    let (host, port) = database_address.rsplit_once(':').unwrap();
+    Connections {
+        kafka: Kafka {
+            bootstrap_servers: environment("COUPON_KAFKA").split(',').map(str::to_owned).collect(),
+            protocol: KafkaProtocol::Plaintext,
+            mechanism: None,
+            login: Login::default(),
+            ca_pem: None,
+        },
+        redis: Redis {
+            server: RedisServer::Address(redis_address),
+            login: redis_login,
+            tls: false,
+            database: index.parse().unwrap(),
+            ca_pem: None,
+        },
+        database: Database {
+            host: host.to_owned(),
+            port: port.parse().unwrap(),
+            name,
+            login: database_login,
+            tls: DatabaseTls::Disabled,
+            ca_pem: None,
+        },
+    }
+}
+
+fn admin(kafka: &Kafka) -> KafkaAdmin {
+    KafkaAdmin::new(&client_config(kafka, "issuer-tests", &[])).unwrap()
+}
+
+pub fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// An open window.
+pub fn terms(total: u64, limit: u32) -> Terms {
+    Terms { total, limit, start_ms: now_ms() - 3_600_000, end_ms: now_ms() + 3_600_000, suspended: false }
+}
+
+/// Polls until `done` answers with something.
+pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = done().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < end, "not within {} s: {what}", DEADLINE.as_secs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A campaign with its topic, its row and its keys, as the operator would have made them.
+pub struct Fixture {
+    pub campaign: CampaignId,
+    pub keys: StockKeys,
+    pub redis: MultiplexedConnection,
+    pub pool: MySqlPool,
+    pub row: CampaignRowId,
+    pub epoch: u64,
+    pub terms: Terms,
+    /// What the issuer gets: the workload's credentials.
+    pub workload: Connections,
+    operator: Connections,
+}
+
+impl Fixture {
+    /// Open to issuers.
+    pub async fn open(terms: Terms) -> Self {
+        let fixture = Self::closed(terms).await;
+        fixture.open_epoch().await;
+        fixture
+    }
+
+    /// With an epoch that is allotted, but not open in SQL.
+    pub async fn closed(terms: Terms) -> Self {
+        let operator = connections("COUPON_REDIS", "COUPON_DATABASE");
+        let workload = connections("COUPON_REDIS_WORKLOAD", "COUPON_DATABASE_WORKLOAD");
+        let realm = format!("t{:016x}", rand::random::<u64>());
+        let campaign = CampaignId::new(&realm, "tests", "spring").unwrap();
+        let keys = StockKeys::of(&campaign);
+        let pool = table::connect(&operator.database, 2);
+        table::migrate(&pool).await.unwrap();
+        let row = table::register(&pool, &campaign, terms.total).await.unwrap().id;
+        let admin = admin(&operator.kafka);
+        let spec = TopicSpec {
+            name: campaign.topic(),
+            partitions: PARTITIONS,
+            replication_factor: 1,
+            config: BTreeMap::new(),
+        };
+        admin.create_topic(&spec).await.unwrap();
+        let redis = connect::connect(&operator.redis, Duration::from_secs(10)).await.unwrap();
+        let mut fixture = Self { campaign, keys, redis, pool, row, epoch: 0, terms, workload, operator };
+        fixture.rebuild().await;
+        fixture
+    }
+
+    /// Allots the next epoch and writes Redis under it, with the winners it holds now.
+    pub async fn rebuild(&mut self) {
+        self.epoch = table::allot_epoch(&self.pool, self.row, 0).await.unwrap();
+        let history = self.state().await.history;
+        let winners: Vec<LedgerWinner> = read_winners(&mut self.redis.clone(), &self.keys, 0, 100_000)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|held| {
+                let (granted_ms, key) = held.granted.unwrap();
+                LedgerWinner { rank: held.rank, n: held.n, user: held.user, granted_ms, key }
+            })
+            .collect();
+        let highest = winners.iter().map(|winner| winner.rank).max().unwrap_or(0);
+        let ledger = Ledger { winners, free: Vec::new(), highest };
+        let (mut redis, attempt) = (self.redis.clone(), format!("{:032x}", rand::random::<u128>()));
+        let filled =
+            fill(&mut redis, &self.campaign, &attempt, &history, self.epoch, &self.terms, &ledger).await.unwrap();
+        assert_eq!(filled, Filled::Done);
+    }
+
+    /// Opens the present epoch in SQL.
+    pub async fn open_epoch(&self) {
+        assert_eq!(table::open_epoch(&self.pool, self.row, self.epoch).await.unwrap(), EpochCommit::Done);
+    }
+
+    /// Brings other terms into Redis.
+    pub async fn configure(&mut self, terms: Terms) {
+        self.terms = terms;
+        configure(&mut self.redis.clone(), &self.keys, self.epoch, &terms).await.unwrap();
+    }
+
+    /// What Redis holds.
+    pub async fn state(&self) -> StockState {
+        observe(&mut self.redis.clone(), &self.keys).await.unwrap()
+    }
+
+    /// Ranks in Redis by member.
+    pub async fn ranks(&self) -> BTreeMap<u64, String> {
+        let held = read_winners(&mut self.redis.clone(), &self.keys, 0, 100_000).await.unwrap();
+        held.into_iter().map(|held| (held.rank, held.user.as_str().to_owned())).collect()
+    }
+
+    /// Every record of the topic, in no particular order.
+    pub async fn records(&self) -> Vec<CouponIssued> {
+        let admin = admin(&self.operator.kafka);
+        let topic = self.campaign.topic();
+        let partitions: Vec<(String, i32)> = (0..PARTITIONS).map(|id| (topic.clone(), id)).collect();
+        let ends = admin.end_offsets(&partitions).await.unwrap();
+        let range: tail::Range = ends.into_iter().map(|((_, id), end)| (id, (0, end.unwrap()))).collect();
+        let (kafka, campaign) = (self.operator.kafka.clone(), self.campaign.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut events = Vec::new();
+            tail::read(&kafka, &topic, &range, |message| {
+                events.push(CouponIssued::decode(&campaign, message.payload()).unwrap());
+                Ok::<_, tail::TailError>(())
+            })
+            .unwrap();
+            events
+        })
+        .await
+        .unwrap()
+    }
+
+    /// The configuration of an issuer of this campaign on free ports.
+    pub fn config(&self, more: &[&str]) -> Config {
+        let campaign = self.campaign.to_string();
+        let fixed =
+            ["coupon-issuer", "--campaign", &campaign, "--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"];
+        let fixed = fixed.into_iter().chain(["--probe-listen", "127.0.0.1:0"]).chain(more.iter().copied());
+        Cli::try_parse_from(fixed).unwrap().config.unwrap()
+    }
+
+    /// An issuer in this process, not waited for.
+    pub async fn start(&self, connections: &Connections, more: &[&str]) -> Issuer {
+        let service = Service::start(&self.config(more), connections, TOKEN.to_owned()).await.unwrap();
+        let at = |address: std::net::SocketAddr| format!("http://{address}");
+        let (public, control, probe) =
+            (at(service.addresses.public), at(service.addresses.control), at(service.addresses.probe));
+        Issuer { users: Users::new(public, self.campaign.coupon_id()), control, probe, _service: service }
+    }
+
+    /// An issuer in this process that is ready.
+    pub async fn ready(&self) -> Issuer {
+        let issuer = self.start(&self.workload, &[]).await;
+        issuer.wait_ready().await;
+        issuer
+    }
+}
+
+/// An answer: status, headers, body.
+#[derive(Debug, Clone)]
+pub struct Told {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Told {
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn rank(&self) -> u64 {
+        self.body["rank"].as_u64().unwrap_or_else(|| panic!("no rank: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// Users of one issuer.
+#[derive(Clone)]
+pub struct Users {
+    pub http: reqwest::Client,
+    pub base: String,
+    coupon: String,
+}
+
+impl Users {
+    pub fn new(base: String, coupon: &str) -> Self {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        Self { http, base, coupon: coupon.to_owned() }
+    }
+
+    pub fn issue_url(&self) -> String {
+        format!("{}/api/coupons/{}/issue", self.base, self.coupon)
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Told> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
+        let body = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{status} is not JSON ({e}): {text}"));
+        Ok(Told { status, headers, body })
+    }
+
+    pub async fn get(&self, path: &str) -> Told {
+        self.send(self.http.get(format!("{}{path}", self.base))).await.unwrap()
+    }
+
+    pub async fn try_ask(&self, user: &str, key: Option<&str>) -> reqwest::Result<Told> {
+        let request = self.http.post(self.issue_url()).json(&serde_json::json!({ "userId": user }));
+        let request = match key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    pub async fn ask(&self, user: &str) -> Told {
+        self.try_ask(user, None).await.unwrap()
+    }
+
+    pub async fn ask_with(&self, user: &str, key: &str) -> Told {
+        self.try_ask(user, Some(key)).await.unwrap()
+    }
+}
+
+/// A running issuer.
+pub struct Issuer {
+    pub users: Users,
+    pub control: String,
+    pub probe: String,
+    _service: Service,
+}
+
+impl Issuer {
+    pub async fn readiness(&self) -> (u16, String) {
+        let response = self.users.http.get(format!("{}/readyz", self.probe)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub async fn wait_ready(&self) {
+        eventually("the issuer is ready", async || (self.readiness().await.0 == 200).then_some(())).await;
+    }
+
+    pub async fn metrics(&self) -> String {
+        self.users.http.get(format!("{}/metrics", self.probe)).send().await.unwrap().text().await.unwrap()
+    }
+
+    pub async fn fence(&self, floor: u64) -> Told {
+        let request = self.users.http.post(format!("{}/fence", self.control)).bearer_auth(TOKEN);
+        self.users.send(request.json(&serde_json::json!({ "floor": floor }))).await.unwrap()
+    }
+
+    pub async fn pressure(&self) -> Value {
+        let request = self.users.http.get(format!("{}/pressure", self.control)).bearer_auth(TOKEN);
+        self.users.send(request).await.unwrap().body
+    }
+}

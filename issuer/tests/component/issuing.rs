@@ -1,0 +1,148 @@
+//! Who gets a coupon, and who does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use campaign::stock::Terms;
+use futures::future::join_all;
+
+use super::fixture::{Fixture, now_ms, terms};
+
+/// Would fail if a rank were given twice or not at all, or a winner told who is not in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_hundred_of_120_get_one_each() {
+    let fixture = Fixture::open(terms(100, 1)).await;
+    let issuer = fixture.ready().await;
+    let users = &issuer.users;
+    let told = join_all((0..120).map(|i| async move { (i, users.ask(&format!("user-{i}")).await) })).await;
+
+    let mut winners = BTreeMap::new();
+    for (i, told) in &told {
+        match (told.status, told.code()) {
+            (200, _) => {
+                assert_eq!(told.body["success"], true);
+                assert!(winners.insert(told.rank(), format!("user-{i}")).is_none(), "rank {} twice", told.rank());
+            }
+            (400, "SOLD_OUT") => assert_eq!(told.body["success"], false),
+            _ => panic!("{told:?}"),
+        }
+    }
+    assert_eq!(winners.keys().copied().collect::<Vec<_>>(), (1..=100).collect::<Vec<_>>());
+    assert_eq!(fixture.ranks().await, winners, "Redis holds whom the users were told");
+    let records = fixture.records().await;
+    let logged: BTreeMap<u64, String> = records.iter().map(|r| (r.rank, r.user_id.as_str().to_owned())).collect();
+    assert_eq!((records.len(), logged), (100, winners.clone()), "Kafka holds whom the users were told");
+    assert!(records.iter().all(|record| record.epoch == fixture.epoch && record.n == 1));
+
+    // Winners who ask again get their rank, losers do not get one.
+    for (i, first) in told.iter().step_by(7) {
+        let again = users.ask(&format!("user-{i}")).await;
+        assert_eq!((again.status, &again.body["rank"]), (first.status, &first.body["rank"]), "user-{i}");
+        assert_eq!(again.code(), first.code());
+    }
+    let metrics = issuer.metrics().await;
+    for line in ["coupon_issuer_requests_total{code=\"ISSUED\"} 100", "coupon_issuer_kafka_ack_seconds_count"] {
+        assert!(metrics.contains(line), "{line} is missing in\n{metrics}");
+    }
+    assert!(!metrics.contains("user-"), "user ids must not be in metrics");
+}
+
+/// Would fail if a repeated answer were not as durable as the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_answer_is_written_again() {
+    let fixture = Fixture::open(terms(10, 1)).await;
+    let issuer = fixture.ready().await;
+    let (first, second) = (issuer.users.ask("anna").await, issuer.users.ask("anna").await);
+    assert_eq!((first.rank(), second.rank()), (1, 1));
+    let records = fixture.records().await;
+    assert_eq!(records.len(), 2);
+    assert!(records[0].same_grant(&records[1]));
+    assert_eq!(records[0].request_key, records[1].request_key, "the repetition names the wish that won");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_wins_once_and_three_keys_win_three() {
+    let fixture = Fixture::open(terms(100, 3)).await;
+    let issuer = fixture.ready().await;
+    let users = &issuer.users;
+    let told = join_all((0..30).map(|i| async move { users.ask_with("anna", &format!("k{}", i % 3)).await })).await;
+    let mut by_key: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
+    for (i, told) in told.iter().enumerate() {
+        assert_eq!(told.status, 200, "{told:?}");
+        assert_eq!(told.header("idempotency-key"), Some(format!("k{}", i % 3).as_str()));
+        by_key.entry(i % 3).or_default().insert(told.rank());
+    }
+    assert!(by_key.values().all(|ranks| ranks.len() == 1), "one key, one rank: {by_key:?}");
+    assert_eq!(by_key.values().flatten().collect::<BTreeSet<_>>().len(), 3, "three keys, three ranks: {by_key:?}");
+    let fourth = users.ask_with("anna", "k3").await;
+    assert_eq!((fourth.status, fourth.code()), (400, "ALREADY_ISSUED"));
+    assert_eq!(users.ask_with("bert", "k0").await.rank(), 4, "a key belongs to its user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_each_wish_is_new_up_to_the_limit() {
+    let fixture = Fixture::open(terms(100, 3)).await;
+    let issuer = fixture.ready().await;
+    let users = &issuer.users;
+    let told = join_all((0..8).map(|_| async move { users.ask("anna").await })).await;
+    let ranks: BTreeSet<u64> = told.iter().filter(|told| told.status == 200).map(|told| told.rank()).collect();
+    assert_eq!(ranks, BTreeSet::from([1, 2, 3]));
+    assert_eq!(told.iter().filter(|told| told.code() == "ALREADY_ISSUED").count(), 5);
+    // The key that was made for a wish asks for the same wish again.
+    let winner = told.iter().find(|told| told.status == 200).unwrap();
+    let again = users.ask_with("anna", winner.header("idempotency-key").unwrap()).await;
+    assert_eq!(again.rank(), winner.rank());
+}
+
+/// By Redis' clock: a window is a fact of the stock, not of the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_the_window_and_suspended_nothing_is_issued() {
+    let mut fixture = Fixture::open(terms(2, 1)).await;
+    let issuer = fixture.ready().await;
+    let hour = 3_600_000;
+    let open = fixture.terms;
+    for (terms, code) in [
+        (Terms { start_ms: now_ms() + hour, end_ms: now_ms() + 2 * hour, ..open }, "NOT_STARTED"),
+        (Terms { start_ms: now_ms() - 2 * hour, end_ms: now_ms() - hour, ..open }, "ENDED"),
+        (Terms { suspended: true, ..open }, "SUSPENDED"),
+    ] {
+        fixture.configure(terms).await;
+        let told = issuer.users.ask("anna").await;
+        assert_eq!((told.status, told.code()), (400, code), "{told:?}");
+    }
+    fixture.configure(open).await;
+    assert_eq!(issuer.users.ask("anna").await.rank(), 1);
+    fixture.configure(Terms { suspended: true, ..open }).await;
+    assert_eq!(issuer.users.ask("anna").await.rank(), 1, "who has one may hear of it at any time");
+    fixture.configure(open).await;
+    assert_eq!(issuer.users.ask("bert").await.rank(), 2);
+    let told = issuer.users.ask("carl").await;
+    assert_eq!((told.status, told.code(), told.header("retry-after")), (400, "SOLD_OUT", None));
+    fixture.configure(Terms { total: 3, ..open }).await;
+    assert_eq!(issuer.users.ask("carl").await.rank(), 3, "a raised total is in force at once");
+}
+
+/// Would fail if a process took what is not its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_told_to_come_back() {
+    let fixture = Fixture::open(terms(1_000, 1)).await;
+    let issuer = fixture.start(&fixture.workload, &["--queue", "1"]).await;
+    issuer.wait_ready().await;
+    let users = &issuer.users;
+    let told = join_all((0..300).map(|i| async move { users.ask(&format!("user-{i}")).await })).await;
+    let (mut issued, mut refused) = (0u64, 0u64);
+    for told in &told {
+        match (told.status, told.code()) {
+            (200, _) => issued += 1,
+            (503, "OVERLOADED") => {
+                refused += 1;
+                let seconds: u32 = told.header("retry-after").unwrap().parse().unwrap();
+                assert!((1..=3).contains(&seconds));
+            }
+            _ => panic!("{told:?}"),
+        }
+    }
+    assert!(refused > 0, "a queue of one must have been full at some time");
+    assert_eq!(fixture.state().await.issued, issued, "who was refused holds nothing");
+    let pressure = issuer.pressure().await;
+    assert_eq!((pressure["rejected"].as_u64(), pressure["queueCapacity"].as_u64()), (Some(refused), Some(1)));
+}

@@ -1,0 +1,76 @@
+//! What users can look up.
+
+use campaign::table::{self, StoreMode};
+
+use super::fixture::{Fixture, eventually, terms};
+use super::proxy::Proxy;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_says_what_and_when() {
+    let mut fixture = Fixture::open(terms(2, 1)).await;
+    let issuer = fixture.ready().await;
+    let view = issuer.users.get("/api/coupons/spring").await.body;
+    assert_eq!((view["state"].as_str(), view["open"].as_bool()), (Some("OPEN"), Some(true)), "{view}");
+    assert_eq!((view["totalQuantity"].as_u64(), view["perUserLimit"].as_u64()), (Some(2), Some(1)));
+    let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(time(&view["window"]["start"]).as_millisecond(), fixture.terms.start_ms);
+    assert!(time(&view["window"]["start"]) < time(&view["now"]) && time(&view["now"]) < time(&view["window"]["end"]));
+    for user in ["anna", "bert"] {
+        assert_eq!(issuer.users.ask(user).await.status, 200);
+    }
+    let becomes = async |state: &str| {
+        eventually(state, async || {
+            let view = issuer.users.get("/api/coupons/spring").await.body;
+            (view["state"] == state).then_some(view)
+        })
+        .await
+    };
+    assert_eq!(becomes("SOLD_OUT").await["issuedCount"], 2);
+    fixture.configure(campaign::stock::Terms { suspended: true, ..fixture.terms }).await;
+    assert_eq!(becomes("SUSPENDED").await["open"], false);
+    campaign::stock::close(&mut fixture.redis.clone(), &fixture.keys).await.unwrap();
+    assert!(becomes("CLOSED").await["totalQuantity"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_sees_how_far_each_coupon_has_come() {
+    let fixture = Fixture::open(terms(10, 2)).await;
+    let (mut connections, address) = (fixture.workload.clone(), fixture.workload.database.clone());
+    let proxy = Proxy::to(format!("{}:{}", address.host, address.port)).await;
+    connections.database.host = proxy.address.ip().to_string();
+    connections.database.port = proxy.address.port();
+    let issuer = fixture.start(&connections, &[]).await;
+    issuer.wait_ready().await;
+    let look = async || issuer.users.get("/api/coupons/spring/users/anna").await.body;
+    assert_eq!(look().await["coupons"], serde_json::json!([]));
+    issuer.users.ask_with("anna", "a").await;
+    issuer.users.ask_with("anna", "b").await;
+    let first = fixture.records().await.into_iter().find(|record| record.n == 1).unwrap();
+    table::store(&fixture.pool, fixture.row, StoreMode::Direct(&[first])).await.unwrap();
+    let seen = look().await;
+    assert_eq!(seen["storedKnown"], true);
+    assert_eq!(
+        seen["coupons"],
+        serde_json::json!([{"rank": 1, "n": 1, "state": "stored"}, {"rank": 2, "n": 2, "state": "accepted"}])
+    );
+
+    // Without the database the answer still comes, and says what it does not know.
+    proxy.cut();
+    let seen = look().await;
+    assert_eq!(seen["storedKnown"], false);
+    assert_eq!(
+        seen["coupons"],
+        serde_json::json!([{"rank": 1, "n": 1, "state": "accepted"}, {"rank": 2, "n": 2, "state": "accepted"}])
+    );
+    assert_eq!(issuer.users.ask_with("bert", "c").await.rank(), 3, "issuing needs no database");
+    proxy.mend();
+    eventually("the database is asked again", async || (look().await["storedKnown"] == true).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openapi_document_is_served() {
+    let fixture = Fixture::closed(terms(1, 1)).await;
+    let issuer = fixture.start(&fixture.workload, &[]).await;
+    let told = issuer.users.get("/openapi.json").await;
+    assert_eq!(told.body, serde_json::from_str::<serde_json::Value>(include_str!("../../openapi.json")).unwrap());
+}

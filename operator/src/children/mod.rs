@@ -1,0 +1,114 @@
+//! The objects that a campaign owns, one builder per kind. Builders are pure; [`apply`] is the one way to write them.
+
+pub mod apply;
+mod budget;
+mod pods;
+mod secret;
+mod service;
+
+use std::collections::BTreeMap;
+
+use campaign::identity::CampaignId;
+use campaign::settings::Connections;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
+
+pub use budget::issuer_budget;
+pub use pods::{consumer_deployment, issuer_deployment};
+pub use secret::{TOKEN_KEY, connections_secret, new_token, secret_name};
+pub use service::issuer_service;
+
+/// Label that names the campaign on everything it owns.
+pub const CAMPAIGN_LABEL: &str = "coupon-operator.io/campaign";
+/// `app.kubernetes.io/managed-by` of everything the operator makes.
+pub const MANAGED_BY: &str = "coupon-operator";
+
+/// Which program a pod runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    /// Answers users.
+    Issuer,
+    /// Stores winners.
+    Consumer,
+}
+
+impl Component {
+    /// As it stands in names and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Issuer => "issuer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// Everything the builders need to know.
+pub struct Family<'a> {
+    /// The owner.
+    pub campaign: &'a CouponCampaign,
+    /// Its identity.
+    pub id: &'a CampaignId,
+    /// Its class.
+    pub class: &'a CampaignClass,
+    /// What pods connect to.
+    pub connections: &'a Connections,
+    /// The key of the records.
+    pub key_by: KeyBy,
+    /// When users hear "issued".
+    pub acknowledge: Acknowledge,
+    /// The operator's own image.
+    pub image: &'a str,
+    /// When that is pulled.
+    pub image_pull_policy: Option<&'a str>,
+}
+
+impl Family<'_> {
+    /// Name of a component's objects.
+    pub fn name(&self, component: Component) -> String {
+        format!("{}-{}", self.campaign.name_any(), component.name())
+    }
+
+    fn labels(&self, component: Option<Component>) -> BTreeMap<String, String> {
+        let mut labels = BTreeMap::from([
+            ("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned()),
+            ("app.kubernetes.io/instance".to_owned(), self.campaign.name_any()),
+            (CAMPAIGN_LABEL.to_owned(), self.campaign.name_any()),
+        ]);
+        if let Some(component) = component {
+            labels.insert("app.kubernetes.io/name".to_owned(), format!("coupon-{}", component.name()));
+            labels.insert("app.kubernetes.io/component".to_owned(), component.name().to_owned());
+        }
+        labels
+    }
+
+    fn metadata(&self, name: String, component: Option<Component>) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name),
+            namespace: self.campaign.namespace(),
+            labels: Some(self.labels(component)),
+            owner_references: owner(self.campaign).map(|owner| vec![owner]),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// The labels that select a component's pods; they never change.
+pub fn selector(campaign: &CouponCampaign, component: Component) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (CAMPAIGN_LABEL.to_owned(), campaign.name_any()),
+        ("app.kubernetes.io/component".to_owned(), component.name().to_owned()),
+    ])
+}
+
+/// [`selector`] as the API takes it.
+pub fn selector_text(campaign: &CouponCampaign, component: Component) -> String {
+    let pairs = selector(campaign, component).into_iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+/// Makes the campaign the owner, so that its children go with it.
+pub fn owner(campaign: &CouponCampaign) -> Option<OwnerReference> {
+    campaign.controller_owner_ref(&())
+}

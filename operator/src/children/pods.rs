@@ -1,0 +1,253 @@
+//! The Deployments of issuer and consumer.
+
+use std::collections::BTreeMap;
+
+use campaign::yaml;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
+    LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use sha2::{Digest, Sha256};
+
+use super::{Component, Family, selector};
+use crate::epoch::CONTROL_PORT;
+
+const HTTP_PORT: i32 = 8080;
+const PROBE_PORT: i32 = 9090;
+/// Where the Secret is mounted.
+const CONFIG_DIR: &str = "/etc/coupon";
+/// Longer than the programs take to drain.
+const GRACE_SECONDS: i64 = 35;
+/// User id of the image's unprivileged user.
+const USER: i64 = 65532;
+/// The pod template's fingerprint of the connections: pods are replaced when it changes.
+const CONNECTIONS_ANNOTATION: &str = "coupon-operator.io/connections-hash";
+
+/// The pods that answer users. `replicas` only in the first apply: a manager of its own owns it afterwards.
+pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployment {
+    let environment = vec![
+        ("COUPON_CONTROL_TOKEN_FILE", format!("{CONFIG_DIR}/{}", super::TOKEN_KEY)),
+        ("COUPON_LISTEN", format!("0.0.0.0:{HTTP_PORT}")),
+        ("COUPON_CONTROL_LISTEN", format!("0.0.0.0:{CONTROL_PORT}")),
+        ("COUPON_ACKNOWLEDGE", family.acknowledge.to_string()),
+        ("COUPON_KEY_BY", family.key_by.to_string()),
+    ];
+    let ports = vec![("http", HTTP_PORT), ("control", CONTROL_PORT.into()), ("probes", PROBE_PORT)];
+    let own = family.class.spec.pods.issuer.resources.clone();
+    let resources = own.unwrap_or_else(|| default_resources("250m", "64Mi", "256Mi"));
+    deployment(family, Component::Issuer, replicas, environment, &ports, resources)
+}
+
+/// The pods that store winners. `replicas` as in [`issuer_deployment`].
+pub fn consumer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployment {
+    let ports = vec![("probes", PROBE_PORT)];
+    let own = family.class.spec.pods.consumer.resources.clone();
+    let resources = own.unwrap_or_else(|| default_resources("100m", "64Mi", "256Mi"));
+    deployment(family, Component::Consumer, replicas, Vec::new(), &ports, resources)
+}
+
+fn default_resources(cpu: &str, memory: &str, memory_limit: &str) -> ResourceRequirements {
+    let quantity = |text: &str| Quantity(text.to_owned());
+    ResourceRequirements {
+        requests: Some(BTreeMap::from([
+            ("cpu".to_owned(), quantity(cpu)),
+            ("memory".to_owned(), quantity(memory)),
+        ])),
+        limits: Some(BTreeMap::from([("memory".to_owned(), quantity(memory_limit))])),
+        claims: None,
+    }
+}
+
+fn deployment(
+    family: &Family<'_>,
+    component: Component,
+    replicas: Option<i32>,
+    environment: Vec<(&str, String)>,
+    ports: &[(&str, i32)],
+    resources: ResourceRequirements,
+) -> Deployment {
+    let pods = &family.class.spec.pods;
+    let mut labels = pods.labels.clone();
+    labels.extend(family.labels(Some(component)));
+    let mut annotations = pods.annotations.clone();
+    annotations.insert(CONNECTIONS_ANNOTATION.to_owned(), fingerprint(family));
+    let matched = LabelSelector { match_labels: Some(selector(family.campaign, component)), match_expressions: None };
+    // An issuer is replaced by a ready one before it goes; a consumer leaves first, as a partition has one owner.
+    let (surge, unavailable) = match component {
+        Component::Issuer => (1, 0),
+        Component::Consumer => (0, 1),
+    };
+    Deployment {
+        metadata: family.metadata(family.name(component), Some(component)),
+        spec: Some(DeploymentSpec {
+            replicas,
+            selector: matched.clone(),
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::Int(surge)),
+                    max_unavailable: Some(IntOrString::Int(unavailable)),
+                }),
+            }),
+            revision_history_limit: Some(2),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: Some(annotations),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(PodSpec {
+                    automount_service_account_token: Some(false),
+                    enable_service_links: Some(false),
+                    termination_grace_period_seconds: Some(GRACE_SECONDS),
+                    security_context: Some(PodSecurityContext {
+                        run_as_non_root: Some(true),
+                        run_as_user: Some(USER),
+                        run_as_group: Some(USER),
+                        fs_group: Some(USER),
+                        seccomp_profile: Some(SeccompProfile {
+                            type_: "RuntimeDefault".to_owned(),
+                            localhost_profile: None,
+                        }),
+                        ..PodSecurityContext::default()
+                    }),
+                    image_pull_secrets: none_if_empty(
+                        family.class.spec.images.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }),
+                    ),
+                    node_selector: (!pods.node_selector.is_empty()).then(|| pods.node_selector.clone()),
+                    tolerations: none_if_empty(pods.tolerations.iter().cloned()),
+                    priority_class_name: pods.priority_class_name.clone(),
+                    topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+                        max_skew: 1,
+                        topology_key: "kubernetes.io/hostname".to_owned(),
+                        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+                        label_selector: Some(matched),
+                        ..TopologySpreadConstraint::default()
+                    }]),
+                    containers: vec![container(family, component, environment, ports, resources)],
+                    volumes: Some(vec![
+                        Volume {
+                            name: "connections".to_owned(),
+                            secret: Some(SecretVolumeSource {
+                                secret_name: Some(family.secret_name()),
+                                default_mode: Some(0o440),
+                                ..SecretVolumeSource::default()
+                            }),
+                            ..Volume::default()
+                        },
+                        Volume {
+                            name: "tmp".to_owned(),
+                            empty_dir: Some(EmptyDirVolumeSource::default()),
+                            ..Volume::default()
+                        },
+                    ]),
+                    ..PodSpec::default()
+                }),
+            },
+            ..DeploymentSpec::default()
+        }),
+        ..Deployment::default()
+    }
+}
+
+fn container(
+    family: &Family<'_>,
+    component: Component,
+    environment: Vec<(&str, String)>,
+    ports: &[(&str, i32)],
+    resources: ResourceRequirements,
+) -> Container {
+    let images = &family.class.spec.images;
+    let own_policy = family.image_pull_policy.map(str::to_owned);
+    let mut env = vec![EnvVar {
+        name: "POD_NAME".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                api_version: Some("v1".to_owned()),
+                field_path: "metadata.name".to_owned(),
+            }),
+            ..EnvVarSource::default()
+        }),
+    }];
+    let common = [
+        ("COUPON_CAMPAIGN", family.id.to_string()),
+        ("COUPON_CONNECTIONS", format!("{CONFIG_DIR}/connections.yaml")),
+        ("COUPON_PROBE_LISTEN", format!("0.0.0.0:{PROBE_PORT}")),
+        ("COUPON_LOG_JSON", "true".to_owned()),
+    ];
+    env.extend(common.into_iter().chain(environment).map(|(name, value)| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    }));
+    let probe = |path: &str, period, failures| Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("probes".to_owned()),
+            scheme: Some("HTTP".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(2),
+        failure_threshold: Some(failures),
+        success_threshold: Some(1),
+        ..Probe::default()
+    };
+    Container {
+        name: component.name().to_owned(),
+        image: Some(images.image.clone().unwrap_or_else(|| family.image.to_owned())),
+        image_pull_policy: images.pull_policy.map(|policy| policy.to_string()).or(own_policy),
+        command: Some(vec![format!("coupon-{}", component.name())]),
+        env: Some(env),
+        ports: Some(
+            ports
+                .iter()
+                .map(|(name, port)| ContainerPort {
+                    name: Some((*name).to_owned()),
+                    container_port: *port,
+                    protocol: Some("TCP".to_owned()),
+                    ..ContainerPort::default()
+                })
+                .collect(),
+        ),
+        resources: Some(resources),
+        // Ready soon after the process is: a sale waits for it. Alive is asked more patiently.
+        readiness_probe: Some(probe("/readyz", 1, 2)),
+        liveness_probe: Some(probe("/healthz", 10, 6)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![
+            VolumeMount {
+                name: "connections".to_owned(),
+                mount_path: CONFIG_DIR.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            },
+            VolumeMount { name: "tmp".to_owned(), mount_path: "/tmp".to_owned(), ..VolumeMount::default() },
+        ]),
+        ..Container::default()
+    }
+}
+
+fn none_if_empty<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
+    let all: Vec<T> = items.collect();
+    (!all.is_empty()).then_some(all)
+}
+
+/// Changes when the pods must be replaced to connect elsewhere or with other credentials.
+fn fingerprint(family: &Family<'_>) -> String {
+    let text = yaml::to_string(family.connections).unwrap_or_default();
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,26 @@
+//! The Service through which users reach the issuers.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Component, Family, selector};
+
+/// Builds the Service: port 80, to every ready issuer.
+pub fn issuer_service(family: &Family<'_>) -> Service {
+    Service {
+        metadata: family.metadata(family.name(Component::Issuer), Some(Component::Issuer)),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(selector(family.campaign, Component::Issuer)),
+            ports: Some(vec![ServicePort {
+                name: Some("http".to_owned()),
+                port: 80,
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(IntOrString::String("http".to_owned())),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}

@@ -1,0 +1,383 @@
+//! Which class a campaign uses, and where that class says Kafka, Redis and the database are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campaign::settings;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use kube::{Api, Client, ResourceExt};
+
+use crate::api::{self, CampaignClass, ConditionType, CouponCampaign, secret_keys};
+use crate::error::Retry;
+
+/// Why a campaign has no usable class.
+#[derive(Debug, thiserror::Error)]
+pub enum ClassError {
+    /// No such class.
+    #[error("CampaignClass `{0}` does not exist; ask the platform team for the right name")]
+    NotFound(String),
+    /// No name given, and no default.
+    #[error(
+        "no className is set and no CampaignClass is the default; set spec.className, or have the platform team annotate \
+         one class with coupon-operator.io/is-default-class: \"true\""
+    )]
+    NoDefault,
+    /// Several defaults.
+    #[error("several CampaignClasses are the default ({0}); leave the annotation on one of them, or set spec.className")]
+    SeveralDefaults(String),
+    /// The class does not let this namespace take part.
+    #[error(
+        "namespace `{namespace}` may not use CampaignClass `{class}`; have the platform team label the namespace ({selector})"
+    )]
+    NamespaceNotSelected {
+        /// The campaign's namespace.
+        namespace: String,
+        /// The class.
+        class: String,
+        /// What its selector asks for.
+        selector: String,
+    },
+    /// The campaign asks for more than the class allows.
+    #[error("{field} is {asked}, but CampaignClass `{class}` allows at most {limit}; lower it or ask the platform team")]
+    LimitExceeded {
+        /// The field in the spec.
+        field: &'static str,
+        /// What it says.
+        asked: i64,
+        /// What is allowed.
+        limit: i64,
+        /// The class.
+        class: String,
+    },
+    /// A Secret is not there.
+    #[error("Secret `{namespace}/{name}`, named in CampaignClass `{class}`, does not exist; create it")]
+    SecretMissing {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The class.
+        class: String,
+    },
+    /// A Secret lacks a key, or its value is no text.
+    #[error("Secret `{namespace}/{name}` has no usable key `{key}`; add it")]
+    SecretKey {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// The Redis URL cannot be read.
+    #[error("redis.url `{0}` is not redis://host:port or rediss://host:port; correct it in the CampaignClass")]
+    RedisUrl(String),
+    /// An older campaign of the namespace has the same coupon id.
+    #[error("campaign `{0}` of this namespace, which is older, has the same couponId; choose another couponId")]
+    CouponIdTaken(String),
+    /// The API could not be asked.
+    #[error("Kubernetes API: {0}")]
+    Api(#[from] kube::Error),
+}
+
+impl ClassError {
+    pub(crate) fn condition(&self) -> ConditionType {
+        match self {
+            Self::SecretMissing { .. } | Self::SecretKey { .. } => ConditionType::CredentialsReady,
+            Self::CouponIdTaken(_) => ConditionType::ResourceConflict,
+            _ => ConditionType::ClassResolved,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "ClassNotFound",
+            Self::NoDefault => "NoDefaultClass",
+            Self::SeveralDefaults(_) => "SeveralDefaultClasses",
+            Self::NamespaceNotSelected { .. } => "NamespaceNotSelected",
+            Self::LimitExceeded { .. } => "LimitExceeded",
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretKey { .. } => "SecretKeyMissing",
+            Self::RedisUrl(_) => "RedisUrlInvalid",
+            Self::CouponIdTaken(_) => "CouponIdTaken",
+            Self::Api(_) => "KubernetesError",
+        }
+    }
+
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            // Secrets are not watched: their memory would follow every Secret of the cluster.
+            Self::SecretMissing { .. } | Self::SecretKey { .. } => Retry::After(Duration::from_secs(5)),
+            Self::Api(_) => Retry::Backoff,
+            // The older one may be deleted, which is no event of ours.
+            Self::CouponIdTaken(_) => Retry::After(Duration::from_secs(5)),
+            _ => Retry::OnChange,
+        }
+    }
+}
+
+/// The class of a campaign: the one it resolved to before, else the one it names, else the default.
+pub fn resolve<'a>(campaign: &CouponCampaign, classes: &'a [CampaignClass]) -> Result<&'a CampaignClass, ClassError> {
+    let sticky = campaign.status.as_ref().and_then(|status| status.class_name.as_ref());
+    if let Some(name) = campaign.spec.class_name.as_ref().or(sticky) {
+        return classes
+            .iter()
+            .find(|class| class.name_any() == *name)
+            .ok_or_else(|| ClassError::NotFound(name.clone()));
+    }
+    let defaults: Vec<&CampaignClass> = classes.iter().filter(|class| class.is_default()).collect();
+    match defaults.as_slice() {
+        [] => Err(ClassError::NoDefault),
+        [class] => Ok(class),
+        several => {
+            Err(ClassError::SeveralDefaults(several.iter().map(|c| c.name_any()).collect::<Vec<_>>().join(", ")))
+        }
+    }
+}
+
+/// Whether the class lets the namespace take part, and the campaign asks for no more than it allows.
+pub fn admit(campaign: &CouponCampaign, class: &CampaignClass, namespace: &Namespace) -> Result<(), ClassError> {
+    let labels = namespace.metadata.labels.clone().unwrap_or_default();
+    if !selects(&class.spec.namespace_selector, &labels) {
+        return Err(ClassError::NamespaceNotSelected {
+            namespace: namespace.name_any(),
+            class: class.name_any(),
+            selector: describe(&class.spec.namespace_selector),
+        });
+    }
+    let (spec, limits) = (&campaign.spec, &class.spec.limits);
+    let within = |field, asked: i64, limit: Option<i64>| match limit {
+        Some(limit) if asked > limit => {
+            Err(ClassError::LimitExceeded { field, asked, limit, class: class.name_any() })
+        }
+        _ => Ok(()),
+    };
+    within("totalQuantity", spec.total_quantity, limits.max_total_quantity)?;
+    within("partitions", spec.partitions.into(), limits.max_partitions.map(i64::from))?;
+    within("issuer.maxReplicas", spec.issuer.max_replicas.into(), limits.max_replicas.map(i64::from))?;
+    within("consumer.maxReplicas", spec.max_consumers().into(), limits.max_replicas.map(i64::from))
+}
+
+/// Whether no older campaign of the namespace has the same coupon id: they would share one ledger.
+pub fn alone(campaign: &CouponCampaign, all: &[Arc<CouponCampaign>]) -> Result<(), ClassError> {
+    let age = |each: &CouponCampaign| (each.creation_timestamp(), each.name_any());
+    let older = all.iter().find(|other| {
+        other.namespace() == campaign.namespace()
+            && other.uid() != campaign.uid()
+            && other.coupon_id() == campaign.coupon_id()
+            && age(other) < age(campaign)
+    });
+    older.map_or(Ok(()), |older| Err(ClassError::CouponIdTaken(older.name_any())))
+}
+
+/// A label selector, as Kubernetes evaluates it.
+fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+    let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let expression = |e: &LabelSelectorRequirement| {
+        let value = labels.get(&e.key);
+        let listed = value.is_some_and(|value| e.values.iter().flatten().any(|each| each == value));
+        match e.operator.as_str() {
+            "In" => listed,
+            "NotIn" => !listed,
+            "Exists" => value.is_some(),
+            "DoesNotExist" => value.is_none(),
+            _ => false,
+        }
+    };
+    equal && selector.match_expressions.iter().flatten().all(expression)
+}
+
+fn describe(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
+    let expressions = selector
+        .match_expressions
+        .iter()
+        .flatten()
+        .map(|e| format!("{} {} {}", e.key, e.operator, e.values.clone().unwrap_or_default().join(",")));
+    labels.chain(expressions).collect::<Vec<_>>().join(" and ")
+}
+
+/// The two sets of connections of a class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassConnections {
+    /// For the operator itself.
+    pub operator: settings::Connections,
+    /// For issuer and consumer pods.
+    pub workload: settings::Connections,
+}
+
+/// Reads the Secrets of a class and puts its connections together.
+pub async fn connections(
+    client: &Client,
+    class: &CampaignClass,
+    own_namespace: &str,
+) -> Result<ClassConnections, ClassError> {
+    let namespace = class.spec.credentials.namespace.as_deref().unwrap_or(own_namespace);
+    let secrets = Secrets { api: Api::namespaced(client.clone(), namespace), namespace, class };
+    let kafka_ca = secrets.ca(class.spec.kafka.security.ca_secret_ref.as_ref()).await?;
+    let redis_ca = secrets.ca(class.spec.redis.ca_secret_ref.as_ref()).await?;
+    let database_ca = secrets.ca(class.spec.database.ca_secret_ref.as_ref()).await?;
+    let mut both = Vec::with_capacity(2);
+    for reference in [&class.spec.credentials.operator, &class.spec.credentials.workload] {
+        let logins = secrets.logins(&reference.secret_name).await?;
+        both.push(settings::Connections {
+            kafka: kafka(&class.spec.kafka, logins.kafka, kafka_ca.clone()),
+            redis: redis(&class.spec.redis, logins.redis, redis_ca.clone())?,
+            database: settings::Database {
+                host: class.spec.database.host.clone(),
+                port: class.spec.database.port,
+                name: class.spec.database.name.clone(),
+                login: logins.database,
+                tls: match class.spec.database.tls {
+                    api::DatabaseTls::Disabled => settings::DatabaseTls::Disabled,
+                    api::DatabaseTls::Required => settings::DatabaseTls::Required,
+                    api::DatabaseTls::VerifyIdentity => settings::DatabaseTls::VerifyIdentity,
+                },
+                ca_pem: database_ca.clone(),
+            },
+        });
+    }
+    let workload = both.remove(1);
+    Ok(ClassConnections { operator: both.remove(0), workload })
+}
+
+struct Logins {
+    kafka: settings::Login,
+    redis: settings::Login,
+    database: settings::Login,
+}
+
+struct Secrets<'a> {
+    api: Api<Secret>,
+    namespace: &'a str,
+    class: &'a CampaignClass,
+}
+
+impl Secrets<'_> {
+    async fn read(&self, name: &str) -> Result<BTreeMap<String, String>, ClassError> {
+        let secret = self.api.get_opt(name).await?.ok_or_else(|| ClassError::SecretMissing {
+            namespace: self.namespace.to_owned(),
+            name: name.to_owned(),
+            class: self.class.name_any(),
+        })?;
+        let text = |(key, value): (String, k8s_openapi::ByteString)| match String::from_utf8(value.0) {
+            Ok(text) => Ok((key, text)),
+            Err(_) => Err(self.unusable(name, &key)),
+        };
+        secret.data.unwrap_or_default().into_iter().map(text).collect()
+    }
+
+    fn unusable(&self, name: &str, key: &str) -> ClassError {
+        ClassError::SecretKey { namespace: self.namespace.to_owned(), name: name.to_owned(), key: key.to_owned() }
+    }
+
+    async fn ca(&self, reference: Option<&api::CaSecretRef>) -> Result<Option<String>, ClassError> {
+        let Some(reference) = reference else { return Ok(None) };
+        let mut values = self.read(&reference.name).await?;
+        values.remove(&reference.key).map(Some).ok_or_else(|| self.unusable(&reference.name, &reference.key))
+    }
+
+    async fn logins(&self, name: &str) -> Result<Logins, ClassError> {
+        let mut values = self.read(name).await?;
+        let mut login = |username: &str, password: &str| settings::Login {
+            username: values.remove(username).unwrap_or_default(),
+            password: values.remove(password).unwrap_or_default(),
+        };
+        let kafka = login(secret_keys::KAFKA_USERNAME, secret_keys::KAFKA_PASSWORD);
+        let redis = login(secret_keys::REDIS_USERNAME, secret_keys::REDIS_PASSWORD);
+        let database = login(secret_keys::DATABASE_USERNAME, secret_keys::DATABASE_PASSWORD);
+        if database.username.is_empty() {
+            return Err(self.unusable(name, secret_keys::DATABASE_USERNAME));
+        }
+        if self.class.spec.kafka.security.mechanism.is_some() && kafka.username.is_empty() {
+            return Err(self.unusable(name, secret_keys::KAFKA_USERNAME));
+        }
+        Ok(Logins { kafka, redis, database })
+    }
+}
+
+fn kafka(spec: &api::Kafka, login: settings::Login, ca_pem: Option<String>) -> settings::Kafka {
+    settings::Kafka {
+        bootstrap_servers: spec.bootstrap_servers.clone(),
+        protocol: match spec.security.protocol {
+            api::SecurityProtocol::Plaintext => settings::KafkaProtocol::Plaintext,
+            api::SecurityProtocol::Tls => settings::KafkaProtocol::Tls,
+            api::SecurityProtocol::SaslPlaintext => settings::KafkaProtocol::SaslPlaintext,
+            api::SecurityProtocol::SaslTls => settings::KafkaProtocol::SaslTls,
+        },
+        mechanism: spec.security.mechanism.map(|mechanism| match mechanism {
+            api::SaslMechanism::Plain => settings::SaslMechanism::Plain,
+            api::SaslMechanism::ScramSha256 => settings::SaslMechanism::ScramSha256,
+            api::SaslMechanism::ScramSha512 => settings::SaslMechanism::ScramSha512,
+        }),
+        login,
+        ca_pem,
+    }
+}
+
+fn redis(spec: &api::Redis, login: settings::Login, ca_pem: Option<String>) -> Result<settings::Redis, ClassError> {
+    if let Some(sentinel) = &spec.sentinel {
+        let server = settings::RedisServer::Sentinel {
+            master_name: sentinel.master_name.clone(),
+            nodes: sentinel.nodes.clone(),
+        };
+        return Ok(settings::Redis { server, login, tls: sentinel.tls, database: 0, ca_pem });
+    }
+    let url = spec.url.clone().unwrap_or_default();
+    let bad = || ClassError::RedisUrl(url.clone());
+    let (tls, rest) = match url.split_once("://") {
+        Some(("redis", rest)) => (false, rest),
+        Some(("rediss", rest)) => (true, rest),
+        _ => return Err(bad()),
+    };
+    let (address, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let database = if database.is_empty() { 0 } else { database.parse().map_err(|_| bad())? };
+    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let address = if has_port { address.to_owned() } else { format!("{address}:6379") };
+    Ok(settings::Redis { server: settings::RedisServer::Address(address), login, tls, database, ca_pem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redis_urls() {
+        let read = |url: &str| {
+            let spec = api::Redis { url: Some(url.to_owned()), sentinel: None, ca_secret_ref: None };
+            redis(&spec, settings::Login::default(), None)
+        };
+        for (url, address, tls, database) in [
+            ("redis://r:6380", "r:6380", false, 0),
+            ("redis://r", "r:6379", false, 0),
+            ("rediss://r:6379/2", "r:6379", true, 2),
+            ("redis://r/", "r:6379", false, 0),
+        ] {
+            let found = read(url).unwrap();
+            assert_eq!(found.server, settings::RedisServer::Address(address.to_owned()), "{url}");
+            assert_eq!((found.tls, found.database), (tls, database), "{url}");
+        }
+        assert!(read("http://r").is_err());
+    }
+
+    #[test]
+    fn selectors_as_kubernetes_evaluates_them() {
+        let labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
+        let expression = |operator: &str, values: &[&str]| LabelSelector {
+            match_labels: None,
+            match_expressions: Some(vec![LabelSelectorRequirement {
+                key: "team".to_owned(),
+                operator: operator.to_owned(),
+                values: Some(values.iter().map(|v| (*v).to_owned()).collect()),
+            }]),
+        };
+        assert!(selects(&LabelSelector::default(), &labels), "an empty selector takes all");
+        assert!(selects(&expression("In", &["shop", "web"]), &labels));
+        assert!(!selects(&expression("NotIn", &["shop"]), &labels));
+        assert!(selects(&expression("Exists", &[]), &labels));
+        assert!(!selects(&expression("DoesNotExist", &[]), &labels));
+        assert!(!selects(&expression("Nonsense", &[]), &labels), "an unknown operator selects nothing");
+    }
+}

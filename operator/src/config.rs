@@ -1,0 +1,44 @@
+//! The operator's configuration: flags or environment, read once.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+/// Gives exactly N coupons to the first N people: the Kubernetes operator.
+#[derive(Debug, Parser)]
+#[command(name = "coupon-operator", version)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watches campaigns and brings the world to what they say.
+    Run(Config),
+}
+
+/// How the operator runs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// Name of this pod: who holds the lease, and who reports events.
+    #[arg(long, env = "POD_NAME", default_value = "coupon-operator")]
+    pub pod_name: String,
+    /// Namespace of this pod: the lease and, unless a class says otherwise, the credentials are here.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "coupon-system")]
+    pub pod_namespace: String,
+    /// Image of issuer and consumer pods, unless a class names another: the operator's own.
+    #[arg(long, env = "COUPON_IMAGE")]
+    pub image: String,
+    /// When that image is pulled; as Kubernetes decides if unset.
+    #[arg(long, env = "COUPON_IMAGE_PULL_POLICY")]
+    pub image_pull_policy: Option<String>,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:8080")]
+    pub probe_listen: SocketAddr,
+    /// Logs as JSON instead of plain lines.
+    #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set)]
+    pub log_json: bool,
+}

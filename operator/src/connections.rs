@@ -1,0 +1,111 @@
+//! Live connections to the systems of each class, shared by all of its campaigns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use campaign::log::admin::KafkaAdmin;
+use campaign::log::client_config;
+use campaign::stock::StockError;
+use campaign::stock::connect::connect;
+use campaign::table;
+use kube::{Client, ResourceExt};
+use redis::aio::MultiplexedConnection;
+use sqlx::mysql::MySqlPool;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::api::CampaignClass;
+use crate::class::{self, ClassConnections};
+use crate::error::ReconcileError;
+
+/// How long the Secrets of a class are taken as read.
+const SECRETS_FRESH: Duration = Duration::from_secs(10);
+/// How long one call to Redis may take.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Database connections of the operator per class.
+const SQL_CONNECTIONS: u32 = 8;
+
+/// The three systems of a class, as the operator reaches them.
+pub struct Systems {
+    /// Settings for the operator and for workloads.
+    pub settings: ClassConnections,
+    /// Kafka administration.
+    pub kafka: KafkaAdmin,
+    /// The database.
+    pub sql: MySqlPool,
+    redis: Mutex<Option<MultiplexedConnection>>,
+    migrated: OnceCell<()>,
+}
+
+impl Systems {
+    fn new(settings: ClassConnections) -> Result<Self, ReconcileError> {
+        Ok(Self {
+            kafka: KafkaAdmin::new(&client_config(&settings.operator.kafka, "coupon-operator", &[]))?,
+            sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
+            redis: Mutex::new(None),
+            migrated: OnceCell::new(),
+            settings,
+        })
+    }
+
+    /// A connection to the Redis primary. Call [`Self::forget_redis`] after an error: a broken one is not repaired.
+    pub async fn redis(&self) -> Result<MultiplexedConnection, StockError> {
+        let mut held = self.redis.lock().await;
+        if let Some(connection) = held.as_ref() {
+            return Ok(connection.clone());
+        }
+        let connection = connect(&self.settings.operator.redis, REDIS_TIMEOUT).await?;
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Makes the next [`Self::redis`] connect anew.
+    pub async fn forget_redis(&self) {
+        *self.redis.lock().await = None;
+    }
+
+    /// Brings the tables up to date, once per process and class.
+    pub async fn migrate(&self) -> Result<(), table::TableError> {
+        self.migrated.get_or_try_init(|| table::migrate(&self.sql)).await.copied()
+    }
+}
+
+struct Known {
+    systems: Arc<Systems>,
+    generation: Option<i64>,
+    read_at: Instant,
+}
+
+/// The systems of every class in use.
+#[derive(Default)]
+pub struct SystemsByClass {
+    known: Mutex<HashMap<String, Known>>,
+}
+
+impl SystemsByClass {
+    /// The systems of `class`. Secrets are read again every few seconds; new connections are made only when they changed.
+    pub async fn get(
+        &self,
+        client: &Client,
+        class: &CampaignClass,
+        own_namespace: &str,
+    ) -> Result<Arc<Systems>, ReconcileError> {
+        let mut known = self.known.lock().await;
+        let name = class.name_any();
+        if let Some(entry) = known.get(&name)
+            && entry.generation == class.metadata.generation
+            && entry.read_at.elapsed() < SECRETS_FRESH
+        {
+            return Ok(Arc::clone(&entry.systems));
+        }
+        let settings = class::connections(client, class, own_namespace).await?;
+        let systems = match known.get(&name) {
+            Some(entry) if entry.systems.settings == settings => Arc::clone(&entry.systems),
+            _ => Arc::new(Systems::new(settings)?),
+        };
+        let entry =
+            Known { systems: Arc::clone(&systems), generation: class.metadata.generation, read_at: Instant::now() };
+        known.insert(name, entry);
+        Ok(systems)
+    }
+}

@@ -1,0 +1,94 @@
+//! What every pass shares: clients, what the watches know, and what is remembered from pass to pass.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt};
+
+use crate::api::{CampaignClass, CouponCampaign};
+use crate::config::Config;
+use crate::connections::SystemsByClass;
+use crate::metrics::Metrics;
+
+/// What every pass shares.
+pub struct Context {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// How the operator runs.
+    pub config: Config,
+    /// Connections to Kafka, Redis and databases.
+    pub systems: SystemsByClass,
+    /// Every campaign, as the watch knows it.
+    pub campaigns: Store<CouponCampaign>,
+    /// Every class.
+    pub classes: Store<CampaignClass>,
+    /// Every namespace.
+    pub namespaces: Store<Namespace>,
+    /// Every Deployment that we made.
+    pub deployments: Store<Deployment>,
+    /// Publishes events.
+    pub recorder: Recorder,
+    /// What the operator counts.
+    pub metrics: Metrics,
+    /// Speaks to issuers.
+    pub http: reqwest::Client,
+    /// What is remembered of each campaign, by UID.
+    pub memory: Memories,
+}
+
+impl Context {
+    /// A Deployment of ours, as the watch knows it.
+    pub fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
+        self.deployments.find(|each| each.name_any() == name && each.namespace().as_deref() == Some(namespace))
+    }
+}
+
+/// What a process remembers of a campaign. Losing it costs some reads, nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    /// All ranks up to this one are rows.
+    pub complete_up_to: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When counters were last written to status.
+    pub counters_written: Option<Instant>,
+    /// When the counters in SQL were last written.
+    pub issued_recorded: Option<(u64, Instant)>,
+    /// Children other than Deployments: what was last wanted, and when it was last looked at.
+    pub children: Option<(String, Instant)>,
+    /// What authenticates us to the issuers.
+    pub token: Option<String>,
+    /// The text of the last warning event, so that the same one is not sent with every pass.
+    pub warned: Option<String>,
+}
+
+/// The memories of all campaigns.
+#[derive(Debug, Default)]
+pub struct Memories(Mutex<HashMap<String, Memory>>);
+
+impl Memories {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        // Memories are plain values: one that a panicking pass left behind is as good as any.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered of a campaign.
+    pub fn get(&self, uid: &str) -> Memory {
+        self.lock().get(uid).cloned().unwrap_or_default()
+    }
+
+    /// Changes what is remembered.
+    pub fn update<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
+        change(self.lock().entry(uid.to_owned()).or_default())
+    }
+
+    /// Forgets a campaign that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+}

@@ -1,0 +1,191 @@
+//! The stream of passes: watches in, passes out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use campaign::telemetry::{Probes, Verdict};
+use futures::{Stream, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::utils::Backoff;
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+
+use crate::api::{CampaignClass, CouponCampaign};
+use crate::children::MANAGED_BY;
+use crate::config::Config;
+use crate::connections::SystemsByClass;
+use crate::context::{Context, Memories};
+use crate::metrics::Metrics;
+use crate::reconcile::reconcile;
+
+/// Passes at the same time.
+const CONCURRENCY: u16 = 16;
+/// Watches that failed are tried again after this long at most: all of them share one pause.
+const WATCH_PAUSE: Duration = Duration::from_secs(5);
+/// And after this long at first.
+const WATCH_PAUSE_FIRST: Duration = Duration::from_millis(500);
+/// A process whose watches say nothing for this long is taken to be stuck. The API server sends a bookmark about every
+/// minute, and ends each watch after some minutes.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// Tells whether the watches live.
+#[derive(Debug, Default)]
+pub struct Progress {
+    last_ms: AtomicI64,
+    leading: std::sync::atomic::AtomicBool,
+}
+
+impl Progress {
+    fn note(&self) {
+        self.last_ms.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
+    }
+}
+
+impl Probes for Progress {
+    fn alive(&self) -> Verdict {
+        let last = self.last_ms.load(Ordering::Relaxed);
+        let silent = Timestamp::now().as_millisecond() - last;
+        // A standby has no watches yet; it is alive as long as it answers.
+        if !self.leading.load(Ordering::Relaxed) || silent < i64::try_from(SILENCE.as_millis()).unwrap_or(i64::MAX) {
+            return Ok(());
+        }
+        Err(format!("the watches have been silent for {} s", silent / 1000))
+    }
+
+    fn ready(&self) -> Verdict {
+        Ok(())
+    }
+}
+
+/// Pauses between tries of a watch: doubled up to a low cap, since all watches share one pause.
+#[derive(Debug, Clone)]
+struct WatchPause(Duration);
+
+impl Default for WatchPause {
+    fn default() -> Self {
+        Self(WATCH_PAUSE_FIRST)
+    }
+}
+
+impl Iterator for WatchPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(WATCH_PAUSE);
+        Some(pause)
+    }
+}
+
+impl Backoff for WatchPause {
+    fn reset(&mut self) {
+        self.0 = WATCH_PAUSE_FIRST;
+    }
+}
+
+/// Watches a kind and keeps a copy of every object.
+fn watched<K>(api: Api<K>, config: watcher::Config, progress: &Arc<Progress>) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>)
+where
+    K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let progress = Arc::clone(progress);
+    let stream = watcher(api, config)
+        .backoff(WatchPause::default())
+        .modify(|object| {
+            // What other managers wrote is of no use to us, except on Deployments, where it tells who owns replicas.
+            if K::kind(&()) != "Deployment" {
+                object.managed_fields_mut().clear();
+            }
+        })
+        .inspect_ok(move |_| progress.note())
+        .reflect(writer)
+        .touched_objects();
+    (store, stream)
+}
+
+/// Runs until told to stop.
+pub async fn run(
+    client: Client,
+    config: Config,
+    metrics: Metrics,
+    progress: Arc<Progress>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    progress.note();
+    progress.leading.store(true, Ordering::Relaxed);
+    let everything = watcher::Config::default();
+    let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
+    let (campaigns, campaign_stream) = watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress);
+    let (classes, class_stream) = watched::<CampaignClass>(Api::all(client.clone()), everything.clone(), &progress);
+    let (namespaces, namespace_stream) = watched::<Namespace>(Api::all(client.clone()), everything, &progress);
+    let (deployments, deployment_stream) = watched::<Deployment>(Api::all(client.clone()), ours, &progress);
+    let reporter = Reporter { controller: "coupon-operator".to_owned(), instance: Some(config.pod_name.clone()) };
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        systems: SystemsByClass::default(),
+        campaigns: campaigns.clone(),
+        classes,
+        namespaces,
+        deployments,
+        metrics,
+        http: reqwest::Client::new(),
+        memory: Memories::default(),
+        client,
+        config,
+    });
+    let of_class = campaigns.clone();
+    let of_namespace = campaigns.clone();
+    // Our own status writes must not start the next pass: only what people change does, and time.
+    let campaign_stream = campaign_stream
+        .predicate_filter(changed_by_people, PredicateConfig::default());
+    Controller::for_stream(campaign_stream, campaigns)
+        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        .trigger_backoff(WatchPause::default())
+        .owns_stream(deployment_stream)
+        .watches_stream(class_stream, move |class: CampaignClass| {
+            let name = class.name_any();
+            refs(&of_class, move |each| {
+                let status = each.status.as_ref().and_then(|status| status.class_name.as_ref());
+                each.spec.class_name.as_ref().or(status).is_none_or(|used| *used == name)
+            })
+        })
+        .watches_stream(namespace_stream, move |namespace: Namespace| {
+            let name = namespace.name_any();
+            refs(&of_namespace, move |each| each.namespace().as_deref() == Some(name.as_str()))
+        })
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, |_, error, _| {
+            // Passes handle their own errors; this is for what the runtime itself reports.
+            tracing::warn!(%error, "pass failed");
+            controller::Action::requeue(WATCH_PAUSE)
+        }, context)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                tracing::debug!(%error, "controller");
+            }
+        })
+        .await;
+}
+
+/// What people change: spec, annotations, deletion, finalizers. Not status, which is ours.
+fn changed_by_people(campaign: &CouponCampaign) -> Option<u64> {
+    let deleting = |campaign: &CouponCampaign| Some(u64::from(campaign.meta().deletion_timestamp.is_some()));
+    predicates::generation
+        .combine(predicates::annotations)
+        .combine(predicates::finalizers)
+        .combine(deleting)
+        .hash_property(campaign)
+}
+
+fn refs(
+    campaigns: &Store<CouponCampaign>,
+    concerned: impl Fn(&CouponCampaign) -> bool,
+) -> Vec<ObjectRef<CouponCampaign>> {
+    campaigns.state().iter().filter(|each| concerned(each)).map(|each| ObjectRef::from_obj(each.as_ref())).collect()
+}

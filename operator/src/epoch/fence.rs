@@ -1,0 +1,113 @@
+//! Fences issuers: after it, nobody grants below an epoch, and whoever did has finished.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, ResourceExt};
+use serde::{Deserialize, Serialize};
+
+use super::EpochError;
+
+/// How long a pod may take to confirm, its own draining (10 s) included.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long to wait for a deleted pod to be gone in one pass; the next pass goes on waiting.
+const GONE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often to look whether it is.
+const GONE_POLL: Duration = Duration::from_millis(250);
+/// Port of the issuers' control endpoint.
+pub const CONTROL_PORT: u16 = 8081;
+
+/// The issuer pods of a campaign and how to speak to them.
+pub struct Issuers {
+    /// Pods of the campaign's namespace.
+    pub pods: Api<Pod>,
+    /// Selects the campaign's issuer pods.
+    pub selector: String,
+    /// What authenticates us to them; empty before there ever was a pod.
+    pub token: String,
+    /// The HTTP client.
+    pub http: reqwest::Client,
+}
+
+#[derive(Serialize)]
+struct Fence {
+    floor: u64,
+}
+
+#[derive(Deserialize)]
+struct Fenced {
+    drained: bool,
+}
+
+/// Raises the floor of every issuer pod to `epoch` and waits until each has confirmed or is gone.
+pub async fn fence(issuers: &Issuers, epoch: u64) -> Result<(), EpochError> {
+    // Without a resourceVersion this is a quorum read: no pod that was created before is missed.
+    let pods = issuers.pods.list(&ListParams::default().labels(&issuers.selector)).await?.items;
+    let confirmed = join_all(pods.iter().map(|pod| confirm(issuers, pod, epoch))).await;
+    let unconfirmed: Vec<&Pod> = pods.iter().zip(confirmed).filter(|(_, yes)| !yes).map(|(pod, _)| pod).collect();
+    for pod in &unconfirmed {
+        tracing::warn!(pod = pod.name_any(), epoch, "issuer did not confirm the fence: deleting it");
+        // Never a force delete: the object must go only when the kubelet says that the process is gone.
+        match issuers.pods.delete(&pod.name_any(), &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
+        }
+    }
+    let waiting = unconfirmed.into_iter().map(|pod| gone(issuers, pod));
+    futures::future::try_join_all(waiting).await?;
+    Ok(())
+}
+
+async fn confirm(issuers: &Issuers, pod: &Pod, epoch: u64) -> bool {
+    // A pod whose process has not started, or has ended, grants nothing: it reads the epoch after it starts.
+    let status = pod.status.as_ref();
+    if matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed")) {
+        return true;
+    }
+    let Some(ip) = status.and_then(|s| s.pod_ip.as_deref()).filter(|ip| !ip.is_empty()) else {
+        let never_ran = status.and_then(|s| s.container_statuses.as_ref()).is_none_or(|all| {
+            all.iter().all(|c| c.restart_count == 0 && c.state.as_ref().is_none_or(|s| s.running.is_none()))
+        });
+        return never_ran;
+    };
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+    let request = issuers
+        .http
+        .post(format!("http://{host}:{CONTROL_PORT}/fence"))
+        .bearer_auth(&issuers.token)
+        .timeout(CONFIRM_TIMEOUT)
+        .json(&Fence { floor: epoch });
+    match request.send().await {
+        Ok(response) if response.status().is_success() => {
+            response.json::<Fenced>().await.is_ok_and(|fenced| fenced.drained)
+        }
+        Ok(response) => {
+            tracing::warn!(pod = pod.name_any(), status = %response.status(), "issuer refused the fence");
+            false
+        }
+        Err(error) => {
+            tracing::warn!(pod = pod.name_any(), %error, "issuer could not be reached for the fence");
+            false
+        }
+    }
+}
+
+/// Waits until the pod's object is gone, which means that its kubelet has seen the process end.
+async fn gone(issuers: &Issuers, pod: &Pod) -> Result<(), EpochError> {
+    let (name, uid) = (pod.name_any(), pod.uid());
+    let deadline = tokio::time::Instant::now() + GONE_TIMEOUT;
+    loop {
+        match issuers.pods.get_opt(&name).await? {
+            None => return Ok(()),
+            Some(other) if other.uid() != uid => return Ok(()),
+            Some(_) if tokio::time::Instant::now() >= deadline => {
+                let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
+                return Err(EpochError::RepairBlocked { pod: name, node });
+            }
+            Some(_) => tokio::time::sleep(GONE_POLL).await,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Puts together what SQL, Kafka and Redis say about who has won. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use campaign::event::CouponIssued;
+use campaign::identity::{RequestKey, UserId};
+use campaign::stock::Held;
+use campaign::stock::rebuild::{Ledger, LedgerWinner};
+
+/// The ledger, and how much of it is in Redis only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// What Redis is to hold.
+    pub ledger: Ledger,
+    /// Winners that neither SQL nor Kafka has.
+    pub redis_only: u64,
+}
+
+#[derive(Default)]
+struct Book {
+    winners: Vec<LedgerWinner>,
+    ranks: HashSet<u64>,
+    places: HashMap<UserId, HashSet<u32>>,
+}
+
+impl Book {
+    /// Takes a winner unless its rank or its user's n-th place is taken: whoever comes first stands.
+    fn take(&mut self, winner: LedgerWinner) -> bool {
+        let places = self.places.entry(winner.user.clone()).or_default();
+        if self.ranks.contains(&winner.rank) || places.contains(&winner.n) {
+            return false;
+        }
+        places.insert(winner.n);
+        self.ranks.insert(winner.rank);
+        self.winners.push(winner);
+        true
+    }
+}
+
+fn from_event(event: CouponIssued) -> LedgerWinner {
+    LedgerWinner {
+        rank: event.rank,
+        n: event.n,
+        user: event.user_id,
+        granted_ms: event.occurred_at.as_millisecond(),
+        key: event.request_key,
+    }
+}
+
+fn from_held(held: Held) -> Option<LedgerWinner> {
+    let (granted_ms, key) = match held.granted {
+        Some(granted) => granted,
+        // Redis lost the request's record: any repetition will be seen as another request, the rank still stands.
+        None => (0, RequestKey::new(format!("recovered-{}", held.rank)).ok()?),
+    };
+    Some(LedgerWinner { rank: held.rank, n: held.n, user: held.user, granted_ms, key })
+}
+
+/// Rows win over records, records over Redis. Ranks above `total` are left out: they cannot be stored.
+pub fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held>, total: u64) -> Merged {
+    let mut book = Book::default();
+    for event in rows.into_iter().chain(records) {
+        if event.rank <= total {
+            book.take(from_event(event));
+        }
+    }
+    let mut redis_only = 0;
+    for winner in held.into_iter().filter_map(from_held) {
+        if winner.rank <= total && book.take(winner) {
+            redis_only += 1;
+        }
+    }
+    let highest = book.ranks.iter().copied().max().unwrap_or(0);
+    let free = (1..highest).filter(|rank| !book.ranks.contains(rank)).collect();
+    let mut winners = book.winners;
+    winners.sort_by_key(|winner| winner.rank);
+    Merged { ledger: Ledger { winners, free, highest }, redis_only }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn event(rank: u64, user: &str, n: u32) -> CouponIssued {
+        CouponIssued {
+            coupon_id: "spring".into(),
+            user_id: UserId::new(user).unwrap(),
+            rank,
+            issued_count: rank,
+            occurred_at: jiff::Timestamp::from_millisecond(5).unwrap(),
+            n,
+            epoch: 1,
+            request_key: RequestKey::new("k").unwrap(),
+        }
+    }
+
+    fn held(rank: u64, user: &str, n: u32) -> Held {
+        Held { user: UserId::new(user).unwrap(), rank, n, granted: None }
+    }
+
+    fn ranks(merged: &Merged) -> Vec<(u64, &str)> {
+        merged.ledger.winners.iter().map(|w| (w.rank, w.user.as_str())).collect()
+    }
+
+    #[test]
+    fn nothing_known_is_a_new_campaign() {
+        let merged = merge(vec![], vec![], vec![], 100);
+        assert_eq!(merged.ledger, Ledger { winners: vec![], free: vec![], highest: 0 });
+    }
+
+    #[test]
+    fn durable_winners_win_over_redis() {
+        let merged = merge(vec![event(1, "anna", 1)], vec![event(3, "carl", 1)], vec![held(1, "bob", 1), held(2, "dora", 1)], 9);
+        assert_eq!(ranks(&merged), [(1, "anna"), (2, "dora"), (3, "carl")]);
+        assert_eq!((merged.redis_only, merged.ledger.highest), (1, 3));
+    }
+
+    #[test]
+    fn lost_ranks_are_handed_out_again_and_none_above_the_total_survives() {
+        let merged = merge(vec![event(2, "anna", 1)], vec![event(5, "carl", 1), event(11, "eve", 1)], vec![], 10);
+        assert_eq!(ranks(&merged), [(2, "anna"), (5, "carl")]);
+        assert_eq!(merged.ledger.free, [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_redelivered_record_counts_once() {
+        let merged = merge(vec![event(1, "anna", 1)], vec![event(1, "anna", 1), event(1, "anna", 1)], vec![held(1, "anna", 1)], 9);
+        assert_eq!(ranks(&merged), [(1, "anna")]);
+        assert_eq!(merged.redis_only, 0);
+    }
+
+    proptest! {
+        /// Whatever the sources say, the result can be stored: unique ranks, unique places, nothing above the total, every
+        /// row kept, and the free ranks are exactly the holes.
+        #[test]
+        fn the_result_is_always_storable(
+            rows in proptest::collection::vec((1u64..8, 0usize..4, 1u32..3), 0..6),
+            records in proptest::collection::vec((1u64..12, 0usize..4, 1u32..3), 0..8),
+            redis in proptest::collection::vec((1u64..12, 0usize..4, 1u32..3), 0..8),
+        ) {
+            let users = ["anna", "bob", "carl", "dora"];
+            let mut ledger_rows = Book::default();
+            for (rank, user, n) in rows {
+                ledger_rows.take(from_event(event(rank, users[user], n)));
+            }
+            let stored: Vec<CouponIssued> = ledger_rows.winners.iter().map(|w| event(w.rank, w.user.as_str(), w.n)).collect();
+            let merged = merge(
+                stored.clone(),
+                records.into_iter().map(|(rank, user, n)| event(rank, users[user], n)).collect(),
+                redis.into_iter().map(|(rank, user, n)| held(rank, users[user], n)).collect(),
+                10,
+            );
+            let winners = &merged.ledger.winners;
+            let unique: HashSet<u64> = winners.iter().map(|w| w.rank).collect();
+            let places: HashSet<(&str, u32)> = winners.iter().map(|w| (w.user.as_str(), w.n)).collect();
+            prop_assert_eq!(unique.len(), winners.len());
+            prop_assert_eq!(places.len(), winners.len());
+            prop_assert!(unique.iter().all(|rank| *rank <= 10));
+            for row in stored {
+                prop_assert!(winners.iter().any(|w| w.rank == row.rank && w.user == row.user_id && w.n == row.n));
+            }
+            let holes: Vec<u64> = (1..=merged.ledger.highest).filter(|rank| !unique.contains(rank)).collect();
+            prop_assert_eq!(&merged.ledger.free, &holes);
+        }
+    }
+}

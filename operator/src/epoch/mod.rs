@@ -1,0 +1,200 @@
+//! Opening an epoch: the one way in which Redis is filled, for a new campaign and after Redis lost its history alike.
+//!
+//! The order of the steps is the protocol; each exists because leaving it out loses or doubles a coupon
+//! (docs/ARCHITECTURE.md, "When Redis' history changes").
+
+mod fence;
+pub mod merge;
+mod read;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::{AdminError, TopicState};
+use campaign::stock::rebuild::{Filled, fill};
+use campaign::stock::{self, StockError, StockKeys, Terms};
+use campaign::table::{self, CampaignRow, EpochCommit, TableError};
+use rand::RngExt;
+
+use crate::api::ConditionType;
+use crate::connections::Systems;
+use crate::error::{Retry, stock_reason, table_reason};
+
+pub use fence::{CONTROL_PORT, Issuers, fence};
+
+/// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
+#[derive(Debug, thiserror::Error)]
+pub enum EpochError {
+    /// A newer epoch was allotted meanwhile.
+    #[error("another operator began a newer epoch; trying again")]
+    Superseded,
+    /// An issuer did not confirm that it stopped, and is not gone.
+    #[error(
+        "issuer pod {pod} on node {node} did not confirm that it stopped and is not gone yet; if its node is lost, delete the \
+         Node object or mark it out-of-service"
+    )]
+    RepairBlocked {
+        /// The pod.
+        pod: String,
+        /// Its node.
+        node: String,
+    },
+    /// Redis changed its history, or the attempt was lost.
+    #[error("Redis changed while it was being filled; trying again under a new epoch")]
+    RedisChanged,
+    /// Issuer pods could not be listed or deleted.
+    #[error("Kubernetes API: {0}")]
+    Kubernetes(#[from] kube::Error),
+    /// Redis failed.
+    #[error(transparent)]
+    Stock(#[from] StockError),
+    /// The database failed.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Kafka failed.
+    #[error(transparent)]
+    Kafka(#[from] AdminError),
+    /// The log could not be read to its end.
+    #[error(transparent)]
+    Tail(#[from] campaign::log::tail::TailError),
+    /// A reading thread died.
+    #[error("reading the log: {0}")]
+    Reader(#[from] tokio::task::JoinError),
+}
+
+impl EpochError {
+    pub(crate) fn condition(&self) -> ConditionType {
+        match self {
+            Self::Stock(_) => ConditionType::RedisReady,
+            Self::Table(_) => ConditionType::DatabaseReady,
+            Self::Kafka(_) | Self::Tail(_) => ConditionType::KafkaReady,
+            _ => ConditionType::StockReady,
+        }
+    }
+
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Superseded => "EpochSuperseded",
+            Self::RepairBlocked { .. } => "RepairBlocked",
+            Self::RedisChanged => "RedisChanged",
+            Self::Kubernetes(_) => "KubernetesError",
+            Self::Stock(error) => stock_reason(error),
+            Self::Table(error) => table_reason(error),
+            Self::Kafka(error) => error.reason(),
+            Self::Tail(_) => "LogUnreadable",
+            Self::Reader(_) => "InternalError",
+        }
+    }
+
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            Self::Superseded | Self::RedisChanged => Retry::After(Duration::from_millis(200)),
+            Self::RepairBlocked { .. } => Retry::After(Duration::from_secs(1)),
+            _ => Retry::Backoff,
+        }
+    }
+}
+
+/// What an opened epoch found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The new epoch.
+    pub epoch: u64,
+    /// Winners that the ledger holds.
+    pub winners: u64,
+    /// Ranks that are handed out again.
+    pub free: u64,
+    /// Winners that were in Redis only: not durable yet.
+    pub redis_only: u64,
+}
+
+/// Opens a new epoch. `known` is the highest epoch that anybody else remembers.
+pub async fn open(
+    systems: &Systems,
+    issuers: &Issuers,
+    campaign: &CampaignId,
+    row: &CampaignRow,
+    terms: &Terms,
+    known: u64,
+) -> Result<Opened, EpochError> {
+    let id = row.id;
+    // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished.
+    let epoch = table::allot_epoch(&systems.sql, id, known).await?;
+    fence(issuers, epoch).await?;
+
+    // 2. Read the ledger, in this order: offsets first, or a record stored in between would be in neither.
+    let mut redis = systems.redis().await?;
+    let history = stock::observe(&mut redis, &StockKeys::of(campaign)).await?.history;
+    let (topic_id, partitions) = topic(systems, campaign).await?;
+    let committed = systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;
+    let ends = ends(systems, &campaign.topic(), partitions).await?;
+    match table::commit_barrier(&systems.sql, id, epoch, &topic_id, &ends).await? {
+        EpochCommit::Done => {}
+        EpochCommit::Superseded => return Err(EpochError::Superseded),
+    }
+    let barriers = table::barriers(&systems.sql, id, &topic_id).await?;
+    let rows = read::rows(&systems.sql, campaign, id).await?;
+    let dead_letter_topic = campaign.dead_letter_topic();
+    let dead_partitions = self::partitions(systems, &dead_letter_topic).await?;
+    let dead_range = read::range(&BTreeMap::new(), &self::ends(systems, &dead_letter_topic, dead_partitions).await?);
+    let dead = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range).await?;
+    let tail_range = read::range(&committed, &ends);
+    let tail = read::tail(&systems.settings.operator.kafka, campaign, tail_range, barriers).await?;
+    let held = read::held(&mut redis, campaign).await?;
+
+    // 3. What each of them says, in order of authority.
+    let merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, terms.total.max(row.total));
+
+    // 4. Write Redis afresh, under keys of an attempt that nobody used before.
+    let attempt = format!("{epoch}-{:016x}", rand::rng().random::<u64>());
+    match fill(&mut redis, campaign, &attempt, &history, epoch, terms, &merged.ledger).await? {
+        Filled::Done => {}
+        Filled::HistoryChanged | Filled::Lost => return Err(EpochError::RedisChanged),
+    }
+
+    // 5. Open: issuers take it from SQL.
+    match table::open_epoch(&systems.sql, id, epoch).await? {
+        EpochCommit::Done => {}
+        EpochCommit::Superseded => return Err(EpochError::Superseded),
+    }
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    Ok(Opened {
+        epoch,
+        winners: count(merged.ledger.winners.len()),
+        free: count(merged.ledger.free.len()),
+        redis_only: merged.redis_only,
+    })
+}
+
+async fn topic(systems: &Systems, campaign: &CampaignId) -> Result<(String, i32), EpochError> {
+    let name = campaign.topic();
+    let mut found = systems.kafka.describe_topics(&[&name]).await?;
+    match found.remove(&name).unwrap_or(Ok(TopicState::Absent))? {
+        TopicState::Present(topic) => {
+            Ok((topic.topic_id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
+        }
+        TopicState::Absent => Err(AdminError::UnknownTopic { topic: name }.into()),
+    }
+}
+
+/// Partitions of a topic; 0 when it is absent.
+pub async fn partitions(systems: &Systems, topic: &str) -> Result<i32, AdminError> {
+    let mut found = systems.kafka.describe_topics(&[topic]).await?;
+    Ok(match found.remove(topic).unwrap_or(Ok(TopicState::Absent))? {
+        TopicState::Present(topic) => i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        TopicState::Absent => 0,
+    })
+}
+
+/// End offset of each partition; an error if one cannot be read.
+pub async fn ends(systems: &Systems, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>, AdminError> {
+    let wanted: Vec<(&str, i32)> = (0..partitions).map(|partition| (topic, partition)).collect();
+    let found = systems.kafka.end_offsets(&wanted).await?;
+    found.into_iter().map(|((_, partition), offset)| Ok((partition, offset?))).collect()
+}
+
+/// The part of the log that is not stored yet: from the committed offsets (missing = the beginning) to `ends`.
+pub fn unread(committed: &BTreeMap<i32, Option<i64>>, ends: &BTreeMap<i32, i64>) -> campaign::log::tail::Range {
+    read::range(committed, ends)
+}

@@ -1,0 +1,145 @@
+//! Everything that can stop a pass, and what each means: which condition it concerns, a stable reason, and when to try again.
+
+use std::time::Duration;
+
+use campaign::log::admin::AdminError;
+use campaign::stock::StockError;
+use campaign::table::{Fault, TableError};
+
+use crate::api::ConditionType;
+use crate::class::ClassError;
+use crate::epoch::EpochError;
+
+/// When a pass that failed is worth trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Not before something changes.
+    OnChange,
+    /// With growing pauses.
+    Backoff,
+    /// After this long.
+    After(Duration),
+}
+
+/// Why a pass stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The class, its Secrets or its rules.
+    #[error(transparent)]
+    Class(#[from] ClassError),
+    /// The Kubernetes API.
+    #[error("Kubernetes API: {0}")]
+    Kubernetes(#[from] kube::Error),
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] AdminError),
+    /// Redis.
+    #[error(transparent)]
+    Stock(#[from] StockError),
+    /// The database.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Opening a new epoch.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
+    /// Storing what is left in the log.
+    #[error("draining: {0}")]
+    Drain(#[from] consumer::drain::DrainError),
+    /// A name that cannot be used.
+    #[error(transparent)]
+    Name(#[from] campaign::identity::NameError),
+}
+
+impl ReconcileError {
+    /// The condition that the failure concerns.
+    pub fn condition(&self) -> ConditionType {
+        match self {
+            Self::Class(error) => error.condition(),
+            Self::Kubernetes(_) => ConditionType::WorkloadsReady,
+            Self::Kafka(AdminError::Unreachable { .. } | AdminError::AuthenticationFailed { .. }) => {
+                ConditionType::KafkaReady
+            }
+            Self::Kafka(_) => ConditionType::TopicReady,
+            Self::Stock(_) => ConditionType::RedisReady,
+            Self::Table(_) => ConditionType::DatabaseReady,
+            Self::Epoch(error) => error.condition(),
+            Self::Drain(_) => ConditionType::LedgerConsistent,
+            Self::Name(_) => ConditionType::Stalled,
+        }
+    }
+
+    /// A stable word for programs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Class(error) => error.reason(),
+            Self::Kubernetes(_) => "KubernetesError",
+            Self::Kafka(error) => error.reason(),
+            Self::Stock(error) => stock_reason(error),
+            Self::Table(error) => table_reason(error),
+            Self::Epoch(error) => error.reason(),
+            Self::Drain(_) => "DrainFailed",
+            Self::Name(_) => "InvalidName",
+        }
+    }
+
+    /// When to try again. A cause outside the object is always tried again: it goes away without telling us.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Class(error) => error.retry(),
+            Self::Name(_) => Retry::OnChange,
+            Self::Epoch(error) => error.retry(),
+            _ => Retry::Backoff,
+        }
+    }
+}
+
+/// A stable word for a failed call to Redis.
+pub fn stock_reason(error: &StockError) -> &'static str {
+    match error {
+        _ if error.is_authentication() => "RedisAuthenticationFailed",
+        StockError::Settings(_) => "RedisSettingsInvalid",
+        StockError::NoPrimary { .. } => "RedisNoPrimary",
+        StockError::Answer { .. } => "RedisUnexpectedAnswer",
+        StockError::Timeout(_) | StockError::Redis(_) => "RedisUnavailable",
+    }
+}
+
+/// A stable word for a failed statement.
+pub fn table_reason(error: &TableError) -> &'static str {
+    match error.fault() {
+        Fault::Away => "DatabaseUnavailable",
+        Fault::Contention => "DatabaseContention",
+        Fault::Denied => "DatabaseAccessDenied",
+        Fault::Schema => "DatabaseSchemaInvalid",
+        Fault::Rejected => "DatabaseRejected",
+    }
+}
+
+/// A sentence for people: what failed and what to look at.
+pub fn advice(error: &ReconcileError) -> String {
+    match error {
+        ReconcileError::Stock(error) | ReconcileError::Epoch(EpochError::Stock(error)) => stock_advice(error),
+        ReconcileError::Table(error) | ReconcileError::Epoch(EpochError::Table(error)) => table_advice(error),
+        _ => error.to_string(),
+    }
+}
+
+/// The same for Redis.
+pub fn stock_advice(error: &StockError) -> String {
+    let hint = if error.is_authentication() {
+        "check redis-username and redis-password in the Secret that the CampaignClass names"
+    } else {
+        "check redis in the CampaignClass, and that the server runs"
+    };
+    format!("{error}; {hint}")
+}
+
+/// The same for the database.
+pub fn table_advice(error: &TableError) -> String {
+    let hint = match error.fault() {
+        Fault::Denied => "check database-username and database-password in the Secret that the CampaignClass names",
+        Fault::Schema => "check that the database named in the CampaignClass exists; the operator makes the tables in it",
+        _ => "check database in the CampaignClass, and that the server runs",
+    };
+    format!("{error}; {hint}")
+}

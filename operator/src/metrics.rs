@@ -1,0 +1,105 @@
+//! What the operator counts. Names follow the exporters that people know; latency is a histogram.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use campaign::telemetry::{LATENCY_BUCKETS, SharedRegistry};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+/// Labels of what belongs to a campaign.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CampaignLabels {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub campaign: String,
+}
+
+/// Labels of a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `success`, or the stable reason of the failure.
+    pub outcome: String,
+}
+
+type PerCampaign = Family<CampaignLabels, Gauge<i64, AtomicI64>>;
+
+/// All metrics of the operator; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Passes, by outcome.
+    pub reconciliations: Family<OutcomeLabels, Counter<u64, AtomicU64>>,
+    /// Duration of a pass in seconds.
+    pub duration: Histogram,
+    /// Coupons issued.
+    pub issued: PerCampaign,
+    /// Coupons stored.
+    pub persisted: PerCampaign,
+    /// Records not stored yet; absent while unknown.
+    pub lag_sum: PerCampaign,
+    /// Records in the dead-letter topic.
+    pub dead_letters: PerCampaign,
+    /// 1 while the lag can be read.
+    pub lag_observable: PerCampaign,
+    /// Epochs opened: repairs and first openings.
+    pub epochs_opened: Family<CampaignLabels, Counter<u64, AtomicU64>>,
+    /// 1 while this process leads.
+    pub leader: Gauge<i64, AtomicI64>,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(registry: &SharedRegistry) -> Self {
+        let all = Self {
+            reconciliations: Family::default(),
+            duration: Histogram::new(LATENCY_BUCKETS),
+            issued: Family::default(),
+            persisted: Family::default(),
+            lag_sum: Family::default(),
+            dead_letters: Family::default(),
+            lag_observable: Family::default(),
+            epochs_opened: Family::default(),
+            leader: Gauge::default(),
+        };
+        if let Ok(mut registry) = registry.write() {
+            registry.register("operator_reconciliations", "Passes by outcome", all.reconciliations.clone());
+            registry.register("operator_reconciliation_duration_seconds", "Duration of a pass", all.duration.clone());
+            registry.register("operator_leader", "1 while this process leads", all.leader.clone());
+            registry.register("campaign_issued", "Coupons issued", all.issued.clone());
+            registry.register("campaign_persisted", "Coupons stored in the database", all.persisted.clone());
+            registry.register("campaign_epochs_opened", "Epochs opened", all.epochs_opened.clone());
+            registry.register("consumer_lag_sum", "Records not stored yet; absent while unknown", all.lag_sum.clone());
+            registry.register("scaler_lag_observable", "1 while the lag can be read", all.lag_observable.clone());
+            registry.register("dlt_messages", "Records in the dead-letter topic", all.dead_letters.clone());
+        }
+        all
+    }
+
+    /// Takes over what a pass saw. What could not be read is absent, not zero.
+    pub fn observe(&self, labels: &CampaignLabels, issued: Option<i64>, persisted: Option<i64>, lag: Option<i64>, dead: Option<i64>) {
+        let set = |family: &PerCampaign, value: Option<i64>| match value {
+            Some(value) => {
+                family.get_or_create(labels).set(value);
+            }
+            None => {
+                family.remove(labels);
+            }
+        };
+        set(&self.issued, issued);
+        set(&self.persisted, persisted);
+        set(&self.lag_sum, lag);
+        set(&self.dead_letters, dead);
+        set(&self.lag_observable, Some(lag.is_some().into()));
+    }
+
+    /// Forgets a campaign that is gone.
+    pub fn forget(&self, labels: &CampaignLabels) {
+        for family in [&self.issued, &self.persisted, &self.lag_sum, &self.dead_letters, &self.lag_observable] {
+            family.remove(labels);
+        }
+        self.epochs_opened.remove(labels);
+    }
+}

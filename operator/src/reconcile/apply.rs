@@ -1,0 +1,270 @@
+//! Does what was decided: one function per kind of thing.
+
+use std::time::{Duration, Instant};
+
+use campaign::log::admin::{AdminError, Creation, TopicState};
+use campaign::stock::{self, Configured, StockKeys};
+use campaign::table::{self, CampaignRow};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::{Api, ResourceExt};
+
+use super::plan::{Plan, Step, Wanted};
+use super::{Pass, observe::Observation};
+use crate::children::apply::{self, Applied, SCALE_MANAGER};
+use crate::children::{self, Component, Family, TOKEN_KEY};
+use crate::epoch::{self, Issuers, Opened};
+use crate::error::ReconcileError;
+use crate::topic::TopicStep;
+
+/// How often children that are not watched are looked at.
+const CHILDREN_FRESH: Duration = Duration::from_secs(60);
+
+/// What the ledger steps did.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The epoch that was opened, and why.
+    pub opened: Option<(Opened, &'static str)>,
+    /// Rows found at registration: the campaign continues somebody's ledger.
+    pub adopted: Option<u64>,
+}
+
+/// Does the ledger steps in order. Stops at the first that fails; the next pass goes on from what is then there.
+pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<Done, ReconcileError> {
+    let mut done = Done::default();
+    let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    for step in &plan.steps {
+        tracing::info!(campaign = %pass.id, ?step, "ledger step");
+        match (step, row) {
+            (Step::Register, _) => {
+                table::register(&pass.systems.sql, pass.id, plan.terms.total).await?;
+            }
+            (_, None) => break,
+            (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,
+            (Step::SetTotal(total), Some(row)) => {
+                // False: rows above it appeared meanwhile; the next pass sees and reports them.
+                table::set_total(&pass.systems.sql, row.id, *total).await?;
+            }
+            (Step::Configure(terms), Some(row)) => {
+                let mut redis = pass.systems.redis().await?;
+                let epoch = row.open_epoch.unwrap_or(row.epoch);
+                let configured = stock::configure(&mut redis, &StockKeys::of(pass.id), epoch, terms).await?;
+                if configured != Configured::Done {
+                    tracing::info!(campaign = %pass.id, ?configured, "terms were not taken; looking again");
+                    break;
+                }
+            }
+            (Step::RecordOpened, Some(row)) => {
+                let key_by = plan.key_by.to_string();
+                table::set_opened(&pass.systems.sql, row.id, plan.terms.start_ms, &key_by).await?;
+            }
+            (Step::OpenEpoch { reason }, Some(row)) => {
+                let opened = open_epoch(pass, row, plan, seen).await?;
+                if pass.is_new_to_ledger() && row.epoch > 0 && opened.winners > 0 {
+                    done.adopted = Some(opened.winners);
+                }
+                done.opened = Some((opened, reason));
+            }
+        }
+    }
+    Ok(done)
+}
+
+async fn open_epoch(
+    pass: &Pass<'_>,
+    row: &CampaignRow,
+    plan: &Plan,
+    seen: &Observation,
+) -> Result<Opened, ReconcileError> {
+    let in_redis = seen.stock.as_ref().ok().and_then(|s| s.open.as_ref()).map_or(0, |open| open.epoch);
+    let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
+    let known = in_redis.max(in_status.unwrap_or(0));
+    let issuers = issuers(pass).await?;
+    let opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known).await;
+    if matches!(opened, Err(epoch::EpochError::Stock(_))) {
+        pass.systems.forget_redis().await;
+    }
+    Ok(opened?)
+}
+
+/// How to speak to the campaign's issuer pods.
+pub async fn issuers(pass: &Pass<'_>) -> Result<Issuers, ReconcileError> {
+    Ok(Issuers {
+        pods: Api::namespaced(pass.context.client.clone(), pass.id.namespace()),
+        selector: children::selector_text(pass.campaign, Component::Issuer),
+        token: token(pass).await?.unwrap_or_default(),
+        http: pass.context.http.clone(),
+    })
+}
+
+async fn topic(
+    pass: &Pass<'_>,
+    row: &CampaignRow,
+    step: &TopicStep,
+    seen: &Observation,
+) -> Result<(), ReconcileError> {
+    let kafka = &pass.systems.kafka;
+    let sql = &pass.systems.sql;
+    let cluster_id = seen.log.as_ref().map(|log| log.topic.cluster_id.clone()).unwrap_or_default();
+    match step {
+        TopicStep::Announce => table::set_topic(sql, row.id, "", &cluster_id).await?,
+        TopicStep::Create(spec) => match kafka.create_topic(spec).await? {
+            Creation::AlreadyExists => tracing::info!(topic = spec.name, "topic was created meanwhile"),
+            Creation::Created if spec.name == pass.id.topic() => {
+                if let Some(topic_id) = created_id(pass, &spec.name).await? {
+                    table::set_topic(sql, row.id, &topic_id, &cluster_id).await?;
+                }
+            }
+            Creation::Created => {}
+        },
+        TopicStep::Record(topic_id) => table::set_topic(sql, row.id, topic_id, &cluster_id).await?,
+        TopicStep::Grow { topic, partitions } => kafka.grow_partitions(topic, *partitions).await?,
+        TopicStep::Configure { topic, set } => kafka.set_config_incremental(topic, set, &[] as &[&str]).await?,
+    }
+    Ok(())
+}
+
+/// The id of a topic that was created just now. `None` while the cluster does not show it yet: the next pass records it.
+async fn created_id(pass: &Pass<'_>, name: &str) -> Result<Option<String>, AdminError> {
+    let mut found = pass.systems.kafka.describe_topics(&[name]).await?;
+    Ok(match found.remove(name) {
+        Some(Ok(TopicState::Present(topic))) => Some(topic.topic_id),
+        _ => None,
+    })
+}
+
+/// The token of the issuers' control port, from the Secret that holds it. `None` before there is one.
+async fn token(pass: &Pass<'_>) -> Result<Option<String>, kube::Error> {
+    if let Some(token) = pass.context.memory.get(pass.uid).token {
+        return Ok(Some(token));
+    }
+    let secrets: Api<Secret> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
+    let name = children::secret_name(&pass.campaign.name_any());
+    let found = secrets.get_opt(&name).await?.and_then(|secret| secret.data).and_then(|mut data| {
+        data.remove(TOKEN_KEY).and_then(|value| String::from_utf8(value.0).ok()).filter(|token| !token.is_empty())
+    });
+    if let Some(token) = &found {
+        pass.context.memory.update(pass.uid, |memory| memory.token = Some(token.clone()));
+    }
+    Ok(found)
+}
+
+/// What became of the pods.
+#[derive(Debug, Default)]
+pub struct Scaled {
+    /// Sentences about each change of replicas, for events.
+    pub changes: Vec<String>,
+}
+
+/// Brings the children to what was decided. Nothing is made before the first pod is wanted.
+pub async fn workloads(pass: &Pass<'_>, plan: &Plan) -> Result<Scaled, ReconcileError> {
+    let client = &pass.context.client;
+    let namespace = pass.id.namespace();
+    let name = |component: Component| format!("{}-{}", pass.campaign.name_any(), component.name());
+    let issuer = pass.context.deployment(namespace, &name(Component::Issuer));
+    let consumer = pass.context.deployment(namespace, &name(Component::Consumer));
+    let wanted = [&plan.workloads.issuer, &plan.workloads.consumer];
+    let dormant = wanted.iter().all(|wanted| wanted.replicas.unwrap_or(0) == 0);
+    let mut scaled = Scaled::default();
+    if issuer.is_none() && consumer.is_none() && dormant {
+        return Ok(scaled);
+    }
+    let family = Family {
+        campaign: pass.campaign,
+        id: pass.id,
+        class: pass.class,
+        connections: &pass.systems.settings.workload,
+        key_by: plan.key_by,
+        acknowledge: pass.campaign.spec.acknowledge,
+        image: &pass.context.config.image,
+        image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
+    };
+    beside_the_pods(pass, &family).await?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    for (component, found, wanted, build) in [
+        (Component::Issuer, issuer, wanted[0], children::issuer_deployment as fn(&Family<'_>, Option<i32>) -> Deployment),
+        (Component::Consumer, consumer, wanted[1], children::consumer_deployment),
+    ] {
+        let build = |replicas| build(&family, replicas);
+        if let Some(change) = deployment(&deployments, found.as_deref(), build, wanted).await? {
+            scaled.changes.push(format!("{} {change}: {}", component.name(), wanted.reason));
+        }
+    }
+    Ok(scaled)
+}
+
+/// Secret, Service and budget. They are not watched, so they are looked at when they change and once a minute.
+async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), ReconcileError> {
+    let client = &pass.context.client;
+    let namespace = pass.id.namespace();
+    let token = token(pass).await?.unwrap_or_else(children::new_token);
+    let secret = children::connections_secret(family, &token).map_err(|e| kube::Error::Service(Box::new(e)))?;
+    let service = children::issuer_service(family);
+    let budget = children::issuer_budget(family);
+    let wanted = format!("{secret:?}{service:?}{budget:?}");
+    let fresh = pass.context.memory.get(pass.uid).children.is_some_and(|(last, at)| {
+        last == digest(&wanted) && at.elapsed() < CHILDREN_FRESH
+    });
+    if fresh {
+        return Ok(());
+    }
+    let (secrets, services, budgets): (Api<Secret>, Api<Service>, Api<PodDisruptionBudget>) = (
+        Api::namespaced(client.clone(), namespace),
+        Api::namespaced(client.clone(), namespace),
+        Api::namespaced(client.clone(), namespace),
+    );
+    apply::ensure(&secrets, &secret, secrets.get_opt(&secret.name_any()).await?.as_ref()).await?;
+    apply::ensure(&services, &service, services.get_opt(&service.name_any()).await?.as_ref()).await?;
+    apply::ensure(&budgets, &budget, budgets.get_opt(&budget.name_any()).await?.as_ref()).await?;
+    pass.context.memory.update(pass.uid, |memory| {
+        memory.token = Some(token);
+        memory.children = Some((digest(&wanted), Instant::now()));
+    });
+    Ok(())
+}
+
+fn digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Makes sure that a Deployment is as it should be and has as many replicas as wanted. Returns what changed about them.
+async fn deployment(
+    api: &Api<Deployment>,
+    found: Option<&Deployment>,
+    build: impl Fn(Option<i32>) -> Deployment,
+    wanted: &Wanted,
+) -> Result<Option<String>, kube::Error> {
+    let template = build(None);
+    let name = template.name_any();
+    let Some(found) = found else {
+        let Some(replicas) = wanted.replicas.filter(|replicas| *replicas > 0) else { return Ok(None) };
+        // The first apply carries replicas, or the Deployment would start with one. Then the scaler owns the field as well,
+        // and only then does the main manager let go of it.
+        apply::ensure(api, &build(Some(replicas)), None).await?;
+        apply::scale(api, &name, replicas).await?;
+        apply::ensure(api, &template, None).await?;
+        return Ok(Some(format!("0 -> {replicas}")));
+    };
+    if apply::ensure(api, &template, Some(found)).await? == Applied::Written {
+        tracing::info!(deployment = name, "deployment was written");
+    }
+    let current = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let target = wanted.replicas.unwrap_or(current);
+    if target == current && owned_by_scaler(found) {
+        return Ok(None);
+    }
+    apply::scale(api, &name, target).await?;
+    Ok((target != current).then(|| format!("{current} -> {target}")))
+}
+
+/// Whether the scaler owns the number of replicas: else the main manager's next apply would drop the field.
+fn owned_by_scaler(deployment: &Deployment) -> bool {
+    deployment
+        .metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .any(|entry| entry.manager.as_deref() == Some(SCALE_MANAGER))
+}

@@ -1,0 +1,188 @@
+//! Lets go of a campaign that is being deleted: closes issuing, stores what is left in the log, then keeps or removes what
+//! the deletion policy says. Done in this process: foreground deletion removes the pods first.
+
+use std::time::Duration;
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::Deletion;
+use campaign::log::tail::Range;
+use campaign::stock::{self, StockKeys};
+use campaign::table;
+use consumer::drain::{self, Drained, Source};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::{FINALIZER, Pass, apply, campaigns, resolve};
+use crate::api::{CouponCampaign, DeletionPolicy};
+use crate::children::{self, Component};
+use crate::context::Context;
+use crate::epoch::{self, fence};
+use crate::error::ReconcileError;
+use crate::events;
+use crate::metrics::CampaignLabels;
+
+/// With this annotation set to `true` the object goes at once, whatever is left behind.
+pub const RELEASE_ANNOTATION: &str = "coupon-operator.io/release";
+/// How long storing the rest of the log may take in one pass; the next one goes on.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
+/// While pods end.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Does what is left to do before the object may go, and lets it go.
+pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<Action, ReconcileError> {
+    if !campaign.finalizers().iter().any(|each| each == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    if campaign.annotations().get(RELEASE_ANNOTATION).is_some_and(|value| value == "true") {
+        let text = "released by annotation: topic, Redis keys and rows were left as they are";
+        return let_go(campaign, context, uid, text).await;
+    }
+    let namespace = campaign.namespace().unwrap_or_default();
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    let terminating = namespaces
+        .get_opt(&namespace)
+        .await?
+        .is_none_or(|found| found.metadata.deletion_timestamp.is_some());
+    // A campaign that never had an epoch has no ledger to close.
+    let never_prepared = campaign.status.as_ref().is_none_or(|status| status.epoch.is_none());
+    let found = resolve(campaign, context).await;
+    let (class, systems) = match found {
+        Ok(found) => found,
+        Err(_) if terminating || never_prepared => {
+            let text = "released without a usable class: whatever the ledger holds was left as it is";
+            return let_go(campaign, context, uid, text).await;
+        }
+        Err(error) => return Err(error),
+    };
+    let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
+    let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
+    if terminating {
+        // The namespace must not hang because of us. One try to close; the log keeps what is not stored.
+        let text = match tokio::time::timeout(Duration::from_secs(5), close(&pass)).await {
+            Ok(Ok(_)) => "the namespace is going: issuing is closed; topic, Redis keys and rows were left as they are",
+            _ => "the namespace is going and issuing could not be closed in time; topic, Redis keys and rows were left as they are",
+        };
+        return let_go(campaign, context, uid, text).await;
+    }
+    if !close(&pass).await? {
+        return let_go(campaign, context, uid, "there was no ledger yet").await;
+    }
+    if !pods_gone(&pass).await? {
+        return Ok(Action::requeue(AGAIN));
+    }
+    let left = drain_log(&pass).await?;
+    let text = match campaign.spec.deletion_policy {
+        DeletionPolicy::Retain => format!("{left}; topic, Redis keys and rows stay"),
+        DeletionPolicy::Delete => format!("{left}; {}", remove(&pass).await?),
+    };
+    let_go(campaign, context, uid, &text).await
+}
+
+async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &str) -> Result<Action, ReconcileError> {
+    tracing::info!(namespace = campaign.namespace(), campaign = campaign.name_any(), "{text}");
+    events::note(context, campaign, "Released", text).await;
+    let finalizers: Vec<&String> = campaign.finalizers().iter().filter(|each| *each != FINALIZER).collect();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": campaign.resource_version()}});
+    let patched =
+        campaigns(campaign, context).patch(&campaign.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
+    match patched {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        other => other.map(drop)?,
+    }
+    context.memory.forget(uid);
+    let namespace = campaign.namespace().unwrap_or_default();
+    context.metrics.forget(&CampaignLabels { namespace, campaign: campaign.name_any() });
+    Ok(Action::await_change())
+}
+
+/// Closes issuing: in SQL for pods that start, in each pod by its fence, in Redis by removing the meta key. False: there is
+/// no ledger.
+async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
+    let sql = &pass.systems.sql;
+    pass.systems.migrate().await?;
+    let Some(row) = table::find(sql, pass.id).await? else { return Ok(false) };
+    let mut redis = pass.systems.redis().await?;
+    let keys = StockKeys::of(pass.id);
+    let stock = stock::observe(&mut redis, &keys).await?;
+    if row.open_epoch.is_some() || stock.open.is_some() {
+        let known = stock.open.as_ref().map_or(0, |open| open.epoch);
+        let epoch = table::allot_epoch(sql, row.id, known).await?;
+        fence(&apply::issuers(pass).await?, epoch).await?;
+        table::set_issued_count(sql, row.id, stock.issued).await?;
+        stock::close(&mut redis, &keys).await?;
+    }
+    Ok(true)
+}
+
+/// Removes the pods; true when none is left. A consumer that still runs would store beside us, which is harmless, but its
+/// group could not be committed to.
+async fn pods_gone(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
+    let client = &pass.context.client;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), pass.id.namespace());
+    let pods: Api<Pod> = Api::namespaced(client.clone(), pass.id.namespace());
+    let mut left = 0;
+    for component in [Component::Issuer, Component::Consumer] {
+        let name = format!("{}-{}", pass.campaign.name_any(), component.name());
+        match deployments.delete(&name, &DeleteParams::background()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            other => drop(other?),
+        }
+        let selector = children::selector_text(pass.campaign, component);
+        left += pods.list(&ListParams::default().labels(&selector)).await?.items.len();
+    }
+    Ok(left == 0)
+}
+
+/// Stores what is left in the log, with the consumer's own code, and commits how far that went.
+async fn drain_log(pass: &Pass<'_>) -> Result<String, ReconcileError> {
+    let topic = pass.id.topic();
+    let partitions = epoch::partitions(pass.systems, &topic).await?;
+    if partitions == 0 {
+        return Ok("there was no topic to drain".to_owned());
+    }
+    let kafka = &pass.systems.kafka;
+    let committed = kafka.committed_offsets(&pass.id.group(), &topic, partitions).await?;
+    let ends = epoch::ends(pass.systems, &topic, partitions).await?;
+    let range: Range = epoch::unread(&committed, &ends);
+    if range.values().all(|(from, to)| from >= to) {
+        return Ok("the log was drained".to_owned());
+    }
+    let source = Source {
+        kafka: &pass.systems.settings.operator.kafka,
+        pool: &pass.systems.sql,
+        campaign: pass.id,
+        range: &range,
+    };
+    let progress = |so_far: &Drained| tracing::info!(campaign = %pass.id, ?so_far, "draining the log");
+    let drained = drain::drain(source, DRAIN_DEADLINE, progress).await?;
+    kafka.commit_offsets(&pass.id.group(), &topic, &drained.next).await?;
+    Ok(format!("{} winners that were left in the log are stored", drained.stored))
+}
+
+/// Removes what the policy says: Redis keys, group, topic; the dead-letter topic only when it is empty. Rows always stay.
+async fn remove(pass: &Pass<'_>) -> Result<String, ReconcileError> {
+    let mut redis = pass.systems.redis().await?;
+    stock::forget(&mut redis, &StockKeys::of(pass.id)).await?;
+    let kafka = &pass.systems.kafka;
+    kafka.delete_group(&pass.id.group()).await?;
+    let owned = table::find(&pass.systems.sql, pass.id).await?.is_some_and(|row| row.topic_id.is_some());
+    if !owned {
+        return Ok("Redis keys are removed; the topic is not ours and stays".to_owned());
+    }
+    let topic = kafka.delete_topic(&pass.id.topic()).await?;
+    let dlt = pass.id.dead_letter_topic();
+    let partitions = epoch::partitions(pass.systems, &dlt).await?;
+    let dead: i64 = epoch::ends(pass.systems, &dlt, partitions).await?.values().sum();
+    let kept = if dead == 0 {
+        kafka.delete_topic(&dlt).await?;
+        "its dead-letter topic too"
+    } else {
+        "its dead-letter topic holds records and stays"
+    };
+    let topic = if topic == Deletion::Deleted { "the topic is removed" } else { "the topic was gone" };
+    Ok(format!("Redis keys are removed, {topic}, {kept}; rows stay"))
+}

@@ -1,0 +1,315 @@
+//! One pass over one campaign: observe, plan, apply, report.
+//!
+//! A pass is level-triggered: it looks at what is there, never at what happened. A pass in which nothing changed writes
+//! nothing. After a ledger step the pass is repeated at once and looks again.
+
+mod apply;
+mod deletion;
+mod observe;
+mod plan;
+mod report;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use campaign::identity::CampaignId;
+use campaign::table;
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::api::{CampaignClass, CouponCampaign, CouponCampaignStatus, Phase};
+use crate::backoff;
+use crate::children::{Component, apply::MANAGER};
+use crate::class::{self, ClassError};
+use crate::connections::Systems;
+use crate::context::Context;
+use crate::error::{ReconcileError, Retry};
+use crate::events;
+use crate::metrics::CampaignLabels;
+use observe::Observation;
+use plan::Plan;
+
+/// Keeps the object until the ledger is closed.
+pub const FINALIZER: &str = "coupon-operator.io/ledger";
+/// While coupons are given or stored, every campaign is looked at this often.
+const BUSY: Duration = Duration::from_secs(2);
+/// Right after a ledger step.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// A dormant campaign is looked at this often: Redis may have lost it.
+const CALM: Duration = Duration::from_secs(60);
+/// Counters alone are written to status at most this often.
+const COUNTERS_EVERY: Duration = Duration::from_secs(4);
+/// The issued count in SQL is written at most this often.
+const ISSUED_EVERY: Duration = Duration::from_secs(5);
+
+/// What every step of a pass needs.
+pub struct Pass<'a> {
+    /// What all passes share.
+    pub context: &'a Context,
+    /// The campaign.
+    pub campaign: &'a CouponCampaign,
+    /// Its UID.
+    pub uid: &'a str,
+    /// Its class.
+    pub class: &'a CampaignClass,
+    /// Its identity.
+    pub id: &'a CampaignId,
+    /// Kafka, Redis and the database.
+    pub systems: &'a Systems,
+}
+
+impl Pass<'_> {
+    /// Whether this object has never had an epoch: what the ledger holds, it holds from another object's time.
+    fn is_new_to_ledger(&self) -> bool {
+        self.campaign.status.as_ref().is_none_or(|status| status.epoch.is_none())
+    }
+}
+
+/// Looks at a campaign and does what is to be done. Never fails: what went wrong is reported, and tried again as it deserves.
+pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let uid = campaign.uid().unwrap_or_default();
+    let result = if campaign.meta().deletion_timestamp.is_some() {
+        deletion::release(&campaign, &context, &uid).await
+    } else {
+        pass(&campaign, &context, &uid).await
+    };
+    context.metrics.duration.observe(started.elapsed().as_secs_f64());
+    let outcome = match &result {
+        Ok(_) => "success",
+        Err(error) => error.reason(),
+    };
+    context.metrics.reconciliations.get_or_create(&crate::metrics::OutcomeLabels { outcome: outcome.to_owned() }).inc();
+    match result {
+        Ok(action) => Ok(action),
+        Err(error) => Ok(failed(&campaign, &context, &uid, &error).await),
+    }
+}
+
+/// Says what went wrong, once per cause, and when to try again.
+async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) -> Action {
+    let text = crate::error::advice(error);
+    let (failures, new) = context.memory.update(uid, |memory| {
+        memory.failures += 1;
+        let new = memory.warned.as_ref() != Some(&text);
+        memory.warned = Some(text.clone());
+        (memory.failures, new)
+    });
+    if new {
+        tracing::warn!(namespace = campaign.namespace(), campaign = campaign.name_any(), reason = error.reason(), "{text}");
+        events::warn(context, campaign, error.reason(), &text).await;
+    }
+    match error.retry() {
+        Retry::OnChange => Action::await_change(),
+        Retry::After(pause) => Action::requeue(pause),
+        Retry::Backoff => Action::requeue(backoff::pause(failures)),
+    }
+}
+
+async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<Action, ReconcileError> {
+    let (class, systems) = match resolve(campaign, context).await {
+        Ok(found) => found,
+        Err(error) => {
+            let status = report::status_without_class(campaign, &error, Timestamp::now());
+            write_status(campaign, context, uid, status).await?;
+            return Err(error);
+        }
+    };
+    let namespace = campaign.namespace().unwrap_or_default();
+    let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
+    ensure_finalizer(campaign, context).await?;
+    let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
+
+    let complete_up_to = context.memory.get(uid).complete_up_to;
+    let seen = observe::observe(&systems, &id, complete_up_to).await;
+    if let Ok(ledger) = &seen.ledger {
+        context.memory.update(uid, |memory| memory.complete_up_to = ledger.complete_up_to);
+    }
+    let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
+
+    let ledger = apply::ledger(&pass, &plan, &seen).await;
+    let workloads = apply::workloads(&pass, &plan).await;
+    let (done, scaled, failure) = match (ledger, workloads) {
+        (Ok(done), Ok(scaled)) => (done, scaled, None),
+        (Ok(done), Err(error)) => (done, apply::Scaled::default(), Some(error)),
+        (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
+    };
+    record_issued(&pass, &seen).await?;
+
+    let deployment = |component: Component| {
+        context.deployment(&namespace, &format!("{}-{}", campaign.name_any(), component.name()))
+    };
+    let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
+    let facts = report::Facts {
+        campaign,
+        class: &class,
+        id: &id,
+        seen: &seen,
+        plan: &plan,
+        failure: failure.as_ref(),
+        issuer: issuer.as_deref(),
+        consumer: consumer.as_deref(),
+        adopted: done.adopted,
+    };
+    let status = report::status(&facts, Timestamp::now());
+    publish(&pass, &plan, &done, &scaled).await;
+    let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };
+    let lag = seen.log.as_ref().ok().and_then(|log| log.lag).and_then(|lag| i64::try_from(lag).ok());
+    context.metrics.observe(&labels, status.issued, status.persisted, lag, status.dead_letters);
+    write_status(campaign, context, uid, status).await?;
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let blind = observation_failure(seen);
+    if let Some(error) = blind {
+        return Err(error);
+    }
+    context.memory.update(uid, |memory| {
+        memory.failures = 0;
+        memory.warned = None;
+    });
+    Ok(next(&plan))
+}
+
+async fn resolve(
+    campaign: &CouponCampaign,
+    context: &Context,
+) -> Result<(Arc<CampaignClass>, Arc<Systems>), ReconcileError> {
+    let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
+    let class = class::resolve(campaign, &classes)?;
+    let name = campaign.namespace().unwrap_or_default();
+    let namespace = context.namespaces.find(|each| each.name_any() == name);
+    // The watch may not have shown a new namespace yet; the campaign's own event came first.
+    let namespace = match namespace {
+        Some(namespace) => (*namespace).clone(),
+        None => Api::<k8s_openapi::api::core::v1::Namespace>::all(context.client.clone())
+            .get(&name)
+            .await
+            .map_err(ClassError::Api)?,
+    };
+    class::admit(campaign, class, &namespace)?;
+    class::alone(campaign, &context.campaigns.state())?;
+    let systems = context.systems.get(&context.client, class, &context.config.pod_namespace).await?;
+    Ok((Arc::new(class.clone()), systems))
+}
+
+async fn ensure_finalizer(campaign: &CouponCampaign, context: &Context) -> Result<(), kube::Error> {
+    if campaign.finalizers().iter().any(|each| each == FINALIZER) {
+        return Ok(());
+    }
+    let mut finalizers = campaign.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    // The resourceVersion makes the write fail if somebody else changed the list meanwhile.
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": campaign.resource_version()}});
+    campaigns(campaign, context).patch(&campaign.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+fn campaigns(campaign: &CouponCampaign, context: &Context) -> Api<CouponCampaign> {
+    Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default())
+}
+
+/// Keeps the issued count in the campaign's row, some seconds behind, without touching the row per coupon.
+async fn record_issued(pass: &Pass<'_>, seen: &Observation) -> Result<(), ReconcileError> {
+    let (Ok(ledger), Ok(stock)) = (&seen.ledger, &seen.stock) else { return Ok(()) };
+    let Some(row) = &ledger.row else { return Ok(()) };
+    let recent = pass.context.memory.get(pass.uid).issued_recorded.is_some_and(|(_, at)| at.elapsed() < ISSUED_EVERY);
+    if row.issued_count == stock.issued || recent || stock.open.is_none() {
+        return Ok(());
+    }
+    table::set_issued_count(&pass.systems.sql, row.id, stock.issued).await?;
+    pass.context.memory.update(pass.uid, |memory| memory.issued_recorded = Some((stock.issued, Instant::now())));
+    Ok(())
+}
+
+async fn publish(pass: &Pass<'_>, plan: &Plan, done: &apply::Done, scaled: &apply::Scaled) {
+    let Pass { context, campaign, .. } = pass;
+    if let Some((opened, reason)) = &done.opened {
+        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: campaign.name_any() };
+        context.metrics.epochs_opened.get_or_create(&labels).inc();
+        let text = format!(
+            "epoch {} opened ({reason}): {} winners, {} of them in Redis only, {} ranks to hand out again",
+            opened.epoch, opened.winners, opened.redis_only, opened.free
+        );
+        events::note(context, campaign, "EpochOpened", &text).await;
+    }
+    if let Some(rows) = done.adopted {
+        let text = format!("the campaign continues a ledger with {rows} winners; a new sale takes a new couponId");
+        events::note(context, campaign, "LedgerAdopted", &text).await;
+    }
+    for change in &scaled.changes {
+        events::note(context, campaign, "Scaled", change).await;
+    }
+    let before = campaign.status.as_ref().and_then(|status| status.phase);
+    if before != Some(plan.phase) {
+        let from = before.map_or("nothing".to_owned(), |phase| phase.to_string());
+        events::note(context, campaign, plan.phase.into(), &format!("phase {} after {from}", plan.phase)).await;
+    }
+}
+
+/// Writes the status if it differs. Counters alone wait a little: a write per coupon would help nobody.
+async fn write_status(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    mut next: CouponCampaignStatus,
+) -> Result<(), kube::Error> {
+    let before = campaign.status.clone().unwrap_or_default();
+    if next == before {
+        return Ok(());
+    }
+    if same_but_counters(&before, &next) {
+        let waited = context.memory.get(uid).counters_written.is_none_or(|at| at.elapsed() >= COUNTERS_EVERY);
+        if !waited {
+            return Ok(());
+        }
+    }
+    next.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let mut patch = serde_json::to_value(&next).map_err(kube::Error::SerdeError)?;
+    let old = serde_json::to_value(&before).map_err(kube::Error::SerdeError)?;
+    // A merge patch removes a field only where it says null.
+    if let (Some(patch), Some(old)) = (patch.as_object_mut(), old.as_object()) {
+        for key in old.keys() {
+            patch.entry(key.clone()).or_insert(Value::Null);
+        }
+    }
+    let patch = json!({"status": patch});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match campaigns(campaign, context).patch_status(&campaign.name_any(), &parameters, &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        other => other.map(drop)?,
+    }
+    context.memory.update(uid, |memory| memory.counters_written = Some(Instant::now()));
+    Ok(())
+}
+
+fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus) -> bool {
+    let CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, .. } = before.clone();
+    CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, ..next.clone() } == *before
+}
+
+/// The first system that could not be read: the pass counts as failed, and is tried again sooner than its turn.
+fn observation_failure(seen: Observation) -> Option<ReconcileError> {
+    let Observation { ledger, stock, log } = seen;
+    ledger.err().map(ReconcileError::from).or(stock.err().map(ReconcileError::from)).or(log.err().map(ReconcileError::from))
+}
+
+/// When to look again.
+fn next(plan: &Plan) -> Action {
+    if !plan.steps.is_empty() {
+        return Action::requeue(AT_ONCE);
+    }
+    let calm = match plan.phase {
+        Phase::Pending => Duration::from_millis(300),
+        Phase::Scheduled | Phase::Completed if plan.workloads.issuer.replicas == Some(0) => CALM,
+        _ => BUSY,
+    };
+    let until_next = plan
+        .next_ms
+        .and_then(|at| u64::try_from(at - plan.now_ms).ok())
+        .map_or(calm, |ms| Duration::from_millis(ms + 5));
+    Action::requeue(calm.min(until_next))
+}

@@ -1,0 +1,141 @@
+//! Reads what is there: database, Redis, Kafka. Each answers for itself, so that one that is away hides nothing of the others.
+
+use std::collections::BTreeMap;
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::{AdminError, Batch, ConfigEntry, KafkaAdmin, TopicState};
+use campaign::stock::{self, StockError, StockKeys, StockState};
+use campaign::table::{self, CampaignRow, TableError};
+
+use crate::connections::Systems;
+use crate::topic::TopicView;
+
+/// What the three systems say of a campaign.
+pub struct Observation {
+    /// The database.
+    pub ledger: Result<LedgerView, TableError>,
+    /// Redis.
+    pub stock: Result<StockState, StockError>,
+    /// Kafka.
+    pub log: Result<LogView, AdminError>,
+}
+
+/// What the database has for a campaign.
+#[derive(Debug, Clone)]
+pub struct LedgerView {
+    /// Its row; `None` before it was registered.
+    pub row: Option<CampaignRow>,
+    /// Coupons stored.
+    pub stored: u64,
+    /// Highest rank stored.
+    pub highest: u64,
+    /// All ranks up to this one are stored: counting starts above it the next time.
+    pub complete_up_to: u64,
+}
+
+/// What Kafka has for a campaign.
+#[derive(Debug, Clone)]
+pub struct LogView {
+    /// The topics.
+    pub topic: TopicView,
+    /// Records that are not stored yet; `None` when it could not be read, which is not zero.
+    pub lag: Option<u64>,
+    /// Records in the dead-letter topic; `None` when it could not be read.
+    pub dead_letters: Option<u64>,
+}
+
+/// Reads all three at once. `complete_up_to` is the rank up to which all rows were seen before.
+pub async fn observe(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Observation {
+    let (ledger, stock, log) =
+        tokio::join!(ledger(systems, campaign, complete_up_to), stock(systems, campaign), log(&systems.kafka, campaign));
+    Observation { ledger, stock, log }
+}
+
+async fn ledger(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Result<LedgerView, TableError> {
+    systems.migrate().await?;
+    let Some(row) = table::find(&systems.sql, campaign).await? else {
+        return Ok(LedgerView { row: None, stored: 0, highest: 0, complete_up_to: 0 });
+    };
+    let (above, highest) = table::count_stored(&systems.sql, row.id, complete_up_to).await?;
+    let stored = complete_up_to + above;
+    let complete_up_to = if stored == highest { highest } else { complete_up_to };
+    Ok(LedgerView { row: Some(row), stored, highest, complete_up_to })
+}
+
+async fn stock(systems: &Systems, campaign: &CampaignId) -> Result<StockState, StockError> {
+    let mut connection = systems.redis().await?;
+    let state = stock::observe(&mut connection, &StockKeys::of(campaign)).await;
+    if state.is_err() {
+        systems.forget_redis().await;
+    }
+    state
+}
+
+async fn log(kafka: &KafkaAdmin, campaign: &CampaignId) -> Result<LogView, AdminError> {
+    let (name, dlt) = (campaign.topic(), campaign.dead_letter_topic());
+    let names = [&name, &dlt];
+    let (cluster, topics) = tokio::join!(kafka.describe_cluster(), kafka.describe_topics(&names));
+    let (cluster, mut topics) = (cluster?, topics?);
+    let mut state = |name: &str| topics.remove(name).unwrap_or(Ok(TopicState::Absent));
+    let (events, dead_letters) = (state(&name)?, state(&dlt)?);
+    let config = async |name: &str, state: &TopicState| match state {
+        TopicState::Present(_) => kafka.topic_config(name).await,
+        TopicState::Absent => Ok(BTreeMap::<String, ConfigEntry>::new()),
+    };
+    let (events_config, dead_letters_config) = tokio::join!(config(&name, &events), config(&dlt, &dead_letters));
+    let mut partitions = partitions(&name, &events);
+    partitions.extend(self::partitions(&dlt, &dead_letters));
+    let count = partition_count(&events);
+    let group = campaign.group();
+    let (starts, ends, committed) = tokio::join!(
+        kafka.start_offsets(&partitions),
+        kafka.end_offsets(&partitions),
+        kafka.committed_offsets(&group, &name, count)
+    );
+    let (starts, ends) = (starts?, ends?);
+    let offset = |all: &Batch<(String, i32), i64>, topic: &str, partition: i32| {
+        all.get(&(topic.to_owned(), partition)).and_then(|each| each.as_ref().ok()).copied()
+    };
+    let span = |topic: &str, state: &TopicState, from: &dyn Fn(i32) -> Option<i64>| -> Option<u64> {
+        let mut sum = 0;
+        for partition in 0..partition_count(state) {
+            let (start, end) = (offset(&starts, topic, partition)?, offset(&ends, topic, partition)?);
+            sum += (end - start.max(from(partition)?)).max(0).unsigned_abs();
+        }
+        Some(sum)
+    };
+    let committed = committed.ok();
+    let lag = span(&name, &events, &|partition| {
+        // A group that has not committed yet starts at the beginning.
+        committed.as_ref()?.get(&partition).map(|offset| offset.unwrap_or(0))
+    });
+    let dead_letter_count = span(&dlt, &dead_letters, &|_| Some(0));
+    let used = match &events {
+        TopicState::Absent => None,
+        TopicState::Present(_) => Some((0..count).any(|partition| offset(&ends, &name, partition) != Some(0))),
+    };
+    Ok(LogView {
+        topic: TopicView {
+            cluster_id: cluster.cluster_id,
+            brokers: cluster.brokers.len(),
+            events,
+            dead_letters,
+            events_config: events_config?,
+            dead_letters_config: dead_letters_config?,
+            used,
+        },
+        lag,
+        dead_letters: dead_letter_count,
+    })
+}
+
+fn partition_count(state: &TopicState) -> i32 {
+    match state {
+        TopicState::Present(topic) => i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        TopicState::Absent => 0,
+    }
+}
+
+fn partitions(name: &str, state: &TopicState) -> Vec<(String, i32)> {
+    (0..partition_count(state)).map(|partition| (name.to_owned(), partition)).collect()
+}

@@ -1,0 +1,355 @@
+//! Decides what should be, from what was read. Pure: no I/O, no clock of its own.
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::TopicState;
+use campaign::stock::Terms;
+use campaign::table::CampaignRow;
+
+use super::observe::{LedgerView, LogView, Observation};
+use crate::api::conditions::Report;
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
+use crate::topic::{self, Claim, TopicStep};
+
+/// What is decided about a campaign.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to do to the ledger, in order. Not empty: the pass is repeated at once afterwards.
+    pub steps: Vec<Step>,
+    /// Where the campaign stands.
+    pub phase: Phase,
+    /// Pods that should be there.
+    pub workloads: Workloads,
+    /// What forbids part of what the spec asks for.
+    pub refusals: Vec<Report>,
+    /// What people asked for, as far as it may be.
+    pub terms: Terms,
+    /// When the phase or the pods change next by themselves, milliseconds since 1970.
+    pub next_ms: Option<i64>,
+    /// The clock that was used: Redis', or ours while Redis is away.
+    pub now_ms: i64,
+    /// The key of the records, which is fixed once the campaign has opened.
+    pub key_by: KeyBy,
+}
+
+/// One thing to do to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make the campaign's row.
+    Register,
+    /// See to the topics.
+    Topic(TopicStep),
+    /// Bring the total in SQL to the spec's.
+    SetTotal(u64),
+    /// Begin a new epoch and fill Redis.
+    OpenEpoch {
+        /// Why.
+        reason: &'static str,
+    },
+    /// Bring the terms in Redis to the spec's.
+    Configure(Terms),
+    /// Record that the window has opened.
+    RecordOpened,
+}
+
+/// Pods that should be there. `None`: leave them as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workloads {
+    /// Pods that answer users.
+    pub issuer: Wanted,
+    /// Pods that store winners.
+    pub consumer: Wanted,
+}
+
+/// How many pods, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Pods; `None`: as many as there are, because what decides could not be read.
+    pub replicas: Option<i32>,
+    /// Why, for status and events.
+    pub reason: String,
+}
+
+impl Wanted {
+    fn exactly(replicas: i32, reason: &str) -> Self {
+        Self { replicas: Some(replicas), reason: reason.to_owned() }
+    }
+
+    fn hold(reason: &str) -> Self {
+        Self { replicas: None, reason: reason.to_owned() }
+    }
+}
+
+fn natural(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn claim(row: &CampaignRow) -> Claim {
+    match row.topic_id.as_deref() {
+        None => Claim::None,
+        Some("") => Claim::Announced,
+        Some(id) => Claim::Owned(id.to_owned()),
+    }
+}
+
+/// What the spec asks for, corrected by what is fixed since the campaign opened; and what was corrected.
+fn terms(campaign: &CouponCampaign, row: Option<&CampaignRow>, highest: u64) -> (Terms, KeyBy, Vec<Report>) {
+    let spec = &campaign.spec;
+    let mut refusals = Vec::new();
+    let mut terms = Terms {
+        total: natural(spec.total_quantity),
+        limit: spec.per_user_limit.into(),
+        start_ms: spec.window.start.0.as_millisecond(),
+        end_ms: spec.window.end.0.as_millisecond(),
+        suspended: spec.suspend,
+    };
+    let mut key_by = spec.key_by;
+    if let Some(row) = row {
+        if let Some(opened) = row.opened_start_ms
+            && opened != terms.start_ms
+        {
+            refusals.push(Report::yes(
+                ConditionType::Stalled,
+                "WindowStartFixed",
+                "window.start cannot change once the campaign has opened; put the old time back, or use another couponId",
+            ));
+            terms.start_ms = opened;
+        }
+        if let Some(opened) = row.opened_key_by.as_deref().and_then(parse_key_by)
+            && opened != key_by
+        {
+            refusals.push(Report::yes(
+                ConditionType::Stalled,
+                "KeyByFixed",
+                "keyBy cannot change once the campaign has opened; put the old value back, or use another couponId",
+            ));
+            key_by = opened;
+        }
+        if terms.total < highest {
+            refusals.push(Report::yes(
+                ConditionType::Stalled,
+                "QuantityBelowIssued",
+                format!("totalQuantity is {}, but {highest} coupons are issued; raise it to at least {highest}", terms.total),
+            ));
+            terms.total = row.total.max(highest);
+        }
+    }
+    (terms, key_by, refusals)
+}
+
+fn parse_key_by(text: &str) -> Option<KeyBy> {
+    [KeyBy::User, KeyBy::Campaign].into_iter().find(|each| each.to_string() == text)
+}
+
+/// Everything that is to be decided, from everything that was read. `clock_ms` is the operator's own clock, used only while
+/// Redis is away.
+pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, seen: &Observation, clock_ms: i64) -> Plan {
+    let ledger = seen.ledger.as_ref().ok();
+    let stock = seen.stock.as_ref().ok();
+    let log = seen.log.as_ref().ok();
+    let row = ledger.and_then(|ledger| ledger.row.as_ref());
+    let now_ms = stock.map_or(clock_ms, |stock| stock.now_ms);
+    let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
+    let highest = highest_issued.max(ledger.map_or(0, |ledger| ledger.highest));
+    let (terms, key_by, mut refusals) = terms(campaign, row, highest);
+
+    let mut steps = Vec::new();
+    let topic_ready = match topic_steps(campaign, class, id, row, log) {
+        Ok(Some(found)) => {
+            let ready = found.is_empty();
+            steps.extend(found.into_iter().map(Step::Topic));
+            ready
+        }
+        Ok(None) => false,
+        Err(conflict) => {
+            refusals.push(Report::yes(ConditionType::Stalled, conflict.reason(), conflict.to_string()));
+            if conflict.reason() != "LedgerMoved" {
+                let message = conflict.to_string();
+                refusals.push(Report::yes(ConditionType::ResourceConflict, conflict.reason(), message));
+            }
+            false
+        }
+    };
+    let mut repairing = false;
+    if let (Some(ledger), Some(stock)) = (ledger, stock) {
+        match &ledger.row {
+            None => steps.insert(0, Step::Register),
+            Some(row) => {
+                let raise = terms.total > row.total;
+                if raise {
+                    steps.push(Step::SetTotal(terms.total));
+                }
+                let open = row.open_epoch.filter(|epoch| stock.serves(*epoch));
+                match (open, &stock.open) {
+                    (Some(_), Some(open)) if open.terms != terms => steps.push(Step::Configure(terms)),
+                    (Some(_), Some(_)) => {}
+                    _ if topic_ready && steps.is_empty() => {
+                        repairing = row.epoch > 0;
+                        steps.push(Step::OpenEpoch { reason: why_open(row, stock) });
+                    }
+                    _ => repairing = row.epoch > 0,
+                }
+                if open.is_some() {
+                    // Lowered in Redis first: no rank above the new total can be given any more.
+                    if terms.total < row.total {
+                        steps.push(Step::SetTotal(terms.total));
+                    }
+                    if row.opened_start_ms.is_none() && now_ms >= terms.start_ms {
+                        steps.push(Step::RecordOpened);
+                    }
+                }
+            }
+        }
+    }
+    let usable = row.is_some_and(|row| row.open_epoch.is_some());
+    let issued = stock.map(|stock| stock.issued);
+    let work = Work::of(ledger, log, issued);
+    let phase = phase(campaign, &terms, now_ms, repairing, usable, issued, &work);
+    let lead_ms = terms.start_ms - i64::from(class.spec.warm_up_seconds) * 1000;
+    let workloads = workloads(campaign, phase, &terms, now_ms, lead_ms, &work);
+    let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
+    Plan { steps, phase, workloads, refusals, terms, next_ms, now_ms, key_by }
+}
+
+fn why_open(row: &CampaignRow, stock: &campaign::stock::StockState) -> &'static str {
+    match (&stock.open, row.epoch) {
+        (_, 0) => "NewCampaign",
+        (None, _) => "RedisEmpty",
+        (Some(open), _) if open.history != stock.history => "HistoryChanged",
+        (Some(_), _) if row.open_epoch.is_none() => "EpochClosed",
+        (Some(_), _) => "EpochMismatch",
+    }
+}
+
+type TopicSteps = Result<Option<Vec<TopicStep>>, topic::TopicConflict>;
+
+/// `None` while database or Kafka could not be read, or a partition has no leader yet.
+fn topic_steps(
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    id: &CampaignId,
+    row: Option<&CampaignRow>,
+    log: Option<&LogView>,
+) -> TopicSteps {
+    let (Some(row), Some(log)) = (row, log) else { return Ok(None) };
+    let recorded = row.kafka_cluster_id.as_deref();
+    let steps =
+        topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim(row), recorded, &log.topic)?;
+    let leaders = [&log.topic.events, &log.topic.dead_letters]
+        .into_iter()
+        .all(|state| matches!(state, TopicState::Present(topic) if topic.has_leaders()));
+    Ok(if steps.is_empty() && !leaders { None } else { Some(steps) })
+}
+
+/// What is left to store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Nothing: every winner is a row or a dead letter.
+    None,
+    /// Records wait in the log.
+    Lag(u64),
+    /// The log is empty, but Redis has winners that are neither rows nor dead letters.
+    Gap(u64),
+    /// Not known, which is not nothing.
+    Unknown,
+}
+
+impl Work {
+    pub(super) fn of(ledger: Option<&LedgerView>, log: Option<&LogView>, issued: Option<u64>) -> Self {
+        let lag = log.and_then(|log| log.lag);
+        let (Some(ledger), Some(issued)) = (ledger, issued) else { return Self::Unknown };
+        // Complete rows outweigh what offsets say: they expire after days.
+        if ledger.stored >= issued && ledger.row.is_some() && issued > 0 && lag.is_none_or(|lag| lag == 0) {
+            return Self::None;
+        }
+        match (lag, log.and_then(|log| log.dead_letters)) {
+            (Some(0), Some(dead)) => match issued.saturating_sub(ledger.stored + dead) {
+                0 => Self::None,
+                gap => Self::Gap(gap),
+            },
+            (Some(lag), _) if lag > 0 => Self::Lag(lag),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+fn phase(
+    campaign: &CouponCampaign,
+    terms: &Terms,
+    now_ms: i64,
+    repairing: bool,
+    usable: bool,
+    issued: Option<u64>,
+    work: &Work,
+) -> Phase {
+    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    if repairing {
+        return Phase::Repairing;
+    }
+    if !usable {
+        return before;
+    }
+    if now_ms >= terms.end_ms {
+        return match work {
+            Work::None => Phase::Completed,
+            Work::Unknown if before == Phase::Completed => Phase::Completed,
+            _ => Phase::Draining,
+        };
+    }
+    if terms.suspended {
+        return Phase::Suspended;
+    }
+    if now_ms < terms.start_ms {
+        return Phase::Scheduled;
+    }
+    match issued {
+        Some(issued) if issued >= terms.total => Phase::SoldOut,
+        Some(_) => Phase::Open,
+        None if matches!(before, Phase::Open | Phase::SoldOut) => before,
+        None => Phase::Open,
+    }
+}
+
+fn workloads(
+    campaign: &CouponCampaign,
+    phase: Phase,
+    terms: &Terms,
+    now_ms: i64,
+    lead_ms: i64,
+    work: &Work,
+) -> Workloads {
+    let spec = &campaign.spec;
+    let issuers = i32::from(spec.issuer.min_replicas);
+    let most = i32::from(spec.max_consumers());
+    let least = i32::from(spec.consumer.min_replicas);
+    let dormant = |reason: &str| Workloads { issuer: Wanted::exactly(0, reason), consumer: Wanted::exactly(0, reason) };
+    match phase {
+        Phase::Pending => Workloads {
+            issuer: Wanted::hold("the campaign is not prepared yet"),
+            consumer: Wanted::hold("the campaign is not prepared yet"),
+        },
+        Phase::Completed => dormant("every winner is stored"),
+        _ if now_ms < lead_ms => dormant("the window is not near"),
+        _ => {
+            let ahead = now_ms < terms.start_ms;
+            let consumer = match work {
+                Work::Lag(_) => Wanted::exactly(most, "records wait to be stored"),
+                Work::Gap(_) => Wanted::exactly(most, "winners wait to be published again"),
+                Work::Unknown => Wanted::hold("the lag cannot be read"),
+                Work::None if now_ms >= terms.end_ms => Wanted::exactly(0, "every winner is stored"),
+                Work::None if phase == Phase::SoldOut => Wanted::exactly(least, "sold out, and every winner is stored"),
+                Work::None if ahead => Wanted::exactly(most, "the window opens soon"),
+                Work::None => Wanted::exactly(most, "the window is open"),
+            };
+            let issuer = match phase {
+                _ if ahead => Wanted::exactly(issuers, "the window opens soon"),
+                Phase::Draining => Wanted::exactly(issuers, "winners may still ask until all are stored"),
+                _ => Wanted::exactly(issuers, "the window is open"),
+            };
+            Workloads { issuer, consumer }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,282 @@
+//! Says what was found and done: conditions and status. Pure.
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::TopicState;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use super::observe::Observation;
+use super::plan::{Plan, Wanted, Work};
+use crate::api::conditions::{self, Report};
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, TopicStatus, WorkloadStatus};
+use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
+use crate::topic;
+
+/// What a pass knows when it reports.
+pub struct Facts<'a> {
+    /// The campaign.
+    pub campaign: &'a CouponCampaign,
+    /// Its class.
+    pub class: &'a CampaignClass,
+    /// Its identity.
+    pub id: &'a CampaignId,
+    /// What was read.
+    pub seen: &'a Observation,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// What stopped the pass, if anything did.
+    pub failure: Option<&'a ReconcileError>,
+    /// The issuers' Deployment.
+    pub issuer: Option<&'a Deployment>,
+    /// The consumers' Deployment.
+    pub consumer: Option<&'a Deployment>,
+    /// Rows that the ledger had when this object first met it.
+    pub adopted: Option<u64>,
+}
+
+fn count(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The status that the campaign should have. `now` is used for conditions whose status changes.
+pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
+    let Facts { campaign, class, id, seen, plan, .. } = facts;
+    let before = campaign.status.clone().unwrap_or_default();
+    let generation = campaign.metadata.generation.unwrap_or(0);
+    let ledger = seen.ledger.as_ref().ok();
+    let row = ledger.and_then(|ledger| ledger.row.as_ref());
+    let log = seen.log.as_ref().ok();
+    let issued = seen.stock.as_ref().ok().map(|stock| stock.issued);
+    let stored = ledger.filter(|ledger| ledger.row.is_some()).map(|ledger| ledger.stored);
+    let unconfirmed = match Work::of(ledger, log, issued) {
+        Work::Gap(gap) => Some(gap),
+        Work::None => Some(0),
+        Work::Lag(_) | Work::Unknown => None,
+    };
+    let issuer = workload(&plan.workloads.issuer, facts.issuer, before.issuer.as_ref());
+    let consumer = workload(&plan.workloads.consumer, facts.consumer, before.consumer.as_ref());
+    let mut next = CouponCampaignStatus {
+        phase: Some(plan.phase),
+        observed_generation: Some(generation),
+        class_name: Some(class.name_any()),
+        coupon_id: Some(id.coupon_id().to_owned()),
+        issued: issued.map(count).or(before.issued),
+        persisted: stored.map(count).or(before.persisted),
+        lag: log.and_then(|log| log.lag).map(count).or(before.lag),
+        dead_letters: log.and_then(|log| log.dead_letters).map(count).or(before.dead_letters),
+        unconfirmed: unconfirmed.map(count).or(before.unconfirmed),
+        epoch: row.map(|row| count(row.epoch)).filter(|epoch| *epoch > 0).or(before.epoch),
+        topic: log.and_then(|_| topic_status(facts)).or(before.topic),
+        issuer: Some(issuer),
+        consumer: Some(consumer),
+        url: Some(url(campaign, class, id)),
+        next_transition: plan.next_ms.and_then(|at| Timestamp::from_millisecond(at).ok()).map(Time),
+        conditions: before.conditions,
+    };
+    let reports = reports(facts, &next);
+    conditions::merge(&mut next.conditions, &reports, generation, now);
+    next
+}
+
+/// The status of a campaign that has no usable class: what was known stays.
+pub fn status_without_class(campaign: &CouponCampaign, failure: &ReconcileError, now: Timestamp) -> CouponCampaignStatus {
+    let mut next = campaign.status.clone().unwrap_or_default();
+    let generation = campaign.metadata.generation.unwrap_or(0);
+    next.phase.get_or_insert(Phase::Pending);
+    next.observed_generation = Some(generation);
+    let first = match failure.condition() {
+        ConditionType::ResourceConflict => Report::yes,
+        _ => Report::no,
+    };
+    let mut reports = vec![
+        first(failure.condition(), failure.reason(), failure.to_string()),
+        Report::no(ConditionType::Ready, failure.reason(), failure.to_string()),
+        Report::yes(ConditionType::Stalled, failure.reason(), failure.to_string()),
+    ];
+    // The Stalled report says it all when the failure is about no other condition.
+    if failure.condition() == ConditionType::Stalled {
+        reports.remove(0);
+    }
+    conditions::merge(&mut next.conditions, &reports, generation, now);
+    next
+}
+
+fn workload(wanted: &Wanted, found: Option<&Deployment>, before: Option<&WorkloadStatus>) -> WorkloadStatus {
+    let there = found.and_then(|d| d.spec.as_ref()).and_then(|spec| spec.replicas).unwrap_or(0);
+    let ready = found.and_then(|d| d.status.as_ref()).and_then(|status| status.ready_replicas).unwrap_or(0);
+    let held = before.map_or(there, |before| before.wanted.max(there));
+    WorkloadStatus { wanted: wanted.replicas.unwrap_or(held), ready, reason: wanted.reason.clone() }
+}
+
+fn url(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId) -> String {
+    let (namespace, name) = (id.namespace(), campaign.name_any());
+    class.spec.routing.url(namespace, &name, id.coupon_id()).unwrap_or_else(|| {
+        format!("http://{name}-issuer.{namespace}.svc/api/coupons/{}/issue", id.coupon_id())
+    })
+}
+
+fn topic_status(facts: &Facts<'_>) -> Option<TopicStatus> {
+    let log = facts.seen.log.as_ref().ok()?;
+    let TopicState::Present(topic) = &log.topic.events else { return None };
+    let min_in_sync = log.topic.events_config.get("min.insync.replicas").and_then(|entry| entry.value.as_ref());
+    Some(TopicStatus {
+        name: facts.id.topic(),
+        dead_letter_topic: facts.id.dead_letter_topic(),
+        topic_id: Some(topic.topic_id.clone()),
+        partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        replication_factor: topic::copies(topic),
+        min_in_sync_replicas: min_in_sync.and_then(|text| text.parse().ok()).unwrap_or(0),
+    })
+}
+
+/// One report per part, then those over all of them.
+fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
+    use ConditionType as C;
+    let Facts { campaign, class, seen, plan, .. } = facts;
+    let mut all = vec![
+        Report::yes(C::ClassResolved, "ClassResolved", format!("CampaignClass {}", class.name_any())),
+        Report::yes(C::CredentialsReady, "SecretsRead", "the Secrets named in the class hold what is needed"),
+        part(C::DatabaseReady, seen.ledger.as_ref().err().map(|e| (table_reason(e), table_advice(e))), "the database answers"),
+        part(C::RedisReady, seen.stock.as_ref().err().map(|e| (stock_reason(e), stock_advice(e))), "Redis answers"),
+        part(C::KafkaReady, seen.log.as_ref().err().map(|e| (e.reason(), e.to_string())), "Kafka answers"),
+        topic_report(facts),
+        stock_report(facts),
+        workloads_report(facts, next),
+        consistency_report(facts),
+    ];
+    if let Some(failure) = facts.failure {
+        let report = Report::no(failure.condition(), failure.reason(), advice(failure));
+        all.retain(|each| each.condition != report.condition);
+        all.push(report);
+    }
+    let before = campaign.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if let Some(rows) = facts.adopted {
+        let text = format!("the campaign continues a ledger that had {rows} coupons stored when this object was created");
+        all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", text));
+    } else if let Some(adopted) = conditions::find(before, C::LedgerAdopted) {
+        all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", adopted.message.clone()));
+    }
+    let open = match plan.phase {
+        Phase::Open => Report::yes(C::Open, "WindowOpen", "coupons can be had"),
+        Phase::SoldOut => Report::no(C::Open, "SoldOut", "every coupon is issued"),
+        Phase::Suspended => Report::no(C::Open, "Suspended", "issuing is suspended by spec.suspend"),
+        Phase::Scheduled => Report::no(C::Open, "NotStarted", "the window has not begun"),
+        Phase::Repairing => Report::no(C::Open, "Repairing", "Redis is being brought back to what the ledger says"),
+        Phase::Draining | Phase::Completed => Report::no(C::Open, "Ended", "the window is over"),
+        Phase::Pending => Report::no(C::Open, "Pending", "the campaign is not prepared yet"),
+    };
+    all.push(open);
+    let stalled = plan.refusals.iter().find(|report| report.condition == C::Stalled);
+    let mut refused: Vec<C> = Vec::new();
+    for report in &plan.refusals {
+        if !refused.contains(&report.condition) {
+            refused.push(report.condition);
+            all.push(report.clone());
+        }
+    }
+    let broken = all.iter().find(|report| is_part(report.condition) && report.status != Some(true)).cloned();
+    match (stalled, broken) {
+        (Some(stalled), _) => all.push(Report::no(C::Ready, stalled.reason, stalled.message.clone())),
+        (None, Some(broken)) => {
+            all.push(Report::no(C::Ready, broken.reason, broken.message.clone()));
+            all.push(Report::yes(C::Reconciling, broken.reason, broken.message));
+        }
+        (None, None) => all.push(Report::yes(C::Ready, "AsItShouldBe", "all is as it should be at this time")),
+    }
+    all
+}
+
+/// Whether a condition is one of the parts that `Ready` sums up.
+fn is_part(condition: ConditionType) -> bool {
+    use ConditionType as C;
+    matches!(
+        condition,
+        C::ClassResolved
+            | C::CredentialsReady
+            | C::DatabaseReady
+            | C::RedisReady
+            | C::KafkaReady
+            | C::TopicReady
+            | C::StockReady
+            | C::WorkloadsReady
+    )
+}
+
+fn part(condition: ConditionType, failure: Option<(&'static str, String)>, well: &str) -> Report {
+    match failure {
+        Some((reason, message)) => Report::no(condition, reason, message),
+        None => Report::yes(condition, "Available", well),
+    }
+}
+
+fn topic_report(facts: &Facts<'_>) -> Report {
+    use ConditionType::TopicReady;
+    let Ok(log) = &facts.seen.log else {
+        return Report::unknown(TopicReady, "KafkaUnreadable", "Kafka could not be asked about the topic");
+    };
+    let (TopicState::Present(topic), TopicState::Present(_)) = (&log.topic.events, &log.topic.dead_letters) else {
+        return Report::no(TopicReady, "TopicMissing", "the topic or its dead-letter topic is not there yet");
+    };
+    if !topic.has_leaders() {
+        return Report::no(TopicReady, "NoLeader", "some partition has no leader");
+    }
+    let asked = i32::from(facts.class.spec.kafka.replication_factor);
+    let copies = topic::copies(topic);
+    if copies < asked {
+        let text = format!(
+            "the topic has {copies} copies of each record, the class asks for {asked} and allows fewer; one broken broker can \
+             stop or lose what it holds"
+        );
+        return Report::yes(TopicReady, "ReplicationLowered", text);
+    }
+    Report::yes(TopicReady, "TopicAsSpecified", "the topic and its dead-letter topic are as the spec says")
+}
+
+fn stock_report(facts: &Facts<'_>) -> Report {
+    use ConditionType::StockReady;
+    let (Ok(stock), Ok(ledger)) = (&facts.seen.stock, &facts.seen.ledger) else {
+        return Report::unknown(StockReady, "Unreadable", "Redis and the database could not be compared");
+    };
+    match ledger.row.as_ref().and_then(|row| row.open_epoch) {
+        Some(epoch) if stock.serves(epoch) => {
+            Report::yes(StockReady, "StockFilled", format!("Redis holds the ledger of epoch {epoch}"))
+        }
+        Some(_) => Report::no(StockReady, "HistoryChanged", "Redis is not the one that the ledger was written into"),
+        None => Report::no(StockReady, "NoOpenEpoch", "Redis is not filled yet"),
+    }
+}
+
+fn workloads_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
+    use ConditionType::WorkloadsReady;
+    if facts.plan.phase == Phase::Pending {
+        return Report::unknown(WorkloadsReady, "Pending", "no pods before the campaign is prepared");
+    }
+    let missing: Vec<String> = [("issuer", &next.issuer), ("consumer", &next.consumer)]
+        .into_iter()
+        .filter_map(|(name, workload)| workload.as_ref().map(|w| (name, w)))
+        .filter(|(_, w)| w.ready < w.wanted)
+        .map(|(name, w)| format!("{} of {} {name} pods are ready", w.ready, w.wanted))
+        .collect();
+    if missing.is_empty() {
+        return Report::yes(WorkloadsReady, "PodsReady", "the pods that should run are ready");
+    }
+    Report::no(WorkloadsReady, "PodsNotReady", missing.join("; "))
+}
+
+fn consistency_report(facts: &Facts<'_>) -> Report {
+    use ConditionType::LedgerConsistent;
+    let ledger = facts.seen.ledger.as_ref().ok();
+    let issued = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
+    match Work::of(ledger, facts.seen.log.as_ref().ok(), issued) {
+        Work::None => Report::yes(LedgerConsistent, "AllStored", "every winner is a row or a dead letter"),
+        Work::Lag(_) => Report::yes(LedgerConsistent, "InTheLog", "winners that are no rows yet wait in the log"),
+        Work::Gap(_) => Report::no(
+            LedgerConsistent,
+            "Unconfirmed",
+            "Redis has winners that are neither in the log nor in the database; status.unconfirmed counts them",
+        ),
+        Work::Unknown => Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared"),
+    }
+}

@@ -1,0 +1,135 @@
+use campaign::log::admin::{ConfigSource, Partition};
+
+use super::*;
+
+fn campaign() -> CampaignId {
+    CampaignId::new("prod", "shop", "spring").unwrap()
+}
+
+fn kafka(allow_lower: bool) -> api::Kafka {
+    api::Kafka {
+        bootstrap_servers: vec!["k:9092".into()],
+        security: api::KafkaSecurity {
+            protocol: api::SecurityProtocol::Plaintext,
+            mechanism: None,
+            ca_secret_ref: None,
+        },
+        replication_factor: 3,
+        min_in_sync_replicas: 2,
+        allow_lower_replication: allow_lower,
+        retention_hours: 168,
+        topic_config: BTreeMap::new(),
+    }
+}
+
+fn topic(id: &str, partitions: i32) -> TopicState {
+    let partition = |id| Partition { id, leader: Some(1), replicas: vec![1, 2, 3], isr: vec![1, 2, 3] };
+    TopicState::Present(Topic { topic_id: id.into(), partitions: (0..partitions).map(partition).collect() })
+}
+
+fn set(config: BTreeMap<String, String>) -> BTreeMap<String, ConfigEntry> {
+    let entry = |value| ConfigEntry { value: Some(value), source: ConfigSource::Topic, read_only: false };
+    config.into_iter().map(|(key, value)| (key, entry(value))).collect()
+}
+
+fn view(events: TopicState, dead_letters: TopicState) -> TopicView {
+    TopicView {
+        cluster_id: "c1".into(),
+        brokers: 3,
+        used: matches!(events, TopicState::Present(_)).then_some(false),
+        events,
+        dead_letters,
+        events_config: set(config(&kafka(false), 2, false)),
+        dead_letters_config: set(config(&kafka(false), 2, true)),
+    }
+}
+
+fn plan_for(claim: Claim, view: &TopicView) -> Result<Vec<TopicStep>, TopicConflict> {
+    plan(&campaign(), &kafka(false), 3, &claim, Some("c1"), view)
+}
+
+#[test]
+fn a_new_campaign_announces_before_it_creates() {
+    let steps = plan_for(Claim::None, &view(TopicState::Absent, TopicState::Absent)).unwrap();
+    assert!(matches!(
+        steps.as_slice(),
+        [TopicStep::Announce, TopicStep::Create(dlt), TopicStep::Create(events)]
+            if dlt.name.ends_with(".DLT") && events.partitions == 3 && events.replication_factor == 3
+    ));
+}
+
+#[test]
+fn a_topic_that_we_did_not_create_is_not_touched() {
+    for (claim, found) in [
+        (Claim::None, view(topic("t1", 3), TopicState::Absent)),
+        (Claim::None, view(TopicState::Absent, topic("d1", 3))),
+        (Claim::Announced, TopicView { used: Some(true), ..view(topic("t1", 3), TopicState::Absent) }),
+    ] {
+        assert!(matches!(plan_for(claim, &found), Err(TopicConflict::NotOurs(_))));
+    }
+    let replaced = plan_for(Claim::Owned("t0".into()), &view(topic("t1", 3), topic("d1", 3)));
+    assert!(matches!(replaced, Err(TopicConflict::Replaced(_))));
+}
+
+#[test]
+fn a_crash_between_creating_and_recording_is_finished() {
+    let steps = plan_for(Claim::Announced, &view(topic("t1", 3), topic("d1", 3))).unwrap();
+    assert_eq!(steps, [TopicStep::Record("t1".into())]);
+}
+
+#[test]
+fn nothing_to_do_means_no_step() {
+    assert_eq!(plan_for(Claim::Owned("t1".into()), &view(topic("t1", 3), topic("d1", 3))), Ok(vec![]));
+    // More partitions than asked for is not a difference: Kafka cannot take them away.
+    assert_eq!(plan_for(Claim::Owned("t1".into()), &view(topic("t1", 5), topic("d1", 5))), Ok(vec![]));
+}
+
+#[test]
+fn drift_is_put_back_key_by_key() {
+    let mut found = view(topic("t1", 3), topic("d1", 3));
+    found.events_config.get_mut("retention.ms").unwrap().value = Some("1".into());
+    found.events_config.insert("segment.ms".into(), found.events_config["retention.ms"].clone());
+    let steps = plan_for(Claim::Owned("t1".into()), &found).unwrap();
+    let set = BTreeMap::from([("retention.ms".to_owned(), "604800000".to_owned())]);
+    assert_eq!(steps, [TopicStep::Configure { topic: campaign().topic(), set }], "keys that we do not set stay as they are");
+}
+
+#[test]
+fn both_topics_grow() {
+    let steps = plan_for(Claim::Owned("t1".into()), &view(topic("t1", 2), topic("d1", 1))).unwrap();
+    assert_eq!(steps.len(), 2);
+    assert!(steps.iter().all(|step| matches!(step, TopicStep::Grow { partitions: 3, .. })));
+}
+
+#[test]
+fn another_cluster_is_no_place_to_go_on() {
+    let moved = plan(
+        &campaign(),
+        &kafka(false),
+        3,
+        &Claim::Owned("t1".into()),
+        Some("c0"),
+        &view(TopicState::Absent, TopicState::Absent),
+    );
+    assert!(matches!(moved, Err(TopicConflict::Moved { .. })));
+}
+
+#[test]
+fn replication_is_lowered_only_where_the_class_allows_it() {
+    for (allow, brokers, factor, min, lowered) in [
+        (false, 1, 3, 2, false), // Kafka will refuse, and the condition will say so
+        (true, 1, 1, 1, true),
+        (true, 2, 2, 1, true),
+        (true, 3, 3, 2, false),
+        (true, 5, 3, 2, false),
+    ] {
+        let expected = Replication { factor, min_in_sync: min, lowered };
+        assert_eq!(replication(&kafka(allow), brokers), expected, "{brokers} brokers, allowed: {allow}");
+    }
+}
+
+#[test]
+fn dead_letters_do_not_expire() {
+    assert_eq!(config(&kafka(false), 2, true)["retention.ms"], "-1");
+    assert_eq!(config(&kafka(false), 2, false)["retention.ms"], "604800000");
+}

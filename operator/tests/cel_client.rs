@@ -1,0 +1,85 @@
+//! The rules of the custom resources, evaluated without a server: what `kubectl apply` would refuse is refused here too.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use common::cases::{self, Expect};
+use common::{Kind, client_cel, parses, schema};
+use operator::api::{CampaignClass, CouponCampaign};
+use serde_json::{Value, json};
+
+#[test]
+fn every_case_of_the_table() {
+    let mut wrong = Vec::new();
+    for case in cases::all() {
+        let found = schema::violations(&case.kind.schema(), &schema::pruned(&case.object()));
+        let rules = || client_cel(case.kind, &case.object(), case.before().as_ref());
+        let parsed = parses(case.kind, &schema::pruned(&case.object()));
+        let good = match case.expect {
+            Expect::Taken => found.is_empty() && parsed.is_ok() && rules().is_empty(),
+            // The server does not come to the rules either, and our own types may be narrower or wider than the schema.
+            Expect::Schema(path) => found == [path],
+            Expect::Cel(message) => {
+                found.is_empty() && parsed.is_ok() && matches!(rules().as_slice(), [only] if only.starts_with(message))
+            }
+        };
+        if !good {
+            let rules = rules();
+            wrong.push(format!("{case:?}\n  schema {found:?}\n  rules {rules:?}\n  types {parsed:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_has_a_case_that_breaks_it() {
+    // A rule that nothing breaks may be a rule that is always true.
+    for kind in [Kind::Campaign, Kind::Class] {
+        for message in schema::messages(&kind.schema()) {
+            let broken = cases::all().iter().any(
+                |case| matches!(case.expect, Expect::Cel(start) if case.kind == kind && message.starts_with(start)),
+            );
+            assert!(broken, "no case breaks the rule: {message}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_fills_in_the_same_defaults_as_our_types() {
+    // Were they different, an object read from the server would mean something else than the same manifest read by a tool.
+    let filled = |kind: Kind| kube::core::cel::apply_defaults(&kind.schema(), &kind.minimal());
+    let campaign: CouponCampaign = serde_json::from_value(Kind::Campaign.minimal()).unwrap();
+    assert_eq!(campaign, serde_json::from_value(filled(Kind::Campaign)).unwrap());
+    let class: CampaignClass = serde_json::from_value(Kind::Class.minimal()).unwrap();
+    assert_eq!(class, serde_json::from_value(filled(Kind::Class)).unwrap());
+}
+
+#[test]
+fn an_empty_object_is_filled_in_like_an_absent_one() {
+    for (kind, fields) in
+        [(Kind::Campaign, &["issuer", "consumer"][..]), (Kind::Class, &["images", "pods", "limits", "routing"][..])]
+    {
+        let filled = |object: &Value| kube::core::cel::apply_defaults(&kind.schema(), object);
+        let absent = filled(&kind.minimal());
+        for field in fields {
+            let mut empty = filled(&kind.patched(&json!({"spec": {*field: {}}})));
+            // An absent object comes back with what its default holds; twice filled in they must be equal.
+            empty = filled(&empty);
+            assert_eq!(empty["spec"][*field], filled(&absent)["spec"][*field], "{kind:?} {field}");
+        }
+    }
+}
+
+#[test]
+fn only_the_annotation_with_the_value_true_makes_a_default_class() {
+    for (value, expected) in [
+        (json!({}), false),
+        (json!({"coupon-operator.io/is-default-class": "true"}), true),
+        (json!({"coupon-operator.io/is-default-class": "false"}), false),
+    ] {
+        let object = Kind::Class.patched(&json!({"metadata": {"annotations": value}}));
+        let class: CampaignClass = serde_json::from_value(object).unwrap();
+        assert_eq!(class.is_default(), expected);
+    }
+}
