@@ -1,6 +1,9 @@
 //! `lua/issue.lua` against a small model in Rust: random ledgers, terms and batches, on a real Redis. After each batch the
 //! answers and everything that Redis holds must be what the model says.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -258,6 +261,8 @@ struct Subject {
     minted: u32,
     /// The last batch and its answers.
     last: Vec<(Wish, Answer)>,
+    /// How often each kind of answer was met.
+    met: BTreeMap<&'static str, u32>,
 }
 
 impl Subject {
@@ -273,7 +278,7 @@ impl Subject {
         let history = observe(&mut redis, &keys).await.unwrap().history;
         let filled = fill(&mut redis, &campaign, "a1", &history, EPOCH, &terms, &ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
-        Self { redis, keys, model: Model::new(terms, &ledger), minted: 0, last: Vec::new() }
+        Self { redis, keys, model: Model::new(terms, &ledger), minted: 0, last: Vec::new(), met: BTreeMap::new() }
     }
 
     fn wishes(&mut self, asked: &[(usize, Option<usize>)]) -> Vec<Wish> {
@@ -293,11 +298,25 @@ impl Subject {
 
     async fn ask(&mut self, wishes: Vec<Wish>) {
         let seen = self.model.contents.highest;
+        let free = self.model.contents.free.clone();
         let reply = issue(&mut self.redis, &self.keys, EPOCH, seen, &wishes).await.unwrap();
         let Reply::Answered(batch) = reply else { panic!("{reply:?}") };
         assert!(batch.now_ms >= self.model.contents.last_ms, "time went back");
         assert!((batch.now_ms - now_ms()).abs() < 60_000, "not Redis' time");
         assert_eq!(batch, self.model.batch(&wishes, batch.now_ms), "wishes: {wishes:?}");
+        for answer in &batch.answers {
+            let what = match answer {
+                Answer::Granted(grant) if free.contains(&grant.rank) => "granted again",
+                Answer::Granted(_) => "granted",
+                Answer::Repeated(_) => "repeated",
+                Answer::UserLimit => "user limit",
+                Answer::SoldOut => "sold out",
+                Answer::NotStarted => "not started",
+                Answer::Ended => "ended",
+                Answer::Suspended => "suspended",
+            };
+            *self.met.entry(what).or_default() += 1;
+        }
         self.last = wishes.into_iter().zip(batch.answers).collect();
     }
 
@@ -366,6 +385,8 @@ fn redis() -> (tokio::runtime::Runtime, MultiplexedConnection) {
 #[test]
 fn the_script_does_what_the_model_says() {
     let (runtime, connection) = redis();
+    // Counted, so that a scenario that meets too little is noticed.
+    let met = RefCell::new(BTreeMap::<&str, u32>::new());
     let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)
         .run(&scenario(), |scenario| {
@@ -374,11 +395,18 @@ fn the_script_does_what_the_model_says() {
                 for step in &scenario.steps {
                     subject.run(step).await;
                 }
+                for (what, times) in &subject.met {
+                    *met.borrow_mut().entry(what).or_default() += times;
+                }
                 campaign::stock::forget(&mut subject.redis, &subject.keys).await.unwrap();
             });
             Ok(())
         })
         .unwrap();
+    let wanted =
+        ["granted", "granted again", "repeated", "user limit", "sold out", "not started", "ended", "suspended"];
+    let met = met.into_inner();
+    assert!(wanted.iter().all(|what| met.get(what).is_some_and(|times| *times >= 10)), "hardly met: {met:?}");
 }
 
 /// Would fail if a full batch met a bound of Redis' Lua.

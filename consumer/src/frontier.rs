@@ -22,7 +22,9 @@ struct Partition {
     revoked: bool,
     /// Records handed out and not yet behind the frontier, in offset order: offset, and whether it is done.
     handed_out: VecDeque<(i64, bool)>,
-    /// Records that somebody still works on.
+    /// Records that wait for somebody to work on them.
+    queued: usize,
+    /// Records that somebody works on.
     in_hand: usize,
     /// The next offset to read if everything before it is done; `None` until something is.
     next: Option<i64>,
@@ -46,6 +48,7 @@ impl Frontiers {
             generation,
             revoked: false,
             handed_out: VecDeque::new(),
+            queued: 0,
             in_hand: 0,
             next: None,
             committed: None,
@@ -75,8 +78,18 @@ impl Frontiers {
         }
         let entry = self.partitions.get_mut(&partition)?;
         entry.handed_out.push_back((offset, false));
-        entry.in_hand += 1;
+        entry.queued += 1;
         Some(Ticket { partition, offset, generation: entry.generation })
+    }
+
+    /// Somebody begins to work on a queued record. False when it is not wanted any more: drop it.
+    pub fn begin(&mut self, ticket: Ticket) -> bool {
+        let wanted = self.is_wanted(ticket);
+        if let Some(entry) = self.current(ticket).filter(|_| wanted) {
+            entry.queued = entry.queued.saturating_sub(1);
+            entry.in_hand += 1;
+        }
+        wanted
     }
 
     /// Whether the record is still ours to deal with.
@@ -84,7 +97,7 @@ impl Frontiers {
         self.partitions.get(&ticket.partition).is_some_and(|p| p.generation == ticket.generation && !p.revoked)
     }
 
-    /// The record is stored, void or in the dead letter topic.
+    /// A record that was begun is stored, void or in the dead letter topic.
     pub fn complete(&mut self, ticket: Ticket) {
         let Some(entry) = self.current(ticket) else { return };
         entry.in_hand = entry.in_hand.saturating_sub(1);
@@ -97,16 +110,22 @@ impl Frontiers {
         }
     }
 
-    /// The record was dropped without being dealt with: the frontier stays before it.
-    pub fn release(&mut self, ticket: Ticket) {
+    /// A record was dropped without being dealt with, `begun` or not: the frontier stays before it.
+    pub fn release(&mut self, ticket: Ticket, begun: bool) {
         if let Some(entry) = self.current(ticket) {
-            entry.in_hand = entry.in_hand.saturating_sub(1);
+            let count = if begun { &mut entry.in_hand } else { &mut entry.queued };
+            *count = count.saturating_sub(1);
         }
     }
 
-    /// Records of these partitions that somebody still works on.
+    /// Records of these partitions that somebody works on.
     pub fn in_hand(&self, wanted: impl Fn(i32) -> bool) -> usize {
         self.partitions.iter().filter(|(partition, _)| wanted(**partition)).map(|(_, entry)| entry.in_hand).sum()
+    }
+
+    /// Records that wait or that somebody works on.
+    pub fn unfinished(&self) -> usize {
+        self.partitions.values().map(|entry| entry.queued + entry.in_hand).sum()
     }
 
     /// Whether everything that was handed out is done.
@@ -159,7 +178,9 @@ mod tests {
     }
 
     fn hand_out(frontiers: &mut Frontiers, offsets: impl IntoIterator<Item = i64>) -> Vec<Ticket> {
-        offsets.into_iter().map(|offset| frontiers.hand_out(0, offset).unwrap()).collect()
+        let tickets: Vec<_> = offsets.into_iter().map(|offset| frontiers.hand_out(0, offset).unwrap()).collect();
+        assert!(tickets.iter().all(|ticket| !frontiers.is_wanted(*ticket) || frontiers.begin(*ticket)));
+        tickets
     }
 
     #[test]
@@ -176,7 +197,7 @@ mod tests {
         assert!(frontiers.to_commit(all).is_empty(), "Kafka has it already");
         frontiers.complete(tickets[2]);
         assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 14)]));
-        assert_eq!(frontiers.in_hand(all), 0);
+        assert_eq!((frontiers.in_hand(all), frontiers.unfinished()), (0, 0));
     }
 
     #[test]
@@ -184,7 +205,7 @@ mod tests {
         let mut frontiers = Frontiers::default();
         frontiers.assign(0);
         let tickets = hand_out(&mut frontiers, [0, 1]);
-        frontiers.release(tickets[0]);
+        frontiers.release(tickets[0], true);
         frontiers.complete(tickets[1]);
         assert!(frontiers.to_commit(all).is_empty());
         assert_eq!(frontiers.in_hand(all), 0);
@@ -211,13 +232,17 @@ mod tests {
         frontiers.assign(0);
         frontiers.assign(1);
         let tickets = hand_out(&mut frontiers, [0, 1]);
+        let queued = frontiers.hand_out(0, 2).unwrap();
         frontiers.revoke(0);
         assert!(!frontiers.is_wanted(tickets[1]));
-        assert_eq!(frontiers.hand_out(0, 2), None);
+        assert!(!frontiers.begin(queued), "what was not begun is dropped");
+        assert_eq!(frontiers.hand_out(0, 3), None);
         assert_eq!(frontiers.in_hand(|partition| partition == 0), 2);
         frontiers.complete(tickets[0]);
-        frontiers.release(tickets[1]);
-        assert_eq!(frontiers.in_hand(|partition| partition == 0), 0);
+        frontiers.release(tickets[1], true);
+        assert_eq!((frontiers.in_hand(|partition| partition == 0), frontiers.unfinished()), (0, 1));
+        frontiers.release(queued, false);
+        assert_eq!(frontiers.unfinished(), 0);
         assert_eq!(frontiers.to_commit(|partition| partition == 0), BTreeMap::from([(0, 1)]));
         assert_eq!(frontiers.assigned(), [1]);
     }

@@ -120,7 +120,7 @@ impl Context {
                 partitions.iter().for_each(|partition| frontiers.revoke(*partition));
             }
             self.progress.revoked.notify_one();
-            self.progress.wait_idle(Instant::now() + REVOKE_DEADLINE, ours);
+            self.progress.wait(Instant::now() + REVOKE_DEADLINE, |frontiers| frontiers.in_hand(ours) == 0);
             self.commit(consumer, CommitMode::Sync, ours);
         }
         let mut frontiers = self.progress.frontiers();
@@ -208,7 +208,7 @@ pub fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), PollErr
         held: VecDeque::new(),
         full: false,
         last_error: None,
-        paused: BTreeSet::new(),
+        paused: BTreeMap::new(),
         next_housekeeping: Instant::now(),
         next_commit: Instant::now() + COMMIT_INTERVAL,
     };
@@ -222,7 +222,7 @@ pub fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), PollErr
     };
     // Nothing more goes in; the writer finishes what it has.
     drop(reader);
-    if ended.is_ok() && !progress.wait_idle(Instant::now() + STOP_DEADLINE, |_| true) {
+    if ended.is_ok() && !progress.wait(Instant::now() + STOP_DEADLINE, |frontiers| frontiers.unfinished() == 0) {
         tracing::warn!("stopping before all records in hand were stored; they will be read again");
     }
     let context = consumer.context();
@@ -244,7 +244,9 @@ struct Loop {
     held: VecDeque<Record>,
     full: bool,
     last_error: Option<Code>,
-    paused: BTreeSet<i32>,
+    /// What librdkafka was told of each partition. It remembers a pause beyond a revocation, so each assignment begins
+    /// with an order, one way or the other.
+    paused: BTreeMap<i32, bool>,
     next_housekeeping: Instant,
     next_commit: Instant,
 }
@@ -314,26 +316,20 @@ impl Loop {
 
     fn pause_and_resume(&mut self, consumer: &BaseConsumer<Context>) {
         let assigned = consumer.context().progress.frontiers().assigned();
-        self.paused.retain(|partition| assigned.contains(partition));
-        let wanted: BTreeMap<i32, bool> =
-            assigned.into_iter().map(|partition| (partition, self.status.should_pause(partition))).collect();
-        let differing = |pause: bool| {
-            let mut list = TopicPartitionList::new();
-            for (partition, wanted) in &wanted {
-                if *wanted == pause && self.paused.contains(partition) != pause {
-                    list.add_partition(&self.topic, *partition);
-                }
+        self.paused.retain(|partition, _| assigned.contains(partition));
+        let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for partition in assigned {
+            let wanted = self.status.should_pause(partition);
+            if self.paused.get(&partition) != Some(&wanted) {
+                let list = if wanted { &mut pause } else { &mut resume };
+                list.add_partition(&self.topic, partition);
             }
-            list
-        };
-        let (pause, resume) = (differing(true), differing(false));
+        }
         if pause.count() > 0 && report(consumer.pause(&pause)) {
-            self.paused.extend(partitions(&pause));
+            self.paused.extend(partitions(&pause).into_iter().map(|partition| (partition, true)));
         }
         if resume.count() > 0 && report(consumer.resume(&resume)) {
-            partitions(&resume).iter().for_each(|partition| {
-                self.paused.remove(partition);
-            });
+            self.paused.extend(partitions(&resume).into_iter().map(|partition| (partition, false)));
         }
     }
 }

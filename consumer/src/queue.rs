@@ -27,10 +27,10 @@ impl Progress {
         self.frontiers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks until nobody works on records of these partitions, at most until `deadline`. False when that came first.
-    pub fn wait_idle(&self, deadline: Instant, wanted: impl Fn(i32) -> bool) -> bool {
+    /// Blocks until `idle` holds, at most until `deadline`. False when that came first.
+    pub fn wait(&self, deadline: Instant, idle: impl Fn(&Frontiers) -> bool) -> bool {
         let mut frontiers = self.frontiers();
-        while frontiers.in_hand(&wanted) > 0 {
+        while !idle(&frontiers) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -39,16 +39,14 @@ impl Progress {
         }
         true
     }
+}
 
-    fn finish(&self, ticket: Ticket, done: bool) {
-        let mut frontiers = self.frontiers();
-        if done {
-            frontiers.complete(ticket);
-        } else {
-            frontiers.release(ticket);
-        }
-        self.finished.notify_all();
-    }
+/// How far a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Queued,
+    Begun,
+    Done,
 }
 
 /// A record on its way. Dropping it without [`Record::complete`] leaves it undone: it will be read again.
@@ -59,7 +57,7 @@ pub struct Record {
     ticket: Ticket,
     progress: Arc<Progress>,
     room: Option<OwnedSemaphorePermit>,
-    done: bool,
+    state: State,
 }
 
 impl Record {
@@ -78,15 +76,31 @@ impl Record {
         self.progress.frontiers().is_wanted(self.ticket)
     }
 
+    /// Somebody begins to work on it. False when it is not wanted any more: drop it.
+    pub fn begin(&mut self) -> bool {
+        let wanted = self.progress.frontiers().begin(self.ticket);
+        if wanted {
+            self.state = State::Begun;
+        }
+        wanted
+    }
+
     /// It is stored, void or in the dead letter topic.
     pub fn complete(mut self) {
-        self.done = true;
+        self.state = State::Done;
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.progress.finish(self.ticket, self.done);
+        let mut frontiers = self.progress.frontiers();
+        match self.state {
+            State::Queued => frontiers.release(self.ticket, false),
+            State::Begun => frontiers.release(self.ticket, true),
+            State::Done => frontiers.complete(self.ticket),
+        }
+        drop(frontiers);
+        self.progress.finished.notify_all();
     }
 }
 
@@ -121,7 +135,7 @@ impl Intake {
     /// Makes a message a record to deal with. `None` when its partition is not ours any more.
     pub fn hand_out(&self, message: OwnedMessage) -> Option<Record> {
         let ticket = self.progress.frontiers().hand_out(message.partition(), message.offset())?;
-        Some(Record { message, ticket, progress: Arc::clone(&self.progress), room: None, done: false })
+        Some(Record { message, ticket, progress: Arc::clone(&self.progress), room: None, state: State::Queued })
     }
 
     /// Queues a record, waiting at most `patience` for room.

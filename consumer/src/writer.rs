@@ -120,7 +120,10 @@ impl Writer {
     /// Deals with a batch. False when it gave up because the process stops.
     async fn write(&mut self, batch: Vec<Record>) -> bool {
         let mut unit = Unit::default();
-        for record in batch {
+        for mut record in batch {
+            if !record.begin() {
+                continue;
+            }
             match CouponIssued::decode(&self.campaign, record.message.payload()) {
                 Ok(event) => unit.push(record, event),
                 Err(error) => {

@@ -31,7 +31,7 @@ use crate::redis_link::RedisLink;
 /// Connections to the database: one for the opener or a look-up, one more for look-ups.
 const DATABASE_CONNECTIONS: u32 = 2;
 /// How long one question for the topic's metadata may take.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two such questions.
 const METADATA_PAUSE: Duration = Duration::from_millis(500);
 /// What is kept of the time to end for flushing the producer, when users' connections do not close.

@@ -56,8 +56,9 @@ pub fn read<E: From<TailError>>(
         settings,
         "coupon-tail",
         &[
-            // librdkafka wants a group id to hand out positions; it is never joined and nothing is committed to it.
-            ("group.id", "coupon-tail"),
+            // librdkafka wants a group id to hand out positions; it is never joined and nothing is committed to it. It starts
+            // like the topic, so that one ACL on the prefix covers both.
+            ("group.id", &format!("{topic}.reader")),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "earliest"),

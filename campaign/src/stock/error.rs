@@ -69,7 +69,7 @@ impl StockError {
 /// The table. Source: error replies of Redis 7 (`src/server.c`, `src/script.c`) and redis-rs' `ErrorKind`.
 fn classify(error: &RedisError) -> Executed {
     match error.kind() {
-        ErrorKind::Server(kind) => match kind {
+        ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::NoScript
             | ServerErrorKind::Moved
@@ -78,10 +78,8 @@ fn classify(error: &RedisError) -> Executed {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ReadOnly
-            | ServerErrorKind::NoPerm => Executed::No,
-            _ => by_code(error),
-        },
-        ErrorKind::Extension => by_code(error),
+            | ServerErrorKind::NoPerm,
+        ) => Executed::No,
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::MasterNameNotFoundBySentinel => {
             Executed::No
         }

@@ -1,5 +1,8 @@
 //! Component tests: the consumer against a real Kafka and a real database.
 
+// Helpers outside of test functions fail a test by panicking, too.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
 mod dead_letters;
 mod drain;
 mod outage;

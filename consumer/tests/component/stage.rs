@@ -77,6 +77,9 @@ impl Stage {
     }
 
     pub async fn without_dead_letter_topic(partitions: i32) -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            campaign::telemetry::init_logging(false);
+        }
         let coupon_id = format!("c{:016x}", rand::random::<u64>());
         let campaign = CampaignId::new("test", "consumer", &coupon_id).unwrap();
         let kafka = Kafka {

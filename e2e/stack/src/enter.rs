@@ -8,11 +8,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::cache::Cache;
 use crate::connections::Connections;
 use crate::control::Client;
-use crate::install::Installed;
 use crate::layout::Layout;
 use crate::plan;
+use crate::tools::Tool;
 use crate::up::{Component, Options};
 
 /// There is no way out of a stack, so a proxy can only be in the way.
@@ -73,8 +74,8 @@ fn is_inside(pid: i32) -> Result<bool> {
 fn environment(command: &mut Command, layout: &Layout, options: &Options) -> Result<()> {
     let mut tools = Vec::new();
     if options.has(Component::Kubernetes) {
-        let installed = Installed::find()?;
-        tools.extend([installed.kubernetes, installed.helm]);
+        let cache = Cache::locate()?;
+        tools.extend([Tool::Kubernetes.find(&cache)?, Tool::Helm.find(&cache)?]);
         command.env("KUBECONFIG", layout.kubeconfig());
     }
     command.env("PATH", search_path(&tools)?);

@@ -178,7 +178,10 @@ fn configuration(id: usize, cluster: &[Listeners], here: Listeners, data: &Path)
          transaction.state.log.num.partitions=5\n\
          share.coordinator.state.topic.replication.factor={copies}\n\
          share.coordinator.state.topic.min.isr={in_sync}\n\
-         group.initial.rebalance.delay.ms=0\n",
+         group.initial.rebalance.delay.ms=0\n\
+         # A broker that was killed may come back only when this has passed.\n\
+         broker.session.timeout.ms=4000\n\
+         broker.heartbeat.interval.ms=1000\n",
         voters.join(","),
         data.display(),
     )

@@ -81,6 +81,11 @@ async fn read_body_within(body: Body, bound: Duration) -> Result<Vec<u8>, Refuse
 
 /// Reads the user id out of a body.
 pub fn parse_user(body: &[u8]) -> Result<UserId, Refused> {
+    // serde would take an array for an object, its fields in order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        let error = "Send a JSON object, not an array, like {\"userId\": \"user-1\"}.";
+        return Err(invalid(StatusCode::UNPROCESSABLE_ENTITY, error));
+    }
     let request: IssueRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Data => invalid(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -137,6 +142,7 @@ mod tests {
             ("userId=anna", 400, "not JSON"),
             ("\"anna\"", 422, "JSON object"),
             ("[]", 422, "userId"),
+            (" [\"anna\"]", 422, "not an array"),
             ("{}", 422, "userId"),
             (r#"{"userId":7}"#, 422, "text field"),
             (r#"{"userId":null}"#, 422, "text field"),

@@ -1,5 +1,7 @@
 //! The issuer against a real Redis, Kafka and MariaDB. Run through `make test`, which starts them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod bad_input;
 mod fencing;
 mod fixture;

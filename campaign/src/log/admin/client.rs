@@ -35,8 +35,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Properties set unless the caller sets them: come back quickly after an outage, and notice a black hole in the network
 /// before the usual deadline.
-const DEFAULTS: [(&str, &str); 2] =
-    [("reconnect.backoff.max.ms", "1000"), ("socket.connection.setup.timeout.ms", "5000")];
+const DEFAULTS: [(&str, &str); 4] = [
+    ("reconnect.backoff.max.ms", "1000"),
+    ("socket.connection.setup.timeout.ms", "5000"),
+    // A group that is never joined; see where the client is made.
+    ("group.id", "coupon-admin"),
+    ("enable.auto.commit", "false"),
+];
 
 /// Fields are dropped in this order: the queue belongs to the client and goes first.
 pub(super) struct Client {
@@ -64,7 +69,9 @@ impl Client {
         let native_config = config.create_native_config().map_err(refused)?;
         // SAFETY: the configuration is valid and not yet given to a client.
         unsafe { sys::rd_kafka_conf_set_events(native_config.ptr(), sys::RD_KAFKA_EVENT_ERROR) };
-        let native = RdClient::new(&config, native_config, RDKafkaType::RD_KAFKA_PRODUCER, DefaultClientContext)
+        // A consumer that never subscribes, so it never joins its group. A producer has no group handle, and librdkafka
+        // (2.12.1, rd_kafka_handle_OffsetFetch) follows a null one when a group's coordinator moves or is not there yet.
+        let native = RdClient::new(&config, native_config, RDKafkaType::RD_KAFKA_CONSUMER, DefaultClientContext)
             .map_err(refused)?;
         // SAFETY: the client is valid; the call returns a reference that we own.
         let queue = unsafe { Owned::new(sys::rd_kafka_queue_get_main(native.native_ptr())) };

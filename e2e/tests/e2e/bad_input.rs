@@ -1,0 +1,209 @@
+//! What people get wrong: each is answered with a sentence that says what to change, nothing is made half, and it recovers by
+//! itself when the cause goes away.
+
+use std::collections::BTreeMap;
+
+use campaign::log::admin::{KafkaAdmin, TopicSpec};
+use e2e::campaign::{Sale, manifest};
+use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
+use serde_json::{Value, json};
+
+use crate::world::{SOON, World};
+
+/// Refused by `kubectl apply` itself.
+#[tokio::test]
+async fn a_bad_manifest_fails_at_apply() {
+    let world = World::new("apply").await;
+    let good = || manifest(&world.namespace, "good", 100, 3600, 7200);
+    let with = |pointer: &str, value: Value| {
+        let mut manifest = good();
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        manifest.pointer_mut(parent).unwrap()[key] = value;
+        manifest
+    };
+    let backwards = {
+        let mut manifest = good();
+        manifest["spec"]["window"] = json!({"start": "2027-01-02T00:00:00Z", "end": "2027-01-01T00:00:00Z"});
+        manifest
+    };
+    for (manifest, sentence) in [
+        (backwards, "window.start must be before window.end"),
+        (with("/spec/totalQuantity", json!(0)), "should be greater than or equal to 1"),
+        (with("/spec/partitions", json!(0)), "should be greater than or equal to 1"),
+        (with("/metadata/name", json!("a".repeat(41))), "at most 40 characters"),
+        (with("/spec/consumer", json!({"maxReplicas": 9})), "lower them or raise partitions"),
+    ] {
+        let error = apply(&manifest).await.unwrap_err().to_string();
+        assert!(error.contains(sentence), "{error}");
+    }
+    apply(&good()).await.unwrap();
+    let error = apply(&with("/spec/partitions", json!(2))).await.unwrap_err().to_string();
+    assert!(error.contains("partitions cannot shrink"), "{error}");
+    let error = apply(&with("/spec/couponId", json!("other"))).await.unwrap_err().to_string();
+    assert!(error.contains("create another campaign instead"), "{error}");
+    world.leave().await;
+}
+
+/// Objects in the namespace that a campaign could have made.
+async fn made(namespace: &str) -> String {
+    kubectl(&["get", "deployments,services,secrets,poddisruptionbudgets", "-n", namespace, "-o", "name"]).await.unwrap()
+}
+
+/// A class with one thing wrong: the condition says what, nothing is made, and correcting the class is all it takes.
+#[tokio::test]
+async fn a_wrong_class_is_told_apart_and_recovers_when_corrected() {
+    let world = World::new("class").await;
+    let wrong = format!("wrong-{}", world.namespace);
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": wrong, "namespace": SYSTEM_NAMESPACE},
+        "stringData": {"redis-username": "coupon_operator", "redis-password": "wrong",
+            "database-username": "coupon_operator", "database-password": "wrong"}
+    });
+    apply(&secret).await.unwrap();
+    let good = install::class(&wrong, &world.connections, false).unwrap();
+    let with = |pointer: &str, value: Value| {
+        let mut class = good.clone();
+        *class.pointer_mut(pointer).unwrap() = value;
+        class
+    };
+    let nowhere = json!(["127.0.0.1:1"]);
+    for (number, (class, condition, reason, sentence)) in [
+        (with("/spec/kafka/bootstrapServers", nowhere), "KafkaReady", "KafkaUnreachable", "check the bootstrap address"),
+        (with("/spec/redis/url", json!("redis://127.0.0.1:1")), "RedisReady", "RedisUnavailable", "check redis in the CampaignClass"),
+        (with("/spec/database/name", json!("absent")), "DatabaseReady", "", "check that the database named in the CampaignClass exists"),
+        (with("/spec/credentials/operator/secretName", json!(wrong)), "RedisReady", "RedisAuthenticationFailed", "check redis-username and redis-password"),
+        (with("/spec/credentials/operator/secretName", json!("absent")), "CredentialsReady", "SecretMissing", "create it"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        apply(&class).await.unwrap();
+        let name = format!("sale-{number}");
+        let mut wanted = manifest(&world.namespace, &name, 10, -1, 900);
+        wanted["spec"]["className"] = json!(wrong);
+        wanted["spec"]["partitions"] = json!(1);
+        let sale = Sale::apply(&world.client, wanted).await.unwrap();
+        let found = sale
+            .until(&format!("{condition} {reason}: {sentence}"), SOON, |c| {
+                c.status.iter().flat_map(|s| &s.conditions).any(|each| {
+                    each.type_ == condition
+                        && each.status == "False"
+                        && (reason.is_empty() || each.reason == reason)
+                        && each.message.contains(sentence)
+                })
+            })
+            .await
+            .unwrap();
+        assert!(!Sale::is_ready(&found));
+        assert_eq!(made(&world.namespace).await, "", "{name}: nothing is made half");
+        apply(&good).await.unwrap();
+        sale.until(&format!("{name} recovers"), SOON, Sale::is_ready).await.unwrap();
+        assert!(sale.door().await.unwrap().insist("anna", None, SOON).await.issued());
+        sale.delete("foreground").await.unwrap();
+        e2e::wait::until("nothing left", SOON, async || {
+            let left = made(&world.namespace).await;
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await
+        .unwrap();
+    }
+    kubectl(&["delete", "campaignclass", &wrong]).await.unwrap();
+    world.leave().await;
+}
+
+#[tokio::test]
+async fn an_unknown_class_and_a_namespace_that_does_not_take_part() {
+    let world = World::new("unknown").await;
+    let mut wanted = manifest(&world.namespace, "lost", 10, -1, 900);
+    let class = format!("missing-{}", world.namespace);
+    wanted["spec"]["className"] = json!(class);
+    let sale = Sale::apply(&world.client, wanted).await.unwrap();
+    let message = sale.until_condition("ClassResolved", "False", "ClassNotFound").await.unwrap();
+    assert!(message.contains("ask the platform team"), "{message}");
+    sale.until_condition("Stalled", "True", "ClassNotFound").await.unwrap();
+    apply(&install::class(&class, &world.connections, false).unwrap()).await.unwrap();
+    sale.until("Ready once the class is there", SOON, Sale::is_ready).await.unwrap();
+    sale.delete("background").await.unwrap();
+    kubectl(&["delete", "campaignclass", &class]).await.unwrap();
+
+    let outside = format!("{}-outside", world.namespace);
+    install::namespace(&outside, false).await.unwrap();
+    let sale = Sale::apply(&world.client, manifest(&outside, "outside", 10, -1, 900)).await.unwrap();
+    let message = sale.until_condition("ClassResolved", "False", "NamespaceNotSelected").await.unwrap();
+    assert!(message.contains("coupon-operator.io/enabled=true"), "{message}");
+    install::namespace(&outside, true).await.unwrap();
+    sale.until("Ready once the namespace takes part", SOON, Sale::is_ready).await.unwrap();
+    kubectl(&["delete", "namespace", &outside, "--wait=false"]).await.unwrap();
+    world.leave().await;
+}
+
+/// A topic of our name that somebody else made is left alone.
+#[tokio::test]
+async fn a_topic_that_is_not_ours_is_not_touched() {
+    let world = World::new("foreign").await;
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", world.connections.kafka.as_deref().unwrap());
+    let kafka = KafkaAdmin::new(&config).unwrap();
+    let topic = format!("{}.{}.taken.coupon-events", install::REALM, world.namespace);
+    let spec = TopicSpec { name: topic.clone(), partitions: 7, replication_factor: 1, config: BTreeMap::new() };
+    kafka.create_topic(&spec).await.unwrap();
+
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "taken", 10, -1, 900)).await.unwrap();
+    let message = sale.until_condition("ResourceConflict", "True", "TopicNotOurs").await.unwrap();
+    assert!(message.contains("choose another couponId"), "{message}");
+    assert_eq!(made(&world.namespace).await, "");
+    let config = kafka.topic_config(&topic).await.unwrap();
+    assert!(config.values().all(|entry| !entry.is_set()), "nothing was configured on it");
+
+    kafka.delete_topic(&topic).await.unwrap();
+    sale.until("Ready once the topic is gone", SOON, Sale::is_ready).await.unwrap();
+    world.leave().await;
+}
+
+/// Two campaigns that would share one ledger: the older one keeps it.
+#[tokio::test]
+async fn two_campaigns_with_one_coupon_id() {
+    let world = World::new("shared").await;
+    let with_id = |name: &str| {
+        let mut wanted = manifest(&world.namespace, name, 10, 3600, 7200);
+        wanted["spec"]["couponId"] = json!("same");
+        wanted
+    };
+    let older = Sale::apply(&world.client, with_id("older")).await.unwrap();
+    older.until("Ready", SOON, Sale::is_ready).await.unwrap();
+    let younger = Sale::apply(&world.client, with_id("younger")).await.unwrap();
+    let message = younger.until_condition("ResourceConflict", "True", "CouponIdTaken").await.unwrap();
+    assert!(message.contains("`older`"), "{message}");
+    assert!(Sale::is_ready(&older.get().await.unwrap()));
+    world.leave().await;
+}
+
+/// Bodies that are no wish, through the Service as users reach it.
+#[tokio::test]
+async fn garbage_is_answered_with_what_to_change() {
+    let world = World::new("garbage").await;
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "strict", 10, -1, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    let big = json!({"userId": "x".repeat(1 << 20)}).to_string();
+    for (body, statuses) in [
+        ("", vec![400, 422]),
+        ("not json", vec![400]),
+        ("{}", vec![400, 422]),
+        (r#"{"userId": ""}"#, vec![422]),
+        (r#"{"userId": 7}"#, vec![400, 422]),
+        (big.as_str(), vec![413, 422]),
+    ] {
+        let request = door.http().post(door.url("/issue")).header("content-type", "application/json");
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        let status = response.status().as_u16();
+        let answer: Value = response.json().await.unwrap();
+        let shown = body.chars().take(20).collect::<String>();
+        assert!(statuses.contains(&status), "{shown}: {status} {answer}");
+        assert_eq!(answer["success"], json!(false), "{shown}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|text| text.len() > 10), "{shown}: {answer}");
+    }
+    let other = door.http().post(door.url("/issue").replace("strict", "lenient")).json(&json!({"userId": "a"}));
+    assert_eq!(other.send().await.unwrap().status().as_u16(), 404);
+    assert!(world.rows("strict").await.winners.is_empty());
+    world.leave().await;
+}

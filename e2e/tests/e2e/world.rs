@@ -1,0 +1,83 @@
+//! What every scenario needs: the product installed once, a namespace, the database.
+
+use std::time::Duration;
+
+use e2e::crowd::Heard;
+use e2e::database::{self, Rows};
+use e2e::install::{self, REALM};
+use e2e::wait::until;
+use kube::Client;
+use rand::RngExt;
+use sqlx::MySqlPool;
+use stack::Connections;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+/// Long enough for pods to start on a busy machine.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Scenarios at the same time: the machine is small.
+static TURNS: Semaphore = Semaphore::const_new(4);
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+
+/// A place of its own for one scenario.
+pub struct World {
+    /// The Kubernetes API.
+    pub client: Client,
+    /// Where the services are.
+    pub connections: Connections,
+    /// The database.
+    pub pool: MySqlPool,
+    /// A namespace that takes part.
+    pub namespace: String,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl World {
+    /// Waits for its turn, installs the product if nobody has yet, and makes a namespace.
+    pub async fn new(what: &str) -> Self {
+        let turn = TURNS.acquire().await.unwrap();
+        let connections = Connections::from_env().unwrap();
+        INSTALLED.get_or_init(|| async { install::install(&connections).await.unwrap() }).await;
+        let namespace = format!("{what}-{:06x}", rand::rng().random_range(0..0x100_0000));
+        install::namespace(&namespace, true).await.unwrap();
+        Self {
+            client: Client::try_default().await.unwrap(),
+            pool: database::connect(&connections).await.unwrap(),
+            connections,
+            namespace,
+            _turn: turn,
+        }
+    }
+
+    /// The rows of a campaign.
+    pub async fn rows(&self, coupon_id: &str) -> Rows {
+        self.rows_in(&self.namespace, coupon_id).await
+    }
+
+    /// The rows of a campaign in another namespace.
+    pub async fn rows_in(&self, namespace: &str, coupon_id: &str) -> Rows {
+        database::rows(&self.pool, REALM, namespace, coupon_id).await.unwrap()
+    }
+
+    /// Waits until exactly those who heard "issued" are rows, with the ranks they heard.
+    pub async fn stored_as_told(&self, coupon_id: &str, answers: &[Heard]) {
+        let mut told: Vec<(u64, String)> =
+            answers.iter().filter_map(|each| each.rank.map(|rank| (rank, each.user.clone()))).collect();
+        told.sort();
+        told.dedup();
+        let equal = until("rows as people were told", SOON, async || {
+            let rows = self.rows(coupon_id).await;
+            if rows.winners == told {
+                Ok(())
+            } else {
+                Err(format!("{} rows, {} were told", rows.winners.len(), told.len()))
+            }
+        });
+        equal.await.unwrap();
+    }
+
+    /// Removes the namespace, and with it the pods, so that the next scenario has room.
+    pub async fn leave(self) {
+        install::kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await.unwrap();
+    }
+}

@@ -1,0 +1,82 @@
+//! A world in which nothing changes: the operator writes nothing. Alone in its test binary, so that nobody else writes.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use e2e::campaign::{Sale, manifest};
+use e2e::crowd::{heard, people};
+use e2e::install::{self, kubectl};
+use kube::Client;
+use rand::RngExt;
+use stack::Connections;
+use tokio::time::{Instant, sleep};
+
+/// Writes to the API server so far that concern what the operator writes, by anybody. Leases are renewed all the time.
+async fn writes() -> u64 {
+    let metrics = kubectl(&["get", "--raw", "/metrics"]).await.unwrap();
+    metrics
+        .lines()
+        .filter(|line| line.starts_with("apiserver_request_total{"))
+        .filter(|line| ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|verb| line.contains(&format!("verb=\"{verb}\""))))
+        .filter(|line| {
+            ["couponcampaigns", "campaignclasses", "deployments", "services", "secrets", "poddisruptionbudgets", "events"]
+                .iter()
+                .any(|resource| line.contains(&format!("resource=\"{resource}\"")))
+        })
+        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
+        .map(|value| value as u64)
+        .sum()
+}
+
+/// Resident memory of the operator in KiB, as the kernel counts it.
+fn operator_memory_kib() -> u64 {
+    let of = |folder: std::fs::DirEntry| -> Option<u64> {
+        let command = std::fs::read(folder.path().join("cmdline")).ok()?;
+        if !command.starts_with(b"coupon-operator\0run") {
+            return None;
+        }
+        let status = std::fs::read_to_string(folder.path().join("status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?.to_owned();
+        line.split_whitespace().nth(1)?.parse().ok()
+    };
+    let found = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok).filter_map(of).max();
+    found.expect("the operator runs on this machine")
+}
+
+#[tokio::test]
+async fn a_pass_in_which_nothing_changed_writes_nothing() {
+    let connections = Connections::from_env().unwrap();
+    install::install(&connections).await.unwrap();
+    let namespace = format!("quiet-{:06x}", rand::rng().random_range(0..0x100_0000));
+    install::namespace(&namespace, true).await.unwrap();
+    let client = Client::try_default().await.unwrap();
+    let open = Sale::apply(&client, manifest(&namespace, "open", 100, -1, 3600)).await.unwrap();
+    let later = Sale::apply(&client, manifest(&namespace, "later", 100, 30 * 24 * 3600, 31 * 24 * 3600)).await.unwrap();
+    let answers = open.door().await.unwrap().rush(&people("user", 10)).await;
+    assert_eq!(heard(&answers, "ISSUED"), 10, "{answers:?}");
+    let all = Duration::from_secs(60);
+    open.until("Ready, with its counters", all, |c| {
+        Sale::is_ready(c) && c.status.as_ref().is_some_and(|s| s.persisted == Some(10) && s.lag == Some(0))
+    })
+    .await
+    .unwrap();
+    later.until("Ready", all, Sale::is_ready).await.unwrap();
+
+    // Pods start and report for a moment longer. Then a stretch that holds several passes must be without any write.
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let stretch = Duration::from_secs(12);
+    loop {
+        let before = writes().await;
+        sleep(stretch).await;
+        let written = writes().await - before;
+        if written == 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still {written} writes in {} s", stretch.as_secs());
+    }
+    let memory = operator_memory_kib();
+    println!("operator: {memory} KiB resident");
+    assert!(memory < 64 * 1024, "the operator takes {memory} KiB");
+    kubectl(&["delete", "namespace", &namespace, "--wait=false"]).await.unwrap();
+}
