@@ -26,7 +26,7 @@ pub struct Config {
     #[arg(long, env = "POD_NAME", default_value = "coupon-consumer")]
     pub pod_name: String,
     /// Log as JSON.
-    #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set, value_parser = clap::builder::BoolishValueParser::new())]
     pub log_json: bool,
     /// Most rows of one transaction.
     #[arg(long, env = "COUPON_BATCH", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]

@@ -143,11 +143,11 @@ impl Frontiers {
             .collect()
     }
 
-    /// Kafka has committed this next offset.
-    pub fn confirm(&mut self, partition: i32, next: i64) {
-        if let Some(entry) = self.partitions.get_mut(&partition) {
-            entry.committed = entry.committed.max(Some(next));
-        }
+    /// Kafka has committed this next offset. False when the partition is not ours.
+    pub fn confirm(&mut self, partition: i32, next: i64) -> bool {
+        let Some(entry) = self.partitions.get_mut(&partition) else { return false };
+        entry.committed = entry.committed.max(Some(next));
+        true
     }
 
     /// Next offset of each partition in which something is done.

@@ -25,6 +25,8 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two commits while records flow.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long Kafka may take to say what is committed.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between two looks at what should be paused.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a revoked partition's work in hand may take to finish.
@@ -92,20 +94,6 @@ impl ConsumerContext for Context {
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => {
-                for element in offsets.elements() {
-                    if let (Offset::Offset(next), Ok(())) = (element.offset(), element.error()) {
-                        self.confirm(element.partition(), next);
-                    }
-                }
-            }
-            // The next commit carries the same offsets or later ones.
-            Err(error) => tracing::warn!(%error, "offsets were not committed; trying again"),
-        }
-    }
 }
 
 impl Context {
@@ -132,10 +120,11 @@ impl Context {
         self.progress.revoked.notify_one();
     }
 
-    fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode, wanted: impl Fn(i32) -> bool) {
+    /// Commits what moved. False when nothing did.
+    fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode, wanted: impl Fn(i32) -> bool) -> bool {
         let offsets = self.progress.frontiers().to_commit(wanted);
         if offsets.is_empty() {
-            return;
+            return false;
         }
         let mut list = TopicPartitionList::new();
         for (partition, next) in &offsets {
@@ -151,11 +140,36 @@ impl Context {
             // Records are read again, and found to be there.
             Err(error) => tracing::warn!(%error, ?offsets, "offsets were not committed"),
         }
+        true
+    }
+
+    /// Asks Kafka what the group has committed: rdkafka never reports how an asynchronous commit went.
+    fn check(&self, consumer: &BaseConsumer<Self>) {
+        let unconfirmed = self.progress.frontiers().to_commit(|_| true);
+        if unconfirmed.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for partition in unconfirmed.keys() {
+            list.add_partition(&self.topic, *partition);
+        }
+        match consumer.committed_offsets(list, CHECK_TIMEOUT) {
+            Ok(committed) => {
+                for element in committed.elements() {
+                    if let (Offset::Offset(next), Ok(())) = (element.offset(), element.error()) {
+                        self.confirm(element.partition(), next);
+                    }
+                }
+            }
+            // What is not known to be committed is committed again.
+            Err(error) => tracing::debug!(%error, "the group's offsets are not known"),
+        }
     }
 
     fn confirm(&self, partition: i32, next: i64) {
-        self.progress.frontiers().confirm(partition, next);
-        self.metrics.set_committed(partition, next);
+        if self.progress.frontiers().confirm(partition, next) {
+            self.metrics.set_committed(partition, next);
+        }
     }
 }
 
@@ -211,6 +225,7 @@ pub fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), PollErr
         paused: BTreeMap::new(),
         next_housekeeping: Instant::now(),
         next_commit: Instant::now() + COMMIT_INTERVAL,
+        committed_before: false,
     };
     let ended = loop {
         if stop.is_cancelled() {
@@ -249,6 +264,8 @@ struct Loop {
     paused: BTreeMap<i32, bool>,
     next_housekeeping: Instant,
     next_commit: Instant,
+    /// Whether a commit was sent whose outcome is not known.
+    committed_before: bool,
 }
 
 impl Loop {
@@ -282,7 +299,11 @@ impl Loop {
         }
         if now >= self.next_commit {
             self.next_commit = now + COMMIT_INTERVAL;
-            consumer.context().commit(consumer, CommitMode::Async, |_| true);
+            // First what became of the last commit, so that nothing is sent again while nothing moves.
+            if self.committed_before {
+                consumer.context().check(consumer);
+            }
+            self.committed_before = consumer.context().commit(consumer, CommitMode::Async, |_| true);
         }
         Ok(())
     }
@@ -347,4 +368,25 @@ fn is_fatal(error: &KafkaError) -> bool {
             error.rdkafka_error_code(),
             Some(Code::Fatal | Code::Fenced | Code::FencedInstanceId | Code::UnreleasedInstanceId)
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: a fenced consumer sits there alive and reads nothing, or a passing error restarts the pod.
+    #[test]
+    fn only_errors_that_never_pass_end_the_process() {
+        for (error, fatal) in [
+            (KafkaError::MessageConsumptionFatal(Code::FencedInstanceId), true),
+            (KafkaError::MessageConsumption(Code::Fatal), true),
+            (KafkaError::MessageConsumption(Code::FencedInstanceId), true),
+            (KafkaError::MessageConsumption(Code::AllBrokersDown), false),
+            (KafkaError::MessageConsumption(Code::UnknownTopicOrPartition), false),
+            (KafkaError::MessageConsumption(Code::PollExceeded), false),
+            (KafkaError::MessageConsumption(Code::TopicAuthorizationFailed), false),
+        ] {
+            assert_eq!(is_fatal(&error), fatal, "{error}");
+        }
+    }
 }

@@ -162,3 +162,60 @@ impl Intake {
         self.room.available_permits() * 2 >= self.units
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+
+    use super::*;
+
+    fn record(intake: &Intake, offset: i64, bytes: usize) -> Record {
+        let value = Some(vec![0; bytes]);
+        let message = OwnedMessage::new(value, None, "t".into(), Timestamp::NotAvailable, 0, offset, None);
+        intake.hand_out(message).unwrap()
+    }
+
+    fn assigned() -> Arc<Progress> {
+        let progress = Arc::new(Progress::default());
+        progress.frontiers().assign(0);
+        progress
+    }
+
+    /// Wrong: a database that is away, or a few huge records, fill the memory.
+    #[tokio::test]
+    async fn room_is_bounded_in_records_and_bytes() {
+        let (intake, mut records) = queue(4, assigned());
+        let check = tokio::task::spawn_blocking(move || {
+            for offset in 0..4 {
+                intake.offer(record(&intake, offset, 100), Duration::ZERO).unwrap();
+            }
+            assert!(!intake.has_room());
+            let refused = intake.offer(record(&intake, 4, 100), Duration::from_millis(1));
+            assert!(matches!(refused, Err(Refused::Full(record)) if record.offset() == 4));
+            for _ in 0..4 {
+                drop(records.blocking_recv());
+            }
+            assert!(intake.has_room());
+            // Larger than all the room: it goes alone.
+            intake.offer(record(&intake, 5, 1 << 20), Duration::ZERO).unwrap();
+            assert!(matches!(intake.offer(record(&intake, 6, 1), Duration::ZERO), Err(Refused::Full(_))));
+            drop(records);
+            assert!(matches!(intake.offer(record(&intake, 7, 1), Duration::ZERO), Err(Refused::Closed)));
+        });
+        check.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_when_the_work_does_or_at_the_deadline() {
+        let progress = assigned();
+        let (intake, _records) = queue(4, Arc::clone(&progress));
+        let mut record = record(&intake, 0, 1);
+        assert!(record.begin());
+        let idle = |frontiers: &Frontiers| frontiers.unfinished() == 0;
+        assert!(!progress.wait(Instant::now(), idle));
+        let worker = std::thread::spawn(move || record.complete());
+        assert!(progress.wait(Instant::now() + Duration::from_secs(60), idle));
+        worker.join().unwrap();
+        assert_eq!(progress.frontiers().next_offsets().get(&0), Some(&1));
+    }
+}

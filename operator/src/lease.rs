@@ -8,23 +8,35 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// Name of the Lease object.
 const NAME: &str = "coupon-operator";
-/// A holder that has not renewed for this long is taken to be dead.
-const DURATION: Duration = Duration::from_secs(15);
-/// How often the holder renews, and a candidate looks.
-const RENEW: Duration = Duration::from_secs(3);
-/// A holder that could not renew for this long stops working: earlier than anybody may take over.
-const GIVE_UP: Duration = Duration::from_secs(10);
-/// Each call to the API. Several fit before giving up.
-const CALL: Duration = Duration::from_secs(3);
+/// How fast an election goes.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// A holder that has not renewed for this long is taken to be dead.
+    duration: Duration,
+    /// How often the holder renews; a candidate looks three times as often.
+    renew: Duration,
+    /// A holder that could not renew for this long stops working: earlier than anybody may take over.
+    give_up: Duration,
+    /// Each call to the API. Several fit before giving up.
+    call: Duration,
+}
+
+const PACE: Pace = Pace {
+    duration: Duration::from_secs(15),
+    renew: Duration::from_secs(3),
+    give_up: Duration::from_secs(10),
+    call: Duration::from_secs(3),
+};
 
 /// The lease as one candidate sees it.
 pub struct Election {
     leases: Api<Lease>,
     holder: String,
+    pace: Pace,
 }
 
 /// The lease is no longer ours.
@@ -51,35 +63,39 @@ fn stand(spec: &LeaseSpec, holder: &str, now: Timestamp) -> Stand {
 impl Election {
     /// A candidate with a name of its own.
     pub fn new(client: Client, namespace: &str, holder: &str) -> Self {
-        Self { leases: Api::namespaced(client, namespace), holder: holder.to_owned() }
+        Self { leases: Api::namespaced(client, namespace), holder: holder.to_owned(), pace: PACE }
     }
 
     /// Waits until the lease is ours.
     pub async fn acquire(&self) {
         loop {
-            match timeout(CALL, self.try_hold()).await {
+            match timeout(self.pace.call, self.try_hold()).await {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be asked for"),
                 Err(_) => tracing::warn!("the Kubernetes API did not answer about the lease"),
             }
-            sleep(RENEW / 3).await;
+            sleep(self.pace.renew / 3).await;
         }
     }
 
     /// Renews the lease for as long as that succeeds. Whoever calls this must stop all work when it returns.
     pub async fn keep(&self) -> Lost {
+        let Pace { renew, give_up, call, .. } = self.pace;
         let mut renewed = Instant::now();
         loop {
-            sleep(RENEW).await;
-            match timeout(CALL, self.try_hold()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+            // Others count from the time written, which is before the call: so do we. And no pause or call may outlast the end.
+            let end = renewed + give_up;
+            sleep_until(end.min(Instant::now() + renew)).await;
+            let began = Instant::now();
+            match timeout_at(end.min(began + call), self.try_hold()).await {
+                Ok(Ok(true)) => renewed = began,
                 Ok(Ok(false)) => return Lost("somebody else holds it".to_owned()),
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the Kubernetes API did not answer about the lease"),
             }
-            if renewed.elapsed() >= GIVE_UP {
-                return Lost(format!("it could not be renewed for {} s", GIVE_UP.as_secs()));
+            if renewed.elapsed() >= give_up {
+                return Lost(format!("it could not be renewed for {} s", give_up.as_secs()));
             }
         }
     }
@@ -96,7 +112,7 @@ impl Election {
             }
             Ok::<(), kube::Error>(())
         };
-        if !matches!(timeout(CALL, released).await, Ok(Ok(()))) {
+        if !matches!(timeout(self.pace.call, released).await, Ok(Ok(()))) {
             tracing::warn!("the lease could not be released; the next operator waits until it expires");
         }
     }
@@ -124,7 +140,7 @@ impl Election {
         let ours = before.holder_identity.as_deref() == Some(&self.holder);
         LeaseSpec {
             holder_identity: Some(self.holder.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(self.pace.duration.as_secs()).ok(),
             renew_time: Some(MicroTime(now)),
             acquire_time: if ours { before.acquire_time.clone() } else { Some(MicroTime(now)) },
             lease_transitions: Some(before.lease_transitions.unwrap_or(0) + i32::from(!ours)),
@@ -143,6 +159,10 @@ fn settle(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use tower_test::mock::Handle;
+
     use super::*;
 
     #[test]
@@ -163,5 +183,69 @@ mod tests {
         ] {
             assert_eq!(stand(&spec, "me", now), expected, "{spec:?}");
         }
+    }
+
+    #[test]
+    fn a_holder_stops_before_anybody_may_take_over() {
+        // The first call, which wrote the time, may have taken as long as a call may.
+        assert!(PACE.call + PACE.give_up < PACE.duration);
+        assert!(PACE.renew + PACE.call < PACE.give_up, "one slow call must not cost the lease");
+    }
+
+    /// A candidate, and an API server of which the test is in charge.
+    fn candidate(pace: Pace) -> (Election, Handle<Request<Body>, Response<Body>>) {
+        let (service, server) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let leases = Api::namespaced(Client::new(service, "default"), "default");
+        (Election { leases, holder: "me".to_owned(), pace }, server)
+    }
+
+    #[tokio::test]
+    async fn a_holder_whose_api_server_is_silent_stops_in_time() {
+        // A call that hangs must not carry the holder beyond the time at which others take over.
+        let pace = Pace {
+            duration: Duration::from_secs(1),
+            renew: Duration::from_millis(30),
+            give_up: Duration::from_millis(100),
+            call: Duration::from_secs(60),
+        };
+        let (election, mut server) = candidate(pace);
+        let silent = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Some(request) = server.next_request().await {
+                held.push(request);
+            }
+        });
+        let lost = timeout(pace.duration, election.keep()).await.expect("gives up by itself");
+        assert!(lost.to_string().contains("could not be renewed"), "{lost}");
+        silent.abort();
+    }
+
+    #[tokio::test]
+    async fn a_write_that_comes_too_late_is_a_lost_race() {
+        // Between reading and writing, somebody else wrote: the server says 409, and that is a no, not an error to retry.
+        let (election, mut server) = candidate(PACE);
+        let expired = serde_json::json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": NAME, "resourceVersion": "7"},
+            "spec": {"holderIdentity": "other", "leaseDurationSeconds": 15, "renewTime": "2020-01-01T00:00:00.000000Z"},
+        });
+        let conflict = serde_json::json!({
+            "apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409, "message": "modified",
+        });
+        let server = tokio::spawn(async move {
+            let (request, answer) = server.next_request().await.unwrap();
+            assert_eq!(request.method(), "GET");
+            answer.send_response(Response::new(Body::from(serde_json::to_vec(&expired).unwrap())));
+            let (request, answer) = server.next_request().await.unwrap();
+            let sent = request.into_body().collect_bytes().await.unwrap();
+            let sent: Lease = serde_json::from_slice(&sent).unwrap();
+            let body = Body::from(serde_json::to_vec(&conflict).unwrap());
+            answer.send_response(Response::builder().status(409).body(body).unwrap());
+            sent
+        });
+        assert!(!election.try_hold().await.unwrap());
+        let sent = server.await.unwrap();
+        assert_eq!(sent.metadata.resource_version.as_deref(), Some("7"), "the write says what was read");
+        assert_eq!(sent.spec.unwrap().holder_identity.as_deref(), Some("me"));
     }
 }

@@ -20,6 +20,8 @@ pub mod controller;
 pub mod epoch;
 pub mod error;
 pub mod events;
+#[cfg(test)]
+mod fixtures;
 pub mod lease;
 pub mod metrics;
 pub mod reconcile;

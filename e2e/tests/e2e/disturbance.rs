@@ -76,12 +76,8 @@ async fn redis_forgets_the_campaign_in_the_middle() {
 
     let keys = StockKeys::of(&CampaignId::new(REALM, &world.namespace, "forget").unwrap());
     let url = world.connections.redis.as_deref().unwrap();
-    let gone = e2e::install::run(
-        "redis-cli",
-        &["-u", url, "DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free],
-        None,
-    );
-    gone.await.unwrap();
+    let delete = ["-u", url, "DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
+    e2e::install::run("redis-cli", &delete, None).await.unwrap();
     answers.extend(trickle(&door, after, 10).await);
     assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (100, 40), "{answers:?}");
     assert_eq!(ranks(&answers), (1..=100).collect::<Vec<_>>());

@@ -108,6 +108,8 @@ async fn it_opens_by_itself_when_sql_does() {
     assert!(is_not_open(&issuer.users.ask("anna").await));
     assert_eq!(issuer.users.get("/api/coupons/spring").await.body["state"], "CLOSED");
     assert_eq!(fixture.state().await.issued, 0);
+    let alive = issuer.users.http.get(format!("{}/healthz", issuer.probe)).send().await.unwrap();
+    assert_eq!(alive.status(), 200, "closed is no reason to be restarted");
     fixture.open_epoch().await;
     issuer.wait_ready().await;
     assert_eq!(issuer.users.ask("anna").await.rank(), 1);

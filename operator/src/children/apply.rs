@@ -7,11 +7,17 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::quantity;
 
 /// Owns everything of a child but the number of replicas.
 pub const MANAGER: &str = "coupon-operator";
 /// Owns the number of replicas, and nothing else.
 pub const SCALE_MANAGER: &str = "coupon-operator-scale";
+
+/// On every child: a fingerprint of what was applied last.
+const APPLIED_ANNOTATION: &str = "coupon-operator.io/applied-hash";
 
 /// Whether a write was needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,22 +57,35 @@ where
     Ok(())
 }
 
+/// What is sent: the object, and a fingerprint of it. The fingerprint shows that a field was taken out of it, which comparing
+/// with what is there cannot show.
 fn manifest<K: Resource<DynamicType = ()> + Serialize>(desired: &K) -> Result<Value, serde_json::Error> {
     let mut value = serde_json::to_value(desired)?;
-    if let Some(object) = value.as_object_mut() {
-        object.insert("apiVersion".to_owned(), json!(K::api_version(&())));
-        object.insert("kind".to_owned(), json!(K::kind(&())));
-    }
+    value["apiVersion"] = json!(K::api_version(&()));
+    value["kind"] = json!(K::kind(&()));
+    value["metadata"]["annotations"][APPLIED_ANNOTATION] = json!(fingerprint(&value)?);
     Ok(value)
 }
 
-/// Whether `found` has everything that `wanted` names. What the server added by itself (defaults, status) does not count.
+fn fingerprint(manifest: &Value) -> Result<String, serde_json::Error> {
+    let mut manifest = manifest.clone();
+    // The first apply carries it, and it is another manager's afterwards.
+    if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("replicas");
+    }
+    let digest = Sha256::digest(serde_json::to_vec(&manifest)?);
+    Ok(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Whether `found` has everything that `wanted` names. What the server added by itself (defaults, status) does not count, nor
+/// does how it writes quantities.
 fn covers(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| match found.get(key) {
+            Some(found) if matches!(key.as_str(), "requests" | "limits") => same_amounts(found, wanted),
             Some(found) => covers(found, wanted),
             // The server leaves out what is empty.
-            None => matches!(wanted, Value::Object(map) if map.is_empty()) || key == "apiVersion" || key == "kind",
+            None => is_empty(wanted) || key == "apiVersion" || key == "kind",
         }),
         (Value::Array(found), Value::Array(wanted)) => {
             found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| covers(found, wanted))
@@ -75,20 +94,25 @@ fn covers(found: &Value, wanted: &Value) -> bool {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_server_adds_is_no_difference_and_what_somebody_changed_is() {
-        let wanted = json!({"kind": "X", "spec": {"a": 1, "list": [{"name": "x"}], "empty": {}}});
-        for (found, same) in [
-            (json!({"spec": {"a": 1, "list": [{"name": "x", "protocol": "TCP"}], "default": 3}, "status": {}}), true),
-            (json!({"spec": {"a": 2, "list": [{"name": "x"}]}}), false),
-            (json!({"spec": {"a": 1, "list": [{"name": "x"}, {"name": "y"}]}}), false),
-            (json!({"spec": {"list": [{"name": "x"}]}}), false),
-        ] {
-            assert_eq!(covers(&found, &wanted), same, "{found}");
-        }
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
+
+/// As [`covers`], for resources: `wanted` may be written in another way than `found`.
+fn same_amounts(found: &Value, wanted: &Value) -> bool {
+    let (Some(found), Some(all)) = (found.as_object(), wanted.as_object()) else { return found == wanted };
+    all.iter().all(|(resource, wanted)| match (found.get(resource), wanted) {
+        (Some(Value::String(found)), Value::String(wanted)) => quantity::same(found, wanted),
+        (found, wanted) => found == Some(wanted),
+    })
+}
+
+#[cfg(test)]
+#[path = "apply_tests.rs"]
+mod tests;

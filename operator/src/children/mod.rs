@@ -3,6 +3,7 @@
 pub mod apply;
 mod budget;
 mod pods;
+mod quantity;
 mod secret;
 mod service;
 
@@ -112,3 +113,7 @@ pub fn selector_text(campaign: &CouponCampaign, component: Component) -> String 
 pub fn owner(campaign: &CouponCampaign) -> Option<OwnerReference> {
     campaign.controller_owner_ref(&())
 }
+
+#[cfg(test)]
+#[path = "children_tests.rs"]
+mod tests;

@@ -8,6 +8,8 @@ mod deletion;
 mod observe;
 mod plan;
 mod report;
+#[cfg(test)]
+mod scene;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

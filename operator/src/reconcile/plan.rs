@@ -2,7 +2,7 @@
 
 use campaign::identity::CampaignId;
 use campaign::log::admin::TopicState;
-use campaign::stock::Terms;
+use campaign::stock::{StockState, Terms};
 use campaign::table::CampaignRow;
 
 use super::observe::{LedgerView, LogView, Observation};
@@ -92,7 +92,12 @@ fn claim(row: &CampaignRow) -> Claim {
 }
 
 /// What the spec asks for, corrected by what is fixed since the campaign opened; and what was corrected.
-fn terms(campaign: &CouponCampaign, row: Option<&CampaignRow>, highest: u64) -> (Terms, KeyBy, Vec<Report>) {
+fn terms(
+    campaign: &CouponCampaign,
+    row: Option<&CampaignRow>,
+    stock: Option<&StockState>,
+    highest: u64,
+) -> (Terms, KeyBy, Vec<Report>) {
     let spec = &campaign.spec;
     let mut refusals = Vec::new();
     let mut terms = Terms {
@@ -104,7 +109,7 @@ fn terms(campaign: &CouponCampaign, row: Option<&CampaignRow>, highest: u64) -> 
     };
     let mut key_by = spec.key_by;
     if let Some(row) = row {
-        if let Some(opened) = row.opened_start_ms
+        if let Some(opened) = row.opened_start_ms.or_else(|| opened_in_redis(row, stock?))
             && opened != terms.start_ms
         {
             refusals.push(Report::yes(
@@ -136,6 +141,12 @@ fn terms(campaign: &CouponCampaign, row: Option<&CampaignRow>, highest: u64) -> 
     (terms, key_by, refusals)
 }
 
+/// Start of a window that Redis has opened by its own clock, whether or not anybody has recorded it.
+fn opened_in_redis(row: &CampaignRow, stock: &StockState) -> Option<i64> {
+    let open = stock.open.as_ref().filter(|_| row.open_epoch.is_some_and(|epoch| stock.serves(epoch)))?;
+    (open.terms.start_ms <= stock.now_ms).then_some(open.terms.start_ms)
+}
+
 fn parse_key_by(text: &str) -> Option<KeyBy> {
     [KeyBy::User, KeyBy::Campaign].into_iter().find(|each| each.to_string() == text)
 }
@@ -150,7 +161,7 @@ pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, s
     let now_ms = stock.map_or(clock_ms, |stock| stock.now_ms);
     let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
     let highest = highest_issued.max(ledger.map_or(0, |ledger| ledger.highest));
-    let (terms, key_by, mut refusals) = terms(campaign, row, highest);
+    let (terms, key_by, mut refusals) = terms(campaign, row, stock, highest);
 
     let mut steps = Vec::new();
     let topic_ready = match topic_steps(campaign, class, id, row, log) {
@@ -162,6 +173,7 @@ pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, s
         Ok(None) => false,
         Err(conflict) => {
             refusals.push(Report::yes(ConditionType::Stalled, conflict.reason(), conflict.to_string()));
+            refusals.push(Report::no(ConditionType::TopicReady, conflict.reason(), conflict.to_string()));
             if conflict.reason() != "LedgerMoved" {
                 let message = conflict.to_string();
                 refusals.push(Report::yes(ConditionType::ResourceConflict, conflict.reason(), message));
@@ -200,17 +212,33 @@ pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, s
             }
         }
     }
-    let usable = row.is_some_and(|row| row.open_epoch.is_some());
     let issued = stock.map(|stock| stock.issued);
     let work = Work::of(ledger, log, issued);
-    let phase = phase(campaign, &terms, now_ms, repairing, usable, issued, &work);
+    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    let usable = match ledger {
+        Some(_) => row.is_some_and(|row| row.open_epoch.is_some()),
+        // Issuing goes on without the database, and so does the clock. That Redis is another one shows even so.
+        None => {
+            let prepared = !matches!(before, Phase::Pending | Phase::Repairing);
+            repairing = prepared && stock.is_some_and(|stock| !stock.open.as_ref().is_some_and(|o| o.history == stock.history));
+            prepared
+        }
+    };
+    let phase = match (repairing, usable) {
+        (true, _) => Phase::Repairing,
+        (false, false) => before,
+        (false, true) => {
+            let all_rows = ledger.zip(issued).is_some_and(|(ledger, issued)| ledger.stored >= issued);
+            phase(before, &terms, now_ms, issued, &work, all_rows)
+        }
+    };
     let lead_ms = terms.start_ms - i64::from(class.spec.warm_up_seconds) * 1000;
     let workloads = workloads(campaign, phase, &terms, now_ms, lead_ms, &work);
     let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
     Plan { steps, phase, workloads, refusals, terms, next_ms, now_ms, key_by }
 }
 
-fn why_open(row: &CampaignRow, stock: &campaign::stock::StockState) -> &'static str {
+fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
     match (&stock.open, row.epoch) {
         (_, 0) => "NewCampaign",
         (None, _) => "RedisEmpty",
@@ -257,7 +285,7 @@ impl Work {
     pub(super) fn of(ledger: Option<&LedgerView>, log: Option<&LogView>, issued: Option<u64>) -> Self {
         let lag = log.and_then(|log| log.lag);
         let (Some(ledger), Some(issued)) = (ledger, issued) else { return Self::Unknown };
-        // Complete rows outweigh what offsets say: they expire after days.
+        // Complete rows need no offsets to be read.
         if ledger.stored >= issued && ledger.row.is_some() && issued > 0 && lag.is_none_or(|lag| lag == 0) {
             return Self::None;
         }
@@ -272,25 +300,13 @@ impl Work {
     }
 }
 
-fn phase(
-    campaign: &CouponCampaign,
-    terms: &Terms,
-    now_ms: i64,
-    repairing: bool,
-    usable: bool,
-    issued: Option<u64>,
-    work: &Work,
-) -> Phase {
-    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-    if repairing {
-        return Phase::Repairing;
-    }
-    if !usable {
-        return before;
-    }
+/// Where a campaign stands that is prepared. `all_rows`: there are as many rows as winners.
+fn phase(before: Phase, terms: &Terms, now_ms: i64, issued: Option<u64>, work: &Work, all_rows: bool) -> Phase {
     if now_ms >= terms.end_ms {
         return match work {
             Work::None => Phase::Completed,
+            // Committed offsets expire after days, and then the whole topic looks like lag.
+            Work::Lag(_) if before == Phase::Completed && all_rows => Phase::Completed,
             Work::Unknown if before == Phase::Completed => Phase::Completed,
             _ => Phase::Draining,
         };
@@ -342,6 +358,8 @@ fn workloads(
             };
             let issuer = match phase {
                 _ if ahead => Wanted::exactly(issuers, "the window opens soon"),
+                // A campaign that was completed long ago needs no pods for that; one that drains keeps its own.
+                Phase::Repairing if now_ms >= terms.end_ms => Wanted::hold("Redis is being brought back"),
                 Phase::Draining => Wanted::exactly(issuers, "winners may still ask until all are stored"),
                 _ => Wanted::exactly(issuers, "the window is open"),
             };

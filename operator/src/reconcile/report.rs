@@ -173,6 +173,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     for report in &plan.refusals {
         if !refused.contains(&report.condition) {
             refused.push(report.condition);
+            all.retain(|each| each.condition != report.condition);
             all.push(report.clone());
         }
     }
@@ -280,3 +281,7 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
         Work::Unknown => Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared"),
     }
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

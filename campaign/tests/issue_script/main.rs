@@ -3,19 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod model;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use campaign::identity::{CampaignId, RequestKey, UserId, member};
+use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
-use campaign::stock::{
-    Answer, Batch, Configured, Grant, Refusal, Reply, StockKeys, Terms, Wish, configure, issue, observe,
-};
+use campaign::stock::{Answer, Configured, Refusal, Reply, StockKeys, Terms, Wish, configure, issue, observe};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+
+use self::model::{Contents, Model};
 
 /// Few, so that they meet often; some look like parts of what Redis holds.
 const USERS: [&str; 5] = ["a", "1:a", "b:c", "\u{20ac}", "d e"];
@@ -141,104 +143,6 @@ fn ledger(scenario: &Scenario) -> Ledger {
     let highest = winners.iter().map(|winner| winner.rank).max().unwrap_or(0) + scenario.beyond;
     let free = (1..=highest).filter(|rank| winners.iter().all(|winner| winner.rank != *rank)).collect();
     Ledger { winners, free, highest }
-}
-
-/// What Redis holds, besides the terms.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Contents {
-    issued: BTreeMap<String, u64>,
-    requests: BTreeMap<String, String>,
-    counts: BTreeMap<String, u64>,
-    free: Vec<u64>,
-    highest: u64,
-    last_ms: i64,
-}
-
-struct Model {
-    terms: Terms,
-    contents: Contents,
-}
-
-impl Model {
-    fn new(terms: Terms, ledger: &Ledger) -> Self {
-        let mut contents = Contents {
-            issued: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            counts: BTreeMap::new(),
-            free: ledger.free.clone(),
-            highest: ledger.highest,
-            last_ms: 0,
-        };
-        for winner in &ledger.winners {
-            let member = member(winner.n, &winner.user);
-            contents.issued.insert(member.clone(), winner.rank);
-            contents.requests.insert(member, format!("{}:{}", winner.granted_ms, winner.key));
-            *contents.counts.entry(winner.user.as_str().to_owned()).or_default() += 1;
-        }
-        Self { terms, contents }
-    }
-
-    fn holds(&self, user: &UserId, n: u32) -> Option<Grant> {
-        let member = member(n, user);
-        let (ms, key) = self.contents.requests.get(&member)?.split_once(':')?;
-        Some(Grant {
-            rank: self.contents.issued[&member],
-            n,
-            issued_count: self.contents.issued.len() as u64,
-            granted_ms: ms.parse().unwrap(),
-            key: RequestKey::new(key).unwrap(),
-        })
-    }
-
-    fn answer(&mut self, wish: &Wish, now_ms: i64) -> Answer {
-        let limit = self.terms.limit;
-        let held: Vec<Grant> = (1..=limit).filter_map(|n| self.holds(&wish.user, n)).collect();
-        let same = |grant: &&Grant| grant.key == wish.key || (wish.minted && limit == 1);
-        if let Some(grant) = held.iter().find(same) {
-            return Answer::Repeated(grant.clone());
-        }
-        let issued = self.contents.issued.len() as u64;
-        if held.len() as u64 >= u64::from(limit) {
-            Answer::UserLimit
-        } else if now_ms < self.terms.start_ms {
-            Answer::NotStarted
-        } else if now_ms >= self.terms.end_ms {
-            Answer::Ended
-        } else if self.terms.suspended {
-            Answer::Suspended
-        } else if issued >= self.terms.total {
-            Answer::SoldOut
-        } else {
-            let rank = if self.contents.free.is_empty() {
-                self.contents.highest += 1;
-                self.contents.highest
-            } else {
-                self.contents.free.remove(0)
-            };
-            let n = (1..=limit).find(|n| held.iter().all(|grant| grant.n != *n)).unwrap();
-            let member = member(n, &wish.user);
-            self.contents.issued.insert(member.clone(), rank);
-            self.contents.requests.insert(member, format!("{now_ms}:{}", wish.key));
-            *self.contents.counts.entry(wish.user.as_str().to_owned()).or_default() += 1;
-            self.contents.last_ms = now_ms;
-            Answer::Granted(self.holds(&wish.user, n).unwrap())
-        }
-    }
-
-    /// What the script must answer, but for its clock, which is read from its answer.
-    fn batch(&mut self, wishes: &[Wish], now_ms: i64) -> Batch {
-        let answers = wishes.iter().map(|wish| self.answer(wish, now_ms)).collect();
-        Batch {
-            now_ms,
-            total: self.terms.total,
-            limit: self.terms.limit,
-            issued: self.contents.issued.len() as u64,
-            highest: self.contents.highest,
-            start_ms: self.terms.start_ms,
-            end_ms: self.terms.end_ms,
-            answers,
-        }
-    }
 }
 
 async fn contents(redis: &mut MultiplexedConnection, keys: &StockKeys) -> Contents {

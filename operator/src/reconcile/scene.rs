@@ -1,0 +1,251 @@
+//! A campaign and what the three systems say of it, for tests: begins at one point of a campaign's life, and is changed from
+//! there in words that read aloud.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use campaign::log::admin::{AdminError, ConfigEntry, ConfigSource, Partition, Topic, TopicState};
+use campaign::stock::{OpenStock, StockError, StockState, Terms};
+use campaign::table::{CampaignRow, CampaignRowId, TableError};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::observe::{LedgerView, LogView, Observation};
+use super::plan::{self, Plan};
+use crate::api::{CampaignClass, CouponCampaign, Phase};
+use crate::fixtures::{self, END, HOUR, START};
+use crate::topic::{self, TopicView};
+
+/// What a campaign and the systems are like. `None`: that system is away.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    pub campaign: CouponCampaign,
+    pub class: CampaignClass,
+    pub ledger: Option<LedgerView>,
+    pub stock: Option<StockState>,
+    pub log: Option<LogView>,
+    /// The operator's own clock.
+    pub clock_ms: i64,
+}
+
+/// The terms of [`fixtures::campaign`].
+pub fn terms() -> Terms {
+    Terms { total: 100, limit: 1, start_ms: START, end_ms: END, suspended: false }
+}
+
+/// A topic with that many partitions, three copies each.
+pub fn topic(id: &str, partitions: i32) -> TopicState {
+    let partition = |id| Partition { id, leader: Some(1), replicas: vec![1, 2, 3], isr: vec![1, 2, 3] };
+    TopicState::Present(Topic { topic_id: id.to_owned(), partitions: (0..partitions).map(partition).collect() })
+}
+
+fn configured(dead_letters: bool) -> BTreeMap<String, ConfigEntry> {
+    let entry = |value| ConfigEntry { value: Some(value), source: ConfigSource::Topic, read_only: false };
+    let all = topic::config(&fixtures::class().spec.kafka, 2, dead_letters);
+    all.into_iter().map(|(key, value)| (key, entry(value))).collect()
+}
+
+impl Scene {
+    /// Applied a moment ago, a day before the window: no row, no topics, nothing in Redis.
+    pub fn new_campaign() -> Self {
+        let now_ms = START - 24 * HOUR;
+        let log = LogView {
+            topic: TopicView {
+                cluster_id: "c1".to_owned(),
+                brokers: 3,
+                events: TopicState::Absent,
+                dead_letters: TopicState::Absent,
+                events_config: BTreeMap::new(),
+                dead_letters_config: BTreeMap::new(),
+                used: None,
+            },
+            lag: Some(0),
+            dead_letters: Some(0),
+        };
+        Self {
+            campaign: fixtures::campaign(),
+            class: fixtures::class(),
+            ledger: Some(LedgerView { row: None, stored: 0, highest: 0, complete_up_to: 0 }),
+            stock: Some(StockState { now_ms, history: "h1".to_owned(), issued: 0, open: None }),
+            log: Some(log),
+            clock_ms: now_ms,
+        }
+    }
+
+    /// It has its row.
+    pub fn registered() -> Self {
+        let mut scene = Self::new_campaign();
+        scene.ledger.as_mut().unwrap().row = Some(CampaignRow {
+            id: CampaignRowId(1),
+            total: 100,
+            epoch: 0,
+            open_epoch: None,
+            topic_id: None,
+            kafka_cluster_id: None,
+            opened_start_ms: None,
+            opened_key_by: None,
+            issued_count: 0,
+        });
+        scene
+    }
+
+    /// Its topics are there, and recorded as ours.
+    pub fn with_topics() -> Self {
+        let mut scene = Self::registered();
+        scene.row().topic_id = Some("t1".to_owned());
+        scene.row().kafka_cluster_id = Some("c1".to_owned());
+        let view = &mut scene.log().topic;
+        (view.events, view.dead_letters, view.used) = (topic("t1", 3), topic("d1", 3), Some(false));
+        (view.events_config, view.dead_letters_config) = (configured(false), configured(true));
+        scene
+    }
+
+    /// Epoch 1 is open, and Redis is filled: all is prepared, and there is nothing left to do before the window.
+    pub fn prepared() -> Self {
+        let mut scene = Self::with_topics();
+        (scene.row().epoch, scene.row().open_epoch) = (1, Some(1));
+        let open = OpenStock { epoch: 1, history: "h1".to_owned(), terms: terms(), highest: 0 };
+        scene.stock().open = Some(open);
+        scene.was(Phase::Scheduled)
+    }
+
+    /// An hour into the window, which is on record; nothing was issued yet.
+    pub fn open() -> Self {
+        let mut scene = Self::prepared();
+        scene.row().opened_start_ms = Some(START);
+        scene.row().opened_key_by = Some("User".to_owned());
+        scene.at(START + HOUR).was(Phase::Open)
+    }
+
+    /// All 100 coupons were issued and stored, and the window is over.
+    pub fn completed() -> Self {
+        Self::open().issued(100).stored(100).at(END + HOUR).was(Phase::Completed)
+    }
+
+    pub fn row(&mut self) -> &mut CampaignRow {
+        self.ledger.as_mut().unwrap().row.as_mut().unwrap()
+    }
+
+    pub fn stock(&mut self) -> &mut StockState {
+        self.stock.as_mut().unwrap()
+    }
+
+    pub fn in_redis(&mut self) -> &mut OpenStock {
+        self.stock().open.as_mut().unwrap()
+    }
+
+    pub fn log(&mut self) -> &mut LogView {
+        self.log.as_mut().unwrap()
+    }
+
+    /// Whatever has no word of its own.
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// It is `now_ms`, by all clocks.
+    pub fn at(mut self, now_ms: i64) -> Self {
+        self.clock_ms = now_ms;
+        if let Some(stock) = &mut self.stock {
+            stock.now_ms = now_ms;
+        }
+        self
+    }
+
+    /// The phase that status had before.
+    pub fn was(mut self, phase: Phase) -> Self {
+        self.campaign.status.get_or_insert_default().phase = Some(phase);
+        self
+    }
+
+    /// So many are winners, in ranks without a gap.
+    pub fn issued(mut self, count: u64) -> Self {
+        self.stock().issued = count;
+        self.in_redis().highest = count;
+        self.log().topic.used = Some(count > 0);
+        self
+    }
+
+    /// So many are rows.
+    pub fn stored(mut self, count: u64) -> Self {
+        let ledger = self.ledger.as_mut().unwrap();
+        (ledger.stored, ledger.highest, ledger.complete_up_to) = (count, count, count);
+        self
+    }
+
+    /// So many records wait to be stored.
+    pub fn lag(mut self, lag: u64) -> Self {
+        self.log().lag = Some(lag);
+        self
+    }
+
+    /// So many records are dead letters.
+    pub fn dead_letters(mut self, count: u64) -> Self {
+        self.log().dead_letters = Some(count);
+        self
+    }
+
+    /// The spec says another quantity.
+    pub fn quantity(mut self, total: i64) -> Self {
+        self.campaign.spec.total_quantity = total;
+        self
+    }
+
+    /// The spec says another start of the window.
+    pub fn starting(mut self, start_ms: i64) -> Self {
+        self.campaign.spec.window.start = Time(Timestamp::from_millisecond(start_ms).unwrap());
+        self
+    }
+
+    /// The spec says another end of the window.
+    pub fn ending(mut self, end_ms: i64) -> Self {
+        self.campaign.spec.window.end = Time(Timestamp::from_millisecond(end_ms).unwrap());
+        self
+    }
+
+    pub fn database_away(mut self) -> Self {
+        self.ledger = None;
+        self
+    }
+
+    pub fn redis_away(mut self) -> Self {
+        self.stock = None;
+        self
+    }
+
+    pub fn kafka_away(mut self) -> Self {
+        self.log = None;
+        self
+    }
+
+    /// Redis lost all it held.
+    pub fn redis_emptied(mut self) -> Self {
+        (self.stock().open, self.stock().issued) = (None, 0);
+        self
+    }
+
+    /// Redis is another process, or another server, than the one that was filled.
+    pub fn redis_history_changed(mut self) -> Self {
+        self.stock().history = "h2".to_owned();
+        self
+    }
+
+    /// What a pass would have read.
+    pub fn observation(&self) -> Observation {
+        Observation {
+            ledger: self.ledger.clone().ok_or(TableError::Timeout(5)),
+            stock: self.stock.clone().ok_or(StockError::Timeout(2000)),
+            log: self.log.clone().ok_or_else(|| AdminError::Unreachable {
+                bootstrap: "kafka:9092".to_owned(),
+                deadline: Duration::from_secs(5),
+                cause: "Connection refused".to_owned(),
+            }),
+        }
+    }
+
+    /// What is decided.
+    pub fn plan(&self) -> Plan {
+        plan::plan(&self.campaign, &self.class, &fixtures::id(), &self.observation(), self.clock_ms)
+    }
+}
