@@ -114,7 +114,11 @@ impl Sale {
         let name = format!("{}-issuer", self.name);
         let address = until("the issuers' Service", Duration::from_secs(60), async || {
             let service = services.get(&name).await.map_err(|e| e.to_string())?;
-            service.spec.and_then(|spec| spec.cluster_ip).filter(|ip| !ip.is_empty()).ok_or_else(|| "no address".to_owned())
+            service
+                .spec
+                .and_then(|spec| spec.cluster_ip)
+                .filter(|ip| !ip.is_empty())
+                .ok_or_else(|| "no address".to_owned())
         })
         .await?;
         let door = Door::new(&format!("http://{address}"), &coupon_id)?;
@@ -130,7 +134,13 @@ impl Sale {
     pub async fn delete(&self, propagation: &str) -> Result<()> {
         let cascade = format!("--cascade={propagation}");
         crate::install::kubectl(&[
-            "delete", "couponcampaign", &self.name, "-n", &self.namespace, &cascade, "--timeout=90s",
+            "delete",
+            "couponcampaign",
+            &self.name,
+            "-n",
+            &self.namespace,
+            &cascade,
+            "--timeout=90s",
         ])
         .await
         .context("the campaign could not be deleted")?;

@@ -72,13 +72,25 @@ pub async fn install(connections: &Connections) -> Result<()> {
     run(
         "helm",
         &[
-            "upgrade", "--install", "coupon-operator", &chart, "--namespace", SYSTEM_NAMESPACE, "--set", &image_repository,
-            "--set", &image_tag, "--wait", "--timeout", "120s",
+            "upgrade",
+            "--install",
+            "coupon-operator",
+            &chart,
+            "--namespace",
+            SYSTEM_NAMESPACE,
+            "--set",
+            &image_repository,
+            "--set",
+            &image_tag,
+            "--wait",
+            "--timeout",
+            "120s",
         ],
         None,
     )
     .await?;
-    kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd/couponcampaigns.coupon-operator.io"]).await?;
+    kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "crd/couponcampaigns.coupon-operator.io"])
+        .await?;
     apply(&class("default", connections, true)?).await?;
     Ok(())
 }

@@ -18,11 +18,21 @@ async fn writes() -> u64 {
     metrics
         .lines()
         .filter(|line| line.starts_with("apiserver_request_total{"))
-        .filter(|line| ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|verb| line.contains(&format!("verb=\"{verb}\""))))
         .filter(|line| {
-            ["couponcampaigns", "campaignclasses", "deployments", "services", "secrets", "poddisruptionbudgets", "events"]
-                .iter()
-                .any(|resource| line.contains(&format!("resource=\"{resource}\"")))
+            ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|verb| line.contains(&format!("verb=\"{verb}\"")))
+        })
+        .filter(|line| {
+            [
+                "couponcampaigns",
+                "campaignclasses",
+                "deployments",
+                "services",
+                "secrets",
+                "poddisruptionbudgets",
+                "events",
+            ]
+            .iter()
+            .any(|resource| line.contains(&format!("resource=\"{resource}\"")))
         })
         .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
         .map(|value| value as u64)

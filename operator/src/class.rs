@@ -25,7 +25,9 @@ pub enum ClassError {
     )]
     NoDefault,
     /// Several defaults.
-    #[error("several CampaignClasses are the default ({0}); leave the annotation on one of them, or set spec.className")]
+    #[error(
+        "several CampaignClasses are the default ({0}); leave the annotation on one of them, or set spec.className"
+    )]
     SeveralDefaults(String),
     /// The class does not let this namespace take part.
     #[error(
@@ -40,7 +42,9 @@ pub enum ClassError {
         selector: String,
     },
     /// The campaign asks for more than the class allows.
-    #[error("{field} is {asked}, but CampaignClass `{class}` allows at most {limit}; lower it or ask the platform team")]
+    #[error(
+        "{field} is {asked}, but CampaignClass `{class}` allows at most {limit}; lower it or ask the platform team"
+    )]
     LimitExceeded {
         /// The field in the spec.
         field: &'static str,
@@ -149,9 +153,7 @@ pub fn admit(campaign: &CouponCampaign, class: &CampaignClass, namespace: &Names
     }
     let (spec, limits) = (&campaign.spec, &class.spec.limits);
     let within = |field, asked: i64, limit: Option<i64>| match limit {
-        Some(limit) if asked > limit => {
-            Err(ClassError::LimitExceeded { field, asked, limit, class: class.name_any() })
-        }
+        Some(limit) if asked > limit => Err(ClassError::LimitExceeded { field, asked, limit, class: class.name_any() }),
         _ => Ok(()),
     };
     within("totalQuantity", spec.total_quantity, limits.max_total_quantity)?;

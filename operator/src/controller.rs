@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use campaign::telemetry::{Probes, Verdict};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
@@ -89,7 +89,11 @@ impl Backoff for WatchPause {
 }
 
 /// Watches a kind and keeps a copy of every object.
-fn watched<K>(api: Api<K>, config: watcher::Config, progress: &Arc<Progress>) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>)
+fn watched<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    progress: &Arc<Progress>,
+) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
@@ -121,7 +125,8 @@ pub async fn run(
     progress.leading.store(true, Ordering::Relaxed);
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
-    let (campaigns, campaign_stream) = watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress);
+    let (campaigns, campaign_stream) =
+        watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress);
     let (classes, class_stream) = watched::<CampaignClass>(Api::all(client.clone()), everything.clone(), &progress);
     let (namespaces, namespace_stream) = watched::<Namespace>(Api::all(client.clone()), everything, &progress);
     let (deployments, deployment_stream) = watched::<Deployment>(Api::all(client.clone()), ours, &progress);
@@ -142,9 +147,13 @@ pub async fn run(
     let of_class = campaigns.clone();
     let of_namespace = campaigns.clone();
     // Our own status writes must not start the next pass: only what people change does, and time.
-    let campaign_stream = campaign_stream
-        .predicate_filter(changed_by_people, PredicateConfig::default());
-    Controller::for_stream(campaign_stream, campaigns)
+    let campaign_stream = campaign_stream.predicate_filter(changed_by_people, PredicateConfig::default());
+    let class_stream = class_stream
+        .predicate_filter(predicates::generation.combine(predicates::annotations), PredicateConfig::default());
+    let namespace_stream = namespace_stream.predicate_filter(predicates::labels, PredicateConfig::default());
+    let shutdown = shutdown.shared();
+    let classes_watched = crate::class_status::run(Arc::clone(&context), shutdown.clone());
+    let campaigns_watched = Controller::for_stream(campaign_stream, campaigns)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .trigger_backoff(WatchPause::default())
         .owns_stream(deployment_stream)
@@ -160,17 +169,21 @@ pub async fn run(
             refs(&of_namespace, move |each| each.namespace().as_deref() == Some(name.as_str()))
         })
         .graceful_shutdown_on(shutdown)
-        .run(reconcile, |_, error, _| {
-            // Passes handle their own errors; this is for what the runtime itself reports.
-            tracing::warn!(%error, "pass failed");
-            controller::Action::requeue(WATCH_PAUSE)
-        }, context)
+        .run(
+            reconcile,
+            |_, error, _| {
+                // Passes handle their own errors; this is for what the runtime itself reports.
+                tracing::warn!(%error, "pass failed");
+                controller::Action::requeue(WATCH_PAUSE)
+            },
+            context,
+        )
         .for_each(|result| async move {
             if let Err(error) = result {
                 tracing::debug!(%error, "controller");
             }
-        })
-        .await;
+        });
+    tokio::join!(campaigns_watched, classes_watched);
 }
 
 /// What people change: spec, annotations, deletion, finalizers. Not status, which is ours.

@@ -44,10 +44,16 @@ pub enum ReconcileError {
     Epoch(#[from] EpochError),
     /// Storing what is left in the log.
     #[error("draining: {0}")]
-    Drain(#[from] consumer::drain::DrainError),
+    Drain(Box<consumer::drain::DrainError>),
     /// A name that cannot be used.
     #[error(transparent)]
     Name(#[from] campaign::identity::NameError),
+}
+
+impl From<consumer::drain::DrainError> for ReconcileError {
+    fn from(error: consumer::drain::DrainError) -> Self {
+        Self::Drain(Box::new(error))
+    }
 }
 
 impl ReconcileError {
@@ -137,8 +143,13 @@ pub fn stock_advice(error: &StockError) -> String {
 /// The same for the database.
 pub fn table_advice(error: &TableError) -> String {
     let hint = match error.fault() {
-        Fault::Denied => "check database-username and database-password in the Secret that the CampaignClass names",
-        Fault::Schema => "check that the database named in the CampaignClass exists; the operator makes the tables in it",
+        Fault::Denied => {
+            "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, and \
+             the database's name"
+        }
+        Fault::Schema => {
+            "check that the database named in the CampaignClass exists; the operator makes the tables in it"
+        }
         _ => "check database in the CampaignClass, and that the server runs",
     };
     format!("{error}; {hint}")

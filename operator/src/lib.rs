@@ -6,13 +6,14 @@
 //! - [`topic`]: what a campaign's Kafka topics should be;
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
-//! - [`class`], [`connections`]: where Kafka, Redis and the database are;
+//! - [`class`], [`connections`], [`class_status`]: where Kafka, Redis and the database are, and whether they answer;
 //! - [`lease`]: who works when several operators run.
 
 pub mod api;
 pub mod backoff;
 pub mod children;
 pub mod class;
+pub mod class_status;
 pub mod config;
 pub mod connections;
 pub mod context;

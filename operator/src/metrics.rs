@@ -79,7 +79,14 @@ impl Metrics {
     }
 
     /// Takes over what a pass saw. What could not be read is absent, not zero.
-    pub fn observe(&self, labels: &CampaignLabels, issued: Option<i64>, persisted: Option<i64>, lag: Option<i64>, dead: Option<i64>) {
+    pub fn observe(
+        &self,
+        labels: &CampaignLabels,
+        issued: Option<i64>,
+        persisted: Option<i64>,
+        lag: Option<i64>,
+        dead: Option<i64>,
+    ) {
         let set = |family: &PerCampaign, value: Option<i64>| match value {
             Some(value) => {
                 family.get_or_create(labels).set(value);

@@ -71,7 +71,9 @@ pub enum TopicConflict {
     )]
     NotOurs(String),
     /// The topic was deleted and made again by somebody else.
-    #[error("topic {0} was deleted and made again by somebody else; delete it, and the operator continues from the database")]
+    #[error(
+        "topic {0} was deleted and made again by somebody else; delete it, and the operator continues from the database"
+    )]
     Replaced(String),
     /// The class points to another Kafka now.
     #[error("the ledger is in Kafka cluster {recorded}, but the class now points to {found}; point it back")]
@@ -162,7 +164,11 @@ pub fn plan(
             if matches!(view.dead_letters, TopicState::Present(_)) {
                 return Err(TopicConflict::NotOurs(dlt));
             }
-            steps.extend([TopicStep::Announce, TopicStep::Create(spec(&dlt, true)), TopicStep::Create(spec(&name, false))]);
+            steps.extend([
+                TopicStep::Announce,
+                TopicStep::Create(spec(&dlt, true)),
+                TopicStep::Create(spec(&name, false)),
+            ]);
             return Ok(steps);
         }
         // We died between announcing and recording. What is there is ours if nobody has written to it.

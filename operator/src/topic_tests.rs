@@ -91,7 +91,11 @@ fn drift_is_put_back_key_by_key() {
     found.events_config.insert("segment.ms".into(), found.events_config["retention.ms"].clone());
     let steps = plan_for(Claim::Owned("t1".into()), &found).unwrap();
     let set = BTreeMap::from([("retention.ms".to_owned(), "604800000".to_owned())]);
-    assert_eq!(steps, [TopicStep::Configure { topic: campaign().topic(), set }], "keys that we do not set stay as they are");
+    assert_eq!(
+        steps,
+        [TopicStep::Configure { topic: campaign().topic(), set }],
+        "keys that we do not set stay as they are"
+    );
 }
 
 #[test]

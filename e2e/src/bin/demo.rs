@@ -67,7 +67,8 @@ async fn demo() -> Result<(String, bool)> {
     let door = sale.door().await?;
     let answering = applied.elapsed();
     sale.until_phase(Phase::Open, Duration::from_secs(60)).await?;
-    steps.next(&format!("the issuers answered {:.1} s after the apply", answering.as_secs_f64()));
+    steps.next(&format!("the issuers answered {:.1} s after the apply; waiting for Ready", answering.as_secs_f64()));
+    sale.until("Ready", Duration::from_secs(60), Sale::is_ready).await?;
 
     steps.next(&format!("{PEOPLE} people ask at once"));
     let everybody = people("user", PEOPLE);
@@ -99,8 +100,11 @@ async fn demo() -> Result<(String, bool)> {
     // Status follows within seconds; the table should show the end.
     let persisted = i64::try_from(stored.winners.len()).unwrap_or(0);
     let seen = sale
-        .until("counters in status", Duration::from_secs(15), |found| {
-            found.status.as_ref().is_some_and(|s| s.persisted == Some(persisted) && s.phase == Some(Phase::SoldOut))
+        .until("counters in status", Duration::from_secs(20), |found| {
+            found
+                .status
+                .as_ref()
+                .is_some_and(|s| (s.persisted, s.lag, s.phase) == (Some(persisted), Some(0), Some(Phase::SoldOut)))
         })
         .await;
     if let Err(error) = seen {

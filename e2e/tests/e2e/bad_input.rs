@@ -68,11 +68,36 @@ async fn a_wrong_class_is_told_apart_and_recovers_when_corrected() {
     };
     let nowhere = json!(["127.0.0.1:1"]);
     for (number, (class, condition, reason, sentence)) in [
-        (with("/spec/kafka/bootstrapServers", nowhere), "KafkaReady", "KafkaUnreachable", "check the bootstrap address"),
-        (with("/spec/redis/url", json!("redis://127.0.0.1:1")), "RedisReady", "RedisUnavailable", "check redis in the CampaignClass"),
-        (with("/spec/database/name", json!("absent")), "DatabaseReady", "", "check that the database named in the CampaignClass exists"),
-        (with("/spec/credentials/operator/secretName", json!(wrong)), "RedisReady", "RedisAuthenticationFailed", "check redis-username and redis-password"),
-        (with("/spec/credentials/operator/secretName", json!("absent")), "CredentialsReady", "SecretMissing", "create it"),
+        (
+            with("/spec/kafka/bootstrapServers", nowhere),
+            "KafkaReady",
+            "KafkaUnreachable",
+            "check the bootstrap address",
+        ),
+        (
+            with("/spec/redis/url", json!("redis://127.0.0.1:1")),
+            "RedisReady",
+            "RedisUnavailable",
+            "check redis in the CampaignClass",
+        ),
+        (
+            with("/spec/database/name", json!("coupons_absent")),
+            "DatabaseReady",
+            "DatabaseSchemaInvalid",
+            "check that the database named in the CampaignClass exists",
+        ),
+        (
+            with("/spec/credentials/operator/secretName", json!(wrong)),
+            "RedisReady",
+            "RedisAuthenticationFailed",
+            "check redis-username and redis-password",
+        ),
+        (
+            with("/spec/credentials/operator/secretName", json!("absent")),
+            "CredentialsReady",
+            "SecretMissing",
+            "create it",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -88,7 +113,7 @@ async fn a_wrong_class_is_told_apart_and_recovers_when_corrected() {
                 c.status.iter().flat_map(|s| &s.conditions).any(|each| {
                     each.type_ == condition
                         && each.status == "False"
-                        && (reason.is_empty() || each.reason == reason)
+                        && each.reason == reason
                         && each.message.contains(sentence)
                 })
             })

@@ -50,7 +50,12 @@ async fn what_is_left_in_the_log_is_stored_before_the_object_goes() {
                 .await
                 .map_err(|e| e.to_string())?;
             let ready = kubectl(&[
-                "get", "deployment", &format!("{name}-consumer"), "-n", &world.namespace, "-o",
+                "get",
+                "deployment",
+                &format!("{name}-consumer"),
+                "-n",
+                &world.namespace,
+                "-o",
                 "jsonpath={.status.readyReplicas} {.status.updatedReplicas}",
             ])
             .await

@@ -37,7 +37,9 @@ async fn what_somebody_changed_is_put_back() {
 
     kubectl(&["scale", "deployment/drifting-issuer", "-n", namespace, "--replicas=0"]).await.unwrap();
     kubectl(&["set", "env", "deployment/drifting-consumer", "-n", namespace, "COUPON_LOG_JSON=false"]).await.unwrap();
-    kubectl(&["delete", "service/drifting-issuer", "poddisruptionbudget/drifting-issuer", "-n", namespace]).await.unwrap();
+    kubectl(&["delete", "service/drifting-issuer", "poddisruptionbudget/drifting-issuer", "-n", namespace])
+        .await
+        .unwrap();
     let restored = until("replicas and environment as before", SOON, async || {
         let issuer = deployments.get("drifting-issuer").await.map_err(|e| e.to_string())?;
         let consumer = deployments.get("drifting-consumer").await.map_err(|e| e.to_string())?;
@@ -52,7 +54,7 @@ async fn what_somebody_changed_is_put_back() {
         deployments.get("drifting-issuer").await.map(drop).map_err(|e| e.to_string())
     });
     back.await.unwrap();
-    let service = until("the Service again, which is looked at once a minute", 2 * SOON, async || {
+    let service = until("the Service again, which is looked at every 30 s", SOON, async || {
         kubectl(&["get", "service/drifting-issuer", "poddisruptionbudget/drifting-issuer", "-n", namespace])
             .await
             .map_err(|e| e.to_string())

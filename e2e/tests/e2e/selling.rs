@@ -137,7 +137,8 @@ async fn a_campaign_for_next_month_is_ready_and_has_no_pods() {
     let found = sale.until_phase(Phase::Scheduled, SOON).await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     assert!(found.status.unwrap().topic.is_some(), "the topic is there long before");
-    let deployments = e2e::install::kubectl(&["get", "deployments", "-n", &world.namespace, "-o", "name"]).await.unwrap();
+    let deployments =
+        e2e::install::kubectl(&["get", "deployments", "-n", &world.namespace, "-o", "name"]).await.unwrap();
     assert_eq!(deployments, "", "no Deployments while dormant");
     world.leave().await;
 }
@@ -219,6 +220,9 @@ async fn the_row_of_the_campaign_carries_the_issued_count() {
     count.await.unwrap();
     let status = sale.until("counters", SOON, |c| c.status.as_ref().is_some_and(|s| s.persisted == Some(7))).await;
     let status = status.unwrap().status.unwrap();
-    assert_eq!((status.issued, status.lag, status.dead_letters, status.unconfirmed), (Some(7), Some(0), Some(0), Some(0)));
+    assert_eq!(
+        (status.issued, status.lag, status.dead_letters, status.unconfirmed),
+        (Some(7), Some(0), Some(0), Some(0))
+    );
     world.leave().await;
 }

@@ -137,12 +137,9 @@ pub struct CampaignClassStatus {
     /// The `metadata.generation` that this status describes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Kafka's cluster id, as first seen. Another one under a live campaign means that the ledger has moved.
+    /// Kafka's cluster id, as last seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kafka_cluster_id: Option<String>,
-    /// The identity that the operator wrote into the database, as first seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub database_id: Option<String>,
     /// Campaigns that resolved to this class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub campaigns: Option<i64>,

@@ -55,10 +55,7 @@ pub fn consumer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deploy
 fn default_resources(cpu: &str, memory: &str, memory_limit: &str) -> ResourceRequirements {
     let quantity = |text: &str| Quantity(text.to_owned());
     ResourceRequirements {
-        requests: Some(BTreeMap::from([
-            ("cpu".to_owned(), quantity(cpu)),
-            ("memory".to_owned(), quantity(memory)),
-        ])),
+        requests: Some(BTreeMap::from([("cpu".to_owned(), quantity(cpu)), ("memory".to_owned(), quantity(memory))])),
         limits: Some(BTreeMap::from([("memory".to_owned(), quantity(memory_limit))])),
         claims: None,
     }
@@ -118,7 +115,13 @@ fn deployment(
                         ..PodSecurityContext::default()
                     }),
                     image_pull_secrets: none_if_empty(
-                        family.class.spec.images.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }),
+                        family
+                            .class
+                            .spec
+                            .images
+                            .pull_secrets
+                            .iter()
+                            .map(|name| LocalObjectReference { name: name.clone() }),
                     ),
                     node_selector: (!pods.node_selector.is_empty()).then(|| pods.node_selector.clone()),
                     tolerations: none_if_empty(pods.tolerations.iter().cloned()),

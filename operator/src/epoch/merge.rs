@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn durable_winners_win_over_redis() {
-        let merged = merge(vec![event(1, "anna", 1)], vec![event(3, "carl", 1)], vec![held(1, "bob", 1), held(2, "dora", 1)], 9);
+        let merged =
+            merge(vec![event(1, "anna", 1)], vec![event(3, "carl", 1)], vec![held(1, "bob", 1), held(2, "dora", 1)], 9);
         assert_eq!(ranks(&merged), [(1, "anna"), (2, "dora"), (3, "carl")]);
         assert_eq!((merged.redis_only, merged.ledger.highest), (1, 3));
     }
@@ -125,7 +126,12 @@ mod tests {
 
     #[test]
     fn a_redelivered_record_counts_once() {
-        let merged = merge(vec![event(1, "anna", 1)], vec![event(1, "anna", 1), event(1, "anna", 1)], vec![held(1, "anna", 1)], 9);
+        let merged = merge(
+            vec![event(1, "anna", 1)],
+            vec![event(1, "anna", 1), event(1, "anna", 1)],
+            vec![held(1, "anna", 1)],
+            9,
+        );
         assert_eq!(ranks(&merged), [(1, "anna")]);
         assert_eq!(merged.redis_only, 0);
     }

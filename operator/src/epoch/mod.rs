@@ -171,9 +171,7 @@ async fn topic(systems: &Systems, campaign: &CampaignId) -> Result<(String, i32)
     let name = campaign.topic();
     let mut found = systems.kafka.describe_topics(&[&name]).await?;
     match found.remove(&name).unwrap_or(Ok(TopicState::Absent))? {
-        TopicState::Present(topic) => {
-            Ok((topic.topic_id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX)))
-        }
+        TopicState::Present(topic) => Ok((topic.topic_id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))),
         TopicState::Absent => Err(AdminError::UnknownTopic { topic: name }.into()),
     }
 }

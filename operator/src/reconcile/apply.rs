@@ -19,7 +19,7 @@ use crate::error::ReconcileError;
 use crate::topic::TopicStep;
 
 /// How often children that are not watched are looked at.
-const CHILDREN_FRESH: Duration = Duration::from_secs(60);
+const CHILDREN_FRESH: Duration = Duration::from_secs(30);
 
 /// What the ledger steps did.
 #[derive(Debug, Default)]
@@ -98,12 +98,7 @@ pub async fn issuers(pass: &Pass<'_>) -> Result<Issuers, ReconcileError> {
     })
 }
 
-async fn topic(
-    pass: &Pass<'_>,
-    row: &CampaignRow,
-    step: &TopicStep,
-    seen: &Observation,
-) -> Result<(), ReconcileError> {
+async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Observation) -> Result<(), ReconcileError> {
     let kafka = &pass.systems.kafka;
     let sql = &pass.systems.sql;
     let cluster_id = seen.log.as_ref().map(|log| log.topic.cluster_id.clone()).unwrap_or_default();
@@ -183,7 +178,12 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan) -> Result<Scaled, Reconcile
     beside_the_pods(pass, &family).await?;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     for (component, found, wanted, build) in [
-        (Component::Issuer, issuer, wanted[0], children::issuer_deployment as fn(&Family<'_>, Option<i32>) -> Deployment),
+        (
+            Component::Issuer,
+            issuer,
+            wanted[0],
+            children::issuer_deployment as fn(&Family<'_>, Option<i32>) -> Deployment,
+        ),
         (Component::Consumer, consumer, wanted[1], children::consumer_deployment),
     ] {
         let build = |replicas| build(&family, replicas);
@@ -203,9 +203,12 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), Rec
     let service = children::issuer_service(family);
     let budget = children::issuer_budget(family);
     let wanted = format!("{secret:?}{service:?}{budget:?}");
-    let fresh = pass.context.memory.get(pass.uid).children.is_some_and(|(last, at)| {
-        last == digest(&wanted) && at.elapsed() < CHILDREN_FRESH
-    });
+    let fresh = pass
+        .context
+        .memory
+        .get(pass.uid)
+        .children
+        .is_some_and(|(last, at)| last == digest(&wanted) && at.elapsed() < CHILDREN_FRESH);
     if fresh {
         return Ok(());
     }
@@ -261,10 +264,5 @@ async fn deployment(
 
 /// Whether the scaler owns the number of replicas: else the main manager's next apply would drop the field.
 fn owned_by_scaler(deployment: &Deployment) -> bool {
-    deployment
-        .metadata
-        .managed_fields
-        .iter()
-        .flatten()
-        .any(|entry| entry.manager.as_deref() == Some(SCALE_MANAGER))
+    deployment.metadata.managed_fields.iter().flatten().any(|entry| entry.manager.as_deref() == Some(SCALE_MANAGER))
 }

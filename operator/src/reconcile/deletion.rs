@@ -43,10 +43,8 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     }
     let namespace = campaign.namespace().unwrap_or_default();
     let namespaces: Api<Namespace> = Api::all(context.client.clone());
-    let terminating = namespaces
-        .get_opt(&namespace)
-        .await?
-        .is_none_or(|found| found.metadata.deletion_timestamp.is_some());
+    let terminating =
+        namespaces.get_opt(&namespace).await?.is_none_or(|found| found.metadata.deletion_timestamp.is_some());
     // A campaign that never had an epoch has no ledger to close.
     let never_prepared = campaign.status.as_ref().is_none_or(|status| status.epoch.is_none());
     let found = resolve(campaign, context).await;
@@ -64,7 +62,9 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         // The namespace must not hang because of us. One try to close; the log keeps what is not stored.
         let text = match tokio::time::timeout(Duration::from_secs(5), close(&pass)).await {
             Ok(Ok(_)) => "the namespace is going: issuing is closed; topic, Redis keys and rows were left as they are",
-            _ => "the namespace is going and issuing could not be closed in time; topic, Redis keys and rows were left as they are",
+            _ => {
+                "the namespace is going and issuing could not be closed in time; topic, Redis keys and rows were left as they are"
+            }
         };
         return let_go(campaign, context, uid, text).await;
     }

@@ -101,7 +101,12 @@ async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: 
         (memory.failures, new)
     });
     if new {
-        tracing::warn!(namespace = campaign.namespace(), campaign = campaign.name_any(), reason = error.reason(), "{text}");
+        tracing::warn!(
+            namespace = campaign.namespace(),
+            campaign = campaign.name_any(),
+            reason = error.reason(),
+            "{text}"
+        );
         events::warn(context, campaign, error.reason(), &text).await;
     }
     match error.retry() {
@@ -141,9 +146,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     };
     record_issued(&pass, &seen).await?;
 
-    let deployment = |component: Component| {
-        context.deployment(&namespace, &format!("{}-{}", campaign.name_any(), component.name()))
-    };
+    let deployment =
+        |component: Component| context.deployment(&namespace, &format!("{}-{}", campaign.name_any(), component.name()));
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let facts = report::Facts {
         campaign,
@@ -296,7 +300,11 @@ fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus)
 /// The first system that could not be read: the pass counts as failed, and is tried again sooner than its turn.
 fn observation_failure(seen: Observation) -> Option<ReconcileError> {
     let Observation { ledger, stock, log } = seen;
-    ledger.err().map(ReconcileError::from).or(stock.err().map(ReconcileError::from)).or(log.err().map(ReconcileError::from))
+    ledger
+        .err()
+        .map(ReconcileError::from)
+        .or(stock.err().map(ReconcileError::from))
+        .or(log.err().map(ReconcileError::from))
 }
 
 /// When to look again.

@@ -46,8 +46,11 @@ pub struct LogView {
 
 /// Reads all three at once. `complete_up_to` is the rank up to which all rows were seen before.
 pub async fn observe(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Observation {
-    let (ledger, stock, log) =
-        tokio::join!(ledger(systems, campaign, complete_up_to), stock(systems, campaign), log(&systems.kafka, campaign));
+    let (ledger, stock, log) = tokio::join!(
+        ledger(systems, campaign, complete_up_to),
+        stock(systems, campaign),
+        log(&systems.kafka, campaign)
+    );
     Observation { ledger, stock, log }
 }
 

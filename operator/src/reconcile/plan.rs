@@ -133,7 +133,10 @@ fn terms(
             refusals.push(Report::yes(
                 ConditionType::Stalled,
                 "QuantityBelowIssued",
-                format!("totalQuantity is {}, but {highest} coupons are issued; raise it to at least {highest}", terms.total),
+                format!(
+                    "totalQuantity is {}, but {highest} coupons are issued; raise it to at least {highest}",
+                    terms.total
+                ),
             ));
             terms.total = row.total.max(highest);
         }
@@ -153,7 +156,13 @@ fn parse_key_by(text: &str) -> Option<KeyBy> {
 
 /// Everything that is to be decided, from everything that was read. `clock_ms` is the operator's own clock, used only while
 /// Redis is away.
-pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, seen: &Observation, clock_ms: i64) -> Plan {
+pub fn plan(
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    id: &CampaignId,
+    seen: &Observation,
+    clock_ms: i64,
+) -> Plan {
     let ledger = seen.ledger.as_ref().ok();
     let stock = seen.stock.as_ref().ok();
     let log = seen.log.as_ref().ok();
@@ -184,6 +193,13 @@ pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, s
     let mut repairing = false;
     if let (Some(ledger), Some(stock)) = (ledger, stock) {
         match &ledger.row {
+            None if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) => {
+                refusals.push(Report::yes(
+                    ConditionType::Stalled,
+                    "LedgerMoved",
+                    "the campaign has a ledger, but not in this database; point the class back, or restore the database",
+                ));
+            }
             None => steps.insert(0, Step::Register),
             Some(row) => {
                 let raise = terms.total > row.total;
@@ -220,7 +236,8 @@ pub fn plan(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId, s
         // Issuing goes on without the database, and so does the clock. That Redis is another one shows even so.
         None => {
             let prepared = !matches!(before, Phase::Pending | Phase::Repairing);
-            repairing = prepared && stock.is_some_and(|stock| !stock.open.as_ref().is_some_and(|o| o.history == stock.history));
+            repairing =
+                prepared && stock.is_some_and(|stock| stock.open.as_ref().is_none_or(|o| o.history != stock.history));
             prepared
         }
     };
@@ -260,8 +277,7 @@ fn topic_steps(
 ) -> TopicSteps {
     let (Some(row), Some(log)) = (row, log) else { return Ok(None) };
     let recorded = row.kafka_cluster_id.as_deref();
-    let steps =
-        topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim(row), recorded, &log.topic)?;
+    let steps = topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim(row), recorded, &log.topic)?;
     let leaders = [&log.topic.events, &log.topic.dead_letters]
         .into_iter()
         .all(|state| matches!(state, TopicState::Present(topic) if topic.has_leaders()));

@@ -1,0 +1,494 @@
+use campaign::log::admin::TopicState;
+use proptest::prelude::*;
+
+use super::super::scene::{Scene, terms, topic};
+use super::*;
+use crate::fixtures::{END, HOUR, LEAD, MINUTE, START};
+
+/// The reasons of what is refused, with the condition that says so.
+fn refused(plan: &Plan) -> Vec<(ConditionType, &'static str)> {
+    plan.refusals.iter().map(|report| (report.condition, report.reason)).collect()
+}
+
+/// Issuer and consumer pods.
+fn pods(scene: &Scene) -> (Option<i32>, Option<i32>) {
+    let workloads = scene.plan().workloads;
+    (workloads.issuer.replicas, workloads.consumer.replicas)
+}
+
+fn opens_an_epoch(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
+}
+
+// The way to the first open epoch.
+
+#[test]
+fn a_new_campaign_is_registered_then_gets_topics_then_an_epoch_each_in_a_pass_of_its_own() {
+    assert_eq!(Scene::new_campaign().plan().steps, [Step::Register]);
+
+    let steps = Scene::registered().plan().steps;
+    assert!(
+        matches!(
+            steps.as_slice(),
+            [Step::Topic(TopicStep::Announce), Step::Topic(TopicStep::Create(_)), Step::Topic(TopicStep::Create(_))]
+        ),
+        "{steps:?}"
+    );
+
+    let opening = Scene::with_topics().plan();
+    assert_eq!(opening.steps, [Step::OpenEpoch { reason: "NewCampaign" }]);
+    assert_eq!(opening.phase, Phase::Pending);
+
+    let prepared = Scene::prepared().plan();
+    assert_eq!(prepared.steps, [], "nothing to do means nothing is written");
+    assert_eq!(prepared.phase, Phase::Scheduled);
+}
+
+#[test]
+fn no_epoch_is_opened_before_the_topics_are_as_they_should_be() {
+    // The barrier of an epoch belongs to a topic: without one, late records could not be told from good ones.
+    for (what, scene) in [
+        ("created, not recorded", Scene::with_topics().with(|s| s.row().topic_id = Some(String::new()))),
+        ("no dead-letter topic", Scene::with_topics().with(|s| s.log().topic.dead_letters = TopicState::Absent)),
+        ("too few partitions", Scene::with_topics().with(|s| s.log().topic.events = topic("t1", 2))),
+        ("a setting drifted", Scene::with_topics().with(|s| drop(s.log().topic.events_config.remove("retention.ms")))),
+        ("no leader", Scene::with_topics().with(|s| without_leader(&mut s.log().topic.events))),
+        (
+            "no leader of the dead letters",
+            Scene::with_topics().with(|s| without_leader(&mut s.log().topic.dead_letters)),
+        ),
+    ] {
+        assert!(!opens_an_epoch(&scene.plan()), "{what}");
+    }
+}
+
+fn without_leader(state: &mut TopicState) {
+    let TopicState::Present(topic) = state else { panic!("the topic is there") };
+    topic.partitions[1].leader = None;
+}
+
+#[test]
+fn no_epoch_is_opened_while_a_system_is_away() {
+    for (system, scene) in [
+        ("database", Scene::with_topics().database_away()),
+        ("Redis", Scene::with_topics().redis_away()),
+        ("Kafka", Scene::with_topics().kafka_away()),
+        ("database, Redis lost", Scene::open().redis_emptied().database_away()),
+        ("Kafka, Redis lost", Scene::open().redis_emptied().kafka_away()),
+    ] {
+        assert!(!opens_an_epoch(&scene.plan()), "{system}");
+    }
+}
+
+// Where a campaign stands.
+
+#[test]
+fn phases_follow_the_clock_and_the_counts() {
+    for (expected, scene) in [
+        (Phase::Pending, Scene::new_campaign()),
+        (Phase::Pending, Scene::registered()),
+        (Phase::Pending, Scene::with_topics()),
+        (Phase::Scheduled, Scene::prepared()),
+        (Phase::Scheduled, Scene::prepared().at(START - 1)),
+        (Phase::Open, Scene::prepared().at(START)),
+        (Phase::Open, Scene::open().issued(99).lag(3)),
+        (Phase::SoldOut, Scene::open().issued(100).lag(100)),
+        (Phase::Open, Scene::open().issued(100).quantity(120).was(Phase::SoldOut)),
+        (Phase::Suspended, Scene::open().with(|s| s.campaign.spec.suspend = true)),
+        (Phase::Suspended, Scene::prepared().with(|s| s.campaign.spec.suspend = true)),
+        (Phase::Draining, Scene::open().issued(10).lag(10).at(END)),
+        (Phase::Draining, Scene::open().issued(10).stored(8).at(END)),
+        (Phase::Completed, Scene::open().issued(10).stored(10).at(END)),
+        (Phase::Completed, Scene::open().issued(10).stored(8).dead_letters(2).at(END)),
+        (Phase::Completed, Scene::open().at(END)),
+        (Phase::Open, Scene::completed().quantity(120).ending(END + 2 * HOUR)),
+    ] {
+        assert_eq!(scene.plan().phase, expected, "{scene:#?}");
+    }
+}
+
+#[test]
+fn redis_clock_decides_and_ours_only_while_redis_is_away() {
+    // Redis grants by its own clock: another clock would say "open" while everybody is refused.
+    let ours_is_fast = Scene::prepared().at(START - MINUTE).with(|s| s.clock_ms = START + MINUTE);
+    assert_eq!(ours_is_fast.plan().phase, Phase::Scheduled);
+    assert_eq!(ours_is_fast.plan().now_ms, START - MINUTE);
+    assert_eq!(ours_is_fast.redis_away().plan().now_ms, START + MINUTE);
+}
+
+#[test]
+fn a_system_that_is_away_changes_no_phase_by_itself() {
+    for scene in [Scene::prepared(), Scene::open(), Scene::open().issued(100).was(Phase::SoldOut), Scene::completed()] {
+        let phase = scene.plan().phase;
+        for away in [Scene::database_away, Scene::redis_away, Scene::kafka_away] {
+            assert_eq!(away(scene.clone()).plan().phase, phase);
+        }
+    }
+}
+
+#[test]
+fn without_the_database_the_clock_goes_on() {
+    // Issuing needs Redis and Kafka only, so the window opens and closes all the same.
+    let scene = Scene::prepared().database_away();
+    assert_eq!(scene.clone().at(START).plan().phase, Phase::Open);
+    let over = scene.clone().was(Phase::Open).at(END).plan();
+    assert_eq!(over.phase, Phase::Draining, "what is stored is unknown, so it is not completed");
+    assert_eq!(scene.redis_emptied().plan().phase, Phase::Repairing, "nobody gets a coupon from an empty Redis");
+    assert_eq!(Scene::with_topics().database_away().plan().phase, Phase::Pending, "never prepared");
+}
+
+#[test]
+fn completed_stays_completed() {
+    for (why_not, scene) in [
+        ("Kafka is away", Scene::completed().kafka_away()),
+        ("Kafka is away, and nobody ever came", Scene::open().at(END + HOUR).was(Phase::Completed).kafka_away()),
+        ("Redis is away", Scene::completed().redis_away()),
+        ("all are away", Scene::completed().kafka_away().redis_away().database_away()),
+        ("the committed offsets expired, so all looks like lag", Scene::completed().lag(100)),
+    ] {
+        let plan = scene.plan();
+        assert_eq!(plan.phase, Phase::Completed, "{why_not}");
+        assert_eq!(pods(&scene), (Some(0), Some(0)), "{why_not}");
+    }
+    let replayed = Scene::open().issued(100).stored(99).lag(1).at(END + HOUR).was(Phase::Completed);
+    assert_eq!(replayed.plan().phase, Phase::Draining, "a dead letter that was put back must still be stored");
+}
+
+// Pods.
+
+#[test]
+fn pods_run_from_the_lead_time_until_all_is_stored() {
+    for (expected, scene) in [
+        ((Some(0), Some(0)), Scene::prepared()),
+        ((Some(0), Some(0)), Scene::prepared().at(LEAD - 1)),
+        ((Some(1), Some(3)), Scene::prepared().at(LEAD)),
+        ((Some(1), Some(3)), Scene::open()),
+        ((Some(1), Some(3)), Scene::open().issued(10).lag(10).at(END)),
+        ((Some(1), Some(3)), Scene::open().issued(10).stored(8).at(END)),
+        ((Some(0), Some(0)), Scene::completed()),
+    ] {
+        assert_eq!(pods(&scene), expected, "{scene:#?}");
+    }
+}
+
+#[test]
+fn pods_keep_to_the_bounds_in_the_spec() {
+    let bounded = |scene: Scene| {
+        scene.with(|s| {
+            s.campaign.spec.issuer.min_replicas = 2;
+            (s.campaign.spec.consumer.min_replicas, s.campaign.spec.consumer.max_replicas) = (1, Some(2));
+        })
+    };
+    assert_eq!(pods(&bounded(Scene::open())), (Some(2), Some(2)));
+    assert_eq!(pods(&bounded(Scene::open().issued(100).stored(100))), (Some(2), Some(1)));
+}
+
+#[test]
+fn sold_out_and_stored_leaves_the_fewest_consumers() {
+    assert_eq!(pods(&Scene::open().issued(100).lag(1).stored(99)), (Some(1), Some(3)), "one is still to be stored");
+    assert_eq!(pods(&Scene::open().issued(100).stored(100)), (Some(1), Some(0)));
+    assert_eq!(
+        pods(&Scene::open().issued(99).stored(99)),
+        (Some(1), Some(3)),
+        "not sold out: the next may come any moment"
+    );
+}
+
+#[test]
+fn a_lag_that_cannot_be_read_is_not_zero() {
+    for scene in [
+        Scene::open().issued(10).stored(5).kafka_away(),
+        Scene::open().issued(10).stored(5).with(|s| s.log().lag = None),
+        Scene::open().issued(10).stored(5).with(|s| s.log().dead_letters = None),
+        Scene::open().issued(10).stored(5).redis_away(),
+        Scene::open().issued(10).stored(5).database_away(),
+        Scene::open().issued(10).stored(5).kafka_away().at(END),
+    ] {
+        let workloads = scene.plan().workloads;
+        assert_eq!(workloads.consumer.replicas, None, "held as they are: {scene:#?}");
+        assert_eq!(workloads.issuer.replicas, Some(1), "users can ask all the same");
+        assert_eq!(workloads.consumer.reason, "the lag cannot be read");
+    }
+}
+
+#[test]
+fn before_it_is_prepared_a_campaign_leaves_pods_alone() {
+    assert_eq!(pods(&Scene::with_topics().at(START)), (None, None));
+}
+
+#[test]
+fn the_next_change_is_the_next_point_in_time() {
+    for (now_ms, expected) in
+        [(LEAD - 1, Some(LEAD)), (LEAD, Some(START)), (START, Some(END)), (END - 1, Some(END)), (END, None)]
+    {
+        assert_eq!(Scene::prepared().at(now_ms).plan().next_ms, expected);
+    }
+}
+
+// Redis is not what it was.
+
+#[test]
+fn a_redis_that_is_not_the_one_that_was_filled_is_repaired() {
+    for (reason, scene) in [
+        ("RedisEmpty", Scene::open().redis_emptied()),
+        ("HistoryChanged", Scene::open().redis_history_changed()),
+        ("EpochClosed", Scene::open().with(|s| (s.row().epoch, s.row().open_epoch) = (2, None))),
+        ("EpochMismatch", Scene::open().with(|s| s.in_redis().epoch = 7)),
+    ] {
+        let plan = scene.plan();
+        assert_eq!(plan.steps, [Step::OpenEpoch { reason }]);
+        assert_eq!(plan.phase, Phase::Repairing, "{reason}");
+    }
+}
+
+#[test]
+fn a_repair_waits_for_the_topic_and_says_so_meanwhile() {
+    // Redis and the topic are both gone: the topic first, as the repair reads and bars it.
+    let gone = Scene::open().redis_emptied().with(|s| s.log().topic.events = TopicState::Absent);
+    let plan = gone.plan();
+    assert!(matches!(plan.steps.first(), Some(Step::Topic(TopicStep::Announce))), "{:?}", plan.steps);
+    assert!(!opens_an_epoch(&plan));
+    assert_eq!(plan.phase, Phase::Repairing);
+}
+
+#[test]
+fn repairing_a_completed_campaign_starts_no_pods() {
+    // Else one restart of Redis would start pods for every campaign there ever was.
+    let lost = Scene::completed().redis_emptied();
+    assert_eq!(lost.plan().phase, Phase::Repairing);
+    assert_eq!(pods(&lost), (None, Some(0)));
+    assert_eq!(
+        pods(&Scene::open().redis_emptied()),
+        (Some(1), Some(3)),
+        "inside the window they are needed right after"
+    );
+}
+
+// Quantity.
+
+#[test]
+fn more_coupons_are_in_the_database_before_redis_may_give_them() {
+    // The other way round, Redis could grant a rank that the database refuses to store.
+    let expected = [Step::SetTotal(150), Step::Configure(Terms { total: 150, ..terms() })];
+    assert_eq!(Scene::open().issued(100).quantity(150).plan().steps, expected);
+}
+
+#[test]
+fn fewer_coupons_are_in_redis_before_the_database_forbids_more() {
+    let expected = [Step::Configure(Terms { total: 60, ..terms() }), Step::SetTotal(60)];
+    assert_eq!(Scene::open().issued(50).quantity(60).plan().steps, expected);
+    for (what, scene) in [
+        ("Redis is away", Scene::open().issued(50).quantity(60).redis_away()),
+        ("Redis is another one", Scene::open().issued(50).quantity(60).redis_history_changed()),
+    ] {
+        let steps = scene.plan().steps;
+        assert!(!steps.iter().any(|step| matches!(step, Step::SetTotal(_))), "{what}: {steps:?}");
+    }
+}
+
+#[test]
+fn fewer_coupons_than_are_issued_is_refused_and_the_old_total_stays() {
+    for (what, scene) in [
+        ("winners in Redis", Scene::open().issued(70)),
+        ("rows, while Redis is away", Scene::open().issued(70).stored(70).redis_away()),
+        ("rows, while Redis is empty", Scene::open().issued(70).stored(70).redis_emptied()),
+    ] {
+        let plan = scene.quantity(60).plan();
+        assert_eq!(refused(&plan), [(ConditionType::Stalled, "QuantityBelowIssued")], "{what}");
+        assert!(plan.refusals[0].message.contains("at least 70"), "{}", plan.refusals[0].message);
+        assert_eq!(plan.terms.total, 100, "{what}");
+    }
+    assert_eq!(Scene::open().issued(60).quantity(60).plan().refusals, [], "exactly what is issued is enough");
+}
+
+// What is fixed once the window has opened.
+
+#[test]
+fn the_opening_is_put_on_record_once() {
+    assert_eq!(Scene::prepared().at(START - 1).plan().steps, []);
+    assert_eq!(Scene::prepared().at(START).plan().steps, [Step::RecordOpened]);
+    assert_eq!(Scene::open().plan().steps, []);
+}
+
+#[test]
+fn the_start_may_move_until_the_window_opens_and_not_after() {
+    let later = START + 90 * MINUTE;
+    let moved = Scene::prepared().starting(later).plan();
+    assert_eq!((moved.steps, moved.refusals), (vec![Step::Configure(Terms { start_ms: later, ..terms() })], vec![]));
+
+    let refused_later = Scene::open().starting(later).plan();
+    assert_eq!(refused(&refused_later), [(ConditionType::Stalled, "WindowStartFixed")]);
+    assert_eq!((refused_later.steps, refused_later.terms.start_ms), (vec![], START));
+    assert_eq!(refused_later.phase, Phase::Open, "the window stays as it was");
+}
+
+#[test]
+fn a_start_that_redis_has_reached_is_fixed_though_nobody_has_recorded_it() {
+    // The operator was away when the window opened: coupons were given from the old start on.
+    let missed = Scene::prepared().at(START + MINUTE).starting(START + HOUR).plan();
+    assert_eq!(refused(&missed), [(ConditionType::Stalled, "WindowStartFixed")]);
+    assert_eq!((missed.steps, missed.terms.start_ms), (vec![Step::RecordOpened], START));
+}
+
+#[test]
+fn the_key_is_fixed_once_the_window_has_opened() {
+    let other_key = |scene: Scene| scene.with(|s| s.campaign.spec.key_by = KeyBy::Campaign).plan();
+    assert_eq!(other_key(Scene::prepared()).key_by, KeyBy::Campaign);
+    let fixed = other_key(Scene::open());
+    assert_eq!(refused(&fixed), [(ConditionType::Stalled, "KeyByFixed")]);
+    assert_eq!(fixed.key_by, KeyBy::User, "or one user's events would change their partition, and their order");
+}
+
+#[test]
+fn the_end_may_move_at_any_time() {
+    let longer = Scene::open().ending(END + HOUR).plan();
+    assert_eq!(longer.steps, [Step::Configure(Terms { end_ms: END + HOUR, ..terms() })]);
+    assert_eq!(longer.refusals, []);
+}
+
+// Kafka is not what it was.
+
+#[test]
+fn a_topic_that_is_not_ours_stops_the_ledger() {
+    for (reason, scene) in [
+        ("TopicNotOurs", Scene::registered().with(|s| s.log().topic.events = topic("t9", 3))),
+        ("TopicReplaced", Scene::open().with(|s| s.log().topic.events = topic("t9", 3))),
+        ("TopicReplaced", Scene::open().redis_emptied().with(|s| s.log().topic.events = topic("t9", 3))),
+    ] {
+        let plan = scene.plan();
+        let expected = [ConditionType::Stalled, ConditionType::TopicReady, ConditionType::ResourceConflict];
+        assert_eq!(refused(&plan), expected.map(|condition| (condition, reason)));
+        assert_eq!(plan.steps, [], "{reason}");
+    }
+}
+
+#[test]
+fn a_class_that_points_to_another_kafka_stops_the_ledger() {
+    let plan = Scene::open().with(|s| s.log().topic.cluster_id = "c2".to_owned()).plan();
+    assert_eq!(
+        refused(&plan),
+        [(ConditionType::Stalled, "LedgerMoved"), (ConditionType::TopicReady, "LedgerMoved")],
+        "no conflict with anybody else"
+    );
+    assert_eq!(plan.steps, []);
+}
+
+#[test]
+fn trouble_with_the_topic_keeps_no_suspension_from_redis() {
+    let suspended = Scene::open().with(|s| {
+        s.log().topic.cluster_id = "c2".to_owned();
+        s.campaign.spec.suspend = true;
+    });
+    assert_eq!(suspended.plan().steps, [Step::Configure(Terms { suspended: true, ..terms() })]);
+    let kafka_away = Scene::open().kafka_away().with(|s| s.campaign.spec.suspend = true);
+    assert_eq!(kafka_away.plan().steps, [Step::Configure(Terms { suspended: true, ..terms() })]);
+}
+
+// What holds whatever is read.
+
+prop_compose! {
+    fn any_ledger()(
+        registered in any::<bool>(), total in 1..200u64, epoch in 0..3u64, open in any::<bool>(),
+        topic_id in prop_oneof![Just(None), Just(Some("")), Just(Some("t1")), Just(Some("t2"))],
+        opened in any::<bool>(), stored in 0..200u64, gap in 0..3u64,
+    ) -> LedgerView {
+        let mut scene = Scene::registered();
+        *scene.row() = CampaignRow {
+            total, epoch, open_epoch: open.then_some(epoch), topic_id: topic_id.map(str::to_owned),
+            opened_start_ms: opened.then_some(START - HOUR), ..scene.row().clone()
+        };
+        let row = scene.row().clone();
+        LedgerView { row: registered.then_some(row), stored, highest: stored + gap, complete_up_to: 0 }
+    }
+}
+
+prop_compose! {
+    fn any_stock()(
+        now_ms in LEAD - HOUR..END + HOUR, same_history in any::<bool>(), issued in 0..200u64,
+        open in any::<bool>(), epoch in 0..3u64, total in 1..200u64, gap in 0..3u64, suspended in any::<bool>(),
+    ) -> StockState {
+        let history = if same_history { "h1" } else { "h2" }.to_owned();
+        let in_force = Terms { total, suspended, ..terms() };
+        let meta = campaign::stock::OpenStock { epoch, history: "h1".to_owned(), terms: in_force, highest: issued + gap };
+        StockState { now_ms, history, issued, open: open.then_some(meta) }
+    }
+}
+
+prop_compose! {
+    fn any_log()(
+        there in any::<bool>(), id in prop_oneof![Just("t1"), Just("t2")], partitions in 1..5i32,
+        cluster in prop_oneof![Just("c1"), Just("c2")], used in any::<bool>(),
+        lag in proptest::option::of(0..50u64), dead_letters in proptest::option::of(0..5u64),
+    ) -> LogView {
+        let mut log = Scene::with_topics().log.unwrap();
+        log.topic.events = if there { topic(id, partitions) } else { TopicState::Absent };
+        log.topic.used = there.then_some(used);
+        cluster.clone_into(&mut log.topic.cluster_id);
+        LogView { lag, dead_letters, ..log }
+    }
+}
+
+prop_compose! {
+    fn any_scene()(
+        ledger in proptest::option::weighted(0.9, any_ledger()),
+        stock in proptest::option::weighted(0.9, any_stock()),
+        log in proptest::option::weighted(0.9, any_log()),
+        clock_ms in LEAD - HOUR..END + HOUR, total in 1..200i64, suspend in any::<bool>(), partitions in 1..5u16,
+        consumers in 1..5u16, fewest in 0..5u16,
+        phase in proptest::sample::select(vec![
+            Phase::Pending, Phase::Scheduled, Phase::Open, Phase::SoldOut, Phase::Suspended, Phase::Repairing,
+            Phase::Draining, Phase::Completed,
+        ]),
+    ) -> Scene {
+        let base = Scene { ledger, stock, log, clock_ms, ..Scene::prepared() };
+        base.was(phase).quantity(total).with(|s| {
+            let spec = &mut s.campaign.spec;
+            (spec.suspend, spec.partitions) = (suspend, partitions);
+            // As the API server takes them.
+            let most = consumers.min(partitions);
+            (spec.consumer.max_replicas, spec.consumer.min_replicas) = (Some(most), fewest.min(most));
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_read_no_plan_can_do_harm(scene in any_scene()) {
+        let plan = scene.plan();
+        let row = scene.ledger.as_ref().and_then(|ledger| ledger.row.as_ref());
+
+        if opens_an_epoch(&plan) {
+            prop_assert!(scene.ledger.is_some() && scene.stock.is_some() && scene.log.is_some(), "opened in the dark");
+            prop_assert_eq!(plan.steps.len(), 1, "an epoch is opened on its own");
+        }
+        if scene.ledger.is_none() {
+            prop_assert!(plan.steps.is_empty(), "without the database nothing can be put on record");
+        }
+
+        let partitions = i32::from(scene.campaign.spec.partitions);
+        prop_assert!(plan.workloads.consumer.replicas.is_none_or(|n| (0..=partitions).contains(&n)));
+        let issuers = i32::from(scene.campaign.spec.issuer.max_replicas);
+        prop_assert!(plan.workloads.issuer.replicas.is_none_or(|n| (0..=issuers).contains(&n)));
+
+        prop_assert!(plan.next_ms.is_none_or(|next| next > plan.now_ms), "or the pass would spin");
+
+        if row.is_some() {
+            let given = scene.stock.as_ref().and_then(|stock| stock.open.as_ref()).map_or(0, |open| open.highest);
+            let highest = given.max(scene.ledger.as_ref().map_or(0, |ledger| ledger.highest));
+            prop_assert!(plan.terms.total >= highest, "a rank that was given must stay storable");
+        }
+        for (index, step) in plan.steps.iter().enumerate() {
+            let (Step::SetTotal(total), Some(row), Some(stock)) = (step, row, &scene.stock) else { continue };
+            if *total > row.total {
+                let earlier = &plan.steps[..index];
+                prop_assert!(!earlier.iter().any(|step| matches!(step, Step::Configure(_))), "raised in Redis first");
+            } else {
+                let in_redis = stock.open.as_ref().is_some_and(|open| open.terms.total == *total);
+                let before = plan.steps[..index].iter().any(|step| matches!(step, Step::Configure(t) if t.total == *total));
+                prop_assert!(in_redis || before, "lowered in the database first");
+            }
+        }
+    }
+}

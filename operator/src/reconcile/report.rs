@@ -10,7 +10,9 @@ use kube::ResourceExt;
 use super::observe::Observation;
 use super::plan::{Plan, Wanted, Work};
 use crate::api::conditions::{self, Report};
-use crate::api::{CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, TopicStatus, WorkloadStatus};
+use crate::api::{
+    CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, TopicStatus, WorkloadStatus,
+};
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
 use crate::topic;
 
@@ -81,7 +83,11 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
 }
 
 /// The status of a campaign that has no usable class: what was known stays.
-pub fn status_without_class(campaign: &CouponCampaign, failure: &ReconcileError, now: Timestamp) -> CouponCampaignStatus {
+pub fn status_without_class(
+    campaign: &CouponCampaign,
+    failure: &ReconcileError,
+    now: Timestamp,
+) -> CouponCampaignStatus {
     let mut next = campaign.status.clone().unwrap_or_default();
     let generation = campaign.metadata.generation.unwrap_or(0);
     next.phase.get_or_insert(Phase::Pending);
@@ -112,9 +118,11 @@ fn workload(wanted: &Wanted, found: Option<&Deployment>, before: Option<&Workloa
 
 fn url(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId) -> String {
     let (namespace, name) = (id.namespace(), campaign.name_any());
-    class.spec.routing.url(namespace, &name, id.coupon_id()).unwrap_or_else(|| {
-        format!("http://{name}-issuer.{namespace}.svc/api/coupons/{}/issue", id.coupon_id())
-    })
+    class
+        .spec
+        .routing
+        .url(namespace, &name, id.coupon_id())
+        .unwrap_or_else(|| format!("http://{name}-issuer.{namespace}.svc/api/coupons/{}/issue", id.coupon_id()))
 }
 
 fn topic_status(facts: &Facts<'_>) -> Option<TopicStatus> {
@@ -138,7 +146,11 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     let mut all = vec![
         Report::yes(C::ClassResolved, "ClassResolved", format!("CampaignClass {}", class.name_any())),
         Report::yes(C::CredentialsReady, "SecretsRead", "the Secrets named in the class hold what is needed"),
-        part(C::DatabaseReady, seen.ledger.as_ref().err().map(|e| (table_reason(e), table_advice(e))), "the database answers"),
+        part(
+            C::DatabaseReady,
+            seen.ledger.as_ref().err().map(|e| (table_reason(e), table_advice(e))),
+            "the database answers",
+        ),
         part(C::RedisReady, seen.stock.as_ref().err().map(|e| (stock_reason(e), stock_advice(e))), "Redis answers"),
         part(C::KafkaReady, seen.log.as_ref().err().map(|e| (e.reason(), e.to_string())), "Kafka answers"),
         topic_report(facts),
@@ -153,7 +165,8 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     }
     let before = campaign.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     if let Some(rows) = facts.adopted {
-        let text = format!("the campaign continues a ledger that had {rows} coupons stored when this object was created");
+        let text =
+            format!("the campaign continues a ledger that had {rows} coupons stored when this object was created");
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", text));
     } else if let Some(adopted) = conditions::find(before, C::LedgerAdopted) {
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", adopted.message.clone()));
@@ -278,7 +291,9 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
             "Unconfirmed",
             "Redis has winners that are neither in the log nor in the database; status.unconfirmed counts them",
         ),
-        Work::Unknown => Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared"),
+        Work::Unknown => {
+            Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared")
+        }
     }
 }
 

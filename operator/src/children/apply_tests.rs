@@ -1,0 +1,141 @@
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Client;
+use kube::client::Body;
+
+use super::*;
+use crate::api::CampaignClass;
+use crate::children::tests::{deployment_of, with_resources};
+use crate::fixtures;
+
+/// What was sent: method, path with query, body.
+type Sent = Arc<Mutex<Vec<(Method, String, Value)>>>;
+
+/// An API server that takes every patch, and writes down what it was asked.
+fn server() -> (Api<Deployment>, Sent) {
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let sent = Sent::default();
+    let log = sent.clone();
+    tokio::spawn(async move {
+        while let Some((request, answer)) = handle.next_request().await {
+            let (method, uri) = (request.method().clone(), request.uri().to_string());
+            let body = request.into_body().collect_bytes().await.unwrap();
+            log.lock().unwrap().push((method, uri, serde_json::from_slice(&body).unwrap()));
+            answer.send_response(Response::new(Body::from(body.to_vec())));
+        }
+    });
+    (Api::namespaced(Client::new(service, "shop"), "shop"), sent)
+}
+
+/// What the server would hold after `desired` was applied: with a default of its own, a status, and quantities in its writing.
+async fn held_after(desired: &Deployment) -> Deployment {
+    let (api, sent) = server();
+    ensure(&api, desired, None).await.unwrap();
+    let mut held = sent.lock().unwrap().remove(0).2;
+    held["spec"]["progressDeadlineSeconds"] = json!(600);
+    held["spec"]["replicas"] = json!(1);
+    held["status"] = json!({"readyReplicas": 1});
+    let container = &mut held["spec"]["template"]["spec"]["containers"][0];
+    container["terminationMessagePath"] = json!("/dev/termination-log");
+    if container["resources"]["limits"]["cpu"] == "1000m" {
+        container["resources"] = json!({"limits": {"cpu": "1", "memory": "512Mi"}, "requests": {"cpu": "500m"}});
+    }
+    serde_json::from_value(held).unwrap()
+}
+
+/// What was sent to make sure of `desired` where `found` is.
+async fn sent_for(desired: &Deployment, found: Option<&Deployment>) -> (Applied, Vec<(Method, String, Value)>) {
+    let (api, sent) = server();
+    let applied = ensure(&api, desired, found).await.unwrap();
+    let sent = sent.lock().unwrap().clone();
+    (applied, sent)
+}
+
+#[tokio::test]
+async fn nothing_is_sent_when_all_is_as_it_should_be() {
+    // One request per pass and child would be a write loop over all campaigns.
+    let desired = deployment_of(&fixtures::class());
+    let found = held_after(&desired).await;
+    assert_eq!(sent_for(&desired, Some(&found)).await, (Applied::Unchanged, vec![]));
+}
+
+#[tokio::test]
+async fn one_forced_apply_is_sent_when_something_differs() {
+    let desired = deployment_of(&fixtures::class());
+    let mut changed = held_after(&desired).await;
+    changed.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0].image = Some("evil".to_owned());
+    for found in [None, Some(&changed)] {
+        let (applied, sent) = sent_for(&desired, found).await;
+        assert_eq!((applied, sent.len()), (Applied::Written, 1));
+        let (method, uri, body) = &sent[0];
+        assert_eq!(method, Method::PATCH);
+        assert!(uri.starts_with("/apis/apps/v1/namespaces/shop/deployments/spring-consumer?"), "{uri}");
+        assert!(uri.contains("fieldManager=coupon-operator") && uri.contains("force=true"), "{uri}");
+        assert!(!uri.contains("coupon-operator-scale"), "{uri}");
+        assert_eq!((&body["kind"], &body["apiVersion"]), (&json!("Deployment"), &json!("apps/v1")));
+        assert_eq!(body["spec"].get("replicas"), None, "the number of replicas is another manager's");
+    }
+}
+
+#[tokio::test]
+async fn quantities_in_another_writing_are_no_difference() {
+    let unusual = json!({"limits": {"cpu": "1000m", "memory": "0.5Gi"}, "requests": {"cpu": "0.5"}, "claims": []});
+    let desired = deployment_of(&with_resources(unusual));
+    let found = held_after(&desired).await;
+    assert_eq!(sent_for(&desired, Some(&found)).await, (Applied::Unchanged, vec![]));
+
+    let more = deployment_of(&with_resources(json!({"limits": {"cpu": "2000m", "memory": "0.5Gi"}})));
+    assert_eq!(sent_for(&more, Some(&found)).await.0, Applied::Written, "another amount is one");
+}
+
+#[tokio::test]
+async fn a_field_that_is_wanted_no_more_is_taken_away() {
+    // What is there still covers all that is wanted: only the fingerprint tells.
+    let pinned: CampaignClass = {
+        let mut class = fixtures::class();
+        class.spec.pods.node_selector.insert("disk".to_owned(), "ssd".to_owned());
+        class
+    };
+    let found = held_after(&deployment_of(&pinned)).await;
+    let (applied, sent) = sent_for(&deployment_of(&fixtures::class()), Some(&found)).await;
+    assert_eq!(applied, Applied::Written);
+    assert_eq!(sent[0].2["spec"]["template"]["spec"].get("nodeSelector"), None);
+}
+
+#[tokio::test]
+async fn the_first_apply_with_replicas_is_no_other_object() {
+    // Else an operator that starts over right after it would drop the replicas before the scaler owns them.
+    let desired = deployment_of(&fixtures::class());
+    let mut first = desired.clone();
+    first.spec.as_mut().unwrap().replicas = Some(3);
+    let found = held_after(&first).await;
+    assert_eq!(sent_for(&desired, Some(&found)).await.0, Applied::Unchanged);
+}
+
+#[tokio::test]
+async fn scaling_touches_replicas_only_as_a_manager_of_its_own() {
+    let (api, sent) = server();
+    scale(&api, "spring-consumer", 2).await.unwrap();
+    let (method, uri, body) = sent.lock().unwrap().remove(0);
+    assert_eq!(method, Method::PATCH);
+    assert!(uri.contains("fieldManager=coupon-operator-scale") && uri.contains("force=true"), "{uri}");
+    let expected = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "spring-consumer"}, "spec": {"replicas": 2}
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn what_the_server_adds_is_no_difference_and_what_somebody_changed_is() {
+    let wanted = json!({"kind": "X", "spec": {"a": 1, "list": [{"name": "x", "none": ""}], "empty": {}}});
+    for (found, same) in [
+        (json!({"spec": {"a": 1, "list": [{"name": "x", "protocol": "TCP"}], "default": 3}, "status": {}}), true),
+        (json!({"spec": {"a": 2, "list": [{"name": "x"}]}}), false),
+        (json!({"spec": {"a": 1, "list": [{"name": "x"}, {"name": "y"}]}}), false),
+        (json!({"spec": {"list": [{"name": "x"}]}}), false),
+    ] {
+        assert_eq!(covers(&found, &wanted), same, "{found}");
+    }
+}

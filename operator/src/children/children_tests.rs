@@ -1,0 +1,145 @@
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fixtures;
+
+/// Runs `build` with everything that the builders need.
+fn family<T>(class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
+    build(&Family {
+        campaign: &fixtures::campaign(),
+        id: &fixtures::id(),
+        class,
+        connections: &fixtures::connections(),
+        key_by: KeyBy::User,
+        acknowledge: Acknowledge::Durable,
+        image: "coupon:1",
+        image_pull_policy: None,
+    })
+}
+
+/// The consumers' Deployment, as it is applied once it has a scaler.
+pub(super) fn deployment_of(class: &CampaignClass) -> Deployment {
+    family(class, |family| consumer_deployment(family, None))
+}
+
+/// A class whose consumer pods have these resources.
+pub(super) fn with_resources(resources: Value) -> CampaignClass {
+    let mut class = fixtures::class();
+    class.spec.pods.consumer.resources = Some(serde_json::from_value(resources).unwrap());
+    class
+}
+
+fn both(class: &CampaignClass) -> [Deployment; 2] {
+    family(class, |family| [issuer_deployment(family, None), consumer_deployment(family, None)])
+}
+
+fn template(deployment: &Deployment) -> &PodTemplateSpec {
+    &deployment.spec.as_ref().unwrap().template
+}
+
+#[test]
+fn replicas_are_in_the_first_apply_only() {
+    for deployment in both(&fixtures::class()) {
+        assert_eq!(deployment.spec.unwrap().replicas, None);
+    }
+    let first = family(&fixtures::class(), |family| issuer_deployment(family, Some(2)));
+    assert_eq!(first.spec.unwrap().replicas, Some(2));
+}
+
+#[test]
+fn pods_have_no_more_rights_than_they_need() {
+    // As the `restricted` Pod Security Standard asks, and without a way into the Kubernetes API.
+    for deployment in both(&fixtures::class()) {
+        let pod = template(&deployment).spec.as_ref().unwrap();
+        assert_eq!(pod.automount_service_account_token, Some(false));
+        let of_pod = pod.security_context.as_ref().unwrap();
+        assert_eq!(of_pod.run_as_non_root, Some(true));
+        assert!(of_pod.run_as_user.is_some_and(|user| user != 0));
+        assert_eq!(of_pod.seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
+        for container in &pod.containers {
+            let context = serde_json::to_value(container.security_context.as_ref().unwrap()).unwrap();
+            let expected = json!({
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+            });
+            assert_eq!(context, expected);
+        }
+    }
+}
+
+#[test]
+fn pods_are_found_by_labels_that_never_change() {
+    // A selector is immutable: with a label in it that a new version or class changes, the Deployment could not be written.
+    for (deployment, component) in both(&fixtures::class()).iter().zip([Component::Issuer, Component::Consumer]) {
+        let selected = deployment.spec.as_ref().unwrap().selector.match_labels.clone().unwrap();
+        let expected = BTreeMap::from([
+            ("coupon-operator.io/campaign".to_owned(), "spring".to_owned()),
+            ("app.kubernetes.io/component".to_owned(), component.name().to_owned()),
+        ]);
+        assert_eq!(selected, expected);
+        let labels = template(deployment).metadata.as_ref().unwrap().labels.clone().unwrap();
+        assert!(selected.iter().all(|(key, value)| labels.get(key) == Some(value)), "{labels:?}");
+    }
+}
+
+#[test]
+fn a_class_adds_labels_and_annotations_and_overrides_none_of_ours() {
+    let mut class = fixtures::class();
+    let plain = both(&class);
+    for key in ["coupon-operator.io/campaign", "app.kubernetes.io/component", "app.kubernetes.io/managed-by", "team"] {
+        class.spec.pods.labels.insert(key.to_owned(), "theirs".to_owned());
+    }
+    for key in ["coupon-operator.io/connections-hash", "note"] {
+        class.spec.pods.annotations.insert(key.to_owned(), "theirs".to_owned());
+    }
+    for (with, without) in both(&class).iter().zip(&plain) {
+        let (with, without) = (template(with).metadata.clone().unwrap(), template(without).metadata.clone().unwrap());
+        let mut labels = without.labels.unwrap();
+        labels.insert("team".to_owned(), "theirs".to_owned());
+        assert_eq!(with.labels, Some(labels));
+        let mut annotations = without.annotations.unwrap();
+        annotations.insert("note".to_owned(), "theirs".to_owned());
+        assert_eq!(with.annotations, Some(annotations));
+    }
+}
+
+#[test]
+fn pods_are_replaced_when_they_must_connect_elsewhere() {
+    let before = deployment_of(&fixtures::class());
+    let mut connections = fixtures::connections();
+    connections.redis.login.password = "rotated".to_owned();
+    let after = family(&fixtures::class(), |family| {
+        consumer_deployment(&Family { connections: &connections, ..*family }, None)
+    });
+    assert_ne!(template(&before).metadata, template(&after).metadata);
+    assert!(!format!("{after:?}").contains("rotated"), "a password stands in the Secret only");
+}
+
+#[test]
+fn every_child_goes_with_its_campaign() {
+    let owners = family(&fixtures::class(), |family| {
+        [
+            issuer_deployment(family, None).metadata,
+            consumer_deployment(family, None).metadata,
+            issuer_service(family).metadata,
+            issuer_budget(family).metadata,
+            connections_secret(family, "token").unwrap().metadata,
+        ]
+        .map(|metadata| metadata.owner_references.unwrap_or_default())
+    });
+    for owner in owners {
+        assert_eq!(owner.len(), 1);
+        assert_eq!((owner[0].uid.as_str(), owner[0].controller), ("0001", Some(true)));
+    }
+}
+
+#[test]
+fn a_secret_is_nobodys_guess_and_its_text_can_be_read_back() {
+    assert_ne!(new_token(), new_token());
+    assert_eq!(new_token().len(), 64);
+    let data = family(&fixtures::class(), |family| connections_secret(family, "token")).unwrap().data.unwrap();
+    assert_eq!(data["control-token"].0, b"token");
+    let text = String::from_utf8(data["connections.yaml"].0.clone()).unwrap();
+    assert_eq!(campaign::yaml::from_str::<Connections>(&text).unwrap(), fixtures::connections());
+}

@@ -1,0 +1,278 @@
+use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
+use serde_json::json;
+
+use super::super::scene::{Scene, topic};
+use super::*;
+use crate::api::conditions::find;
+use crate::epoch::EpochError;
+use crate::fixtures::{self, END, LEAD, START};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
+
+/// A Deployment with so many replicas, of which so many are ready.
+fn deployment(replicas: i32, ready: i32) -> Deployment {
+    Deployment {
+        spec: Some(DeploymentSpec { replicas: Some(replicas), ..DeploymentSpec::default() }),
+        status: Some(DeploymentStatus { ready_replicas: Some(ready), ..DeploymentStatus::default() }),
+        ..Deployment::default()
+    }
+}
+
+/// What the status of a scene is, when its pods are as they should be.
+fn status_of(scene: &Scene) -> CouponCampaignStatus {
+    status_with(scene, 3, None, None, NOW)
+}
+
+fn status_with(
+    scene: &Scene,
+    ready_consumers: i32,
+    failure: Option<&ReconcileError>,
+    adopted: Option<u64>,
+    now: Timestamp,
+) -> CouponCampaignStatus {
+    let (issuer, consumer) = (deployment(1, 1), deployment(3, ready_consumers));
+    let facts = Facts {
+        campaign: &scene.campaign,
+        class: &scene.class,
+        id: &fixtures::id(),
+        seen: &scene.observation(),
+        plan: &scene.plan(),
+        failure,
+        issuer: Some(&issuer),
+        consumer: Some(&consumer),
+        adopted,
+    };
+    status(&facts, now)
+}
+
+/// "True/Reason", or "" when the condition is not there.
+fn says(status: &CouponCampaignStatus, condition: ConditionType) -> String {
+    find(&status.conditions, condition).map_or(String::new(), |each| format!("{}/{}", each.status, each.reason))
+}
+
+fn message(status: &CouponCampaignStatus, condition: ConditionType) -> String {
+    find(&status.conditions, condition).map_or(String::new(), |each| each.message.clone())
+}
+
+/// The status as a watch gives it back: through JSON, and with the conditions in the order in which they are written.
+fn stored(status: &CouponCampaignStatus) -> CouponCampaignStatus {
+    let mut sorted = status.clone();
+    sorted.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    serde_json::from_value(serde_json::to_value(sorted).unwrap()).unwrap()
+}
+
+#[test]
+fn the_conditions_of_a_campaigns_life() {
+    use ConditionType::{Open, Ready, Reconciling, Stalled};
+    for (scene, ready, open, reconciling, stalled) in [
+        (Scene::new_campaign(), "False/TopicMissing", "False/Pending", "True/TopicMissing", ""),
+        (Scene::with_topics(), "False/NoOpenEpoch", "False/Pending", "True/NoOpenEpoch", ""),
+        // GitOps tools wait for Ready: a sale next week must not keep them waiting until then.
+        (Scene::prepared(), "True/AsItShouldBe", "False/NotStarted", "", ""),
+        (Scene::open().issued(10).lag(4).stored(6), "True/AsItShouldBe", "True/WindowOpen", "", ""),
+        (Scene::open().issued(100).stored(100), "True/AsItShouldBe", "False/SoldOut", "", ""),
+        (Scene::open().with(|s| s.campaign.spec.suspend = true), "True/AsItShouldBe", "False/Suspended", "", ""),
+        (Scene::open().redis_emptied(), "False/HistoryChanged", "False/Repairing", "True/HistoryChanged", ""),
+        (Scene::open().issued(10).lag(4).stored(6).at(END), "True/AsItShouldBe", "False/Ended", "", ""),
+        (Scene::completed(), "True/AsItShouldBe", "False/Ended", "", ""),
+        (
+            Scene::open().issued(70).quantity(60),
+            "False/QuantityBelowIssued",
+            "True/WindowOpen",
+            "",
+            "True/QuantityBelowIssued",
+        ),
+    ] {
+        let status = status_of(&scene);
+        assert_eq!(
+            [Ready, Open, Reconciling, Stalled].map(|condition| says(&status, condition)),
+            [ready, open, reconciling, stalled],
+            "{scene:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_system_that_is_away_is_named_with_advice_and_the_others_are_well() {
+    use ConditionType::{DatabaseReady, KafkaReady, Ready, RedisReady};
+    let systems = [DatabaseReady, RedisReady, KafkaReady];
+    for (away, scene, reason, advice) in [
+        (DatabaseReady, Scene::open().database_away(), "DatabaseUnavailable", "check database in the CampaignClass"),
+        (RedisReady, Scene::open().redis_away(), "RedisUnavailable", "check redis in the CampaignClass"),
+        (KafkaReady, Scene::open().kafka_away(), "KafkaUnreachable", "check the bootstrap address"),
+    ] {
+        let status = status_of(&scene);
+        for condition in systems {
+            let expected = if condition == away { format!("False/{reason}") } else { "True/Available".to_owned() };
+            assert_eq!(says(&status, condition), expected);
+        }
+        assert!(message(&status, away).contains(advice), "{}", message(&status, away));
+        assert_eq!(says(&status, Ready), format!("False/{reason}"));
+        assert!(message(&status, Ready).contains(advice), "Ready alone tells the story");
+    }
+}
+
+#[test]
+fn an_unchanged_situation_writes_no_status() {
+    // A write would start the next pass, and that the next write.
+    for scene in [
+        Scene::new_campaign(),
+        Scene::prepared(),
+        Scene::open().issued(10).lag(4).stored(6),
+        Scene::open().kafka_away(),
+        Scene::open().redis_emptied(),
+        Scene::open().issued(70).quantity(60).starting(START + 1000),
+        Scene::open().with(|s| s.log().topic.events = topic("t9", 3)),
+        Scene::completed(),
+    ] {
+        let before = stored(&status_with(&scene, 3, None, Some(5), NOW));
+        let mut again = scene.clone();
+        again.campaign.status = Some(before.clone());
+        assert_eq!(status_with(&again, 3, None, None, LATER), before, "{scene:#?}");
+    }
+}
+
+#[test]
+fn every_condition_says_which_generation_it_describes_and_stands_once() {
+    let mut scene = Scene::open().issued(70).quantity(60).with(|s| s.log().topic.events = topic("t9", 3));
+    scene.campaign.metadata.generation = Some(7);
+    let status = status_of(&scene);
+    assert_eq!(status.observed_generation, Some(7));
+    let mut types: Vec<&str> = status.conditions.iter().map(|each| each.type_.as_str()).collect();
+    assert!(status.conditions.iter().all(|each| each.observed_generation == Some(7)));
+    types.sort_unstable();
+    types.dedup();
+    assert_eq!(types.len(), status.conditions.len());
+}
+
+#[test]
+fn a_counter_that_cannot_be_read_keeps_its_last_value() {
+    let known = stored(&status_of(&Scene::open().issued(10).stored(6).dead_letters(1)));
+    assert_eq!(
+        (known.issued, known.persisted, known.lag, known.dead_letters, known.unconfirmed),
+        (Some(10), Some(6), Some(0), Some(1), Some(3))
+    );
+    let mut blind = Scene::open().database_away().redis_away().kafka_away();
+    blind.campaign.status = Some(known.clone());
+    let status = status_of(&blind);
+    assert_eq!(
+        (status.issued, status.persisted, status.lag, status.dead_letters, status.unconfirmed),
+        (known.issued, known.persisted, known.lag, known.dead_letters, known.unconfirmed)
+    );
+    assert_eq!((status.epoch, status.topic), (known.epoch, known.topic));
+
+    let never_read = status_of(&Scene::new_campaign().database_away().redis_away().kafka_away());
+    assert_eq!((never_read.issued, never_read.persisted, never_read.lag), (None, None, None), "unknown is not zero");
+}
+
+#[test]
+fn winners_that_are_nowhere_durable_are_counted() {
+    use ConditionType::LedgerConsistent;
+    for (scene, expected, unconfirmed) in [
+        (Scene::open().issued(10).stored(10), "True/AllStored", Some(0)),
+        (Scene::open().issued(10).stored(8).dead_letters(2), "True/AllStored", Some(0)),
+        (Scene::open().issued(10).stored(6).lag(4), "True/InTheLog", None),
+        (Scene::open().issued(10).stored(6), "False/Unconfirmed", Some(4)),
+        (Scene::open().issued(10).stored(6).kafka_away(), "Unknown/Unreadable", None),
+    ] {
+        let status = status_of(&scene);
+        assert_eq!((says(&status, LedgerConsistent).as_str(), status.unconfirmed), (expected, unconfirmed));
+    }
+}
+
+#[test]
+fn pods_that_are_not_ready_are_counted() {
+    let status = status_with(&Scene::open(), 1, None, None, NOW);
+    assert_eq!(says(&status, ConditionType::WorkloadsReady), "False/PodsNotReady");
+    assert_eq!(message(&status, ConditionType::WorkloadsReady), "1 of 3 consumer pods are ready");
+    assert_eq!(says(&status, ConditionType::Ready), "False/PodsNotReady");
+    let consumer = status.consumer.unwrap();
+    assert_eq!((consumer.wanted, consumer.ready, consumer.reason.as_str()), (3, 1, "the window is open"));
+}
+
+#[test]
+fn pods_that_are_held_are_reported_as_they_are() {
+    let status = status_of(&Scene::open().issued(5).kafka_away());
+    let consumer = status.consumer.unwrap();
+    assert_eq!((consumer.wanted, consumer.reason.as_str()), (3, "the lag cannot be read"));
+}
+
+#[test]
+fn a_topic_that_cannot_be_used_is_not_called_ready() {
+    let status = status_of(&Scene::open().with(|s| s.log().topic.events = topic("t9", 3)));
+    for (condition, expected) in [
+        (ConditionType::TopicReady, "False/TopicReplaced"),
+        (ConditionType::ResourceConflict, "True/TopicReplaced"),
+        (ConditionType::Stalled, "True/TopicReplaced"),
+        (ConditionType::Ready, "False/TopicReplaced"),
+        (ConditionType::Reconciling, ""),
+    ] {
+        assert_eq!(says(&status, condition), expected, "{condition}");
+    }
+}
+
+#[test]
+fn what_stopped_the_pass_is_said_at_the_part_that_it_concerns() {
+    let blocked = EpochError::RepairBlocked { pod: "spring-issuer-1".to_owned(), node: "n1".to_owned() };
+    let status = status_with(&Scene::open().redis_emptied(), 3, Some(&blocked.into()), None, NOW);
+    assert_eq!(says(&status, ConditionType::StockReady), "False/RepairBlocked");
+    assert_eq!(says(&status, ConditionType::Ready), "False/RepairBlocked");
+    let text = message(&status, ConditionType::Ready);
+    assert!(text.contains("spring-issuer-1") && text.contains("delete the Node object"), "{text}");
+}
+
+#[test]
+fn an_adopted_ledger_stays_visible() {
+    let first = status_with(&Scene::prepared(), 3, None, Some(42), NOW);
+    let text = message(&first, ConditionType::LedgerAdopted);
+    assert!(text.contains("42 coupons"), "{text}");
+    let mut scene = Scene::open();
+    scene.campaign.status.as_mut().unwrap().conditions = first.conditions;
+    assert_eq!(message(&status_of(&scene), ConditionType::LedgerAdopted), text);
+}
+
+#[test]
+fn the_topic_is_described_as_found() {
+    let status = status_of(&Scene::open());
+    let found = status.topic.unwrap();
+    assert_eq!((found.name.as_str(), found.topic_id.as_deref()), (fixtures::id().topic().as_str(), Some("t1")));
+    assert_eq!((found.partitions, found.replication_factor, found.min_in_sync_replicas), (3, 3, 2));
+
+    let lowered = Scene::open().with(|s| {
+        let TopicState::Present(topic) = &mut s.log().topic.events else { panic!("the topic is there") };
+        topic.partitions.iter_mut().for_each(|partition| partition.replicas.truncate(1));
+    });
+    let status = status_of(&lowered);
+    assert_eq!(says(&status, ConditionType::TopicReady), "True/ReplicationLowered");
+    assert!(message(&status, ConditionType::TopicReady).contains("one broken broker"), "the risk is said");
+}
+
+#[test]
+fn the_url_and_the_next_change_are_for_people() {
+    let mut scene = Scene::prepared();
+    let status = status_of(&scene);
+    assert_eq!(status.url.as_deref(), Some("http://spring-issuer.shop.svc/api/coupons/spring/issue"));
+    assert_eq!(status.next_transition.map(|time| time.0.as_millisecond()), Some(LEAD));
+    scene.class.spec.routing.url_template = Some("https://c.example/{namespace}/{couponId}".to_owned());
+    assert_eq!(status_of(&scene).url.as_deref(), Some("https://c.example/shop/spring"));
+}
+
+#[test]
+fn without_a_class_what_was_known_stays() {
+    let mut campaign = fixtures::campaign();
+    campaign.status = Some(stored(&status_of(&Scene::open().issued(10).stored(10))));
+    let missing = ReconcileError::Class(crate::class::ClassError::NotFound("main".to_owned()));
+    let status = status_without_class(&campaign, &missing, NOW);
+    assert_eq!((status.phase, status.issued, status.persisted), (Some(Phase::Open), Some(10), Some(10)));
+    for (condition, expected) in [
+        (ConditionType::ClassResolved, "False/ClassNotFound"),
+        (ConditionType::Ready, "False/ClassNotFound"),
+        (ConditionType::Stalled, "True/ClassNotFound"),
+    ] {
+        assert_eq!(says(&status, condition), expected);
+    }
+
+    let new = status_without_class(&fixtures::campaign(), &missing, NOW);
+    assert_eq!(json!(new.phase), json!("Pending"));
+}

@@ -1,0 +1,131 @@
+//! Children at a real API server: what it fills in, leaves out and writes in another way must not look like a difference, or
+//! every pass would write. Needs KUBECONFIG.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/kubernetes.rs"]
+mod kubernetes;
+
+use std::fmt::Debug;
+
+use campaign::identity::CampaignId;
+use campaign::settings::Connections;
+use common::Kind;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{Patch, PatchParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
+use kubernetes::Kubernetes;
+use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
+use operator::children::apply::{self, Applied};
+use operator::children::{self, Family};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+/// A class that asks for much, and writes quantities as people do. No node has the label, so that no pod starts.
+fn class() -> CampaignClass {
+    let pods = json!({
+        "consumer": {"resources": {"requests": {"cpu": "0.5", "memory": "0.5Gi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}}},
+        "issuer": {"resources": {"limits": {"memory": "1e8"}}},
+        "nodeSelector": {"example.com/none": "such"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": ""}],
+        "labels": {"team": "shop"},
+        "annotations": {"note": ""},
+    });
+    let images = json!({"image": "example.com/coupon:1", "pullPolicy": "IfNotPresent", "pullSecrets": ["registry"]});
+    serde_json::from_value(Kind::Class.patched(&json!({"spec": {"pods": pods, "images": images}}))).unwrap()
+}
+
+/// Runs `build` with everything that the builders need.
+fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
+    let campaign: CouponCampaign =
+        serde_json::from_value(Kind::Campaign.patched(&json!({"metadata": {"namespace": namespace}}))).unwrap();
+    let connections: Connections = serde_json::from_value(json!({
+        "kafka": {"bootstrapServers": ["kafka:9092"], "protocol": "Plaintext"},
+        "redis": {"server": {"address": "redis:6379"}},
+        "database": {"host": "mysql", "port": 3306, "name": "coupons"},
+    }))
+    .unwrap();
+    build(&Family {
+        campaign: &campaign,
+        id: &CampaignId::new("prod", namespace, &campaign.coupon_id()).unwrap(),
+        class,
+        connections: &connections,
+        key_by: KeyBy::User,
+        acknowledge: Acknowledge::Durable,
+        image: "example.com/coupon:0",
+        image_pull_policy: None,
+    })
+}
+
+/// Applies, reads back, and makes sure again: nothing may be left to do, nor after somebody else's change is put back.
+async fn settles<K>(kubernetes: &Kubernetes, desired: &K)
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let api: Api<K> = Api::namespaced(kubernetes.client.clone(), &kubernetes.namespace);
+    assert_eq!(apply::ensure(&api, desired, None).await.unwrap(), Applied::Written);
+    let found = api.get(&desired.name_any()).await.unwrap();
+    assert_eq!(apply::ensure(&api, desired, Some(&found)).await.unwrap(), Applied::Unchanged, "{found:#?}");
+
+    let theirs = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "somebody"}}});
+    let changed = api.patch(&desired.name_any(), &PatchParams::default(), &Patch::Merge(&theirs)).await.unwrap();
+    assert_eq!(apply::ensure(&api, desired, Some(&changed)).await.unwrap(), Applied::Written, "their change is seen");
+    let back = api.get(&desired.name_any()).await.unwrap();
+    assert_eq!(back.labels()["app.kubernetes.io/managed-by"], "coupon-operator");
+}
+
+#[tokio::test]
+async fn what_the_server_makes_of_a_child_is_no_difference() {
+    let kubernetes = Kubernetes::connect().await;
+    let (issuer, consumer, service, budget, secret): (Deployment, Deployment, Service, PodDisruptionBudget, Secret) =
+        family(&kubernetes.namespace, &class(), |family| {
+            (
+                children::issuer_deployment(family, None),
+                children::consumer_deployment(family, None),
+                children::issuer_service(family),
+                children::issuer_budget(family),
+                children::connections_secret(family, "token").unwrap(),
+            )
+        });
+    settles(&kubernetes, &issuer).await;
+    settles(&kubernetes, &consumer).await;
+    settles(&kubernetes, &service).await;
+    settles(&kubernetes, &budget).await;
+    settles(&kubernetes, &secret).await;
+    kubernetes.remove().await;
+}
+
+#[tokio::test]
+async fn what_a_class_no_longer_asks_for_is_taken_away_and_replicas_stay() {
+    let kubernetes = Kubernetes::connect().await;
+    let api: Api<Deployment> = Api::namespaced(kubernetes.client.clone(), &kubernetes.namespace);
+    let build = |class: &CampaignClass, replicas| {
+        family(&kubernetes.namespace, class, |family| children::consumer_deployment(family, replicas))
+    };
+    // As the operator does it: the first apply carries replicas, the scaler owns them as well, the first manager lets go.
+    let before = build(&class(), None);
+    let name = before.name_any();
+    apply::ensure(&api, &build(&class(), Some(2)), None).await.unwrap();
+    apply::scale(&api, &name, 2).await.unwrap();
+    apply::ensure(&api, &before, None).await.unwrap();
+    let found = api.get(&name).await.unwrap();
+    assert_eq!(found.spec.as_ref().unwrap().replicas, Some(2), "letting go must not scale to the default of one");
+
+    let mut less = class();
+    less.spec.pods.tolerations.clear();
+    less.spec.pods.labels.clear();
+    let after = build(&less, None);
+    assert_eq!(apply::ensure(&api, &after, Some(&found)).await.unwrap(), Applied::Written);
+    let found = api.get(&name).await.unwrap();
+    let spec = found.spec.as_ref().unwrap();
+    assert_eq!(spec.template.spec.as_ref().unwrap().tolerations, None);
+    assert!(!spec.template.metadata.as_ref().unwrap().labels.as_ref().unwrap().contains_key("team"));
+    assert_eq!(spec.replicas, Some(2));
+    assert_eq!(apply::ensure(&api, &after, Some(&found)).await.unwrap(), Applied::Unchanged);
+    kubernetes.remove().await;
+}
