@@ -8,7 +8,10 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 .DEFAULT_GOAL := help
 
 # The stack of demo, shell and cluster-*. `make test` has one of its own, called test.
-NAME ?= demo
+# Not taken from the environment, where others use the same word.
+ifneq ($(origin NAME),command line)
+NAME := demo
+endif
 # `LOCKED=--locked` refuses a Cargo.lock that is not up to date.
 LOCKED ?=
 

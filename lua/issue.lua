@@ -5,7 +5,8 @@
 -- Reply {status, now ms, epoch, total, limit, issued, highest, start ms, end ms}, {six per wish: code, rank, n, issued count, granted ms, request key}
 --
 -- Status OK; or nothing was done: CLOSED (no meta), HISTORY (another Redis than the one the ledger was built in), EPOCH
--- (the caller's is not the open one), BEHIND (ranks that the caller has seen are missing here).
+-- (the caller's is not the open one), BEHIND (ranks that the caller has seen are missing here: a snapshot was resumed. The
+-- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again).
 -- Codes: 1 granted, 2 repeated (same user and request: same rank), 3 user limit, 4 sold out, 5 not started, 6 ended, 7 suspended.
 -- A batch that is sent again grants nothing twice.
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -20,7 +21,10 @@ local start_ms, end_ms, suspended = tonumber(meta[5]), tonumber(meta[6]), meta[7
 local highest = tonumber(meta[8])
 if meta[2] ~= history() then return { { 'HISTORY' }, {} } end
 if epoch ~= tonumber(ARGV[1]) then return { { 'EPOCH', 0, epoch }, {} } end
-if highest < tonumber(ARGV[2]) then return { { 'BEHIND' }, {} } end
+if highest < tonumber(ARGV[2]) then
+  redis.call('DEL', META)
+  return { { 'BEHIND' }, {} }
+end
 
 -- A script is atomic but not transactional: a wrong type must be found before the first write.
 local expected = { [ISSUED] = 'zset', [COUNT] = 'hash', [REQUEST] = 'hash', [FREE] = 'list' }

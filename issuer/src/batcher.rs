@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use campaign::stock::{Executed, MAX_BATCH, Reply, StockError, StockKeys, Wish, issue};
+use campaign::stock::{Batch, Executed, MAX_BATCH, Refusal, Reply, StockError, StockKeys, Wish, issue};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -88,15 +88,14 @@ pub struct Batcher {
 
 /// What became of a call, repetitions included.
 enum Called {
-    Replied(Reply),
+    /// Each wish was answered.
+    Answered(Batch),
+    /// This try did nothing; an earlier one may have.
+    Refused { refusal: Refusal, maybe_granted: bool },
     /// No answer in time.
-    Unavailable {
-        maybe_granted: bool,
-    },
+    Unavailable { maybe_granted: bool },
     /// A fence came between two attempts.
-    Stopped {
-        maybe_granted: bool,
-    },
+    Stopped { maybe_granted: bool },
     /// Redis answered nonsense.
     Broken,
 }
@@ -151,15 +150,20 @@ impl Batcher {
         self.metrics.batch_size.observe(jobs.len() as f64);
         let wishes: Vec<Wish> = jobs.iter().map(|job| job.wish.clone()).collect();
         match self.call(&pass, &wishes).await {
-            Called::Replied(Reply::Answered(batch)) => {
+            Called::Answered(batch) => {
                 self.keeper.saw(pass.epoch(), batch.highest);
                 self.delivery.deliver(Granted { jobs, answers: batch.answers, pass, room });
             }
-            Called::Replied(Reply::Refused(refusal)) => {
+            Called::Refused { refusal, maybe_granted } => {
                 tracing::warn!(epoch = pass.epoch(), ?refusal, "Redis refused a batch; the open epoch is read again");
                 self.keeper.refused(pass.epoch(), refusal);
-                let reason = crate::gate::Reason::Refused(refusal);
-                answer_all(jobs, &Outcome::NotOpen(reason));
+                // An earlier try of this batch may have been executed: then the user must ask again with the same key.
+                let outcome = if maybe_granted {
+                    Outcome::RedisUnavailable { maybe_granted }
+                } else {
+                    Outcome::NotOpen(crate::gate::Reason::Refused(refusal))
+                };
+                answer_all(jobs, &outcome);
             }
             Called::Unavailable { maybe_granted } => {
                 answer_all(jobs, &Outcome::RedisUnavailable { maybe_granted });
@@ -201,7 +205,10 @@ impl Batcher {
                 Ok(Ok(reply)) => {
                     self.metrics.redis_seconds.observe(started.elapsed().as_secs_f64());
                     live.works();
-                    return Called::Replied(reply);
+                    return match reply {
+                        Reply::Answered(batch) => Called::Answered(batch),
+                        Reply::Refused(refusal) => Called::Refused { refusal, maybe_granted },
+                    };
                 }
                 Ok(Err(error)) => error,
                 Err(_) => StockError::Timeout(started.elapsed().as_millis()),

@@ -97,7 +97,9 @@ impl Delivery {
         async move {
             let issued = Outcome::Issued { grant, repeated };
             let mut waiting = Some(job);
+            // Even the fast way does not say yes to a record that Kafka's client did not take.
             if acknowledge == Acknowledge::Fast
+                && appending.is_ok()
                 && let Some(job) = waiting.take()
             {
                 answer(job, issued.clone());

@@ -71,6 +71,7 @@ struct Probes {
     kafka_known: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     essential: Vec<(&'static str, AbortHandle)>,
+    log: WinnerLog,
 }
 
 impl telemetry::Probes for Probes {
@@ -78,7 +79,8 @@ impl telemetry::Probes for Probes {
         match self.essential.iter().find(|(_, task)| task.is_finished()) {
             // While stopping, tasks end one after the other.
             Some((name, _)) if !self.stopping.load(Ordering::Relaxed) => Err(format!("the task `{name}` has ended")),
-            _ => Ok(()),
+            // A producer that failed for good would take ranks and never confirm one.
+            _ => self.log.fatal_error().map_or(Ok(()), |why| Err(format!("the Kafka producer failed for good: {why}"))),
         }
     }
 
@@ -171,8 +173,13 @@ impl Service {
             queue: queue.clone(),
             metrics: metrics.clone(),
         };
-        let probes =
-            Arc::new(Probes { keeper: Arc::clone(&keeper), kafka_known, stopping: Arc::clone(&stopping), essential });
+        let probes = Arc::new(Probes {
+            keeper: Arc::clone(&keeper),
+            kafka_known,
+            stopping: Arc::clone(&stopping),
+            essential,
+            log: log.clone(),
+        });
         let parts = http::Parts { campaign: config.campaign.clone(), queue, keeper, link, pool, row, metrics };
         for (name, listener, router, stop) in [
             ("users' port", public, http::router(parts)?, &stop_accepting),

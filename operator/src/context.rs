@@ -53,6 +53,8 @@ impl Context {
 pub struct Memory {
     /// All ranks up to this one are rows.
     pub complete_up_to: u64,
+    /// Winners that the ledger had when this object first met it, if it had any.
+    pub adopted: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
     /// When counters were last written to status.

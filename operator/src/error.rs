@@ -45,6 +45,9 @@ pub enum ReconcileError {
     /// Storing what is left in the log.
     #[error("draining: {0}")]
     Drain(Box<consumer::drain::DrainError>),
+    /// The pass took too long.
+    #[error("the pass took too long and was given up; some system accepts connections but does not answer")]
+    PassTimeout,
     /// A name that cannot be used.
     #[error(transparent)]
     Name(#[from] campaign::identity::NameError),
@@ -70,6 +73,7 @@ impl ReconcileError {
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
             Self::Drain(_) => ConditionType::LedgerConsistent,
+            Self::PassTimeout => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }
     }
@@ -84,6 +88,7 @@ impl ReconcileError {
             Self::Table(error) => table_reason(error),
             Self::Epoch(error) => error.reason(),
             Self::Drain(_) => "DrainFailed",
+            Self::PassTimeout => "PassTimeout",
             Self::Name(_) => "InvalidName",
         }
     }

@@ -198,8 +198,9 @@ pub fn plan(
         if topic.partitions.len() < usize::from(partitions) {
             steps.push(TopicStep::Grow { topic: name.clone(), partitions: partitions.into() });
         }
-        // A topic keeps the copies it was made with; min.insync follows them, or no write would succeed.
-        let min_in_sync = wanted.min_in_sync.min(copies(topic));
+        // A topic keeps the copies it was made with, and its min.insync follows those: not the brokers that live at this
+        // moment, or an outage would lower what `acks=all` means just then.
+        let min_in_sync = i32::from(kafka.min_in_sync_replicas).min((copies(topic) - 1).max(1));
         let set: BTreeMap<String, String> = config(kafka, min_in_sync, dead)
             .into_iter()
             .filter(|(key, value)| {

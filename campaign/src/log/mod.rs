@@ -20,6 +20,8 @@ pub fn client_config(settings: &Kafka, client_id: &str, overrides: &[(&str, &str
     }
     config
         .set("client.id", client_id)
+        // A producer that asks for a missing topic must not make one: only the operator does, and knows that it did.
+        .set("allow.auto.create.topics", "false")
         .set("socket.keepalive.enable", "true")
         .set("socket.timeout.ms", "10000")
         .set("reconnect.backoff.ms", "100")

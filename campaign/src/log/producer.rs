@@ -125,6 +125,11 @@ impl WinnerLog {
         }
     }
 
+    /// Why this producer will never write again, if so: the process must be replaced.
+    pub fn fatal_error(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(code, text)| format!("{code}: {text}"))
+    }
+
     /// Records that wait for an acknowledgement.
     pub fn in_flight(&self) -> i32 {
         self.producer.in_flight_count()

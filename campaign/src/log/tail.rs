@@ -64,6 +64,8 @@ pub fn read<E: From<TailError>>(
             ("auto.offset.reset", "earliest"),
             ("enable.partition.eof", "true"),
             ("fetch.wait.max.ms", "50"),
+            // Nobody writes transactions here; one left open by a stranger must not hide what lies behind it.
+            ("isolation.level", "read_uncommitted"),
             ("queued.max.messages.kbytes", "16384"),
         ],
     )
@@ -90,10 +92,15 @@ pub fn read<E: From<TailError>>(
                 }
                 last_progress = Instant::now();
             }
-            // The end of the partition is the end of the range even where the last offsets hold no record.
+            // The last offsets of a range may hold no record. But a new leader may also know less than the old one for a
+            // moment: only a position at the range's end ends it.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
-                open.remove(&partition);
-                last_progress = Instant::now();
+                if reached(&consumer, topic, partition, range) {
+                    open.remove(&partition);
+                    last_progress = Instant::now();
+                } else if last_progress.elapsed() > IDLE_DEADLINE {
+                    return Err(TailError::Stalled { topic: topic.to_owned(), unfinished: open }.into());
+                }
             }
             Some(Err(source)) if is_fatal(&source) => return Err(failed(source)),
             Some(Err(_)) | None => {
@@ -104,6 +111,17 @@ pub fn read<E: From<TailError>>(
         }
     }
     Ok(())
+}
+
+/// Whether everything up to the range's end was read or holds no record.
+fn reached(consumer: &BaseConsumer, topic: &str, partition: i32, range: &Range) -> bool {
+    let Some((_, to)) = range.get(&partition) else { return true };
+    let Ok(position) = consumer.position() else { return false };
+    match position.find_partition(topic, partition).map(|found| found.offset()) {
+        Some(Offset::Offset(at)) => at >= *to,
+        // Nothing was read since the assignment: the range starts at the log's end, or retention took it all.
+        _ => consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)).is_ok_and(|(_, end)| end >= *to),
+    }
 }
 
 fn is_fatal(error: &KafkaError) -> bool {

@@ -93,6 +93,7 @@ pub async fn fill(
         vec![history.to_owned(), ledger.winners.len().to_string(), ledger.free.len().to_string(), epoch.to_string()];
     arguments.extend(terms.arguments());
     arguments.push(ledger.highest.to_string());
+    arguments.push(ledger.winners.iter().map(|winner| winner.granted_ms).max().unwrap_or(0).to_string());
     let keys: Vec<&str> = temporary.all().into_iter().chain(live.all()).collect();
     let swapped: String = REBUILD_SWAP.call(connection, &keys, &arguments).await?;
     match swapped.as_str() {

@@ -73,39 +73,14 @@ fn number_fault(number: u16) -> Fault {
         1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3118 | 4151 => Fault::Denied,
         // Unknown database, table, column; missing table in engine.
         1049 | 1054 | 1146 | 1932 => Fault::Schema,
-        // Too many connections, server shutdown, query interrupted, read-only, disk full, out of memory, crashed tables,
-        // host blocked, starting up, replica not ready, statement time limit, temporary failures of a cluster.
-        1037
-        | 1038
-        | 1040
-        | 1041
-        | 1021
-        | 1028
-        | 1030
-        | 1053
-        | 1077..=1081
-        | 1129
-        | 1152..=1161
-        | 1184
-        | 1194
-        | 1195
-        | 1203
-        | 1226
-        | 1290
-        | 1317
-        | 1792
-        | 1836
-        | 1047
-        | 1927
-        | 1969
-        | 3024
-        | 3100
-        | 3101
-        | 3168
-        | 3169
-        | 4031 => Fault::Away,
-        // Anything else is about what we sent: too long, wrong value, violated constraint.
-        _ => Fault::Rejected,
+        // About the rows themselves: duplicate, null, out of range, wrong value, wrong string, too long, missing parent,
+        // check constraint, a trigger's own refusal, a packet too large.
+        1048 | 1062 | 1153 | 1169 | 1216 | 1264 | 1265 | 1292 | 1366 | 1406 | 1452 | 1586 | 1644 | 3819 | 4025 => {
+            Fault::Rejected
+        }
+        // Whatever else a server says (full disk, read-only, shutdown, too many connections, a statement killed) may pass,
+        // and a winner that was answered must not become a dead letter because of it.
+        _ => Fault::Away,
     }
 }
 
@@ -133,6 +108,8 @@ mod tests {
             (1053, Fault::Away),
             (1290, Fault::Away),
             (1317, Fault::Away),
+            (1114, Fault::Away),
+            (9999, Fault::Away),
             (1406, Fault::Rejected),
             (1062, Fault::Rejected),
         ] {

@@ -31,5 +31,6 @@ async fn migrate_locked(pool: &MySqlPool) -> Result<(), TableError> {
     if locked != Some(1) {
         return Err(TableError::Timeout(DEADLINE.as_secs()));
     }
-    Ok(migrations.run(pool).await?)
+    // `run` would want a second connection, which a small pool may not have, or a lifetime that the compiler cannot prove.
+    Ok(migrations.run_direct(None, &mut *lock, false).await?)
 }

@@ -126,10 +126,11 @@ impl Window {
 /// When a user hears "issued".
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
 pub enum Acknowledge {
-    /// When Kafka (or, with Kafka away, the database) has stored the winner: an answer given is never lost.
+    /// When Kafka has stored the winner: an answer given is never lost.
     #[default]
     Durable,
-    /// When Redis has decided: faster, but a crash of Redis can lose coupons that were already answered.
+    /// When Redis has decided: faster, but a crash of Redis or of an issuer, or Kafka being away for seconds, can lose coupons
+    /// that were already answered.
     Fast,
 }
 

@@ -68,10 +68,8 @@ async fn confirm(issuers: &Issuers, pod: &Pod, epoch: u64) -> bool {
         return true;
     }
     let Some(ip) = status.and_then(|s| s.pod_ip.as_deref()).filter(|ip| !ip.is_empty()) else {
-        let never_ran = status.and_then(|s| s.container_statuses.as_ref()).is_none_or(|all| {
-            all.iter().all(|c| c.restart_count == 0 && c.state.as_ref().is_none_or(|s| s.running.is_none()))
-        });
-        return never_ran;
+        // Not placed on a node yet: it cannot have started. One that is placed may run before its address is published.
+        return pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty();
     };
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     let request = issuers

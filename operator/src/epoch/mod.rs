@@ -29,6 +29,12 @@ pub enum EpochError {
     /// A newer epoch was allotted meanwhile.
     #[error("another operator began a newer epoch; trying again")]
     Superseded,
+    /// The log holds records of a newer epoch than the one that SQL allotted.
+    #[error("the log holds records of epoch {newest}, which the database does not remember; trying again above it")]
+    Outdated {
+        /// The newest epoch found.
+        newest: u64,
+    },
     /// An issuer did not confirm that it stopped, and is not gone.
     #[error(
         "issuer pod {pod} on node {node} did not confirm that it stopped and is not gone yet; if its node is lost, delete the \
@@ -76,6 +82,7 @@ impl EpochError {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Superseded => "EpochSuperseded",
+            Self::Outdated { .. } => "EpochOutdated",
             Self::RepairBlocked { .. } => "RepairBlocked",
             Self::RedisChanged => "RedisChanged",
             Self::Kubernetes(_) => "KubernetesError",
@@ -89,7 +96,7 @@ impl EpochError {
 
     pub(crate) fn retry(&self) -> Retry {
         match self {
-            Self::Superseded | Self::RedisChanged => Retry::After(Duration::from_millis(200)),
+            Self::Superseded | Self::Outdated { .. } | Self::RedisChanged => Retry::After(Duration::from_millis(200)),
             Self::RepairBlocked { .. } => Retry::After(Duration::from_secs(1)),
             _ => Retry::Backoff,
         }
@@ -142,6 +149,10 @@ pub async fn open(
     let tail_range = read::range(&committed, &ends);
     let tail = read::tail(&systems.settings.operator.kafka, campaign, tail_range, barriers).await?;
     let held = read::held(&mut redis, campaign).await?;
+    // A restored database may have forgotten epochs that records remember. Ours must be above all of them.
+    if let Some(newest) = tail.iter().chain(&dead).map(|event| event.epoch).max().filter(|newest| *newest > epoch) {
+        return Err(EpochError::Outdated { newest });
+    }
 
     // 3. What each of them says, in order of authority.
     let merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, terms.total.max(row.total));

@@ -81,7 +81,10 @@ async fn open_epoch(
     let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
     let known = in_redis.max(in_status.unwrap_or(0));
     let issuers = issuers(pass).await?;
-    let opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known).await;
+    let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known).await;
+    if let Err(epoch::EpochError::Outdated { newest }) = opened {
+        opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, newest).await;
+    }
     if matches!(opened, Err(epoch::EpochError::Stock(_))) {
         pass.systems.forget_redis().await;
     }
@@ -194,7 +197,7 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan) -> Result<Scaled, Reconcile
     Ok(scaled)
 }
 
-/// Secret, Service and budget. They are not watched, so they are looked at when they change and once a minute.
+/// Secret, Service and budget. They are not watched, so they are looked at when they change and every half minute.
 async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
@@ -250,15 +253,15 @@ async fn deployment(
         apply::ensure(api, &template, None).await?;
         return Ok(Some(format!("0 -> {replicas}")));
     };
+    let current = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let target = wanted.replicas.unwrap_or(current);
+    // The scaler first: where it does not own the field yet, the main manager's apply would drop it.
+    if target != current || !owned_by_scaler(found) {
+        apply::scale(api, &name, target).await?;
+    }
     if apply::ensure(api, &template, Some(found)).await? == Applied::Written {
         tracing::info!(deployment = name, "deployment was written");
     }
-    let current = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let target = wanted.replicas.unwrap_or(current);
-    if target == current && owned_by_scaler(found) {
-        return Ok(None);
-    }
-    apply::scale(api, &name, target).await?;
     Ok((target != current).then(|| format!("{current} -> {target}")))
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use campaign::identity::CampaignId;
-use campaign::log::admin::Deletion;
+use campaign::log::admin::{Deletion, TopicState};
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockKeys};
 use campaign::table;
@@ -16,9 +16,10 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{FINALIZER, Pass, apply, campaigns, resolve};
-use crate::api::{CouponCampaign, DeletionPolicy};
+use super::{FINALIZER, Pass, apply, campaigns, resolve, write_status};
+use crate::api::{CouponCampaign, DeletionPolicy, Phase};
 use crate::children::{self, Component};
+use crate::class;
 use crate::context::Context;
 use crate::epoch::{self, fence};
 use crate::error::ReconcileError;
@@ -47,6 +48,10 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         namespaces.get_opt(&namespace).await?.is_none_or(|found| found.metadata.deletion_timestamp.is_some());
     // A campaign that never had an epoch has no ledger to close.
     let never_prepared = campaign.status.as_ref().is_none_or(|status| status.epoch.is_none());
+    if never_prepared && class::alone(campaign, &context.campaigns.state()).is_err() {
+        return let_go(campaign, context, uid, "released: the ledger of this couponId is an older campaign's").await;
+    }
+    show_draining(campaign, context, uid).await?;
     let found = resolve(campaign, context).await;
     let (class, systems) = match found {
         Ok(found) => found,
@@ -80,6 +85,13 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         DeletionPolicy::Delete => format!("{left}; {}", remove(&pass).await?),
     };
     let_go(campaign, context, uid, &text).await
+}
+
+/// Says in status that the campaign is on its way out.
+async fn show_draining(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<(), kube::Error> {
+    let mut status = campaign.status.clone().unwrap_or_default();
+    status.phase = Some(Phase::Draining);
+    write_status(campaign, context, uid, status).await
 }
 
 async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &str) -> Result<Action, ReconcileError> {
@@ -141,8 +153,8 @@ async fn pods_gone(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
 async fn drain_log(pass: &Pass<'_>) -> Result<String, ReconcileError> {
     let topic = pass.id.topic();
     let partitions = epoch::partitions(pass.systems, &topic).await?;
-    if partitions == 0 {
-        return Ok("there was no topic to drain".to_owned());
+    if partitions == 0 || !topic_is_ours(pass).await? {
+        return Ok("there was no topic of ours to drain".to_owned());
     }
     let kafka = &pass.systems.kafka;
     let committed = kafka.committed_offsets(&pass.id.group(), &topic, partitions).await?;
@@ -158,9 +170,31 @@ async fn drain_log(pass: &Pass<'_>) -> Result<String, ReconcileError> {
         range: &range,
     };
     let progress = |so_far: &Drained| tracing::info!(campaign = %pass.id, ?so_far, "draining the log");
-    let drained = drain::drain(source, DRAIN_DEADLINE, progress).await?;
+    let drained = match drain::drain(source, DRAIN_DEADLINE, progress).await {
+        Ok(drained) => drained,
+        Err(error) => {
+            // What was done is done: the next pass goes on from there instead of beginning again.
+            if let Some(partly) = error.drained() {
+                kafka.commit_offsets(&pass.id.group(), &topic, &partly.next).await?;
+            }
+            return Err(error.into());
+        }
+    };
     kafka.commit_offsets(&pass.id.group(), &topic, &drained.next).await?;
     Ok(format!("{} winners that were left in the log are stored", drained.stored))
+}
+
+/// Whether the topic of our name is the one that we created, which only SQL knows.
+async fn topic_is_ours(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
+    let row = table::find(&pass.systems.sql, pass.id).await?;
+    let Some(recorded) = row.and_then(|row| row.topic_id).filter(|id| !id.is_empty()) else { return Ok(false) };
+    let name = pass.id.topic();
+    let mut found = pass.systems.kafka.describe_topics(&[&name]).await?;
+    Ok(match found.remove(&name).unwrap_or(Ok(TopicState::Absent))? {
+        TopicState::Present(topic) => topic.topic_id == recorded,
+        // Gone already: there is nothing to spare.
+        TopicState::Absent => true,
+    })
 }
 
 /// Removes what the policy says: Redis keys, group, topic; the dead-letter topic only when it is empty. Rows always stay.
@@ -169,8 +203,7 @@ async fn remove(pass: &Pass<'_>) -> Result<String, ReconcileError> {
     stock::forget(&mut redis, &StockKeys::of(pass.id)).await?;
     let kafka = &pass.systems.kafka;
     kafka.delete_group(&pass.id.group()).await?;
-    let owned = table::find(&pass.systems.sql, pass.id).await?.is_some_and(|row| row.topic_id.is_some());
-    if !owned {
+    if !topic_is_ours(pass).await? {
         return Ok("Redis keys are removed; the topic is not ours and stays".to_owned());
     }
     let topic = kafka.delete_topic(&pass.id.topic()).await?;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use campaign::identity::CampaignId;
 use campaign::table;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
@@ -32,10 +33,12 @@ use crate::error::{ReconcileError, Retry};
 use crate::events;
 use crate::metrics::CampaignLabels;
 use observe::Observation;
-use plan::Plan;
+use plan::{Plan, Step};
 
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
+/// Longest pass: above a fence, the reading of a long log and the filling of Redis together.
+const PASS_DEADLINE: Duration = Duration::from_secs(300);
 /// While coupons are given or stored, every campaign is looked at this often.
 const BUSY: Duration = Duration::from_secs(2);
 /// Right after a ledger step.
@@ -74,11 +77,15 @@ impl Pass<'_> {
 pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let uid = campaign.uid().unwrap_or_default();
-    let result = if campaign.meta().deletion_timestamp.is_some() {
-        deletion::release(&campaign, &context, &uid).await
-    } else {
-        pass(&campaign, &context, &uid).await
+    let looking = async {
+        if campaign.meta().deletion_timestamp.is_some() {
+            deletion::release(&campaign, &context, &uid).await
+        } else {
+            pass(&campaign, &context, &uid).await
+        }
     };
+    // A pass that hangs would hold its campaign for ever. Dropping one is like a crash, which the protocol is made for.
+    let result = tokio::time::timeout(PASS_DEADLINE, looking).await.unwrap_or(Err(ReconcileError::PassTimeout));
     context.metrics.duration.observe(started.elapsed().as_secs_f64());
     let outcome = match &result {
         Ok(_) => "success",
@@ -117,7 +124,11 @@ async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: 
 }
 
 async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<Action, ReconcileError> {
-    let (class, systems) = match resolve(campaign, context).await {
+    let resolved = match admitted(campaign, context).await {
+        Ok(()) => resolve(campaign, context).await,
+        Err(error) => Err(error),
+    };
+    let (class, systems) = match resolved {
         Ok(found) => found,
         Err(error) => {
             let status = report::status_without_class(campaign, &error, Timestamp::now());
@@ -138,13 +149,18 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
-    let workloads = apply::workloads(&pass, &plan).await;
+    let workloads = if plan.hands_off { Ok(apply::Scaled::default()) } else { apply::workloads(&pass, &plan).await };
     let (done, scaled, failure) = match (ledger, workloads) {
         (Ok(done), Ok(scaled)) => (done, scaled, None),
         (Ok(done), Err(error)) => (done, apply::Scaled::default(), Some(error)),
         (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
     };
     record_issued(&pass, &seen).await?;
+    // Kept here as well: the watch may show the status that was just written only after the next pass.
+    let adopted = context.memory.update(uid, |memory| {
+        memory.adopted = done.adopted.or(memory.adopted);
+        memory.adopted
+    });
 
     let deployment =
         |component: Component| context.deployment(&namespace, &format!("{}-{}", campaign.name_any(), component.name()));
@@ -158,7 +174,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         failure: failure.as_ref(),
         issuer: issuer.as_deref(),
         consumer: consumer.as_deref(),
-        adopted: done.adopted,
+        adopted,
     };
     let status = report::status(&facts, Timestamp::now());
     publish(&pass, &plan, &done, &scaled).await;
@@ -180,26 +196,37 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     Ok(next(&plan))
 }
 
+/// Whether the campaign may use its class at all. Asked until its first epoch: a sale that runs is not left alone because a
+/// limit was lowered or a label taken away.
+async fn admitted(campaign: &CouponCampaign, context: &Context) -> Result<(), ReconcileError> {
+    if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) {
+        return Ok(());
+    }
+    let class = class_of(campaign, context)?;
+    let name = campaign.namespace().unwrap_or_default();
+    // The watch may not have shown a new namespace yet; the campaign's own event came first.
+    let namespace = match context.namespaces.find(|each| each.name_any() == name) {
+        Some(namespace) => (*namespace).clone(),
+        None => Api::<Namespace>::all(context.client.clone()).get(&name).await.map_err(ClassError::Api)?,
+    };
+    class::admit(campaign, &class, &namespace)?;
+    class::alone(campaign, &context.campaigns.state())?;
+    Ok(())
+}
+
+fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClass, ClassError> {
+    let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
+    class::resolve(campaign, &classes).cloned()
+}
+
+/// The campaign's class and the systems that it points to.
 async fn resolve(
     campaign: &CouponCampaign,
     context: &Context,
-) -> Result<(Arc<CampaignClass>, Arc<Systems>), ReconcileError> {
-    let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
-    let class = class::resolve(campaign, &classes)?;
-    let name = campaign.namespace().unwrap_or_default();
-    let namespace = context.namespaces.find(|each| each.name_any() == name);
-    // The watch may not have shown a new namespace yet; the campaign's own event came first.
-    let namespace = match namespace {
-        Some(namespace) => (*namespace).clone(),
-        None => Api::<k8s_openapi::api::core::v1::Namespace>::all(context.client.clone())
-            .get(&name)
-            .await
-            .map_err(ClassError::Api)?,
-    };
-    class::admit(campaign, class, &namespace)?;
-    class::alone(campaign, &context.campaigns.state())?;
-    let systems = context.systems.get(&context.client, class, &context.config.pod_namespace).await?;
-    Ok((Arc::new(class.clone()), systems))
+) -> Result<(CampaignClass, Arc<Systems>), ReconcileError> {
+    let class = class_of(campaign, context)?;
+    let systems = context.systems.get(&context.client, &class, &context.config.pod_namespace).await?;
+    Ok((class, systems))
 }
 
 async fn ensure_finalizer(campaign: &CouponCampaign, context: &Context) -> Result<(), kube::Error> {
@@ -309,7 +336,8 @@ fn observation_failure(seen: Observation) -> Option<ReconcileError> {
 
 /// When to look again.
 fn next(plan: &Plan) -> Action {
-    if !plan.steps.is_empty() {
+    let to_be_seen_at_once = |step: &Step| !matches!(step, Step::Topic(crate::topic::TopicStep::Configure { .. }));
+    if plan.steps.iter().any(to_be_seen_at_once) {
         return Action::requeue(AT_ONCE);
     }
     let calm = match plan.phase {

@@ -44,13 +44,11 @@ pub struct LogView {
     pub dead_letters: Option<u64>,
 }
 
-/// Reads all three at once. `complete_up_to` is the rank up to which all rows were seen before.
+/// Reads all three. `complete_up_to` is the rank up to which all rows were seen before.
 pub async fn observe(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Observation {
-    let (ledger, stock, log) = tokio::join!(
-        ledger(systems, campaign, complete_up_to),
-        stock(systems, campaign),
-        log(&systems.kafka, campaign)
-    );
+    // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
+    let in_order = async { (ledger(systems, campaign, complete_up_to).await, stock(systems, campaign).await) };
+    let ((ledger, stock), log) = tokio::join!(in_order, log(&systems.kafka, campaign));
     Observation { ledger, stock, log }
 }
 

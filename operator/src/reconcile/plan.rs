@@ -19,6 +19,8 @@ pub struct Plan {
     pub phase: Phase,
     /// Pods that should be there.
     pub workloads: Workloads,
+    /// The ledger is not where it should be: pods stay as they are, wherever they are connected.
+    pub hands_off: bool,
     /// What forbids part of what the spec asks for.
     pub refusals: Vec<Report>,
     /// What people asked for, as far as it may be.
@@ -173,14 +175,20 @@ pub fn plan(
     let (terms, key_by, mut refusals) = terms(campaign, row, stock, highest);
 
     let mut steps = Vec::new();
+    // Settings of topics come last and hold nothing up: suspending a sale must not wait for a policy of the brokers.
+    let mut settings = Vec::new();
+    let mut hands_off = false;
     let topic_ready = match topic_steps(campaign, class, id, row, log) {
         Ok(Some(found)) => {
-            let ready = found.is_empty();
-            steps.extend(found.into_iter().map(Step::Topic));
-            ready
+            let later = |step: &TopicStep| matches!(step, TopicStep::Configure { .. });
+            let (last, first): (Vec<_>, Vec<_>) = found.into_iter().partition(later);
+            settings = last;
+            steps.extend(first.into_iter().map(Step::Topic));
+            steps.is_empty()
         }
         Ok(None) => false,
         Err(conflict) => {
+            hands_off = true;
             refusals.push(Report::yes(ConditionType::Stalled, conflict.reason(), conflict.to_string()));
             refusals.push(Report::no(ConditionType::TopicReady, conflict.reason(), conflict.to_string()));
             if conflict.reason() != "LedgerMoved" {
@@ -194,6 +202,7 @@ pub fn plan(
     if let (Some(ledger), Some(stock)) = (ledger, stock) {
         match &ledger.row {
             None if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) => {
+                hands_off = true;
                 refusals.push(Report::yes(
                     ConditionType::Stalled,
                     "LedgerMoved",
@@ -206,7 +215,9 @@ pub fn plan(
                 if raise {
                     steps.push(Step::SetTotal(terms.total));
                 }
-                let open = row.open_epoch.filter(|epoch| stock.serves(*epoch));
+                // Rows above what Redis remembers: it was set back without changing its identity.
+                let set_back = stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest);
+                let open = row.open_epoch.filter(|epoch| stock.serves(*epoch) && !set_back);
                 match (open, &stock.open) {
                     (Some(_), Some(open)) if open.terms != terms => steps.push(Step::Configure(terms)),
                     (Some(_), Some(_)) => {}
@@ -228,6 +239,7 @@ pub fn plan(
             }
         }
     }
+    steps.extend(settings.into_iter().map(Step::Topic));
     let issued = stock.map(|stock| stock.issued);
     let work = Work::of(ledger, log, issued);
     let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
@@ -252,7 +264,7 @@ pub fn plan(
     let lead_ms = terms.start_ms - i64::from(class.spec.warm_up_seconds) * 1000;
     let workloads = workloads(campaign, phase, &terms, now_ms, lead_ms, &work);
     let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
-    Plan { steps, phase, workloads, refusals, terms, next_ms, now_ms, key_by }
+    Plan { steps, phase, workloads, hands_off, refusals, terms, next_ms, now_ms, key_by }
 }
 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
@@ -261,7 +273,8 @@ fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
         (None, _) => "RedisEmpty",
         (Some(open), _) if open.history != stock.history => "HistoryChanged",
         (Some(_), _) if row.open_epoch.is_none() => "EpochClosed",
-        (Some(_), _) => "EpochMismatch",
+        (Some(open), _) if row.open_epoch != Some(open.epoch) => "EpochMismatch",
+        (Some(_), _) => "SetBack",
     }
 }
 
@@ -387,3 +400,7 @@ fn workloads(
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plan_properties.rs"]
+mod properties;

@@ -209,6 +209,8 @@ impl Client {
     fn note_trouble(&self, event: &Event) {
         let Some(failure) = event_failure(event) else { return };
         tracing::debug!(bootstrap = self.bootstrap, code = ?failure.code, "{}", failure.message);
+        // What follows in brackets (milliseconds, repetitions) differs each time, and a condition must not.
+        let failure = Failure { message: without_figures(&failure.message).to_owned(), ..failure };
         let mut trouble = lock(&self.trouble);
         // "All brokers down" says less than the error of one broker that came before it.
         if failure.code != Code::AllBrokersDown || trouble.is_none() {
@@ -286,6 +288,11 @@ fn refused(error: KafkaError) -> AdminError {
 /// What these locks guard is whole between any two statements, so a panic elsewhere does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// librdkafka's text without the figures that it puts behind it, as in `Connection refused (after 0ms in state CONNECT)`.
+fn without_figures(text: &str) -> &str {
+    text.split(" (after ").next().unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -1,0 +1,116 @@
+//! What holds for every plan, whatever was read.
+
+use campaign::log::admin::TopicState;
+use campaign::stock::{OpenStock, StockState};
+use proptest::prelude::*;
+
+use super::super::scene::{Scene, terms, topic};
+use super::*;
+use crate::fixtures::{END, HOUR, LEAD, START};
+
+prop_compose! {
+    fn any_ledger()(
+        registered in any::<bool>(), total in 1..200u64, epoch in 0..3u64, open in any::<bool>(),
+        topic_id in prop_oneof![Just(None), Just(Some("")), Just(Some("t1")), Just(Some("t2"))],
+        opened in any::<bool>(), stored in 0..200u64, gap in 0..3u64,
+    ) -> LedgerView {
+        let mut scene = Scene::registered();
+        *scene.row() = CampaignRow {
+            total, epoch, open_epoch: open.then_some(epoch), topic_id: topic_id.map(str::to_owned),
+            opened_start_ms: opened.then_some(START - HOUR), ..scene.row().clone()
+        };
+        let row = scene.row().clone();
+        LedgerView { row: registered.then_some(row), stored, highest: stored + gap, complete_up_to: 0 }
+    }
+}
+
+prop_compose! {
+    fn any_stock()(
+        now_ms in LEAD - HOUR..END + HOUR, same_history in any::<bool>(), issued in 0..200u64,
+        open in any::<bool>(), epoch in 0..3u64, total in 1..200u64, gap in 0..3u64, suspended in any::<bool>(),
+    ) -> StockState {
+        let history = if same_history { "h1" } else { "h2" }.to_owned();
+        let in_force = Terms { total, suspended, ..terms() };
+        let meta = OpenStock { epoch, history: "h1".to_owned(), terms: in_force, highest: issued + gap };
+        StockState { now_ms, history, issued, open: open.then_some(meta) }
+    }
+}
+
+prop_compose! {
+    fn any_log()(
+        there in any::<bool>(), id in prop_oneof![Just("t1"), Just("t2")], partitions in 1..5i32,
+        cluster in prop_oneof![Just("c1"), Just("c2")], used in any::<bool>(),
+        lag in proptest::option::of(0..50u64), dead_letters in proptest::option::of(0..5u64),
+    ) -> LogView {
+        let mut log = Scene::with_topics().log.unwrap();
+        log.topic.events = if there { topic(id, partitions) } else { TopicState::Absent };
+        log.topic.used = there.then_some(used);
+        cluster.clone_into(&mut log.topic.cluster_id);
+        LogView { lag, dead_letters, ..log }
+    }
+}
+
+prop_compose! {
+    fn any_scene()(
+        ledger in proptest::option::weighted(0.9, any_ledger()),
+        stock in proptest::option::weighted(0.9, any_stock()),
+        log in proptest::option::weighted(0.9, any_log()),
+        clock_ms in LEAD - HOUR..END + HOUR, total in 1..200i64, suspend in any::<bool>(), partitions in 1..5u16,
+        consumers in 1..5u16, fewest in 0..5u16,
+        phase in proptest::sample::select(vec![
+            Phase::Pending, Phase::Scheduled, Phase::Open, Phase::SoldOut, Phase::Suspended, Phase::Repairing,
+            Phase::Draining, Phase::Completed,
+        ]),
+    ) -> Scene {
+        let base = Scene { ledger, stock, log, clock_ms, ..Scene::prepared() };
+        base.was(phase).quantity(total).with(|s| {
+            let spec = &mut s.campaign.spec;
+            (spec.suspend, spec.partitions) = (suspend, partitions);
+            // As the API server takes them.
+            let most = consumers.min(partitions);
+            (spec.consumer.max_replicas, spec.consumer.min_replicas) = (Some(most), fewest.min(most));
+        })
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_read_no_plan_can_do_harm(scene in any_scene()) {
+        let plan = scene.plan();
+        let row = scene.ledger.as_ref().and_then(|ledger| ledger.row.as_ref());
+
+        if plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. })) {
+            prop_assert!(scene.ledger.is_some() && scene.stock.is_some() && scene.log.is_some(), "opened in the dark");
+            prop_assert_eq!(plan.steps.len(), 1, "an epoch is opened on its own");
+        }
+        if scene.ledger.is_none() {
+            prop_assert!(plan.steps.is_empty(), "without the database nothing can be put on record");
+        }
+
+        let partitions = i32::from(scene.campaign.spec.partitions);
+        prop_assert!(plan.workloads.consumer.replicas.is_none_or(|n| (0..=partitions).contains(&n)));
+        let issuers = i32::from(scene.campaign.spec.issuer.max_replicas);
+        prop_assert!(plan.workloads.issuer.replicas.is_none_or(|n| (0..=issuers).contains(&n)));
+
+        prop_assert!(plan.next_ms.is_none_or(|next| next > plan.now_ms), "or the pass would spin");
+
+        if row.is_some() {
+            let given = scene.stock.as_ref().and_then(|stock| stock.open.as_ref()).map_or(0, |open| open.highest);
+            let highest = given.max(scene.ledger.as_ref().map_or(0, |ledger| ledger.highest));
+            prop_assert!(plan.terms.total >= highest, "a rank that was given must stay storable");
+        }
+        for (index, step) in plan.steps.iter().enumerate() {
+            let (Step::SetTotal(total), Some(row), Some(stock)) = (step, row, &scene.stock) else { continue };
+            if *total > row.total {
+                let earlier = &plan.steps[..index];
+                prop_assert!(!earlier.iter().any(|step| matches!(step, Step::Configure(_))), "raised in Redis first");
+            } else {
+                let in_redis = stock.open.as_ref().is_some_and(|open| open.terms.total == *total);
+                let before = plan.steps[..index].iter().any(|step| matches!(step, Step::Configure(t) if t.total == *total));
+                prop_assert!(in_redis || before, "lowered in the database first");
+            }
+        }
+    }
+}
