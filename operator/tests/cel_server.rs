@@ -85,10 +85,20 @@ impl Server {
         let (mut old, mut new) = (old.clone(), new.clone());
         old["metadata"]["name"] = name.clone();
         let stored = self.create(kind, &old, false).await.expect("the object before an update must be taken");
-        new["metadata"] = json!({"name": name, "resourceVersion": stored.metadata.resource_version});
-        let new = serde_json::from_value(new).unwrap();
         let dry_run = PostParams { dry_run: true, ..PostParams::default() };
-        let result = self.api(kind).replace(&stored.name_any(), &dry_run, &new).await;
+        let begin = Instant::now();
+        let mut version = stored.metadata.resource_version.clone();
+        let result = loop {
+            new["metadata"] = json!({"name": name, "resourceVersion": version});
+            let object = serde_json::from_value(new.clone()).unwrap();
+            match self.api(kind).replace(&stored.name_any(), &dry_run, &object).await {
+                // An operator in this cluster may write its finalizer and status meanwhile.
+                Err(kube::Error::Api(status)) if status.is_conflict() && begin.elapsed() < DEADLINE => {
+                    version = self.api(kind).get(&stored.name_any()).await.unwrap().metadata.resource_version;
+                }
+                result => break result,
+            }
+        };
         self.api(kind).delete(&stored.name_any(), &DeleteParams::default()).await.unwrap();
         result
     }

@@ -35,6 +35,7 @@ impl Model {
         for winner in &ledger.winners {
             let member = member(winner.n, &winner.user);
             contents.issued.insert(member.clone(), winner.rank);
+            contents.last_ms = contents.last_ms.max(winner.granted_ms);
             contents.requests.insert(member, format!("{}:{}", winner.granted_ms, winner.key));
             *contents.counts.entry(winner.user.as_str().to_owned()).or_default() += 1;
         }

@@ -218,7 +218,9 @@ async fn the_row_of_the_campaign_carries_the_issued_count() {
         found.map_err(|e| e.to_string()).and_then(|n| if n == 7 { Ok(()) } else { Err(format!("{n}")) })
     });
     count.await.unwrap();
-    let status = sale.until("counters", SOON, |c| c.status.as_ref().is_some_and(|s| s.persisted == Some(7))).await;
+    let status = sale
+        .until("counters", SOON, |c| c.status.as_ref().is_some_and(|s| (s.persisted, s.lag) == (Some(7), Some(0))))
+        .await;
     let status = status.unwrap().status.unwrap();
     assert_eq!(
         (status.issued, status.lag, status.dead_letters, status.unconfirmed),

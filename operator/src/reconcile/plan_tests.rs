@@ -50,7 +50,6 @@ fn no_epoch_is_opened_before_the_topics_are_as_they_should_be() {
         ("created, not recorded", Scene::with_topics().with(|s| s.row().topic_id = Some(String::new()))),
         ("no dead-letter topic", Scene::with_topics().with(|s| s.log().topic.dead_letters = TopicState::Absent)),
         ("too few partitions", Scene::with_topics().with(|s| s.log().topic.events = topic("t1", 2))),
-        ("a setting drifted", Scene::with_topics().with(|s| drop(s.log().topic.events_config.remove("retention.ms")))),
         ("no leader", Scene::with_topics().with(|s| without_leader(&mut s.log().topic.events))),
         (
             "no leader of the dead letters",
@@ -59,6 +58,28 @@ fn no_epoch_is_opened_before_the_topics_are_as_they_should_be() {
     ] {
         assert!(!opens_an_epoch(&scene.plan()), "{what}");
     }
+}
+
+/// A policy of the brokers that refuses a setting must not keep a sale from being suspended, or Redis from being repaired.
+#[test]
+fn a_setting_that_drifted_is_put_back_last_and_holds_nothing_up() {
+    let drift = |scene: Scene| scene.with(|s| drop(s.log().topic.events_config.remove("retention.ms")));
+    let opening = drift(Scene::with_topics()).plan();
+    assert!(
+        matches!(opening.steps.as_slice(), [Step::OpenEpoch { .. }, Step::Topic(TopicStep::Configure { .. })]),
+        "{:?}",
+        opening.steps
+    );
+}
+
+/// Redis was resumed from a memory snapshot: its identity is the same, but rows know ranks that it does not.
+#[test]
+fn a_redis_that_was_set_back_is_repaired() {
+    let plan = Scene::open().issued(5).with(|s| s.ledger.as_mut().unwrap().highest = 9).plan();
+    assert_eq!(
+        (plan.steps.as_slice(), plan.phase),
+        ([Step::OpenEpoch { reason: "SetBack" }].as_slice(), Phase::Repairing)
+    );
 }
 
 fn without_leader(state: &mut TopicState) {
