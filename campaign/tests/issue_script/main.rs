@@ -256,7 +256,14 @@ impl Subject {
                 self.model.terms = terms;
             }
             Step::OtherEpoch => self.refused(EPOCH + 1, 0, Refusal::OtherEpoch { current: EPOCH }).await,
-            Step::Behind => self.refused(EPOCH, self.model.contents.highest + 1, Refusal::Behind).await,
+            Step::Behind => {
+                let meta: BTreeMap<String, String> = self.redis.hgetall(&self.keys.meta).await.unwrap();
+                self.refused(EPOCH, self.model.contents.highest + 1, Refusal::Behind).await;
+                // Closed on the spot, for callers that have seen less too.
+                self.refused(EPOCH, 0, Refusal::Closed).await;
+                let fields: Vec<_> = meta.into_iter().collect();
+                let () = self.redis.hset_multiple(&self.keys.meta, &fields).await.unwrap();
+            }
             Step::HistoryChanged => {
                 let history: String = self.redis.hget(&self.keys.meta, "history").await.unwrap();
                 let () = self.redis.hset(&self.keys.meta, "history", "other").await.unwrap();
