@@ -7,9 +7,8 @@ use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use super::quantity;
+use super::{hex_digest, quantity};
 
 /// Owns everything of a child but the number of replicas.
 pub const MANAGER: &str = "coupon-operator";
@@ -73,8 +72,7 @@ fn fingerprint(manifest: &Value) -> Result<String, serde_json::Error> {
     if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("replicas");
     }
-    let digest = Sha256::digest(serde_json::to_vec(&manifest)?);
-    Ok(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex_digest(&serde_json::to_vec(&manifest)?, 16))
 }
 
 /// Whether `found` has everything that `wanted` names. What the server added by itself (defaults, status) does not count, nor

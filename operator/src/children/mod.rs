@@ -13,6 +13,7 @@ use campaign::identity::CampaignId;
 use campaign::settings::Connections;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
+use sha2::{Digest, Sha256};
 
 use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 
@@ -68,7 +69,7 @@ pub struct Family<'a> {
 impl Family<'_> {
     /// Name of a component's objects.
     pub fn name(&self, component: Component) -> String {
-        format!("{}-{}", self.campaign.name_any(), component.name())
+        object_name(self.campaign, component)
     }
 
     fn labels(&self, component: Option<Component>) -> BTreeMap<String, String> {
@@ -93,6 +94,16 @@ impl Family<'_> {
             ..ObjectMeta::default()
         }
     }
+}
+
+/// Name of a component's objects: Deployment, Service and budget.
+pub fn object_name(campaign: &CouponCampaign, component: Component) -> String {
+    format!("{}-{}", campaign.name_any(), component.name())
+}
+
+/// The first `length` bytes of the SHA-256 digest, in hexadecimal.
+pub fn hex_digest(bytes: &[u8], length: usize) -> String {
+    Sha256::digest(bytes).iter().take(length).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The labels that select a component's pods; they never change.

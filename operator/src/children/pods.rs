@@ -13,9 +13,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use sha2::{Digest, Sha256};
 
-use super::{Component, Family, selector};
+use super::{Component, Family, hex_digest, selector};
 use crate::epoch::CONTROL_PORT;
 
 const HTTP_PORT: i32 = 8080;
@@ -251,6 +250,5 @@ fn none_if_empty<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
 /// Changes when the pods must be replaced to connect elsewhere or with other credentials.
 fn fingerprint(family: &Family<'_>) -> String {
     let text = yaml::to_string(family.connections).unwrap_or_default();
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex_digest(text.as_bytes(), 8)
 }

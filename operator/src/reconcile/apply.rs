@@ -159,9 +159,8 @@ pub struct Scaled {
 pub async fn workloads(pass: &Pass<'_>, plan: &Plan) -> Result<Scaled, ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
-    let name = |component: Component| format!("{}-{}", pass.campaign.name_any(), component.name());
-    let issuer = pass.context.deployment(namespace, &name(Component::Issuer));
-    let consumer = pass.context.deployment(namespace, &name(Component::Consumer));
+    let found = |component| pass.context.deployment(namespace, &children::object_name(pass.campaign, component));
+    let (issuer, consumer) = (found(Component::Issuer), found(Component::Consumer));
     let wanted = [&plan.workloads.issuer, &plan.workloads.consumer];
     let dormant = wanted.iter().all(|wanted| wanted.replicas.unwrap_or(0) == 0);
     let mut scaled = Scaled::default();
@@ -205,13 +204,13 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), Rec
     let secret = children::connections_secret(family, &token).map_err(|e| kube::Error::Service(Box::new(e)))?;
     let service = children::issuer_service(family);
     let budget = children::issuer_budget(family);
-    let wanted = format!("{secret:?}{service:?}{budget:?}");
+    let wanted = children::hex_digest(format!("{secret:?}{service:?}{budget:?}").as_bytes(), 32);
     let fresh = pass
         .context
         .memory
         .get(pass.uid)
         .children
-        .is_some_and(|(last, at)| last == digest(&wanted) && at.elapsed() < CHILDREN_FRESH);
+        .is_some_and(|(last, at)| last == wanted && at.elapsed() < CHILDREN_FRESH);
     if fresh {
         return Ok(());
     }
@@ -225,14 +224,9 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), Rec
     apply::ensure(&budgets, &budget, budgets.get_opt(&budget.name_any()).await?.as_ref()).await?;
     pass.context.memory.update(pass.uid, |memory| {
         memory.token = Some(token);
-        memory.children = Some((digest(&wanted), Instant::now()));
+        memory.children = Some((wanted, Instant::now()));
     });
     Ok(())
-}
-
-fn digest(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes sure that a Deployment is as it should be and has as many replicas as wanted. Returns what changed about them.

@@ -138,7 +138,7 @@ async fn pods_gone(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), pass.id.namespace());
     let mut left = 0;
     for component in [Component::Issuer, Component::Consumer] {
-        let name = format!("{}-{}", pass.campaign.name_any(), component.name());
+        let name = children::object_name(pass.campaign, component);
         match deployments.delete(&name, &DeleteParams::background()).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             other => drop(other?),

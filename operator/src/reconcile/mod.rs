@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::api::{CampaignClass, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::backoff;
-use crate::children::{Component, apply::MANAGER};
+use crate::children::{Component, apply::MANAGER, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
 use crate::context::Context;
@@ -162,8 +162,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.adopted
     });
 
-    let deployment =
-        |component: Component| context.deployment(&namespace, &format!("{}-{}", campaign.name_any(), component.name()));
+    let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let facts = report::Facts {
         campaign,
