@@ -6,7 +6,8 @@
 //! - [`log`]: the Kafka side, where a winner becomes durable;
 //! - [`table`]: the SQL side, where a winner becomes a row (`migrations/`);
 //! - [`settings`]: how a process is told where those three are;
-//! - [`telemetry`]: logs, metrics and probes, the same in every process.
+//! - [`telemetry`]: logs, metrics and probes, the same in every process;
+//! - [`sabotage`]: faults that tests ask for; not in release builds.
 //!
 //! This crate may talk to Redis, Kafka and SQL. It knows nothing of Kubernetes and makes no policy: when to open, fence,
 //! rebuild or scale is the operator's decision.
@@ -14,6 +15,7 @@
 pub mod event;
 pub mod identity;
 pub mod log;
+pub mod sabotage;
 pub mod settings;
 pub mod stock;
 pub mod table;
