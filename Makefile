@@ -29,7 +29,7 @@ help: ## Show this list
 		printf '  %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
-demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 15 min, mostly compiling; then about 1 min)
+demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 14 min, mostly compiling; then about 1 min)
 	@$(STACK) up --name $(NAME)
 	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
@@ -106,7 +106,7 @@ install: $(STACK)
 
 .PHONY: build
 build: install
-	@echo 'building the programs (first time: some 8 min)'
+	@echo 'building the programs (first time: some 6 min)'
 	@cargo build $(LOCKED) --workspace --bins
 
 # As parts of the workspace: alone, they would be compiled with other features.
