@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use campaign::event::CouponIssued;
-use campaign::identity::{RequestKey, UserId};
+use campaign::identity::UserId;
 use campaign::stock::Held;
 use campaign::stock::rebuild::{Ledger, LedgerWinner};
 
@@ -47,13 +47,9 @@ fn from_event(event: CouponIssued) -> LedgerWinner {
     }
 }
 
-fn from_held(held: Held) -> Option<LedgerWinner> {
-    let (granted_ms, key) = match held.granted {
-        Some(granted) => granted,
-        // Redis lost the request's record: any repetition will be seen as another request, the rank still stands.
-        None => (0, RequestKey::new(format!("recovered-{}", held.rank)).ok()?),
-    };
-    Some(LedgerWinner { rank: held.rank, n: held.n, user: held.user, granted_ms, key })
+fn from_held(held: Held) -> LedgerWinner {
+    let (granted_ms, key) = held.granted_or_recovered();
+    LedgerWinner { rank: held.rank, n: held.n, user: held.user, granted_ms, key }
 }
 
 /// Rows win over records, records over Redis. Ranks above `total` are left out: they cannot be stored.
@@ -65,7 +61,7 @@ pub fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held
         }
     }
     let mut redis_only = 0;
-    for winner in held.into_iter().filter_map(from_held) {
+    for winner in held.into_iter().map(from_held) {
         if winner.rank <= total && book.take(winner) {
             redis_only += 1;
         }
@@ -80,6 +76,7 @@ pub fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held
 #[cfg(test)]
 mod tests {
     use super::*;
+    use campaign::identity::RequestKey;
     use proptest::prelude::*;
 
     fn event(rank: u64, user: &str, n: u32) -> CouponIssued {
