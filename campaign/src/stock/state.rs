@@ -209,7 +209,11 @@ fn parse_grants(header: &[String], flat: &[String], ranks: &[u64]) -> Option<Gra
         let (n, user) = parse_member(&pair[0])?;
         Some(Held { user, rank: *rank, n, granted: parse_request(&pair[1]) })
     });
-    Some(Grants::Found { epoch: header.get(1)?.parse().ok()?, issued: header.get(2)?.parse().ok()?, held: held.collect() })
+    Some(Grants::Found {
+        epoch: header.get(1)?.parse().ok()?,
+        issued: header.get(2)?.parse().ok()?,
+        held: held.collect(),
+    })
 }
 
 fn parse_request(text: &str) -> Option<(i64, RequestKey)> {
