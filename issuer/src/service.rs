@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use campaign::log::producer::WinnerLog;
 use campaign::settings::Connections;
-use campaign::stock::StockKeys;
+use campaign::stock::{StockKeys, sentinel};
 use campaign::{table, telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -163,6 +163,11 @@ impl Service {
         let gauges = keep_gauges(metrics.clone(), Arc::clone(&keeper));
         let essential = vec![
             ("redis link", spawn_until("redis link", &stop_rest, Box::pin(link_task))),
+            ("sentinel", {
+                let link = link.clone();
+                let watching = sentinel::watch(connections.redis.clone(), move || link.renew());
+                spawn_until("sentinel", &stop_rest, Box::pin(watching))
+            }),
             ("opener", spawn_until("opener", &stop_rest, Box::pin(opener.run()))),
             ("gauges", spawn_until("gauges", &stop_rest, Box::pin(gauges))),
             ("topic", spawn_until("topic", &stop_rest, Box::pin(topic))),

@@ -8,6 +8,7 @@ mod issue;
 mod keys;
 pub mod rebuild;
 mod script;
+pub mod sentinel;
 mod state;
 
 pub use error::{Executed, StockError};

@@ -59,7 +59,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         Work::Gap(gap) => Some(gap),
         Work::None => Some(0),
         // Winners on their way cannot be told from missing ones, but for those that the last look found.
-        Work::Lag(_) => Some(facts.looked.missing),
+        Work::Lag(_) => Some(facts.looked.missing).filter(|missing| *missing > 0),
         Work::Unknown => None,
     };
     let issuer = workload(&plan.workloads.issuer, facts.issuer, before.issuer.as_ref());
