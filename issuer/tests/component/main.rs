@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod crash;
 mod fencing;
 mod fixture;
 mod issuing;
 mod outage;
+mod process;
 mod proxy;
 mod reading;
 mod shutdown;
