@@ -1,8 +1,8 @@
 //! What must hold in every state, and once everything is quiet.
 
-use crate::model::{Model, Step, Successors};
+use crate::model::{Config, Model, Step, Successors};
 use crate::rule::{Conflict, Invariant, Rule};
-use crate::state::{LOG, Next, Object, Operator, RANKS, Record, Redis, State, USERS, Winner};
+use crate::state::{LOG, Next, Object, Operator, RANKS, Record, Redis, State, USERS, Winner, Work};
 use crate::table::append;
 
 impl Model {
@@ -49,10 +49,12 @@ impl Model {
     }
 
     /// Lets everything that is on its way arrive, nothing go wrong any more, and enough users come. What is then broken?
-    /// `None` also where the bounds have no room for that.
-    pub fn broken_when_quiet(&self, state: &State) -> Option<Invariant> {
+    /// `None` where this cannot be told: the log has no room for it, or the campaign is away, or its quantity is in question.
+    pub fn broken_when_quiet(&self, state: &State) -> Option<Option<Invariant>> {
         let mut quiet = *state;
-        let room = (0..self.config.partitions).all(|p| usize::from(state.log[p].end) + state.flights.len() + 2 * RANKS <= LOG);
+        let coming = state.flights.iter().chain(state.dead.iter().map(|(record, _)| record));
+        let coming = coming.filter(|record| !record.is_none()).count() + 2 * RANKS;
+        let room = state.log.iter().all(|partition| usize::from(partition.end) + coming <= LOG);
         if !room || state.object != Object::Applied || self.config.budget.changes > 0 {
             return None;
         }
@@ -67,16 +69,16 @@ impl Model {
         quiet.redis[1] = Redis::default();
         quiet.left = Default::default();
         self.consume(&mut quiet);
-        let redis = quiet.redis[0];
-        if redis.stock.epoch != quiet.sql.open || redis.stock.history != redis.identity || quiet.sql.open == 0 {
+        if self.needed(&quiet) {
             self.repair(&mut quiet);
         }
-        let patient = Self { config: crate::model::Config { users: USERS as u8, log: LOG as u8, ..self.config }, ..*self };
+        let patient = Self { config: Config { users: USERS as u8, log: LOG as u8, ..self.config }, ..*self };
         patient.sell_out(&mut quiet);
         if self.has(Rule::RepairLoop) {
             let (redis, rows) = (quiet.redis[0], quiet.sql.rows);
             for rank in (0..RANKS).filter(|rank| rows[*rank].is_none() && !redis.stock.issued[*rank].is_none()) {
-                let record = Record { rank: rank as u8 + 1, winner: redis.stock.issued[rank], epoch: redis.stock.epoch };
+                let record =
+                    Record { rank: rank as u8 + 1, winner: redis.stock.issued[rank], epoch: redis.stock.epoch };
                 append(&mut quiet, 0, record);
             }
             for (record, _) in quiet.dead.into_iter().filter(|(record, _)| !record.is_none()) {
@@ -87,7 +89,7 @@ impl Model {
             self.consume(&mut quiet);
         }
         let stored = quiet.sql.rows.iter().filter(|row| !row.is_none()).count();
-        self.broken(&quiet).or((stored != usize::from(quiet.sql.total)).then_some(Invariant::I3))
+        Some(self.broken(&quiet).or((stored != usize::from(quiet.sql.total)).then_some(Invariant::I3)))
     }
 
     fn consume(&self, state: &mut State) {
@@ -108,7 +110,7 @@ impl Model {
         let mut steps = Successors::new();
         while !matches!(state.operators[0].next, Next::Idle | Next::LateSwap) {
             steps.clear();
-            let undisturbed = Self { config: crate::model::Config { restarts: false, ..self.config }, ..*self };
+            let undisturbed = Self { config: Config { restarts: false, ..self.config }, ..*self };
             undisturbed.operator_steps(state, 0, &mut steps);
             let Some((_, next)) = steps.first() else { break };
             *state = *next;
@@ -125,13 +127,14 @@ impl Model {
             if state.redis[0].stock.issued.iter().any(|winner| !winner.is_none() && winner.user() == user) {
                 continue;
             }
-            let wish = Record { rank: 0, winner: Winner::new(user, 0, state.wishes_answered(user)), epoch: state.sql.open };
-            state.issuers[0].work = crate::state::Work::Called;
+            let wish =
+                Record { rank: 0, winner: Winner::new(user, 0, state.wishes_answered(user)), epoch: state.sql.open };
+            state.issuers[0].work = Work::Called;
             state.issuers[0].record = wish;
-            while state.issuers[0].work != crate::state::Work::Idle {
+            while state.issuers[0].work != Work::Idle {
                 steps.clear();
                 match state.issuers[0].work {
-                    crate::state::Work::Produced => {
+                    Work::Produced => {
                         let record = state.issuers[0].record;
                         state.flights = Default::default();
                         append(state, 0, record);

@@ -19,7 +19,7 @@ impl Model {
     /// What an issuer may do.
     pub fn issuer_steps(&self, state: &State, i: usize, out: &mut Successors) {
         let issuer = state.issuers[i];
-        if state.object != Object::Gone {
+        if matches!(state.object, Object::Applied | Object::Deleting) {
             self.opener(state, i, out);
         }
         match issuer.work {
@@ -61,7 +61,6 @@ impl Model {
             next.issuers[i].read = 0;
             if issuer.read >= issuer.floor {
                 next.issuers[i].epoch = issuer.read;
-                next.issuers[i].seen = 0;
             }
             out.push((Step::of(i, "issuer {w}: applies the epoch that it read"), next));
         } else if state.sql.open >= issuer.floor && state.sql.open > 0 {
@@ -102,20 +101,23 @@ impl Model {
         let issuer = state.issuers[i];
         for server in self.servers(state) {
             let mut next = *state;
-            let reply = self.script(&mut next.redis[server], issuer.record, issuer.seen);
+            let seen = if issuer.seen_under == issuer.record.epoch { issuer.seen } else { 0 };
+            let reply = self.script(&mut next.redis[server], issuer.record, seen);
             match reply {
                 Reply::Rank(record) => {
                     next.issuers[i].work = Work::Granted;
                     next.issuers[i].record = record;
-                    if self.config.budget.resumes > 0 && issuer.epoch == record.epoch {
-                        next.issuers[i].seen = issuer.seen.max(next.redis[server].stock.highest);
+                    if self.config.budget.resumes > 0 && record.epoch >= issuer.seen_under {
+                        next.issuers[i].seen = seen.max(next.redis[server].stock.highest);
+                        next.issuers[i].seen_under = record.epoch;
                     }
                     let step = Step::of(i, "issuer {w}: {s} gives {r} (after-script)").record(record).on(server);
                     out.push((step, next));
                     if state.left.timeouts > 0 {
                         next.left.timeouts -= 1;
                         next.issuers[i] = Issuer { work: Work::Idle, record: Record::NONE, ..issuer };
-                        let step = Step::of(i, "issuer {w}: {s} gives {r}, the reply is lost").record(record).on(server);
+                        let step =
+                            Step::of(i, "issuer {w}: {s} gives {r}, the reply is lost").record(record).on(server);
                         out.push((step, next));
                     }
                 }
@@ -125,7 +127,7 @@ impl Model {
                 }
                 Reply::Refused => {
                     let epoch = if issuer.epoch == issuer.record.epoch { 0 } else { issuer.epoch };
-                    next.issuers[i] = Issuer { epoch, seen: 0, work: Work::Idle, record: Record::NONE, ..issuer };
+                    next.issuers[i] = Issuer { epoch, work: Work::Idle, record: Record::NONE, ..issuer };
                     out.push((Step::of(i, "issuer {w}: {s} refuses the epoch").on(server), next));
                 }
             }

@@ -151,7 +151,11 @@ impl Model {
         let mut state = State { identities: 1, spec: self.config.total, left: self.config.budget, ..State::default() };
         let stock = Stock { epoch: 1, history: 1, total: self.config.total, ..Stock::default() };
         state.redis[0] = Redis { identity: 1, stock, temporary: [0; 2] };
-        state.replica = if self.config.budget.failovers + self.config.budget.resumes > 0 { state.redis[0] } else { Redis::default() };
+        state.replica = if self.config.budget.failovers + self.config.budget.resumes > 0 {
+            state.redis[0]
+        } else {
+            Redis::default()
+        };
         for issuer in &mut state.issuers[..self.config.issuers] {
             *issuer = Issuer { epoch: 1, ..Issuer::default() };
         }

@@ -65,7 +65,8 @@ impl Model {
                     next.sql.open = operator.epoch;
                     done(&mut next, o);
                     if !self.has(Rule::OneShotAttempt) {
-                        next.operators[o] = Operator { next: Next::LateSwap, committed: [0; 2], ends: [0; 2], ..operator };
+                        next.operators[o] =
+                            Operator { next: Next::LateSwap, committed: [0; 2], ends: [0; 2], ..operator };
                     }
                     out.push((step("operator {w}: opens its epoch in SQL (after-swap)"), next));
                 } else {
@@ -91,7 +92,10 @@ impl Model {
                 done(&mut next, o);
                 let record = Record { epoch: state.sql.epoch, ..operator.grant };
                 if next.send(record) {
-                    out.push((step("operator {w}: publishes {r} with its own epoch (after-republish)").record(record), next));
+                    out.push((
+                        step("operator {w}: publishes {r} with its own epoch (after-republish)").record(record),
+                        next,
+                    ));
                 }
             }
             Next::CloseStock | Next::PodsGone | Next::Drain | Next::Remove => self.deletion(state, o, out),
@@ -105,7 +109,8 @@ impl Model {
     }
 
     fn idle(&self, state: &State, o: usize, out: &mut Successors) {
-        let epochs_left = state.sql.epoch < self.config.epochs;
+        let raised = state.spec.max(highest(state)) <= state.sql.total;
+        let epochs_left = state.sql.epoch < self.config.epochs && raised;
         if epochs_left && state.object == Object::Applied && (self.config.needless || self.needed(state)) {
             let mut next = *state;
             self.allot(&mut next, o);
@@ -116,11 +121,13 @@ impl Model {
     }
 
     /// Whether a Redis that somebody can reach does not serve the open epoch, or was set back.
-    fn needed(&self, state: &State) -> bool {
+    pub fn needed(&self, state: &State) -> bool {
         let highest = (0..RANKS).rev().find(|rank| !state.sql.rows[*rank].is_none()).map_or(0, |rank| rank as u8 + 1);
         let wrong = |server: usize| {
             let redis = state.redis[server];
-            redis.stock.epoch != state.sql.open || redis.stock.history != redis.identity || redis.stock.highest < highest
+            redis.stock.epoch != state.sql.open
+                || redis.stock.history != redis.identity
+                || redis.stock.highest < highest
         };
         state.sql.open == 0 || self.servers(state).any(wrong)
     }
@@ -135,14 +142,20 @@ impl Model {
             if redis.stock.epoch == 0 || redis.stock.history != redis.identity {
                 continue;
             }
-            for rank in (0..RANKS).filter(|rank| !redis.stock.issued[*rank].is_none() && state.sql.rows[*rank].is_none()) {
-                let record = Record { rank: rank as u8 + 1, winner: redis.stock.issued[rank], epoch: redis.stock.epoch };
+            for rank in
+                (0..RANKS).filter(|rank| !redis.stock.issued[*rank].is_none() && state.sql.rows[*rank].is_none())
+            {
+                let record =
+                    Record { rank: rank as u8 + 1, winner: redis.stock.issued[rank], epoch: redis.stock.epoch };
                 let mut next = *state;
                 next.left.republished -= 1;
                 if !self.has(Rule::EpochReadWithGrant) {
                     next.operators[o].grant = Record { epoch: 0, ..record };
                     next.operators[o].next = Next::Publish;
-                    out.push((Step::of(o, "operator {w}: the repair loop reads {r} in {s}").record(record).on(server), next));
+                    out.push((
+                        Step::of(o, "operator {w}: the repair loop reads {r} in {s}").record(record).on(server),
+                        next,
+                    ));
                 } else if next.send(record) {
                     let text = "operator {w}: the repair loop reads {r} in {s} and publishes it (after-republish)";
                     out.push((Step::of(o, text).record(record).on(server), next));
@@ -162,7 +175,6 @@ impl Model {
             }
             if issuer.epoch < operator.epoch {
                 issuer.epoch = 0;
-                issuer.seen = 0;
             }
             let drained = issuer.work == Work::Idle || issuer.record.epoch >= operator.epoch;
             if fenced != *state && !drained {
@@ -273,114 +285,6 @@ impl Model {
         }
         op.next = Next::Fill;
     }
-
-    /// The short cut, the temporary keys, or all in one step where chunks are not looked at.
-    fn fill(&self, state: &State, o: usize, out: &mut Successors) {
-        let operator = state.operators[o];
-        for server in self.servers(state) {
-            let redis = state.redis[server];
-            let known = redis.identity == operator.identity || !self.has(Rule::IdentityInEveryScript);
-            let mut next = *state;
-            if !known {
-                done(&mut next, o);
-                out.push((Step::of(o, "operator {w}: {s} is another Redis, starts over").on(server), next));
-                continue;
-            }
-            if operator.rebind > 0 {
-                let stock = &mut next.redis[server].stock;
-                let highest = (0..RANKS).rev().find(|rank| !operator.ledger[*rank].is_none()).map_or(0, |rank| rank + 1);
-                let read = stock.epoch == operator.rebind
-                    && stock.issued == operator.ledger
-                    && usize::from(stock.highest) == highest;
-                if read || !self.has(Rule::RebindUnchanged) {
-                    stock.epoch = operator.epoch;
-                    stock.history = redis.identity;
-                    stock.total = operator.total;
-                    stock.terms = operator.terms;
-                    next.operators[o] = to_open(operator);
-                    out.push((Step::of(o, "operator {w}: binds {s} to its epoch (after-swap)").on(server), next));
-                } else {
-                    done(&mut next, o);
-                    out.push((Step::of(o, "operator {w}: {s} is not what it read, starts over").on(server), next));
-                }
-            } else if self.config.chunks {
-                next.redis[server].temporary[o] = 1;
-                next.operators[o].next = Next::Chunks;
-                self.skip_chunks(&mut next.operators[o]);
-                out.push((Step::of(o, "operator {w}: begins an attempt in {s}").on(server), next));
-            } else {
-                next.redis[server].stock = self.rebuilt(operator, redis.identity, operator.ledger);
-                next.operators[o] = self.swapped(operator);
-                out.push((Step::of(o, "operator {w}: writes {s} afresh (after-swap)").on(server), next));
-            }
-        }
-    }
-
-    /// After the last winner comes the swap.
-    fn skip_chunks(&self, op: &mut Operator) {
-        while usize::from(op.chunks) < RANKS && op.ledger[usize::from(op.chunks)].is_none() {
-            op.chunks += 1;
-        }
-        if usize::from(op.chunks) == RANKS {
-            op.next = Next::Swap;
-        }
-    }
-
-    fn chunk(&self, state: &State, o: usize, out: &mut Successors) {
-        let operator = state.operators[o];
-        for server in self.servers(state) {
-            let mut next = *state;
-            let redis = &mut next.redis[server];
-            let known = redis.identity == operator.identity || !self.has(Rule::IdentityInEveryScript);
-            if known && redis.temporary[o] > 0 {
-                redis.temporary[o] |= 2 << operator.chunks;
-                let op = &mut next.operators[o];
-                op.chunks += 1;
-                self.skip_chunks(op);
-                out.push((Step::of(o, "operator {w}: writes a chunk into {s} (after-chunk)").on(server), next));
-            } else {
-                done(&mut next, o);
-                out.push((Step::of(o, "operator {w}: its attempt is not in {s}, starts over").on(server), next));
-            }
-        }
-    }
-
-    fn swap(&self, state: &State, o: usize, out: &mut Successors) {
-        let operator = state.operators[o];
-        for server in self.servers(state) {
-            let mut next = *state;
-            let redis = &mut next.redis[server];
-            let known = redis.identity == operator.identity || !self.has(Rule::IdentityInEveryScript);
-            let mut arrived: Ranks = Ranks::default();
-            for rank in (0..RANKS).filter(|rank| redis.temporary[o] & (2 << rank) > 0) {
-                arrived[rank] = operator.ledger[rank];
-            }
-            let counted = arrived == operator.ledger || !self.has(Rule::CountsBeforeSwap);
-            if known && redis.temporary[o] > 0 && counted {
-                redis.stock = self.rebuilt(operator, redis.identity, arrived);
-                redis.temporary[o] = 0;
-                next.operators[o] = self.swapped(operator);
-                out.push((Step::of(o, "operator {w}: swaps its keys in, in {s} (before-swap)").on(server), next));
-            } else {
-                done(&mut next, o);
-                out.push((Step::of(o, "operator {w}: cannot swap in {s}, starts over").on(server), next));
-            }
-        }
-    }
-
-    fn rebuilt(&self, op: Operator, identity: u8, issued: Ranks) -> Stock {
-        let highest = (0..RANKS).rev().find(|rank| !op.ledger[*rank].is_none()).map_or(0, |rank| rank as u8 + 1);
-        Stock { epoch: op.epoch, history: identity, total: op.total, terms: op.terms, highest, issued }
-    }
-
-    fn swapped(&self, op: Operator) -> Operator {
-        if self.has(Rule::OneShotAttempt) { to_open(op) } else { Operator { next: Next::Open, ..op } }
-    }
-}
-
-/// What `Next::Open` still needs.
-fn to_open(op: Operator) -> Operator {
-    Operator { next: Next::Open, epoch: op.epoch, topic: op.topic, ..Operator::default() }
 }
 
 /// `Book::take` of `operator/src/epoch/merge.rs`: whoever comes first stands.

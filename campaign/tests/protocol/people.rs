@@ -6,6 +6,9 @@ use crate::operator::{done, highest};
 use crate::rule::Rule;
 use crate::state::{Next, Object, Operator, Partition, State, Stock};
 
+/// Operators bring a quantity this often, where they number it; else they could race for ever.
+const MOST_TERMS: u8 = 4;
+
 impl Model {
     /// Edits of the campaign's object.
     pub fn people_steps(&self, state: &State, out: &mut Successors) {
@@ -33,7 +36,7 @@ impl Model {
 
     /// What an idle operator does about the object.
     pub fn idle_people(&self, state: &State, o: usize, out: &mut Successors) {
-        if state.object == Object::Deleting {
+        if matches!(state.object, Object::Deleting | Object::NoPods) {
             let mut next = *state;
             next.operators[o].deleting = true;
             let open = state.sql.open > 0 || state.redis[0].stock.epoch > 0;
@@ -54,14 +57,17 @@ impl Model {
     fn plan_terms(&self, state: &State, o: usize, out: &mut Successors) {
         let stock = state.redis[0].stock;
         let serves = stock.epoch == state.sql.open && stock.history == state.redis[0].identity;
-        if self.config.budget.changes == 0 || state.object != Object::Applied || state.sql.open == 0 || !serves {
+        if self.config.budget.changes == 0 || state.object != Object::Applied {
             return;
         }
+        let serves = state.sql.open > 0 && serves;
         let issued = highest(state);
         let total = if state.spec < issued { state.sql.total.max(issued) } else { state.spec };
         let (raise, lower) = (total > state.sql.total, total < state.sql.total);
         let ordered = self.has(Rule::TotalInOrder);
-        let steps = match (raise, stock.total != total, lower) {
+        // Whoever is late must find the newer number on both sides.
+        let differs = stock.total != total || self.has(Rule::TermsNumbered) && (raise || lower);
+        let steps = match (raise, differs, lower) {
             (true, true, _) if ordered => Next::TotalThenStock,
             (true, true, _) => Next::StockThenTotal,
             (_, true, true) if ordered => Next::StockThenTotal,
@@ -70,8 +76,19 @@ impl Model {
             (_, true, _) => Next::Stock,
             _ => return,
         };
+        // While nothing is open the total is only raised, in SQL; the next epoch brings it to Redis.
+        let steps = if serves {
+            steps
+        } else if raise {
+            Next::Total
+        } else {
+            return;
+        };
         let mut next = *state;
         if self.has(Rule::TermsNumbered) {
+            if state.sql.terms == MOST_TERMS {
+                return;
+            }
             next.sql.terms += 1;
         }
         let (epoch, terms) = (state.sql.open, next.sql.terms);
@@ -133,6 +150,7 @@ impl Model {
             }
             Next::PodsGone => {
                 (0..self.config.issuers).for_each(|i| kill(&mut next, i));
+                next.object = Object::NoPods;
                 next.operators[o].next = Next::Drain;
                 "operator {w}: removes the pods"
             }
@@ -163,7 +181,7 @@ impl Model {
             }
         };
         // Another operator may have finished the deletion meanwhile: the object is let go once.
-        if state.object == Object::Deleting {
+        if matches!(state.object, Object::Deleting | Object::NoPods) {
             out.push((Step::of(o, text), next));
         } else {
             let mut next = *state;

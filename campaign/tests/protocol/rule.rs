@@ -4,6 +4,7 @@ use std::fmt;
 
 /// A rule that can be left out. The first seven are the defences of `campaign::sabotage`, by the same names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the name is that of the defence")]
 pub enum Rule {
     /// Records of an epoch that ended before they arrived are void.
     BarrierRule,
@@ -56,6 +57,34 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All of them.
+    pub const EVERY: &[Self] = &[
+        Self::BarrierRule,
+        Self::HistoryCheck,
+        Self::Fence,
+        Self::Floor,
+        Self::ConditionalInsert,
+        Self::RepairLoop,
+        Self::FrontierCommit,
+        Self::ReadingOrder,
+        Self::BarrierBeforeRows,
+        Self::PullEpoch,
+        Self::DrainBeforeConfirm,
+        Self::IdentityInEveryScript,
+        Self::CountsBeforeSwap,
+        Self::OneShotAttempt,
+        Self::EpochReadWithGrant,
+        Self::RebindUnchanged,
+        Self::DeadLettersRead,
+        Self::DeadLettersVoid,
+        Self::EpochOutlivesDeletion,
+        Self::CloseAlwaysAllots,
+        Self::EpochOfThisTopic,
+        Self::TermsNumbered,
+        Self::TotalInOrder,
+        Self::Behind,
+    ];
+
     /// The name as a command line or a table has it.
     pub fn name(self) -> String {
         let mut name = String::new();

@@ -116,7 +116,8 @@ pub fn search(model: &Model, limits: Limits) -> Found {
     // The way to each state: the number of the state before, and which of its successors it is.
     let mut parents: Vec<(u32, u16)> = vec![(0, 0)];
     let mut waiting: VecDeque<State> = VecDeque::new();
-    let start = model.start();
+    let mut start = model.start();
+    start.sort(model.config.issuers, model.config.operators);
     seen.insert(Fingerprint::of(&start));
     waiting.push_back(start);
     let mut successors = Successors::new();
@@ -129,16 +130,18 @@ pub fn search(model: &Model, limits: Limits) -> Found {
         }
         successors.clear();
         model.successors(&state, &mut successors);
-        for (choice, (_, next)) in successors.iter().enumerate() {
+        for (choice, (_, next)) in successors.iter_mut().enumerate() {
+            next.sort(model.config.issuers, model.config.operators);
             let fingerprint = Fingerprint::of(next);
             if !seen.insert(fingerprint) {
                 continue;
             }
             parents.push((number, choice as u16));
             let mut broken = model.broken(next);
-            if broken.is_none() && limits.quiet_every > 0 && fingerprint as u32 % limits.quiet_every == 0 {
-                quiet += 1;
-                broken = model.broken_when_quiet(next);
+            if broken.is_none() && limits.quiet_every > 0 && (fingerprint as u32).is_multiple_of(limits.quiet_every) {
+                let end = model.broken_when_quiet(next);
+                quiet += usize::from(end.is_some());
+                broken = end.flatten();
             }
             if let Some(invariant) = broken.filter(|found| limits.only.is_none_or(|only| only == *found)) {
                 let steps = way(model, &parents, parents.len() - 1);
@@ -165,11 +168,18 @@ fn way(model: &Model, parents: &[(u32, u16)], mut number: usize) -> Vec<Step> {
     }
     let mut state = model.start();
     let mut successors = Successors::new();
+    // Steps are told with the numbers that everybody had at the start.
+    let [mut issuers, mut operators] = state.sort(model.config.issuers, model.config.operators);
     let take = |choice: usize| {
         successors.clear();
         model.successors(&state, &mut successors);
-        let (step, next) = successors[choice];
+        let (mut step, next) = successors[choice];
+        step.who ^=
+            usize::from(issuers && step.text.starts_with("issuer") || operators && step.text.starts_with("operator"));
         state = next;
+        let [changed_issuers, changed_operators] = state.sort(model.config.issuers, model.config.operators);
+        issuers ^= changed_issuers;
+        operators ^= changed_operators;
         step
     };
     choices.into_iter().rev().map(take).collect()

@@ -9,7 +9,7 @@ pub const USERS: usize = 4;
 /// Epochs that can be told apart, and the last one is for the quiet end.
 pub const EPOCHS: usize = 6;
 /// Records that a partition has room for, those of the quiet end included.
-pub const LOG: usize = 10;
+pub const LOG: usize = 12;
 
 /// Who: user, the user's n-th coupon, and the key of the wish, as one number above 0. 0 is nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -105,8 +105,10 @@ pub struct Issuer {
     pub floor: u8,
     /// What it has read from SQL and not applied yet; 0: nothing.
     pub read: u8,
-    /// The highest rank seen under the served epoch; only where snapshots are resumed.
+    /// The highest rank seen; only where snapshots are resumed.
     pub seen: u8,
+    /// Under which epoch.
+    pub seen_under: u8,
     /// The wish under way.
     pub work: Work,
     /// Its content.
@@ -295,6 +297,8 @@ pub enum Object {
     Applied,
     /// It is being deleted.
     Deleting,
+    /// The same, and its pods are gone.
+    NoPods,
     /// It is gone.
     Gone,
 }
@@ -340,6 +344,25 @@ impl State {
     /// Puts a record on its way to Kafka. False: there is no room, the step is outside the bounds.
     pub fn send(&mut self, record: Record) -> bool {
         put(&mut self.flights, record)
+    }
+
+    /// Issuers are alike, and so are operators: the lower one comes first. Says whether each pair changed places.
+    pub fn sort(&mut self, issuers: usize, operators: usize) -> [bool; 2] {
+        let issuers = issuers == 2 && self.issuers[0] > self.issuers[1];
+        if issuers {
+            self.issuers.swap(0, 1);
+            for operator in &mut self.operators {
+                operator.fenced = operator.fenced >> 1 | (operator.fenced & 1) << 1;
+            }
+        }
+        let operators = operators == 2 && self.operators[0] > self.operators[1];
+        if operators {
+            self.operators.swap(0, 1);
+            for redis in self.redis.iter_mut().chain([&mut self.replica]) {
+                redis.temporary.swap(0, 1);
+            }
+        }
+        [issuers, operators]
     }
 
     /// How many coupons of a user are answered: the number of the wish that it makes next.

@@ -2,7 +2,7 @@
 
 use crate::model::{Model, Step, Successors};
 use crate::rule::{Conflict, Rule};
-use crate::state::{Partition, RANKS, Record, State, Work, take};
+use crate::state::{Object, Partition, RANKS, Record, State, Work, take};
 
 /// What became of a winner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,12 +140,20 @@ impl Model {
             let mut next = *state;
             next.log[p].at += 1;
             next.log[p].committed = next.log[p].at;
-            push("consumer {w}: commits its offset, and crashes before the row of {r} is there", partition.records[usize::from(partition.at)], next);
+            push(
+                "consumer {w}: commits its offset, and crashes before the row of {r} is there",
+                partition.records[usize::from(partition.at)],
+                next,
+            );
         }
     }
 
     /// Records arrive, are lost, or are replayed.
     pub fn log_steps(&self, state: &State, out: &mut Successors) {
+        // There is no topic.
+        if state.object == Object::Gone {
+            return;
+        }
         for index in 0..state.flights.len() {
             let record = state.flights[index];
             if record.is_none() || index > 0 && record == state.flights[index - 1] {
