@@ -218,6 +218,13 @@ opaque_text!(
     MAX_REQUEST_KEY
 );
 
+impl RequestKey {
+    /// Stands for the key of a rank whose request Redis has lost.
+    pub fn recovered(rank: u64) -> Self {
+        Self(format!("recovered-{rank}"))
+    }
+}
+
 /// A user's n-th coupon as the sorted set of winners names it: `<n>:<user>`, n from 1.
 pub fn member(nth: u32, user: &UserId) -> String {
     format!("{nth}:{user}")

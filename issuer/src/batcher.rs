@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::{Batch, Executed, MAX_BATCH, Refusal, Reply, StockError, StockKeys, Wish, issue};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -22,7 +23,7 @@ use crate::redis_link::RedisLink;
 pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a batch may take, repetitions included.
 pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
-/// Records that may wait for Kafka's acknowledgement. Far below what the client would hold, far above what a healthy
+/// Winners that may wait to become durable. Far below what the client would hold, far above what a healthy
 /// cluster needs: at 10 ms a record it allows two million a second.
 pub const MAX_UNACKNOWLEDGED: usize = 20_000;
 
@@ -151,6 +152,7 @@ impl Batcher {
         let wishes: Vec<Wish> = jobs.iter().map(|job| job.wish.clone()).collect();
         match self.call(&pass, &wishes).await {
             Called::Answered(batch) => {
+                crash_point(CrashPoint::AfterScript);
                 self.keeper.saw(pass.epoch(), batch.highest);
                 self.delivery.deliver(Granted { jobs, answers: batch.answers, pass, room });
             }

@@ -13,12 +13,13 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use crate::batcher::Queue;
+use crate::batcher::{BATCH_DEADLINE, Queue};
+use crate::delivery::CONFIRM_DEADLINE;
 use crate::gatekeeper::Gatekeeper;
 use crate::metrics::Metrics;
 
-/// How long a fence may wait for what is under way. Above a batch's deadline and Kafka's delivery timeout together.
-pub const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a fence may wait for what is under way: a batch, then its winners.
+pub const FENCE_TIMEOUT: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 1);
 
 /// What the routes need.
 pub struct Control {

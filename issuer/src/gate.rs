@@ -118,7 +118,12 @@ impl Gate {
     /// Raises the floor. A lower floor than the present one changes nothing.
     pub fn fence(&mut self, floor: u64) {
         self.floor = self.floor.max(floor);
-        if self.serving().is_some_and(|epoch| epoch < self.floor) {
+        self.stop_below(self.floor);
+    }
+
+    /// Stops serving an older epoch. By itself it is no fence: a value of that epoch that is on its way would be served.
+    pub fn stop_below(&mut self, epoch: u64) {
+        if self.serving().is_some_and(|serving| serving < epoch) {
             self.state = State::Unopened(Reason::Fenced);
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use campaign::sabotage::{Defence, without};
 use campaign::stock::Refusal;
 use tokio::sync::watch;
 
@@ -165,10 +166,14 @@ impl Gatekeeper {
     /// Raises the floor, at once, and waits until nothing that was sent under an older epoch is under way, at most `bound`.
     pub async fn fence(&self, floor: u64, bound: Duration) -> Drained {
         let mut changes = self.changed.subscribe();
-        self.change(|gate| gate.fence(floor));
+        if without(Defence::Floor) {
+            self.change(|gate| gate.stop_below(floor));
+        } else {
+            self.change(|gate| gate.fence(floor));
+        }
         let below = || {
             let inner = self.lock();
-            let floor = inner.gate.floor();
+            let floor = floor.max(inner.gate.floor());
             Drained { floor, outstanding: inner.outstanding.range(..floor).map(|(_, count)| count).sum() }
         };
         let empty = async {

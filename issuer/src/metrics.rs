@@ -42,8 +42,12 @@ pub struct Metrics {
     pub batch_size: Histogram,
     /// Seconds from handing a record to the client to its acknowledgement.
     pub kafka_seconds: Histogram,
-    /// Winners that Kafka did not acknowledge; their users were not told, unless the campaign acknowledges fast.
+    /// Winners that neither Kafka nor the database took; their users were not told, unless the campaign acknowledges fast.
     pub unconfirmed: Counter,
+    /// Winners stored past Kafka.
+    pub stored_directly: Counter,
+    /// 1 while winners are stored past Kafka.
+    pub breaker_open: Gauge,
     /// Wishes that wait in the queue.
     pub queue_depth: Gauge,
     /// Wishes refused because there is no room.
@@ -68,6 +72,8 @@ impl Metrics {
             batch_size: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
             kafka_seconds: latency(),
             unconfirmed: Counter::default(),
+            stored_directly: Counter::default(),
+            breaker_open: Gauge::default(),
             queue_depth: Gauge::default(),
             rejected: Counter::default(),
             answered: Counter::default(),
@@ -81,7 +87,9 @@ impl Metrics {
         all.register("redis_failures", "Failed calls of the script, by class", metrics.redis_failures.clone());
         all.register("batch_size", "Wishes of one call of the script", metrics.batch_size.clone());
         all.register("kafka_ack_seconds", "Time until Kafka acknowledged a winner", metrics.kafka_seconds.clone());
-        all.register("unconfirmed", "Winners that Kafka did not acknowledge", metrics.unconfirmed.clone());
+        all.register("unconfirmed", "Winners that neither Kafka nor the database took", metrics.unconfirmed.clone());
+        all.register("stored_directly", "Winners stored past Kafka", metrics.stored_directly.clone());
+        all.register("kafka_breaker_open", "1 while winners are stored past Kafka", metrics.breaker_open.clone());
         all.register("queue_depth", "Wishes that wait in the queue", metrics.queue_depth.clone());
         all.register("rejected", "Wishes refused because there is no room", metrics.rejected.clone());
         all.register("answered", "Wishes that were answered", metrics.answered.clone());

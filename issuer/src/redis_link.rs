@@ -108,6 +108,17 @@ impl RedisLink {
         }
     }
 
+    /// The primary is another server now: whatever connection there is, it leads to the wrong one.
+    pub fn renew(&self) {
+        self.link.send_if_modified(|link| match link {
+            Link::Up(_) => {
+                *link = Link::Down { away: false };
+                true
+            }
+            Link::Down { .. } => false,
+        });
+    }
+
     /// One read, at most [`CALL_TIMEOUT`] long; not repeated.
     pub async fn read<T, F>(&self, call: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, LinkError>
     where

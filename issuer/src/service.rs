@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use campaign::log::producer::WinnerLog;
 use campaign::settings::Connections;
-use campaign::stock::StockKeys;
+use campaign::stock::{StockKeys, sentinel};
 use campaign::{table, telemetry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -21,15 +21,16 @@ use tokio_util::task::TaskTracker;
 use crate::batcher::Batcher;
 use crate::config::Config;
 use crate::control::{self, Control};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, SharedBreaker, Ways};
+use crate::direct::Direct;
 use crate::gatekeeper::Gatekeeper;
 use crate::http;
 use crate::metrics::{self, Metrics};
 use crate::opener::Opener;
 use crate::redis_link::RedisLink;
 
-/// Connections to the database: one for the opener or a look-up, one more for look-ups.
-const DATABASE_CONNECTIONS: u32 = 2;
+/// Connections to the database: one for the opener or a look-up, one more for look-ups, one to store winners past Kafka.
+const DATABASE_CONNECTIONS: u32 = 3;
 /// How long one question for the topic's metadata may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two such questions.
@@ -69,6 +70,7 @@ pub struct Service {
 struct Probes {
     keeper: Arc<Gatekeeper>,
     kafka_known: Arc<AtomicBool>,
+    breaker: SharedBreaker,
     stopping: Arc<AtomicBool>,
     essential: Vec<(&'static str, AbortHandle)>,
     log: WinnerLog,
@@ -91,7 +93,8 @@ impl telemetry::Probes for Probes {
         } else if !self.keeper.has_served() {
             let why = self.keeper.serving().err().map(|reason| reason.to_string()).unwrap_or_default();
             Err(format!("no open epoch yet: {why}"))
-        } else if !self.kafka_known.load(Ordering::Relaxed) {
+        } else if !self.kafka_known.load(Ordering::Relaxed) && !self.breaker.is_open() {
+            // While Kafka is away winners go straight to the database; nobody waits for it.
             Err("the topic's metadata is not known yet".into())
         } else {
             Ok(())
@@ -125,11 +128,14 @@ impl Service {
         let keeper = Gatekeeper::new();
         let keys = StockKeys::of(&config.campaign);
         let tracker = TaskTracker::new();
+        let (row_sender, row) = watch::channel(None);
+        let (direct, direct_writer) = Direct::new(pool.clone(), row.clone());
+        let breaker = SharedBreaker::new(metrics.clone());
+        let ways = Ways { log: log.clone(), direct, breaker: breaker.clone() };
         let delivery =
-            Delivery::new(config.campaign.clone(), log.clone(), config.acknowledge, metrics.clone(), tracker.clone());
+            Delivery::new(config.campaign.clone(), ways, config.acknowledge, metrics.clone(), tracker.clone());
         let (queue, batcher) =
             Batcher::new(config.queue, link.clone(), Arc::clone(&keeper), keys.clone(), delivery, metrics.clone());
-        let (row_sender, row) = watch::channel(None);
         let opener = Opener {
             campaign: config.campaign.clone(),
             keys,
@@ -153,12 +159,19 @@ impl Service {
                     name
                 })
             };
+        let topic = learn_topic(log.clone(), breaker.clone(), Arc::clone(&kafka_known));
         let gauges = keep_gauges(metrics.clone(), Arc::clone(&keeper));
         let essential = vec![
             ("redis link", spawn_until("redis link", &stop_rest, Box::pin(link_task))),
+            ("sentinel", {
+                let link = link.clone();
+                let watching = sentinel::watch(connections.redis.clone(), move || link.renew());
+                spawn_until("sentinel", &stop_rest, Box::pin(watching))
+            }),
             ("opener", spawn_until("opener", &stop_rest, Box::pin(opener.run()))),
             ("gauges", spawn_until("gauges", &stop_rest, Box::pin(gauges))),
-            ("topic", spawn_until("topic", &stop_rest, Box::pin(learn_topic(log.clone(), Arc::clone(&kafka_known))))),
+            ("topic", spawn_until("topic", &stop_rest, Box::pin(topic))),
+            ("direct writer", spawn_until("direct writer", &stop_rest, Box::pin(direct_writer.run()))),
             ("batcher", {
                 let stop = stop_batching.clone();
                 tasks.spawn(async move {
@@ -176,6 +189,7 @@ impl Service {
         let probes = Arc::new(Probes {
             keeper: Arc::clone(&keeper),
             kafka_known,
+            breaker,
             stopping: Arc::clone(&stopping),
             essential,
             log: log.clone(),
@@ -261,18 +275,20 @@ impl Service {
 }
 
 /// Asks for the topic's metadata until it is known, so that the first user does not wait for it. Then sleeps.
-async fn learn_topic(log: WinnerLog, known: Arc<AtomicBool>) {
+async fn learn_topic(log: WinnerLog, breaker: SharedBreaker, known: Arc<AtomicBool>) {
     let mut told = false;
     loop {
-        let asked = log.clone();
+        let (asked, begun) = (log.clone(), Instant::now());
         match tokio::task::spawn_blocking(move || asked.learn_topic(METADATA_TIMEOUT)).await {
             Ok(Ok(partitions)) => {
                 tracing::info!(partitions, "the topic is known");
                 known.store(true, Ordering::Relaxed);
+                breaker.acknowledged(begun);
                 std::future::pending::<()>().await;
             }
             Ok(Err(error)) if !told => {
                 tracing::warn!(%error, "the topic's metadata cannot be had; asking again and again");
+                breaker.failed("the topic's metadata cannot be had");
                 told = true;
             }
             Ok(Err(_)) | Err(_) => {}

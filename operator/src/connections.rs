@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
-use campaign::stock::StockError;
 use campaign::stock::connect::connect;
+use campaign::stock::{StockError, sentinel};
 use campaign::table;
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::MySqlPool;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, Notify, OnceCell};
 
 use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
@@ -33,17 +33,41 @@ pub struct Systems {
     pub kafka: KafkaAdmin,
     /// The database.
     pub sql: MySqlPool,
-    redis: Mutex<Option<MultiplexedConnection>>,
+    redis: Arc<Mutex<Option<MultiplexedConnection>>>,
     migrated: OnceCell<()>,
+    /// Ends with these systems.
+    _sentinel: AbortOnDrop,
+}
+
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Systems {
     fn new(settings: ClassConnections) -> Result<Self, ReconcileError> {
+        let redis: Arc<Mutex<Option<MultiplexedConnection>>> = Arc::default();
+        let (held, switched) = (Arc::clone(&redis), Arc::new(Notify::new()));
+        let told = Arc::clone(&switched);
+        let watching = sentinel::watch(settings.operator.redis.clone(), move || told.notify_one());
+        let forgetting = async move {
+            loop {
+                switched.notified().await;
+                *held.lock().await = None;
+            }
+        };
+        let sentinel = tokio::spawn(async move {
+            tokio::join!(watching, forgetting);
+        });
         Ok(Self {
             kafka: KafkaAdmin::new(&client_config(&settings.operator.kafka, "coupon-operator", &[]))?,
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
-            redis: Mutex::new(None),
+            redis,
             migrated: OnceCell::new(),
+            _sentinel: AbortOnDrop(sentinel),
             settings,
         })
     }

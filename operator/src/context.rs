@@ -14,6 +14,9 @@ use crate::api::{CampaignClass, CouponCampaign};
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::metrics::Metrics;
+use crate::reconcile::observe::Known;
+use crate::repair::Looked;
+use crate::repair::watch::Watch;
 
 /// What every pass shares.
 pub struct Context {
@@ -51,8 +54,12 @@ impl Context {
 /// What a process remembers of a campaign. Losing it costs some reads, nothing else.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    /// All ranks up to this one are rows.
-    pub complete_up_to: u64,
+    /// What need not be read again.
+    pub known: Known,
+    /// When missing winners can be told from those on their way.
+    pub watch: Watch,
+    /// What the last look for missing winners found.
+    pub looked: Looked,
     /// Winners that the ledger had when this object first met it, if it had any.
     pub adopted: Option<u64>,
     /// Failures in a row.

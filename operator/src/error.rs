@@ -45,6 +45,9 @@ pub enum ReconcileError {
     /// Storing what is left in the log.
     #[error("draining: {0}")]
     Drain(Box<consumer::drain::DrainError>),
+    /// Publishing missing winners again.
+    #[error("missing winners cannot be published: {0}")]
+    Repair(String),
     /// The pass took too long.
     #[error("the pass took too long and was given up; some system accepts connections but does not answer")]
     PassTimeout,
@@ -72,7 +75,7 @@ impl ReconcileError {
             Self::Stock(_) => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
-            Self::Drain(_) => ConditionType::LedgerConsistent,
+            Self::Drain(_) | Self::Repair(_) => ConditionType::LedgerConsistent,
             Self::PassTimeout => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }
@@ -88,6 +91,7 @@ impl ReconcileError {
             Self::Table(error) => table_reason(error),
             Self::Epoch(error) => error.reason(),
             Self::Drain(_) => "DrainFailed",
+            Self::Repair(_) => "RepublishFailed",
             Self::PassTimeout => "PassTimeout",
             Self::Name(_) => "InvalidName",
         }

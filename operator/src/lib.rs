@@ -5,6 +5,7 @@
 //! - [`reconcile`]: one pass over one campaign: observe, plan, apply, report;
 //! - [`topic`]: what a campaign's Kafka topics should be;
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
+//! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
 //! - [`class`], [`connections`], [`class_status`]: where Kafka, Redis and the database are, and whether they answer;
 //! - [`lease`]: who works when several operators run.
@@ -18,6 +19,7 @@ pub mod config;
 pub mod connections;
 pub mod context;
 pub mod controller;
+pub mod dead;
 pub mod epoch;
 pub mod error;
 pub mod events;
@@ -26,4 +28,5 @@ mod fixtures;
 pub mod lease;
 pub mod metrics;
 pub mod reconcile;
+pub mod repair;
 pub mod topic;

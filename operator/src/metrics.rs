@@ -44,6 +44,12 @@ pub struct Metrics {
     pub dead_letters: PerCampaign,
     /// 1 while the lag can be read.
     pub lag_observable: PerCampaign,
+    /// Winners that are not known to be durable; absent while unknown.
+    pub unconfirmed: PerCampaign,
+    /// Age in seconds of the oldest winner that the last look found missing; absent when it found none.
+    pub oldest_unconfirmed: PerCampaign,
+    /// Missing winners published again.
+    pub republished: Family<CampaignLabels, Counter<u64, AtomicU64>>,
     /// Epochs opened: repairs and first openings.
     pub epochs_opened: Family<CampaignLabels, Counter<u64, AtomicU64>>,
     /// 1 while this process leads.
@@ -61,6 +67,9 @@ impl Metrics {
             lag_sum: Family::default(),
             dead_letters: Family::default(),
             lag_observable: Family::default(),
+            unconfirmed: Family::default(),
+            oldest_unconfirmed: Family::default(),
+            republished: Family::default(),
             epochs_opened: Family::default(),
             leader: Gauge::default(),
         };
@@ -70,6 +79,21 @@ impl Metrics {
             registry.register("operator_leader", "1 while this process leads", all.leader.clone());
             registry.register("campaign_issued", "Coupons issued", all.issued.clone());
             registry.register("campaign_persisted", "Coupons stored in the database", all.persisted.clone());
+            registry.register(
+                "campaign_unconfirmed",
+                "Winners that are not known to be durable; absent while unknown",
+                all.unconfirmed.clone(),
+            );
+            registry.register(
+                "campaign_unconfirmed_oldest_age_seconds",
+                "Age of the oldest missing winner; absent when none is missing",
+                all.oldest_unconfirmed.clone(),
+            );
+            registry.register(
+                "campaign_republished",
+                "Winners that only Redis held, published again",
+                all.republished.clone(),
+            );
             registry.register("campaign_epochs_opened", "Epochs opened", all.epochs_opened.clone());
             registry.register("consumer_lag_sum", "Records not stored yet; absent while unknown", all.lag_sum.clone());
             registry.register("scaler_lag_observable", "1 while the lag can be read", all.lag_observable.clone());
@@ -87,26 +111,44 @@ impl Metrics {
         lag: Option<i64>,
         dead: Option<i64>,
     ) {
-        let set = |family: &PerCampaign, value: Option<i64>| match value {
-            Some(value) => {
-                family.get_or_create(labels).set(value);
-            }
-            None => {
-                family.remove(labels);
-            }
-        };
-        set(&self.issued, issued);
-        set(&self.persisted, persisted);
-        set(&self.lag_sum, lag);
-        set(&self.dead_letters, dead);
-        set(&self.lag_observable, Some(lag.is_some().into()));
+        set(labels, &self.issued, issued);
+        set(labels, &self.persisted, persisted);
+        set(labels, &self.lag_sum, lag);
+        set(labels, &self.dead_letters, dead);
+        set(labels, &self.lag_observable, Some(lag.is_some().into()));
+    }
+
+    /// Takes over how many winners are not known to be durable, and the age of the oldest missing one in seconds.
+    pub fn unconfirmed(&self, labels: &CampaignLabels, count: Option<i64>, oldest_age: Option<i64>) {
+        set(labels, &self.unconfirmed, count);
+        set(labels, &self.oldest_unconfirmed, oldest_age);
     }
 
     /// Forgets a campaign that is gone.
     pub fn forget(&self, labels: &CampaignLabels) {
-        for family in [&self.issued, &self.persisted, &self.lag_sum, &self.dead_letters, &self.lag_observable] {
+        for family in [
+            &self.issued,
+            &self.persisted,
+            &self.lag_sum,
+            &self.dead_letters,
+            &self.lag_observable,
+            &self.unconfirmed,
+            &self.oldest_unconfirmed,
+        ] {
             family.remove(labels);
         }
         self.epochs_opened.remove(labels);
+        self.republished.remove(labels);
+    }
+}
+
+fn set(labels: &CampaignLabels, family: &PerCampaign, value: Option<i64>) {
+    match value {
+        Some(value) => {
+            family.get_or_create(labels).set(value);
+        }
+        None => {
+            family.remove(labels);
+        }
     }
 }

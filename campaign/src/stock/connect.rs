@@ -8,6 +8,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates};
 
 use super::error::StockError;
+use super::sentinel;
 use crate::settings::{Redis, RedisServer};
 
 /// How long to wait for a connection.
@@ -18,54 +19,35 @@ pub async fn connect(settings: &Redis, response_timeout: Duration) -> Result<Mul
     match &settings.server {
         RedisServer::Address(address) => open(settings, address, response_timeout, true).await,
         RedisServer::Sentinel { master_name, nodes } => {
-            let address = primary(settings, master_name, nodes, response_timeout).await?;
+            let address = sentinel::primary(settings, master_name, nodes).await?;
             let mut connection = open(settings, &address, response_timeout, true).await?;
-            // A Sentinel may still name the old primary, which is a replica by now.
-            let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
-            match role.first() {
-                Some(redis::Value::BulkString(role)) if role == b"master" => Ok(connection),
-                _ => Err(StockError::NoPrimary {
-                    master: master_name.clone(),
-                    last: format!("{address} is not a primary (any more)"),
-                }),
+            // A Sentinel may still name the old primary, which is a replica by now. INFO, as ROLE is a right of its own.
+            let info: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await?;
+            if info.lines().any(|line| line.trim_end() == "role:master") {
+                return Ok(connection);
             }
+            Err(StockError::NoPrimary {
+                master: master_name.clone(),
+                last: format!("{address} is not a primary (any more)"),
+            })
         }
     }
 }
 
-/// Asks one Sentinel after the other where the primary is.
-async fn primary(
-    settings: &Redis,
-    master_name: &str,
-    nodes: &[String],
-    timeout: Duration,
-) -> Result<String, StockError> {
-    let mut last = String::from("no Sentinel is configured");
-    for node in nodes {
-        let answer = async {
-            let mut sentinel = open(settings, node, timeout, false).await?;
-            let found: Option<(String, u16)> = redis::cmd("SENTINEL")
-                .arg("GET-MASTER-ADDR-BY-NAME")
-                .arg(master_name)
-                .query_async(&mut sentinel)
-                .await?;
-            Ok::<_, StockError>(found)
-        };
-        match answer.await {
-            Ok(Some((host, port))) => return Ok(format!("{host}:{port}")),
-            Ok(None) => last = format!("{node} does not watch `{master_name}`"),
-            Err(error) => last = format!("{node}: {error}"),
-        }
-    }
-    Err(StockError::NoPrimary { master: master_name.to_owned(), last })
-}
-
-async fn open(
+pub(super) async fn open(
     settings: &Redis,
     address: &str,
     response_timeout: Duration,
     with_login: bool,
 ) -> Result<MultiplexedConnection, StockError> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(response_timeout));
+    Ok(client(settings, address, with_login)?.get_multiplexed_async_connection_with_config(&config).await?)
+}
+
+/// A client of the Redis, or the Sentinel, at this address. Connects to nothing yet.
+pub(super) fn client(settings: &Redis, address: &str, with_login: bool) -> Result<Client, StockError> {
     let (host, port) = split(address)?;
     let target = if settings.tls {
         ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
@@ -84,17 +66,13 @@ async fn open(
         .into_connection_info()?
         .set_redis_settings(login)
         .set_tcp_settings(TcpSettings::default().set_nodelay(true));
-    let client = match &settings.ca_pem {
+    Ok(match &settings.ca_pem {
         Some(pem) if settings.tls => Client::build_with_tls(
             info,
             TlsCertificates { client_tls: None, root_cert: Some(pem.clone().into_bytes()) },
         )?,
         _ => Client::open(info)?,
-    };
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(response_timeout));
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+    })
 }
 
 fn split(address: &str) -> Result<(String, u16), StockError> {

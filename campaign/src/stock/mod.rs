@@ -8,11 +8,13 @@ mod issue;
 mod keys;
 pub mod rebuild;
 mod script;
+pub mod sentinel;
 mod state;
 
 pub use error::{Executed, StockError};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
 pub use state::{
-    Configured, Held, OpenStock, StockState, Terms, close, configure, forget, held_by, observe, read_winners,
+    Configured, Grants, Held, OpenStock, StockState, Terms, close, configure, forget, grants, held_by, observe,
+    read_winners,
 };

@@ -8,9 +8,10 @@ use redis::aio::MultiplexedConnection;
 
 use super::error::StockError;
 use super::keys::StockKeys;
-use super::script::{REBUILD_BEGIN, REBUILD_SWAP, REBUILD_WRITE};
+use super::script::{REBIND, REBUILD_BEGIN, REBUILD_SWAP, REBUILD_WRITE};
 use super::state::Terms;
 use crate::identity::{CampaignId, RequestKey, UserId};
+use crate::sabotage::{CrashPoint, crash_point};
 
 /// Winners in one call.
 const CHUNK: usize = 500;
@@ -41,6 +42,40 @@ pub struct Ledger {
     pub free: Vec<u64>,
     /// Highest rank ever given.
     pub highest: u64,
+}
+
+/// The outcome of [`rebind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebound {
+    /// Redis holds the ledger under the new epoch.
+    Done,
+    /// Redis' history changed meanwhile. Start over.
+    HistoryChanged,
+    /// Redis does not hold a whole ledger of these winners. Fill it.
+    Other,
+}
+
+/// Binds a Redis that holds exactly the winners of `ledger` to `epoch` and to `history`, the one captured before Redis was
+/// read. Free ranks stay as Redis has them. An outcome that is unknown is never tried again: start over under a new epoch.
+pub async fn rebind(
+    connection: &mut MultiplexedConnection,
+    campaign: &CampaignId,
+    history: &str,
+    epoch: u64,
+    terms: &Terms,
+    ledger: &Ledger,
+) -> Result<Rebound, StockError> {
+    let live = StockKeys::of(campaign);
+    let mut arguments =
+        vec![history.to_owned(), ledger.winners.len().to_string(), ledger.highest.to_string(), epoch.to_string()];
+    arguments.extend(terms.arguments());
+    let bound: String = REBIND.call(connection, &live.all(), &arguments).await?;
+    match bound.as_str() {
+        "OK" => Ok(Rebound::Done),
+        "HISTORY" => Ok(Rebound::HistoryChanged),
+        "OTHER" => Ok(Rebound::Other),
+        _ => Err(REBIND.unexpected(bound)),
+    }
 }
 
 /// The outcome of [`fill`].
@@ -88,7 +123,9 @@ pub async fn fill(
             "GONE" => return Ok(Filled::Lost),
             _ => return Err(REBUILD_WRITE.unexpected(written)),
         }
+        crash_point(CrashPoint::AfterChunk);
     }
+    crash_point(CrashPoint::BeforeSwap);
     let mut arguments =
         vec![history.to_owned(), ledger.winners.len().to_string(), ledger.free.len().to_string(), epoch.to_string()];
     arguments.extend(terms.arguments());

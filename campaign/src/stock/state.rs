@@ -4,10 +4,11 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
 use super::error::StockError;
-use super::issue::Refusal;
+use super::issue::{Grant, Refusal, winner};
 use super::keys::StockKeys;
-use super::script::{CONFIGURE, OBSERVE};
-use crate::identity::{RequestKey, UserId, member, parse_member};
+use super::script::{CONFIGURE, GRANTS, OBSERVE};
+use crate::event::CouponIssued;
+use crate::identity::{CampaignId, RequestKey, UserId, member, parse_member};
 
 /// What the campaign's spec says about issuing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +152,68 @@ pub struct Held {
     pub rank: u64,
     /// The user's n-th coupon.
     pub n: u32,
-    /// When it was granted, milliseconds since 1970; `None` when Redis lost the request's record.
+    /// When it was granted, milliseconds since 1970, and by which request; `None` when Redis lost that record.
     pub granted: Option<(i64, RequestKey)>,
+}
+
+impl Held {
+    /// When it was granted, milliseconds since 1970, and the request that won it. Where Redis lost that record the rank
+    /// still stands: a made-up key takes its place, so that a repetition is seen as another request.
+    pub fn granted_or_recovered(&self) -> (i64, RequestKey) {
+        self.granted.clone().unwrap_or_else(|| (0, RequestKey::recovered(self.rank)))
+    }
+
+    /// The event that makes it durable, under `epoch`: the one that the same call found in force.
+    pub fn event(&self, campaign: &CampaignId, epoch: u64, issued_count: u64) -> CouponIssued {
+        let (granted_ms, key) = self.granted_or_recovered();
+        let grant = Grant { rank: self.rank, n: self.n, issued_count, granted_ms, key };
+        winner(campaign, epoch, &self.user, &grant)
+    }
+}
+
+/// What Redis says of some ranks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grants {
+    /// This Redis serves.
+    Found {
+        /// The epoch in force when the ranks were read.
+        epoch: u64,
+        /// Number of winners.
+        issued: u64,
+        /// One per rank that was asked for, in order; `None` when nobody holds it.
+        held: Vec<Option<Held>>,
+    },
+    /// This Redis does not serve the campaign.
+    Refused(Refusal),
+}
+
+/// Who holds these ranks, and the epoch in force, in one call. At most [`MAX_BATCH`](super::MAX_BATCH) ranks.
+pub async fn grants(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    ranks: &[u64],
+) -> Result<Grants, StockError> {
+    let (header, flat): (Vec<String>, Vec<String>) =
+        GRANTS.call(connection, &[&keys.meta, &keys.issued, &keys.request], ranks).await?;
+    parse_grants(&header, &flat, ranks).ok_or_else(|| GRANTS.unexpected((header, flat)))
+}
+
+fn parse_grants(header: &[String], flat: &[String], ranks: &[u64]) -> Option<Grants> {
+    match header.first()?.as_str() {
+        "CLOSED" => return Some(Grants::Refused(Refusal::Closed)),
+        "HISTORY" => return Some(Grants::Refused(Refusal::HistoryChanged)),
+        "OK" if flat.len() == 2 * ranks.len() => {}
+        _ => return None,
+    }
+    let held = flat.chunks_exact(2).zip(ranks).map(|(pair, rank)| {
+        let (n, user) = parse_member(&pair[0])?;
+        Some(Held { user, rank: *rank, n, granted: parse_request(&pair[1]) })
+    });
+    Some(Grants::Found {
+        epoch: header.get(1)?.parse().ok()?,
+        issued: header.get(2)?.parse().ok()?,
+        held: held.collect(),
+    })
 }
 
 fn parse_request(text: &str) -> Option<(i64, RequestKey)> {

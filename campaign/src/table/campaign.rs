@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
-use sqlx::{FromRow, Row};
+use sqlx::{FromRow, MySql, QueryBuilder, Row};
 
 use super::barrier::{Barrier, Barriers};
 use super::error::TableError;
 use crate::event::CouponIssued;
 use crate::identity::{CampaignId, RequestKey, UserId};
+
+/// Most ranks of one question.
+const MAX_RANKS: usize = 5_000;
 
 /// Number of a campaign's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -241,6 +244,48 @@ pub async fn count_stored(pool: &MySqlPool, id: CampaignRowId, above: u64) -> Re
             .fetch_one(pool)
             .await?;
     Ok((count.unsigned_abs(), highest.unwrap_or(above)))
+}
+
+/// Ranks of rows from `from` to `up_to`, lowest first, at most `count`.
+pub async fn read_ranks(
+    pool: &MySqlPool,
+    id: CampaignRowId,
+    from: u64,
+    up_to: u64,
+    count: u32,
+) -> Result<Vec<u64>, TableError> {
+    Ok(sqlx::query_scalar(
+        "SELECT issue_rank FROM issued_coupon WHERE campaign_id = ? AND issue_rank BETWEEN ? AND ? \
+         ORDER BY issue_rank LIMIT ?",
+    )
+    .bind(id.0)
+    .bind(from)
+    .bind(up_to)
+    .bind(count)
+    .fetch_all(pool)
+    .await?)
+}
+
+/// How many of these ranks are rows.
+pub async fn count_rows_of(
+    pool: &MySqlPool,
+    id: CampaignRowId,
+    ranks: impl IntoIterator<Item = u64>,
+) -> Result<u64, TableError> {
+    let ranks: Vec<u64> = ranks.into_iter().collect();
+    let mut sum = 0;
+    for chunk in ranks.chunks(MAX_RANKS) {
+        let mut query = QueryBuilder::<MySql>::new("SELECT COUNT(*) FROM issued_coupon WHERE campaign_id = ");
+        query.push_bind(id.0).push(" AND issue_rank IN (");
+        let mut list = query.separated(", ");
+        for rank in chunk {
+            list.push_bind(*rank);
+        }
+        query.push(")");
+        let count: i64 = query.build_query_scalar().fetch_one(pool).await?;
+        sum += count.unsigned_abs();
+    }
+    Ok(sum)
 }
 
 type CouponColumns = (u64, Vec<u8>, u32, Vec<u8>, u64, i64);

@@ -12,6 +12,7 @@ use super::barrier::Barriers;
 use super::campaign::{CampaignRowId, read_barriers};
 use super::error::TableError;
 use crate::event::CouponIssued;
+use crate::sabotage::{Defence, without};
 
 /// Where a record lies in the campaign's topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
             let Position { partition, offset } = winners[index].position;
             barriers.voids(event.epoch, partition, offset)
         }
-        StoreMode::Direct(_) => event.epoch != epoch,
+        StoreMode::Direct(_) => event.epoch != epoch && !without(Defence::ConditionalInsert),
     };
     let mut outcomes: Vec<RowOutcome> = events
         .iter()

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
-use campaign::stock::StockKeys;
+use campaign::identity::{CampaignId, RequestKey, UserId};
+use campaign::stock::{Answer, Reply, StockKeys, Wish, issue};
 use e2e::campaign::{Sale, manifest};
 use e2e::crowd::{Door, Heard, heard, people, ranks};
 use e2e::install::{REALM, SYSTEM_NAMESPACE, kubectl};
@@ -87,5 +87,50 @@ async fn redis_forgets_the_campaign_in_the_middle() {
     }
     let found = sale.get().await.unwrap();
     assert_eq!(found.status.unwrap().epoch, Some(2), "one repair, one epoch");
+    world.leave().await;
+}
+
+/// Would fail if a winner whose issuer died before Kafka heard of it stayed out of the database until its user asks again.
+#[tokio::test]
+async fn a_winner_that_only_redis_holds_becomes_a_row() {
+    let world = World::new("orphan").await;
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "orphan", 100, -1, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    let mut told = trickle(&door, &people("user", 10), 5).await;
+    assert_eq!(heard(&told, "ISSUED"), 10, "{told:?}");
+
+    // What an issuer does before it dies: the rank is given, and nobody else hears of it.
+    let id = CampaignId::new(REALM, &world.namespace, "orphan").unwrap();
+    let settings = world.redis();
+    let mut redis = campaign::stock::connect::connect(&settings, Duration::from_secs(5)).await.unwrap();
+    let wish = Wish { user: UserId::new("ghost").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
+    let reply = issue(&mut redis, &StockKeys::of(&id), 1, 0, &[wish]).await.unwrap();
+    let Reply::Answered(batch) = reply else { panic!("{reply:?}") };
+    let Answer::Granted(grant) = &batch.answers[0] else { panic!("{batch:?}") };
+    sale.until_condition("LedgerConsistent", "False", "Unconfirmed").await.unwrap();
+    told.push(Heard {
+        user: "ghost".into(),
+        status: 200,
+        code: "ISSUED".into(),
+        rank: Some(grant.rank),
+        took: Duration::ZERO,
+    });
+    world.stored_as_told("orphan", &told).await;
+    sale.until_condition("LedgerConsistent", "True", "AllStored").await.unwrap();
+    let found = sale.until("no winner is left", SOON, |c| c.status.as_ref().is_some_and(|s| s.unconfirmed == Some(0)));
+    assert_eq!(found.await.unwrap().status.unwrap().epoch, Some(1), "no repair of Redis was needed");
+    let events = kubectl(&[
+        "get",
+        "events",
+        "-n",
+        &world.namespace,
+        "-o",
+        "name",
+        "--field-selector",
+        "reason=WinnersRepublished",
+    ])
+    .await
+    .unwrap();
+    assert_eq!(events.lines().count(), 1, "it was published once");
     world.leave().await;
 }

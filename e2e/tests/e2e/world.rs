@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use campaign::settings::{Login, Redis, RedisServer};
 use e2e::crowd::Heard;
 use e2e::database::{self, Rows};
 use e2e::install::{self, REALM};
@@ -46,6 +47,18 @@ impl World {
             connections,
             namespace,
             _turn: turn,
+        }
+    }
+
+    /// Where Redis is, with all rights.
+    pub fn redis(&self) -> Redis {
+        let url = install::Url::parse(self.connections.redis.as_deref().unwrap()).unwrap();
+        Redis {
+            server: RedisServer::Address(url.address),
+            login: Login { username: url.user, password: url.password },
+            tls: false,
+            database: 0,
+            ca_pem: None,
         }
     }
 

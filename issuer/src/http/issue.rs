@@ -8,7 +8,6 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use campaign::log::producer::DELIVERY_TIMEOUT;
 use campaign::stock::Wish;
 use tokio::time::Instant;
 
@@ -16,12 +15,13 @@ use super::App;
 use super::answer::{self, Failure, Issued, Refused};
 use super::request::{self, IssueRequest};
 use crate::batcher::{BATCH_DEADLINE, QUEUE_DEADLINE};
+use crate::delivery::CONFIRM_DEADLINE;
 use crate::metrics::OutcomeLabel;
 use crate::outcome::Outcome;
 
 /// Longer than everything that an admitted wish waits for.
 const ANSWER_DEADLINE: Duration =
-    Duration::from_secs(QUEUE_DEADLINE.as_secs() + BATCH_DEADLINE.as_secs() + DELIVERY_TIMEOUT.as_secs() + 2);
+    Duration::from_secs(QUEUE_DEADLINE.as_secs() + BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 2);
 
 /// Ask for a coupon.
 #[utoipa::path(

@@ -74,6 +74,12 @@ fn admin(kafka: &Kafka) -> KafkaAdmin {
     KafkaAdmin::new(&client_config(kafka, "issuer-tests", &[])).unwrap()
 }
 
+async fn create_topic(kafka: &Kafka, campaign: &CampaignId) {
+    let spec =
+        TopicSpec { name: campaign.topic(), partitions: PARTITIONS, replication_factor: 1, config: BTreeMap::new() };
+    admin(kafka).create_topic(&spec).await.unwrap();
+}
+
 pub fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
@@ -127,18 +133,26 @@ impl Fixture {
         let pool = table::connect(&operator.database, 2);
         table::migrate(&pool).await.unwrap();
         let row = table::register(&pool, &campaign, terms.total).await.unwrap().id;
-        let admin = admin(&operator.kafka);
-        let spec = TopicSpec {
-            name: campaign.topic(),
-            partitions: PARTITIONS,
-            replication_factor: 1,
-            config: BTreeMap::new(),
-        };
-        admin.create_topic(&spec).await.unwrap();
+        create_topic(&operator.kafka, &campaign).await;
         let redis = connect::connect(&operator.redis, Duration::from_secs(10)).await.unwrap();
         let mut fixture = Self { campaign, keys, redis, pool, row, epoch: 0, terms, workload, operator };
         fixture.rebuild().await;
         fixture
+    }
+
+    /// Uses another Kafka from now on, one that a test may stop.
+    pub async fn move_topic_to(&mut self, bootstrap_server: &str) {
+        for connections in [&mut self.operator, &mut self.workload] {
+            connections.kafka.bootstrap_servers = vec![bootstrap_server.to_owned()];
+        }
+        create_topic(&self.operator.kafka, &self.campaign).await;
+        let admin = admin(&self.operator.kafka);
+        let partitions: Vec<(String, i32)> = (0..PARTITIONS).map(|id| (self.campaign.topic(), id)).collect();
+        eventually("the topic has leaders", async || {
+            let ends = admin.end_offsets(&partitions).await.ok()?;
+            (ends.len() == partitions.len() && ends.values().all(Result::is_ok)).then_some(())
+        })
+        .await;
     }
 
     /// Allots the next epoch and writes Redis under it, with the winners it holds now.

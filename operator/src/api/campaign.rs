@@ -144,6 +144,15 @@ pub enum KeyBy {
     Campaign,
 }
 
+impl From<KeyBy> for campaign::log::producer::KeyBy {
+    fn from(key_by: KeyBy) -> Self {
+        match key_by {
+            KeyBy::User => Self::User,
+            KeyBy::Campaign => Self::Campaign,
+        }
+    }
+}
+
 /// What happens to topic, Redis keys and consumer group when a campaign is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
 pub enum DeletionPolicy {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use campaign::event::CouponIssued;
-use campaign::identity::{RequestKey, UserId};
+use campaign::identity::UserId;
 use campaign::stock::Held;
 use campaign::stock::rebuild::{Ledger, LedgerWinner};
 
@@ -14,6 +14,8 @@ pub struct Merged {
     pub ledger: Ledger,
     /// Winners that neither SQL nor Kafka has.
     pub redis_only: u64,
+    /// Redis holds exactly this ledger already.
+    pub in_redis: bool,
 }
 
 #[derive(Default)]
@@ -47,13 +49,9 @@ fn from_event(event: CouponIssued) -> LedgerWinner {
     }
 }
 
-fn from_held(held: Held) -> Option<LedgerWinner> {
-    let (granted_ms, key) = match held.granted {
-        Some(granted) => granted,
-        // Redis lost the request's record: any repetition will be seen as another request, the rank still stands.
-        None => (0, RequestKey::new(format!("recovered-{}", held.rank)).ok()?),
-    };
-    Some(LedgerWinner { rank: held.rank, n: held.n, user: held.user, granted_ms, key })
+fn from_held(held: Held) -> LedgerWinner {
+    let (granted_ms, key) = held.granted_or_recovered();
+    LedgerWinner { rank: held.rank, n: held.n, user: held.user, granted_ms, key }
 }
 
 /// Rows win over records, records over Redis. Ranks above `total` are left out: they cannot be stored.
@@ -64,22 +62,30 @@ pub fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held
             book.take(from_event(event));
         }
     }
-    let mut redis_only = 0;
-    for winner in held.into_iter().filter_map(from_held) {
-        if winner.rank <= total && book.take(winner) {
+    // Where Redis has a durable winner, it must have the same one; and nobody else.
+    let durable: HashMap<u64, (UserId, u32)> =
+        book.winners.iter().map(|winner| (winner.rank, (winner.user.clone(), winner.n))).collect();
+    let (mut redis_only, mut repeated) = (0, 0);
+    let in_redis = held.len();
+    for winner in held.into_iter().map(from_held) {
+        if durable.get(&winner.rank).is_some_and(|(user, n)| *user == winner.user && *n == winner.n) {
+            repeated += 1;
+        } else if winner.rank <= total && book.take(winner) {
             redis_only += 1;
         }
     }
+    let in_redis = repeated == durable.len() && book.winners.len() == in_redis;
     let highest = book.ranks.iter().copied().max().unwrap_or(0);
     let free = (1..highest).filter(|rank| !book.ranks.contains(rank)).collect();
     let mut winners = book.winners;
     winners.sort_by_key(|winner| winner.rank);
-    Merged { ledger: Ledger { winners, free, highest }, redis_only }
+    Merged { ledger: Ledger { winners, free, highest }, redis_only, in_redis }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use campaign::identity::RequestKey;
     use proptest::prelude::*;
 
     fn event(rank: u64, user: &str, n: u32) -> CouponIssued {
@@ -134,6 +140,27 @@ mod tests {
         );
         assert_eq!(ranks(&merged), [(1, "anna")]);
         assert_eq!(merged.redis_only, 0);
+    }
+
+    #[test]
+    fn redis_holds_the_ledger_when_it_has_every_durable_winner_and_nobody_else() {
+        let rows = || vec![event(1, "anna", 1), event(2, "bob", 1)];
+        let tail = || vec![event(3, "carl", 1)];
+        let all = || vec![held(1, "anna", 1), held(2, "bob", 1), held(3, "carl", 1)];
+        let with = |more: Held| all().into_iter().chain([more]).collect::<Vec<_>>();
+        for (what, redis, expected) in [
+            ("all of them", all(), true),
+            ("one more that only Redis has", with(held(5, "dora", 1)), true),
+            ("one row is missing", all().split_off(1), false),
+            ("one record is missing", all()[..2].to_vec(), false),
+            ("a rank is another user's", vec![held(1, "anna", 1), held(2, "eve", 1), held(3, "carl", 1)], false),
+            ("a rank is the user's second", vec![held(1, "anna", 2), held(2, "bob", 1), held(3, "carl", 1)], false),
+            ("a winner whose place is taken", with(held(4, "anna", 1)), false),
+            ("a rank above the total", with(held(99, "dora", 1)), false),
+        ] {
+            assert_eq!(merge(rows(), tail(), redis, 10).in_redis, expected, "{what}");
+        }
+        assert!(merge(vec![], vec![], vec![], 10).in_redis, "nothing is lost of nothing");
     }
 
     proptest! {

@@ -5,14 +5,15 @@
 
 mod fence;
 pub mod merge;
-mod read;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
-use campaign::stock::rebuild::{Filled, fill};
+use campaign::sabotage::{CrashPoint, crash_point};
+use campaign::stock::rebuild::{Filled, Rebound, fill, rebind};
 use campaign::stock::{self, StockError, StockKeys, Terms};
 use campaign::table::{self, CampaignRow, EpochCommit, TableError};
 use rand::RngExt;
@@ -21,7 +22,7 @@ use crate::api::ConditionType;
 use crate::connections::Systems;
 use crate::error::{Retry, stock_reason, table_reason};
 
-pub use fence::{CONTROL_PORT, Issuers, fence};
+pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, fence};
 
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +39,14 @@ pub enum EpochError {
     /// An issuer did not confirm that it stopped, and is not gone.
     #[error(
         "issuer pod {pod} on node {node} did not confirm that it stopped and is not gone yet; if its node is lost, delete the \
-         Node object or mark it out-of-service"
+         Node object or mark it out-of-service; or, once you are certain that the process is dead, annotate the campaign with \
+         {ISSUER_GONE_ANNOTATION}={uid}"
     )]
     RepairBlocked {
         /// The pod.
         pod: String,
+        /// Its UID.
+        uid: String,
         /// Its node.
         node: String,
     },
@@ -114,6 +118,8 @@ pub struct Opened {
     pub free: u64,
     /// Winners that were in Redis only: not durable yet.
     pub redis_only: u64,
+    /// Redis held all of it and was bound anew instead of being filled.
+    pub rebound: bool,
 }
 
 /// Opens a new epoch. `known` is the highest epoch that anybody else remembers.
@@ -128,7 +134,9 @@ pub async fn open(
     let id = row.id;
     // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished.
     let epoch = table::allot_epoch(&systems.sql, id, known).await?;
+    crash_point(CrashPoint::AfterAllot);
     fence(issuers, epoch).await?;
+    crash_point(CrashPoint::AfterFence);
 
     // 2. Read the ledger, in this order: offsets first, or a record stored in between would be in neither.
     let mut redis = systems.redis().await?;
@@ -140,6 +148,7 @@ pub async fn open(
         EpochCommit::Done => {}
         EpochCommit::Superseded => return Err(EpochError::Superseded),
     }
+    crash_point(CrashPoint::AfterBarrier);
     let barriers = table::barriers(&systems.sql, id, &topic_id).await?;
     let rows = read::rows(&systems.sql, campaign, id).await?;
     let dead_letter_topic = campaign.dead_letter_topic();
@@ -157,12 +166,24 @@ pub async fn open(
     // 3. What each of them says, in order of authority.
     let merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, terms.total.max(row.total));
 
-    // 4. Write Redis afresh, under keys of an attempt that nobody used before.
-    let attempt = format!("{epoch}-{:016x}", rand::rng().random::<u64>());
-    match fill(&mut redis, campaign, &attempt, &history, epoch, terms, &merged.ledger).await? {
-        Filled::Done => {}
-        Filled::HistoryChanged | Filled::Lost => return Err(EpochError::RedisChanged),
+    crash_point(CrashPoint::AfterRead);
+
+    // 4. If Redis lost nothing, bind it to the new epoch; else write it afresh, under keys of an attempt that nobody used
+    // before.
+    let rebound = merged.in_redis
+        && match rebind(&mut redis, campaign, &history, epoch, terms, &merged.ledger).await? {
+            Rebound::Done => true,
+            Rebound::Other => false,
+            Rebound::HistoryChanged => return Err(EpochError::RedisChanged),
+        };
+    if !rebound {
+        let attempt = format!("{epoch}-{:016x}", rand::rng().random::<u64>());
+        match fill(&mut redis, campaign, &attempt, &history, epoch, terms, &merged.ledger).await? {
+            Filled::Done => {}
+            Filled::HistoryChanged | Filled::Lost => return Err(EpochError::RedisChanged),
+        }
     }
+    crash_point(CrashPoint::AfterSwap);
 
     // 5. Open: issuers take it from SQL.
     match table::open_epoch(&systems.sql, id, epoch).await? {
@@ -175,6 +196,7 @@ pub async fn open(
         winners: count(merged.ledger.winners.len()),
         free: count(merged.ledger.free.len()),
         redis_only: merged.redis_only,
+        rebound,
     })
 }
 

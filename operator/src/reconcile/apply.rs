@@ -98,6 +98,12 @@ pub async fn issuers(pass: &Pass<'_>) -> Result<Issuers, ReconcileError> {
         selector: children::selector_text(pass.campaign, Component::Issuer),
         token: token(pass).await?.unwrap_or_default(),
         http: pass.context.http.clone(),
+        vouched_gone: pass
+            .campaign
+            .annotations()
+            .get(epoch::ISSUER_GONE_ANNOTATION)
+            .map(|uids| uids.split(',').map(|uid| uid.trim().to_owned()).collect())
+            .unwrap_or_default(),
     })
 }
 

@@ -5,7 +5,7 @@
 
 mod apply;
 mod deletion;
-mod observe;
+pub(crate) mod observe;
 mod plan;
 mod report;
 #[cfg(test)]
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
+use campaign::sabotage::{Defence, without};
 use campaign::table;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -32,6 +33,7 @@ use crate::context::Context;
 use crate::error::{ReconcileError, Retry};
 use crate::events;
 use crate::metrics::CampaignLabels;
+use crate::repair::{self, Looked, watch};
 use observe::Observation;
 use plan::{Plan, Step};
 
@@ -141,11 +143,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     ensure_finalizer(campaign, context).await?;
     let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
 
-    let complete_up_to = context.memory.get(uid).complete_up_to;
-    let seen = observe::observe(&systems, &id, complete_up_to).await;
-    if let Ok(ledger) = &seen.ledger {
-        context.memory.update(uid, |memory| memory.complete_up_to = ledger.complete_up_to);
-    }
+    let mut known = context.memory.get(uid).known;
+    let seen = observe::observe(&systems, &id, &mut known).await;
+    context.memory.update(uid, |memory| memory.known = known);
     let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -156,6 +156,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
     };
     record_issued(&pass, &seen).await?;
+    let (looked, failure) = match look_for_missing(&pass, &plan, &seen).await {
+        Ok(looked) => (looked, failure),
+        Err(error) => (Looked::default(), failure.or(Some(error))),
+    };
     // Kept here as well: the watch may show the status that was just written only after the next pass.
     let adopted = context.memory.update(uid, |memory| {
         memory.adopted = done.adopted.or(memory.adopted);
@@ -174,12 +178,18 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         issuer: issuer.as_deref(),
         consumer: consumer.as_deref(),
         adopted,
+        looked: &looked,
     };
     let status = report::status(&facts, Timestamp::now());
     publish(&pass, &plan, &done, &scaled).await;
     let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };
     let lag = seen.log.as_ref().ok().and_then(|log| log.lag).and_then(|lag| i64::try_from(lag).ok());
     context.metrics.observe(&labels, status.issued, status.persisted, lag, status.dead_letters);
+    context.metrics.unconfirmed(
+        &labels,
+        status.unconfirmed,
+        looked.oldest_ms.map(|oldest| (plan.now_ms - oldest) / 1000),
+    );
     write_status(campaign, context, uid, status).await?;
     if let Some(error) = failure {
         return Err(error);
@@ -193,6 +203,60 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.warned = None;
     });
     Ok(next(&plan))
+}
+
+/// Looks for winners that only Redis holds, when it is time to, and publishes them again. Answers with what the last look
+/// found.
+async fn look_for_missing(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<Looked, ReconcileError> {
+    let Pass { context, uid, .. } = pass;
+    let (Ok(ledger), Ok(stock), Ok(log)) = (&seen.ledger, &seen.stock, &seen.log) else {
+        return Ok(context.memory.get(uid).looked);
+    };
+    let (Some(row), Some(open), Some(offsets)) = (&ledger.row, &stock.open, &log.offsets) else {
+        return Ok(context.memory.get(uid).looked);
+    };
+    let serves = row.open_epoch.is_some_and(|epoch| stock.serves(epoch));
+    let complete = ledger.stored >= stock.issued;
+    if plan.hands_off || !plan.steps.is_empty() || !serves || complete || without(Defence::RepairLoop) {
+        return Ok(context.memory.update(uid, |memory| {
+            memory.watch.begin_anew();
+            memory.looked = Looked::default();
+            memory.looked
+        }));
+    }
+    let sight = watch::Sight {
+        epoch: open.epoch,
+        now_ms: stock.now_ms,
+        highest: open.highest,
+        ends: &offsets.ends,
+        committed: &offsets.committed,
+    };
+    let Some(due) = context.memory.update(uid, |memory| memory.watch.see(&sight)) else {
+        return Ok(context.memory.get(uid).looked);
+    };
+    let known = context.memory.get(uid).known;
+    let subject = repair::Subject {
+        systems: pass.systems,
+        campaign: pass.id,
+        row: row.id,
+        key_by: plan.key_by.into(),
+        dead: known.dead.ranks(),
+        complete_up_to: known.complete_up_to,
+    };
+    let looked = repair::look(&subject, due).await?;
+    context.memory.update(uid, |memory| {
+        memory.watch.begin_anew();
+        memory.known.complete_up_to = memory.known.complete_up_to.max(looked.complete_up_to);
+        memory.looked = looked;
+    });
+    if looked.published > 0 {
+        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: pass.campaign.name_any() };
+        context.metrics.republished.get_or_create(&labels).inc_by(looked.published);
+        let text =
+            format!("{} of {} winners that only Redis held are published again", looked.published, looked.missing);
+        events::note(context, pass.campaign, "WinnersRepublished", &text).await;
+    }
+    Ok(looked)
 }
 
 /// Whether the campaign may use its class at all. Asked until its first epoch: a sale that runs is not left alone because a
@@ -263,8 +327,12 @@ async fn publish(pass: &Pass<'_>, plan: &Plan, done: &apply::Done, scaled: &appl
         let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: campaign.name_any() };
         context.metrics.epochs_opened.get_or_create(&labels).inc();
         let text = format!(
-            "epoch {} opened ({reason}): {} winners, {} of them in Redis only, {} ranks to hand out again",
-            opened.epoch, opened.winners, opened.redis_only, opened.free
+            "epoch {} opened ({reason}): {} winners, {} of them in Redis only, {} ranks to hand out again; {}",
+            opened.epoch,
+            opened.winners,
+            opened.redis_only,
+            opened.free,
+            if opened.rebound { "Redis had lost nothing and was bound anew" } else { "Redis was filled" }
         );
         events::note(context, campaign, "EpochOpened", &text).await;
     }

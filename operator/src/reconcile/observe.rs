@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, Batch, ConfigEntry, KafkaAdmin, TopicState};
+use campaign::log::tail::Range;
 use campaign::stock::{self, StockError, StockKeys, StockState};
 use campaign::table::{self, CampaignRow, TableError};
 
 use crate::connections::Systems;
+use crate::dead::DeadRanks;
 use crate::topic::TopicView;
 
 /// What the three systems say of a campaign.
@@ -40,16 +42,78 @@ pub struct LogView {
     pub topic: TopicView,
     /// Records that are not stored yet; `None` when it could not be read, which is not zero.
     pub lag: Option<u64>,
+    /// Where the log ends and how far the group is; `None` when either could not be read.
+    pub offsets: Option<Offsets>,
     /// Records in the dead-letter topic; `None` when it could not be read.
     pub dead_letters: Option<u64>,
+    /// Ranks that dead letters hold and that are no rows; `None` when it could not be read.
+    pub dead_ranks: Option<u64>,
 }
 
-/// Reads all three. `complete_up_to` is the rank up to which all rows were seen before.
-pub async fn observe(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Observation {
+/// Offsets of the topic of winners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offsets {
+    /// End of each partition.
+    pub ends: BTreeMap<i32, i64>,
+    /// What the group has committed; `None`: nothing yet.
+    pub committed: BTreeMap<i32, Option<i64>>,
+}
+
+/// What is known from earlier passes, so that it need not be read again.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// All ranks up to this one are rows.
+    pub complete_up_to: u64,
+    /// Ranks of dead letters.
+    pub dead: DeadRanks,
+}
+
+/// Reads all three. Brings `known` up to date.
+pub async fn observe(systems: &Systems, campaign: &CampaignId, known: &mut Known) -> Observation {
     // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
-    let in_order = async { (ledger(systems, campaign, complete_up_to).await, stock(systems, campaign).await) };
+    let in_order = async { (ledger(systems, campaign, known.complete_up_to).await, stock(systems, campaign).await) };
     let ((ledger, stock), log) = tokio::join!(in_order, log(&systems.kafka, campaign));
+    if let Ok(ledger) = &ledger {
+        known.complete_up_to = ledger.complete_up_to;
+    }
+    let row = ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    let log = match log {
+        Ok((mut view, span)) => {
+            view.dead_ranks = match (row, span) {
+                (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, &mut known.dead).await,
+                _ => None,
+            };
+            Ok(view)
+        }
+        Err(error) => Err(error),
+    };
     Observation { ledger, stock, log }
+}
+
+/// How many ranks dead letters hold that are no rows.
+async fn dead_ranks(
+    systems: &Systems,
+    campaign: &CampaignId,
+    row: &CampaignRow,
+    span: Range,
+    dead: &mut DeadRanks,
+) -> Option<u64> {
+    match std::mem::take(dead).refresh(&systems.settings.operator.kafka, campaign, span).await {
+        Ok(fresh) => *dead = fresh,
+        Err(error) => {
+            tracing::warn!(%campaign, %error, "dead letters could not be read");
+            return None;
+        }
+    }
+    // A rank above the total is no winner's.
+    let ranks = || dead.ranks().iter().copied().take_while(|rank| *rank <= row.total);
+    match table::count_rows_of(&systems.sql, row.id, ranks()).await {
+        Ok(rows) => Some((ranks().count() as u64).saturating_sub(rows)),
+        Err(error) => {
+            tracing::warn!(%campaign, %error, "dead letters could not be compared with the rows");
+            None
+        }
+    }
 }
 
 async fn ledger(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Result<LedgerView, TableError> {
@@ -72,7 +136,8 @@ async fn stock(systems: &Systems, campaign: &CampaignId) -> Result<StockState, S
     state
 }
 
-async fn log(kafka: &KafkaAdmin, campaign: &CampaignId) -> Result<LogView, AdminError> {
+/// The log, and the part of the dead-letter topic that is there.
+async fn log(kafka: &KafkaAdmin, campaign: &CampaignId) -> Result<(LogView, Option<Range>), AdminError> {
     let (name, dlt) = (campaign.topic(), campaign.dead_letter_topic());
     let names = [&name, &dlt];
     let (cluster, topics) = tokio::join!(kafka.describe_cluster(), kafka.describe_topics(&names));
@@ -110,12 +175,18 @@ async fn log(kafka: &KafkaAdmin, campaign: &CampaignId) -> Result<LogView, Admin
         // A group that has not committed yet starts at the beginning.
         committed.as_ref()?.get(&partition).map(|offset| offset.unwrap_or(0))
     });
+    let dead_span: Option<Range> = (0..partition_count(&dead_letters))
+        .map(|id| Some((id, (offset(&starts, &dlt, id)?, offset(&ends, &dlt, id)?))))
+        .collect();
     let dead_letter_count = span(&dlt, &dead_letters, &|_| Some(0));
+    let log_ends: Option<BTreeMap<i32, i64>> =
+        (0..count).map(|partition| Some((partition, offset(&ends, &name, partition)?))).collect();
+    let offsets = log_ends.zip(committed).map(|(ends, committed)| Offsets { ends, committed });
     let used = match &events {
         TopicState::Absent => None,
         TopicState::Present(_) => Some((0..count).any(|partition| offset(&ends, &name, partition) != Some(0))),
     };
-    Ok(LogView {
+    let view = LogView {
         topic: TopicView {
             cluster_id: cluster.cluster_id,
             brokers: cluster.brokers.len(),
@@ -126,8 +197,11 @@ async fn log(kafka: &KafkaAdmin, campaign: &CampaignId) -> Result<LogView, Admin
             used,
         },
         lag,
+        offsets,
         dead_letters: dead_letter_count,
-    })
+        dead_ranks: None,
+    };
+    Ok((view, dead_span))
 }
 
 fn partition_count(state: &TopicState) -> i32 {

@@ -215,8 +215,11 @@ pub fn plan(
                 if raise {
                     steps.push(Step::SetTotal(terms.total));
                 }
-                // Rows above what Redis remembers: it was set back without changing its identity.
-                let set_back = stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest);
+                // Rows that Redis does not remember: it was set back without changing its identity.
+                let set_back = stock
+                    .open
+                    .as_ref()
+                    .is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored);
                 let open = row.open_epoch.filter(|epoch| stock.serves(*epoch) && !set_back);
                 match (open, &stock.open) {
                     (Some(_), Some(open)) if open.terms != terms => steps.push(Step::Configure(terms)),
@@ -318,7 +321,7 @@ impl Work {
         if ledger.stored >= issued && ledger.row.is_some() && issued > 0 && lag.is_none_or(|lag| lag == 0) {
             return Self::None;
         }
-        match (lag, log.and_then(|log| log.dead_letters)) {
+        match (lag, log.and_then(|log| log.dead_ranks)) {
             (Some(0), Some(dead)) => match issued.saturating_sub(ledger.stored + dead) {
                 0 => Self::None,
                 gap => Self::Gap(gap),

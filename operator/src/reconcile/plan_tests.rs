@@ -219,7 +219,7 @@ fn a_lag_that_cannot_be_read_is_not_zero() {
     for scene in [
         Scene::open().issued(10).stored(5).kafka_away(),
         Scene::open().issued(10).stored(5).with(|s| s.log().lag = None),
-        Scene::open().issued(10).stored(5).with(|s| s.log().dead_letters = None),
+        Scene::open().issued(10).stored(5).with(|s| s.log().dead_ranks = None),
         Scene::open().issued(10).stored(5).redis_away(),
         Scene::open().issued(10).stored(5).database_away(),
         Scene::open().issued(10).stored(5).kafka_away().at(END),

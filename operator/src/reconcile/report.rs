@@ -14,6 +14,7 @@ use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, TopicStatus, WorkloadStatus,
 };
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
+use crate::repair::Looked;
 use crate::topic;
 
 /// What a pass knows when it reports.
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub consumer: Option<&'a Deployment>,
     /// Rows that the ledger had when this object first met it.
     pub adopted: Option<u64>,
+    /// What the last look for missing winners found.
+    pub looked: &'a Looked,
 }
 
 fn count(value: u64) -> i64 {
@@ -55,7 +58,9 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
     let unconfirmed = match Work::of(ledger, log, issued) {
         Work::Gap(gap) => Some(gap),
         Work::None => Some(0),
-        Work::Lag(_) | Work::Unknown => None,
+        // Winners on their way cannot be told from missing ones, but for those that the last look found.
+        Work::Lag(_) => Some(facts.looked.missing).filter(|missing| *missing > 0),
+        Work::Unknown => None,
     };
     let issuer = workload(&plan.workloads.issuer, facts.issuer, before.issuer.as_ref());
     let consumer = workload(&plan.workloads.consumer, facts.consumer, before.consumer.as_ref());
@@ -283,13 +288,23 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
     use ConditionType::LedgerConsistent;
     let ledger = facts.seen.ledger.as_ref().ok();
     let issued = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
-    match Work::of(ledger, facts.seen.log.as_ref().ok(), issued) {
+    let work = Work::of(ledger, facts.seen.log.as_ref().ok(), issued);
+    if let (Looked { missing, published, oldest_ms: Some(oldest_ms), .. }, Work::Lag(_) | Work::Gap(_)) =
+        (facts.looked, work)
+    {
+        let oldest = Timestamp::from_millisecond(*oldest_ms).unwrap_or_default();
+        let text = format!(
+            "{missing} winners were in Redis only, the oldest granted at {oldest:.0}; {published} of them are published again"
+        );
+        return Report::no(LedgerConsistent, "WinnersMissing", text);
+    }
+    match work {
         Work::None => Report::yes(LedgerConsistent, "AllStored", "every winner is a row or a dead letter"),
         Work::Lag(_) => Report::yes(LedgerConsistent, "InTheLog", "winners that are no rows yet wait in the log"),
         Work::Gap(_) => Report::no(
             LedgerConsistent,
             "Unconfirmed",
-            "Redis has winners that are neither in the log nor in the database; status.unconfirmed counts them",
+            "Redis has winners that are neither in the log nor in the database; those that stay so are published again",
         ),
         Work::Unknown => {
             Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared")

@@ -42,6 +42,7 @@ fn status_with(
         issuer: Some(&issuer),
         consumer: Some(&consumer),
         adopted,
+        looked: &Looked::default(),
     };
     status(&facts, now)
 }
@@ -214,7 +215,8 @@ fn a_topic_that_cannot_be_used_is_not_called_ready() {
 
 #[test]
 fn what_stopped_the_pass_is_said_at_the_part_that_it_concerns() {
-    let blocked = EpochError::RepairBlocked { pod: "spring-issuer-1".to_owned(), node: "n1".to_owned() };
+    let blocked =
+        EpochError::RepairBlocked { pod: "spring-issuer-1".to_owned(), uid: "u1".to_owned(), node: "n1".to_owned() };
     let status = status_with(&Scene::open().redis_emptied(), 3, Some(&blocked.into()), None, NOW);
     assert_eq!(says(&status, ConditionType::StockReady), "False/RepairBlocked");
     assert_eq!(says(&status, ConditionType::Ready), "False/RepairBlocked");

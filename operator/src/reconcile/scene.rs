@@ -60,7 +60,9 @@ impl Scene {
                 used: None,
             },
             lag: Some(0),
+            offsets: None,
             dead_letters: Some(0),
+            dead_ranks: Some(0),
         };
         Self {
             campaign: fixtures::campaign(),
@@ -180,9 +182,9 @@ impl Scene {
         self
     }
 
-    /// So many records are dead letters.
+    /// So many records are dead letters, of winners that are no rows.
     pub fn dead_letters(mut self, count: u64) -> Self {
-        self.log().dead_letters = Some(count);
+        (self.log().dead_letters, self.log().dead_ranks) = (Some(count), Some(count));
         self
     }
 

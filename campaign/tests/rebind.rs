@@ -1,0 +1,139 @@
+//! A Redis that got another identity and lost nothing is bound to a new epoch as it is; one that lost something is not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use campaign::identity::{CampaignId, RequestKey, UserId};
+use campaign::settings::{Login, Redis as Settings, RedisServer};
+use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, Rebound, fill, rebind};
+use campaign::stock::{Answer, Batch, Refusal, Reply, StockKeys, StockState, Terms, Wish, connect, issue, observe};
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use stack::services::Redis;
+
+const TERMS: Terms = Terms { total: 10, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
+
+fn winner(rank: u64) -> LedgerWinner {
+    LedgerWinner {
+        rank,
+        n: 1,
+        user: UserId::new(format!("user-{rank}")).unwrap(),
+        granted_ms: 1,
+        key: RequestKey::new("k").unwrap(),
+    }
+}
+
+struct Scene {
+    server: Redis,
+    connection: MultiplexedConnection,
+    campaign: CampaignId,
+    keys: StockKeys,
+    ledger: Ledger,
+}
+
+impl Scene {
+    /// Epoch 1, with winners of ranks 1, 2 and 4: rank 3 is free.
+    async fn new() -> Self {
+        let server = Redis::start().unwrap();
+        let campaign = CampaignId::new("test", "rebind", "spring").unwrap();
+        let ledger = Ledger { winners: vec![winner(1), winner(2), winner(4)], free: vec![3], highest: 4 };
+        let keys = StockKeys::of(&campaign);
+        let mut connection = connected(&server).await;
+        let history = observe(&mut connection, &keys).await.unwrap().history;
+        let filled = fill(&mut connection, &campaign, "a", &history, 1, &TERMS, &ledger).await.unwrap();
+        assert_eq!(filled, Filled::Done);
+        Self { server, connection, campaign, keys, ledger }
+    }
+
+    async fn state(&mut self) -> StockState {
+        observe(&mut self.connection, &self.keys).await.unwrap()
+    }
+
+    async fn rebind(&mut self, history: &str, epoch: u64) -> Rebound {
+        rebind(&mut self.connection, &self.campaign, history, epoch, &TERMS, &self.ledger).await.unwrap()
+    }
+
+    async fn ask(&mut self, epoch: u64, user: &str) -> Reply {
+        let wish = Wish { user: UserId::new(user).unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
+        issue(&mut self.connection, &self.keys, epoch, 0, &[wish]).await.unwrap()
+    }
+}
+
+async fn connected(server: &Redis) -> MultiplexedConnection {
+    let url = server.url();
+    let (login, address) = url.strip_prefix("redis://").unwrap().split_once('@').unwrap();
+    let (username, password) = login.split_once(':').unwrap();
+    let settings = Settings {
+        server: RedisServer::Address(address.split('/').next().unwrap().to_owned()),
+        login: Login { username: username.to_owned(), password: password.to_owned() },
+        tls: false,
+        database: 0,
+        ca_pem: None,
+    };
+    connect::connect(&settings, Duration::from_secs(10)).await.unwrap()
+}
+
+fn rank(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Answered(Batch { answers, .. }) => match &answers[0] {
+            Answer::Granted(grant) | Answer::Repeated(grant) => grant.rank,
+            other => panic!("{other:?}"),
+        },
+        Reply::Refused(refusal) => panic!("{refusal:?}"),
+    }
+}
+
+/// Would fail if a replica that is attached in the middle of a sale stopped it for a rebuild, or lost or doubled a rank.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_replica_is_attached() {
+    let mut scene = Scene::new().await;
+    let before = scene.state().await.history;
+    let _replica = Redis::start_replica_of(&scene.server).unwrap();
+    let after = scene.state().await.history;
+    assert_ne!(before, after, "the identity has changed");
+    assert_eq!(scene.ask(1, "dora").await, Reply::Refused(Refusal::HistoryChanged));
+    assert_eq!(scene.rebind(&before, 2).await, Rebound::HistoryChanged, "captured before the change");
+    assert_eq!(scene.rebind(&after, 2).await, Rebound::Done);
+    assert_eq!(scene.ask(1, "dora").await, Reply::Refused(Refusal::OtherEpoch { current: 2 }));
+    assert_eq!(rank(&scene.ask(2, "user-2").await), 2, "winners keep their ranks");
+    assert_eq!(rank(&scene.ask(2, "dora").await), 3, "the free rank is still free");
+    assert_eq!(rank(&scene.ask(2, "eve").await), 5);
+}
+
+/// Would fail if a restart from the whole append-only file needed a rebuild.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_lost_nothing() {
+    let mut scene = Scene::new().await;
+    scene.server.restart().unwrap();
+    scene.connection = connected(&scene.server).await;
+    let history = scene.state().await.history;
+    assert_eq!(scene.rebind(&history, 2).await, Rebound::Done);
+    assert_eq!(rank(&scene.ask(2, "dora").await), 3);
+}
+
+/// Would fail if a Redis that lost part of the ledger were taken for a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_whole_ledger_is_not_bound() {
+    let mut scene = Scene::new().await;
+    let history = scene.state().await.history;
+    let keys = scene.keys.clone();
+    assert_eq!(scene.rebind(&history, 1).await, Rebound::Other, "the epoch is not newer than what is here");
+    let one_more = LedgerWinner { rank: 5, ..winner(5) };
+    scene.ledger.winners.push(one_more);
+    assert_eq!(scene.rebind(&history, 2).await, Rebound::Other, "a winner is missing");
+    scene.ledger.winners.pop();
+    for damage in [
+        redis::cmd("LPOP").arg(&keys.free).clone(),
+        redis::cmd("HDEL").arg(&keys.request).arg("1:user-1").clone(),
+        redis::cmd("HSET").arg(&keys.meta).arg("highest").arg(3).clone(),
+        redis::cmd("DEL").arg(&keys.meta).clone(),
+    ] {
+        let mut scene = Scene::new().await;
+        let history = scene.state().await.history;
+        let _: redis::Value = damage.query_async(&mut scene.connection).await.unwrap();
+        assert_eq!(scene.rebind(&history, 2).await, Rebound::Other, "{damage:?}");
+    }
+    let () = scene.connection.flushall().await.unwrap();
+    assert_eq!(scene.rebind(&history, 2).await, Rebound::Other, "nothing is here");
+}

@@ -1,0 +1,98 @@
+//! Whether Kafka is worth waiting for: a small state machine without I/O or a clock of its own.
+//!
+//! Closed, every winner goes to Kafka. It opens when a record fails, finds the client's queue full, or is not acknowledged
+//! within [`PATIENCE`], which is the age of the oldest record in flight. Open, winners go straight to SQL, and one record
+//! every [`PROBE_EVERY`] goes to Kafka as well; the first that is acknowledged in time closes it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long a record may be on its way to Kafka before its winner is stored another way. Twenty times what a healthy
+/// cluster takes, and well below the time after which users give up.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two probes while open.
+pub const PROBE_EVERY: Duration = Duration::from_millis(500);
+
+/// Which way a winner takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// To Kafka; to SQL only if that takes too long.
+    Log,
+    /// To SQL.
+    Direct,
+    /// To both at once: whoever is first decides, and Kafka shows whether it is back.
+    Probe,
+}
+
+/// The state machine. Starts closed.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    /// When it opened, and when the next probe is due.
+    open: Option<Open>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    since: Instant,
+    next_probe: Instant,
+}
+
+impl Breaker {
+    /// The way of the next winner.
+    pub fn route(&mut self, now: Instant) -> Route {
+        match &mut self.open {
+            None => Route::Log,
+            Some(open) if now >= open.next_probe => {
+                open.next_probe = now + PROBE_EVERY;
+                Route::Probe
+            }
+            Some(_) => Route::Direct,
+        }
+    }
+
+    /// A record was refused, failed or is late. True if that opened the breaker.
+    pub fn failed(&mut self, now: Instant) -> bool {
+        let opened = self.open.is_none();
+        self.open.get_or_insert(Open { since: now, next_probe: now + PROBE_EVERY });
+        opened
+    }
+
+    /// A record that was handed over at `handed` is acknowledged. Closes the breaker if that did not take too long: what was
+    /// stuck says nothing about now. Returns how long it was open.
+    pub fn acknowledged(&mut self, handed: Instant, now: Instant) -> Option<Duration> {
+        if now.saturating_duration_since(handed) > PATIENCE {
+            return None;
+        }
+        self.open.take().map(|open| now.saturating_duration_since(open.since))
+    }
+
+    /// Whether winners go straight to SQL.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_at_the_first_failure_and_probes_until_an_acknowledgement_in_time() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut breaker = Breaker::default();
+        assert_eq!(breaker.route(at(0)), Route::Log);
+        assert_eq!(breaker.acknowledged(at(0), at(5)), None, "it was not open");
+        assert!(breaker.failed(at(10)));
+        assert!(!breaker.failed(at(11)), "it is open already");
+        assert_eq!(breaker.route(at(20)), Route::Direct, "Kafka has just failed");
+        assert_eq!(breaker.route(at(510)), Route::Probe);
+        assert_eq!(breaker.route(at(511)), Route::Direct, "one probe at a time");
+        assert_eq!(breaker.route(at(1010)), Route::Probe);
+        assert_eq!(breaker.acknowledged(at(5), at(1200)), None, "what was stuck says nothing about now");
+        assert!(breaker.is_open());
+        assert_eq!(breaker.acknowledged(at(1010), at(1210)), Some(Duration::from_millis(1200)));
+        assert_eq!(breaker.route(at(1211)), Route::Log);
+    }
+}
