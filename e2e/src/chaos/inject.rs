@@ -58,8 +58,9 @@ impl Injector<'_> {
             K::EvictConsumer => self.evict(Role::Consumer, fault, struck).await,
             K::FlushRedis => {
                 let primary = self.primary().await?;
+                redis(&self.redis_url(&primary)?, &["FLUSHALL"]).await?;
                 struck();
-                redis(&self.redis_url(&primary)?, &["FLUSHALL"]).await.map(|_| None)
+                Ok(None)
             }
             K::KillRedis | K::KillRedisLogOff | K::KillRedisLoseFiles => self.kill_redis(fault, struck).await,
             K::PauseRedis => {
@@ -77,8 +78,8 @@ impl Injector<'_> {
                     Link::Inner(role, _) => self.addresses(role).await?,
                 };
                 let note = (link != Link::Users && pods.is_empty()).then(|| "there was no pod to cut off".to_owned());
-                struck();
                 let running = self.links.begin(link, trouble, self.users, pods);
+                struck();
                 sleep(fault.lasts).await;
                 running.end();
                 Ok(note)
@@ -144,10 +145,10 @@ impl Injector<'_> {
             return Ok(Some(format!("there was no {role}")));
         };
         let processes = processes_of(&pod.uid().context("a pod without a UID")?, &format!("coupon-{role}"))?;
-        struck();
         for process in &processes {
             kill(*process, signal).with_context(|| format!("{signal} for {process}"))?;
         }
+        struck();
         if signal == Signal::SIGSTOP {
             sleep(fault.lasts).await;
             for process in &processes {
@@ -160,19 +161,21 @@ impl Injector<'_> {
 
     async fn evict(&self, role: Role, fault: &Fault, struck: impl FnOnce()) -> Result<Option<String>> {
         let pods = self.pods(role).await?;
-        struck();
         let Some(pod) = pods.get(fault.which % pods.len().max(1)) else {
+            struck();
             return Ok(Some(format!("there was no {role}")));
         };
         let api: Api<Pod> = Api::namespaced(self.kubernetes.clone(), self.namespace);
-        match api.evict(&pod.name_any(), &EvictParams::default()).await {
-            Ok(_) => Ok(None),
+        let note = match api.evict(&pod.name_any(), &EvictParams::default()).await {
+            Ok(_) => None,
             Err(kube::Error::Api(status)) if status.code == 429 => {
                 api.delete(&pod.name_any(), &DeleteParams::default()).await?;
-                Ok(Some(format!("the budget refused to evict the {role}; it was deleted")))
+                Some(format!("the budget refused to evict the {role}; it was deleted"))
             }
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => return Err(error.into()),
+        };
+        struck();
+        Ok(note)
     }
 
     async fn part(
@@ -183,8 +186,8 @@ impl Injector<'_> {
         lasts: Duration,
         struck: impl FnOnce(),
     ) -> Result<Option<String>> {
-        struck();
         self.act(part, hurt).await?;
+        struck();
         sleep(lasts).await;
         self.act(part, mend).await?;
         Ok(None)
@@ -197,8 +200,8 @@ impl Injector<'_> {
             redis(&self.redis_url(&primary)?, &["CONFIG", "SET", "appendonly", "no"]).await?;
             sleep(LOG_OFF).await;
         }
-        struck();
         self.act(&part, Action::Kill).await?;
+        struck();
         let away = if self.connections.redis_sentinels.is_some() { FAILOVER } else { fault.lasts };
         sleep(away).await;
         if fault.kind == Kind::KillRedisLoseFiles {

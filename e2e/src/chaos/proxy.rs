@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +29,7 @@ pub enum Victims {
 #[derive(Debug, Clone)]
 struct Rule {
     id: u64,
+    since: Instant,
     victims: Victims,
     trouble: Trouble,
 }
@@ -78,7 +79,7 @@ impl Proxy {
         let mut id = 0;
         self.rules.send_modify(|rules| {
             id = rules.iter().map(|rule| rule.id + 1).max().unwrap_or(0);
-            rules.push(Rule { id, victims, trouble });
+            rules.push(Rule { id, since: Instant::now(), victims, trouble });
         });
         id
     }
@@ -105,6 +106,7 @@ enum Toward {
 #[derive(Clone)]
 struct View {
     peer: IpAddr,
+    opened: Instant,
     rules: watch::Receiver<Vec<Rule>>,
 }
 
@@ -112,9 +114,14 @@ impl View {
     /// What is wrong at the moment; the first rule counts.
     fn trouble(&mut self) -> Option<Trouble> {
         let rules = self.rules.borrow_and_update();
-        let hit = |rule: &&Rule| match &rule.victims {
-            Victims::All => true,
-            Victims::From(addresses) => addresses.contains(&self.peer),
+        let hit = |rule: &&Rule| {
+            let peer = match &rule.victims {
+                Victims::All => true,
+                Victims::From(addresses) => addresses.contains(&self.peer),
+            };
+            // Connections that are made later are whole.
+            let late = matches!(rule.trouble, Trouble::HalfClose { .. }) && self.opened > rule.since;
+            peer && !late
         };
         rules.iter().find(hit).map(|rule| rule.trouble)
     }
@@ -139,7 +146,7 @@ fn broken() -> io::Error {
 }
 
 async fn pass(client: TcpStream, peer: IpAddr, target: SocketAddr, rules: watch::Receiver<Vec<Rule>>) {
-    let view = View { peer, rules };
+    let view = View { peer, opened: Instant::now(), rules };
     let talk = async {
         let server = tokio::time::timeout(CONNECT, TcpStream::connect(target)).await.map_err(|_| broken())??;
         for stream in [&client, &server] {
@@ -197,8 +204,6 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, toward: Toward, m
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use tokio::time::timeout;
 
     use super::*;
@@ -289,6 +294,8 @@ mod tests {
         let (proxy, mut stream) = connected().await;
         proxy.begin(Victims::All, Trouble::HalfClose { toward_server: true });
         assert_eq!(hear(&mut stream).await, "end", "the server saw the end, and its last word came through");
+        let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+        assert_eq!(say(&mut new, "whole").await, "whole", "a new connection is not hurt");
     }
 
     #[tokio::test]

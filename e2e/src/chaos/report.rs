@@ -128,6 +128,10 @@ pub fn line(outcome: &Outcome) -> String {
         seconds(outcome.settled_ms),
         seconds(outcome.took_ms)
     );
+    let undecided = (outcome.plan.users + outcome.late).saturating_sub(answered(outcome));
+    if undecided > 0 {
+        let _ = write!(text, " undecided={undecided}");
+    }
     let shown = 5;
     for violation in outcome.violations.iter().take(shown) {
         let _ = write!(text, "\n    {}: {}", violation.breach, violation.detail);
