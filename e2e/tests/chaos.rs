@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use e2e::chaos::checker::Breach;
 use e2e::chaos::fault::Plan;
 use e2e::chaos::report::{Summary, line};
 use e2e::chaos::round::Arena;
@@ -17,7 +18,7 @@ const SEEDS: [u64; 3] = [20, 24, 29];
 async fn a_short_run_loses_nothing() {
     let connections = Connections::from_env().unwrap();
     install::install(&connections).await.unwrap();
-    let arena = Arena::new(connections, "chaos-short", true).await.unwrap();
+    let mut arena = Arena::new(connections, "chaos-short", true).await.unwrap();
     let evidence = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/chaos/short"));
     let mut summary = Summary::default();
     for seed in SEEDS {
@@ -25,6 +26,12 @@ async fn a_short_run_loses_nothing() {
         println!("{}", line(&outcome));
         summary.add(&outcome);
     }
+    // And the machine can fail: a row that is taken away is noticed.
+    arena.forge = true;
+    let outcome = arena.round(Plan::new(SEEDS[0], arena.stage), &evidence.join("forged")).await.unwrap();
+    let breaches: Vec<Breach> = outcome.violations.iter().map(|each| each.breach).collect();
+    assert!(breaches.starts_with(&[Breach::Lost]) && breaches.contains(&Breach::Short), "{:?}", outcome.violations);
+
     arena.cleaned().await.unwrap();
     println!("{}\n{}", summary.table(), summary.line());
     assert!(summary.is_good(), "the evidence is in {}", evidence.display());

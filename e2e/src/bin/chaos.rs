@@ -25,6 +25,12 @@ struct Arguments {
     /// End with the first round that fails.
     #[arg(long)]
     stop_on_failure: bool,
+    /// Keep the evidence of good rounds, too.
+    #[arg(long)]
+    keep_all: bool,
+    /// Remove a row behind the product's back in every round: shows that the machine can fail.
+    #[arg(long)]
+    forge: bool,
     /// Writes the sums and all times here, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -60,7 +66,8 @@ async fn chaos(arguments: &Arguments) -> Result<Summary> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let arena = Arena::new(connections, NAMESPACE, false).await?;
+    let mut arena = Arena::new(connections, NAMESPACE, false).await?;
+    (arena.forge, arena.keep_all) = (arguments.forge, arguments.keep_all);
     let mut summary = Summary::default();
     for number in 1..=arguments.rounds {
         let seed = round_seed(arguments.seed, number);

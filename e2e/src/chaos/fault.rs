@@ -210,6 +210,11 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
+/// The time over which users arrive.
+const STRETCH: Duration = Duration::from_secs(6);
+/// The latest fault: coupons must be left for those who come after it.
+const LATEST: Duration = Duration::from_millis(3800);
+
 /// The seed of the `number`th round, from 1.
 pub fn round_seed(seed: u64, number: u64) -> u64 {
     seed.wrapping_add(number).wrapping_sub(1)
@@ -229,14 +234,20 @@ impl Plan {
             chosen.extend(kinds.choose(&mut random));
         }
         let issuers = random.random_range(1..=2);
-        let faults = chosen.into_iter().map(|kind| fault(kind, stage, &mut random)).collect();
-        Self { seed, coupons, users, issuers, stretch: Duration::from_secs(6), faults }
+        let mut faults: Vec<Fault> = chosen.into_iter().map(|kind| fault(kind, stage, &mut random)).collect();
+        // Half of the second faults fall into the repair of the first.
+        let soon = Duration::from_millis(random.random_range(0..2000));
+        if let [first, second] = faults.as_mut_slice()
+            && random.random()
+        {
+            second.at = (first.at + soon).min(LATEST);
+        }
+        Self { seed, coupons, users, issuers, stretch: STRETCH, faults }
     }
 }
 
 fn fault(kind: Kind, stage: Stage, random: &mut StdRng) -> Fault {
     let mut millis = |range: std::ops::Range<u64>| Duration::from_millis(random.random_range(range));
-    // Two of the six seconds are left for those who come after it.
     let at = millis(300..3500);
     let lasts = if kind.hurts_link() { millis(1000..8000) } else { millis(1000..5000) };
     let delay = millis(20..400);

@@ -23,6 +23,7 @@ use super::proxy::Proxy;
 use super::{CLASS, report};
 use crate::campaign::{Sale, manifest};
 use crate::crowd::Door;
+use crate::database;
 use crate::install::{SYSTEM_NAMESPACE, apply, kubectl, namespace};
 use crate::wait::until;
 
@@ -87,6 +88,10 @@ pub struct Arena {
     namespace: String,
     /// What can be hurt.
     pub stage: Stage,
+    /// Removes a row before everything is checked: shows that the machine can fail.
+    pub forge: bool,
+    /// Keeps the evidence of good rounds, too.
+    pub keep_all: bool,
 }
 
 impl Arena {
@@ -103,6 +108,8 @@ impl Arena {
             namespace: in_namespace.to_owned(),
             stage: Stage { sentinel: connections.redis_sentinels.is_some(), shared },
             connections,
+            forge: false,
+            keep_all: false,
         })
     }
 
@@ -140,6 +147,9 @@ impl Arena {
         let late = settle(&crowd, &sources, &campaign, plan.coupons).await?;
         let settled_ms = millis(over.elapsed());
 
+        if self.forge {
+            database::remove_first(&sources.pool, CLASS, &self.namespace, &sale.name).await?;
+        }
         let (answers, ledger) = (crowd.answers(), sources.read(&campaign).await?);
         for each in &mut struck {
             each.again_ms = each.at_ms.and_then(|at| time_to_issue_again(&answers, at)).map(millis);
@@ -156,7 +166,7 @@ impl Arena {
             ledger,
             plan,
         };
-        if !outcome.violations.is_empty() {
+        if self.keep_all || !outcome.violations.is_empty() {
             report::keep(&outcome, &self.namespace, evidence).await?;
         }
         let (name, space) = (sale.name.as_str(), self.namespace.as_str());
