@@ -227,10 +227,11 @@ impl Plan {
         let kinds: Vec<Kind> = Kind::iter().filter(|kind| stage.allows(*kind)).collect();
         let coupons = random.random_range(1000..=3000);
         let users = usize::try_from(coupons * 13 / 10).unwrap_or(usize::MAX);
-        let turn = usize::try_from(seed % kinds.len() as u64).unwrap_or(0);
+        let (cycle, turn) = (seed / kinds.len() as u64, usize::try_from(seed % kinds.len() as u64).unwrap_or(0));
         let first = kinds.get(turn).copied().unwrap_or(Kind::KillIssuer);
         let mut chosen = vec![first];
-        if seed.is_multiple_of(3) {
+        // In another third of the kinds in every cycle, so that each is seen alone and in company.
+        if seed.wrapping_add(cycle).is_multiple_of(3) {
             chosen.extend(kinds.choose(&mut random));
         }
         let issuers = random.random_range(1..=2);
@@ -287,7 +288,11 @@ mod tests {
         let links: BTreeSet<String> =
             plans.iter().flat_map(|plan| &plan.faults).filter_map(|f| Some(f.link?.0.to_string())).collect();
         assert_eq!(links.len(), 9, "{links:?}");
-        assert!(plans.iter().any(|plan| plan.faults.len() == 2));
+        for faults in [1, 2] {
+            let first = |plan: &Plan| (plan.faults.len() == faults).then(|| plan.faults[0].kind);
+            let kinds: BTreeSet<Kind> = plans.iter().take(63).filter_map(first).collect();
+            assert_eq!(kinds.len(), Kind::iter().count(), "each is seen alone and in company within three cycles");
+        }
     }
 
     #[test]
