@@ -57,6 +57,11 @@ impl Sources {
         Ok(Self { pool: database::connect(connections).await?, kafka, redis })
     }
 
+    /// The same with another Redis.
+    pub fn at(&self, redis: String) -> Self {
+        Self { redis, ..self.clone() }
+    }
+
     /// SQL only: rank and user, by rank.
     pub async fn rows(&self, campaign: &CampaignId) -> Result<Vec<(u64, String)>> {
         let found = database::rows(&self.pool, campaign.realm(), campaign.namespace(), campaign.coupon_id()).await?;

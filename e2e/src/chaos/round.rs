@@ -143,9 +143,9 @@ impl Arena {
         let (struck, ()) = tokio::join!(faults, crowd.rush(plan.users, plan.stretch, give_up));
         let mut struck = struck?;
         let over = Instant::now();
-        let sources = Sources { redis: injector.redis().await?, ..self.sources.clone() };
-        let late = settle(&crowd, &sources, &campaign, plan.coupons).await?;
+        let late = settle(&crowd, &self.sources, &injector, &campaign, plan.coupons).await?;
         let settled_ms = millis(over.elapsed());
+        let sources = self.sources.at(injector.redis().await?);
 
         if self.forge {
             database::remove_first(&sources.pool, CLASS, &self.namespace, &sale.name).await?;
@@ -250,11 +250,19 @@ async fn strike(injector: &Injector<'_>, fault: &Fault, crowd: &Crowd, begin: In
 
 /// Waits until all coupons are rows, and Redis says the same. As long as coupons are left, people come and ask. Returns how
 /// many came.
-async fn settle(crowd: &Crowd, sources: &Sources, campaign: &CampaignId, coupons: u64) -> Result<usize> {
+async fn settle(
+    crowd: &Crowd,
+    sources: &Sources,
+    injector: &Injector<'_>,
+    campaign: &CampaignId,
+    coupons: u64,
+) -> Result<usize> {
     let deadline = Instant::now() + SETTLE;
     let wanted = usize::try_from(coupons)?;
     let mut late = 0;
     loop {
+        // Sentinels may choose another primary meanwhile.
+        let sources = sources.at(injector.redis().await?);
         let rows = sources.rows(campaign).await?;
         let members = sources.members(campaign).await?;
         if (rows.len() >= wanted && rows == members) || Instant::now() >= deadline {
