@@ -136,8 +136,11 @@ impl Arena {
         let faults = async {
             let struck =
                 futures::future::join_all(plan.faults.iter().map(|f| strike(&injector, f, &crowd, begin))).await;
-            let repaired = if self.stage.shared { Ok(self.links.heal()) } else { injector.repair().await };
-            repaired.context("the stack could not be repaired")?;
+            if self.stage.shared {
+                self.links.heal();
+            } else {
+                injector.repair().await.context("the stack could not be repaired")?;
+            }
             Ok::<_, anyhow::Error>(struck)
         };
         let (struck, ()) = tokio::join!(faults, crowd.rush(plan.users, plan.stretch, give_up));
