@@ -35,6 +35,20 @@ demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 14 m
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/demo
 
+# Faults hurt every part: the stack is of its own, with the options REDIS=sentinel and BROKERS=3.
+ROUNDS ?= 5
+SEED ?= 1
+REDIS ?= single
+BROKERS ?= 1
+CHAOS_OPTIONS ?=
+.PHONY: chaos
+chaos: image ## ROUNDS=5 sales from SEED=1 on while parts are killed and cut off (some 20 s a round after the start)
+	@$(STACK) up --name chaos --redis $(REDIS) --brokers $(BROKERS)
+	@$(STACK) load-image --name chaos $(TARGET)/image/coupon-operator.tar
+	@echo 'The stack stays up for the next time; `make cluster-down NAME=chaos` ends it.'
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name chaos -- $(TARGET)/debug/chaos \
+		--rounds $(ROUNDS) --seed $(SEED) --evidence $(TARGET)/chaos $(CHAOS_OPTIONS)
+
 .PHONY: test
 test: image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
 	@echo 'building the tests (first time: minutes)'

@@ -47,8 +47,13 @@ pub struct Door {
 impl Door {
     /// `base` is `http://host:port`.
     pub fn new(base: &str, coupon_id: &str) -> Result<Self> {
+        Self::with_patience(base, coupon_id, Duration::from_secs(15))
+    }
+
+    /// The same; a request without an answer is given up after `patience`.
+    pub fn with_patience(base: &str, coupon_id: &str, patience: Duration) -> Result<Self> {
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(15))
+            .timeout(patience)
             .connect_timeout(Duration::from_secs(5))
             .build()
             .context("no HTTP client")?;

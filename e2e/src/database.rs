@@ -50,3 +50,17 @@ pub async fn issued_count(pool: &MySqlPool, realm: &str, namespace: &str, coupon
         .fetch_one(pool)
         .await?)
 }
+
+/// Removes the first winner's row, which the product never does: for tests that must notice.
+pub async fn remove_first(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str) -> Result<()> {
+    sqlx::query(
+        "DELETE i FROM issued_coupon i JOIN campaign c ON c.id = i.campaign_id \
+         WHERE c.realm = ? AND c.namespace = ? AND c.coupon_id = ? AND i.issue_rank = 1",
+    )
+    .bind(realm.as_bytes())
+    .bind(namespace.as_bytes())
+    .bind(coupon_id.as_bytes())
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -4,6 +4,7 @@
 //! HTTP, SQL. Nothing is asked of the programs' own counters.
 
 pub mod campaign;
+pub mod chaos;
 pub mod crowd;
 pub mod database;
 pub mod install;

@@ -34,6 +34,16 @@ pub struct Kafka {
 pub(crate) struct Listeners {
     pub(crate) clients: SocketAddr,
     pub(crate) controller: SocketAddr,
+    pub(crate) proxied: Option<Proxied>,
+}
+
+/// A second way in for clients, which a test puts a proxy in front of: who bootstraps through the proxy is sent back to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proxied {
+    /// Where the broker listens.
+    pub(crate) listener: SocketAddr,
+    /// Where the proxy will listen: what the broker tells clients that came in this way.
+    pub(crate) advertised: SocketAddr,
 }
 
 /// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`.
@@ -96,7 +106,8 @@ pub(crate) fn cluster_id(folder: &Path) -> Result<String> {
 
 /// Formats a folder with Kafka's own tool, and keeps the part that does not depend on the node.
 pub(crate) fn format(installed: &Path) -> Result<()> {
-    let here = Listeners { clients: ([127, 0, 0, 1], 9092).into(), controller: ([127, 0, 0, 1], 9093).into() };
+    let here =
+        Listeners { clients: ([127, 0, 0, 1], 9092).into(), controller: ([127, 0, 0, 1], 9093).into(), proxied: None };
     let (file, data) = (installed.join("server.properties"), installed.join("formatted"));
     fs::write(&file, configuration(1, &[here], here, &data))?;
     let mut command = Command::new("java");
@@ -124,7 +135,7 @@ pub(crate) fn archive_classes(program: &Path, folder: &Path) -> Result<()> {
     let archive = folder.join(CLASSES);
     let installed = Kafka { program: program.to_owned(), classes: archive.clone() };
     let (clients, controller) = (Port::free()?, Port::free()?);
-    let cluster = [Listeners { clients: clients.address(), controller: controller.address() }];
+    let cluster = [Listeners { clients: clients.address(), controller: controller.address(), proxied: None }];
     let (data, log) = (folder.join("broker"), folder.join("log"));
     let mut server = server(&installed, 1, &cluster, &random_id()?, &data, &log)?;
     for word in &mut server.command {
@@ -159,14 +170,17 @@ fn configuration(id: usize, cluster: &[Listeners], here: Listeners, data: &Path)
     let voters: Vec<_> = (1..).zip(cluster).map(|(id, broker)| format!("{id}@{}", broker.controller)).collect();
     let copies = cluster.len();
     let in_sync = if copies > 1 { 2 } else { 1 };
-    let Listeners { clients, controller } = here;
+    let Listeners { clients, controller, proxied } = here;
+    let (listener, advertised) = proxied.map_or_else(Default::default, |Proxied { listener, advertised }| {
+        (format!(",PROXIED://{listener}"), format!(",PROXIED://{advertised}"))
+    });
     format!(
         "process.roles=broker,controller\n\
          node.id={id}\n\
-         listeners=PLAINTEXT://{clients},CONTROLLER://{controller}\n\
-         advertised.listeners=PLAINTEXT://{clients}\n\
+         listeners=PLAINTEXT://{clients},CONTROLLER://{controller}{listener}\n\
+         advertised.listeners=PLAINTEXT://{clients}{advertised}\n\
          controller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
          controller.quorum.voters={}\n\
          log.dirs={}\n\
          auto.create.topics.enable=false\n\
@@ -224,10 +238,16 @@ mod tests {
     #[test]
     fn three_brokers_know_each_other_and_keep_three_copies() {
         let at = |port| SocketAddr::from(([10, 200, 0, 2], port));
-        let cluster = [9092, 9094, 9096].map(|port| Listeners { clients: at(port), controller: at(port + 1) });
+        let cluster = [9092, 9094, 9096].map(|port| {
+            let proxied = Some(Proxied { listener: at(port + 10_000), advertised: at(port + 20_000) });
+            Listeners { clients: at(port), controller: at(port + 1), proxied }
+        });
         let text = configuration(2, &cluster, cluster[1], Path::new("/d"));
         assert!(text.contains("controller.quorum.voters=1@10.200.0.2:9093,2@10.200.0.2:9095,3@10.200.0.2:9097\n"));
-        assert!(text.contains("advertised.listeners=PLAINTEXT://10.200.0.2:9094\n"));
+        assert!(
+            text.contains("advertised.listeners=PLAINTEXT://10.200.0.2:9094,PROXIED://10.200.0.2:29094\n"),
+            "who comes through the proxy is sent back to it: {text}"
+        );
         assert!(text.contains("default.replication.factor=3\n") && text.contains("transaction.state.log.min.isr=2\n"));
     }
 }

@@ -30,6 +30,11 @@ pub const SENTINEL_PORT: u16 = 26379;
 pub const MARIADB_PORT: u16 = 3306;
 /// The port of the first broker; each broker takes two: clients, then the controller quorum.
 pub const KAFKA_PORT: u16 = 9092;
+/// The port of the first broker's second listener, one for each broker: clients that come in this way are told to come to
+/// [`KAFKA_PROXY_PORT`].
+pub const KAFKA_PROXIED_PORT: u16 = 19092;
+/// Where a test that wants to stand between clients and brokers listens, one port for each broker. Nobody does by default.
+pub const KAFKA_PROXY_PORT: u16 = 29092;
 
 /// An address on the node.
 #[must_use]

@@ -6,7 +6,9 @@ use anyhow::Result;
 
 use crate::connections::Connections;
 use crate::install::Installed;
-use crate::layout::{KAFKA_PORT, Layout, MARIADB_PORT, REDIS_PORT, SENTINEL_PORT, on_node};
+use crate::layout::{
+    KAFKA_PORT, KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, Layout, MARIADB_PORT, REDIS_PORT, SENTINEL_PORT, on_node,
+};
 use crate::server::Server;
 use crate::up::{Component, Options, RedisMode};
 use crate::{kafka, kubernetes, mariadb, redis};
@@ -64,7 +66,11 @@ pub(crate) fn connections(layout: &Layout, options: &Options) -> Connections {
 fn listeners(brokers: u16) -> Vec<kafka::Listeners> {
     let broker = |index| {
         let port = KAFKA_PORT + 2 * index;
-        kafka::Listeners { clients: on_node(port), controller: on_node(port + 1) }
+        let proxied = kafka::Proxied {
+            listener: on_node(KAFKA_PROXIED_PORT + index),
+            advertised: on_node(KAFKA_PROXY_PORT + index),
+        };
+        kafka::Listeners { clients: on_node(port), controller: on_node(port + 1), proxied: Some(proxied) }
     };
     (0..brokers).map(broker).collect()
 }

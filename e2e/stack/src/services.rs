@@ -95,7 +95,7 @@ impl Kafka {
         let installed = Tool::find_kafka(&Cache::locate()?)?;
         let (folder, clients, controller) = (Folder::create("kafka")?, Port::free()?, Port::free()?);
         let address = clients.address();
-        let cluster = [kafka::Listeners { clients: address, controller: controller.address() }];
+        let cluster = [kafka::Listeners { clients: address, controller: controller.address(), proxied: None }];
         let data = folder.path.join("broker");
         let server = kafka::server(&installed, 1, &cluster, &kafka::cluster_id(&data)?, &data, &folder.log())?;
         Ok(Self { service: Service::start(server, folder, vec![clients, controller])?, address })

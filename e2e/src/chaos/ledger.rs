@@ -1,0 +1,118 @@
+//! What Redis, Kafka and SQL say in the end, each asked in its own words.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use campaign::event::CouponIssued;
+use campaign::identity::{CampaignId, parse_member};
+use campaign::log::tail::{self, Range, TailError};
+use campaign::settings;
+use campaign::stock::StockKeys;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use serde::Serialize;
+use sqlx::MySqlPool;
+use stack::Connections;
+
+use crate::database;
+use crate::install::run;
+
+const KAFKA: Duration = Duration::from_secs(10);
+
+/// The end of a sale.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// SQL: rank and user.
+    pub rows: Vec<(u64, String)>,
+    /// Redis' sorted set: rank and user.
+    pub members: Vec<(u64, String)>,
+    /// Kafka: rank, user and epoch of every record, void ones too. For the evidence.
+    pub records: Vec<(u64, String, u64)>,
+    /// Records in the dead-letter topic.
+    pub dead_letters: usize,
+}
+
+/// Where to ask.
+#[derive(Clone)]
+pub struct Sources {
+    /// The database.
+    pub pool: MySqlPool,
+    /// The brokers themselves, without a proxy.
+    pub kafka: settings::Kafka,
+    /// The Redis that is the primary now, `redis://user:password@host:port`.
+    pub redis: String,
+}
+
+impl Sources {
+    /// Those of the stack in which this runs.
+    pub async fn new(connections: &Connections) -> Result<Self> {
+        let brokers = connections.kafka.as_deref().context("the stack has no Kafka")?;
+        let kafka = settings::Kafka {
+            bootstrap_servers: brokers.split(',').map(str::to_owned).collect(),
+            protocol: settings::KafkaProtocol::Plaintext,
+            mechanism: None,
+            login: settings::Login::default(),
+            ca_pem: None,
+        };
+        let redis = connections.redis.clone().context("the stack has no Redis")?;
+        Ok(Self { pool: database::connect(connections).await?, kafka, redis })
+    }
+
+    /// The same with another Redis.
+    pub fn at(&self, redis: String) -> Self {
+        Self { redis, ..self.clone() }
+    }
+
+    /// SQL only: rank and user, by rank.
+    pub async fn rows(&self, campaign: &CampaignId) -> Result<Vec<(u64, String)>> {
+        let found = database::rows(&self.pool, campaign.realm(), campaign.namespace(), campaign.coupon_id()).await?;
+        Ok(found.winners)
+    }
+
+    /// Redis only: rank and user, by rank.
+    pub async fn members(&self, campaign: &CampaignId) -> Result<Vec<(u64, String)>> {
+        let key = StockKeys::of(campaign).issued;
+        let arguments = ["-u", &self.redis, "--no-auth-warning", "ZRANGE", &key, "0", "-1", "WITHSCORES"];
+        let text = run("redis-cli", &arguments, None).await?;
+        let lines: Vec<&str> = text.lines().collect();
+        let pair = |pair: &[&str]| {
+            let [member, score] = pair else { return None };
+            Some((score.parse().ok()?, parse_member(member)?.1.as_str().to_owned()))
+        };
+        lines.chunks(2).map(|each| pair(each).with_context(|| format!("Redis says {each:?} in {key}"))).collect()
+    }
+
+    /// All three.
+    pub async fn read(&self, campaign: &CampaignId) -> Result<Ledger> {
+        let (rows, members) = (self.rows(campaign).await?, self.members(campaign).await?);
+        let (sources, campaign) = (self.clone(), campaign.clone());
+        let read = move || sources.log(&campaign);
+        let (records, dead_letters) = tokio::task::spawn_blocking(read).await??;
+        Ok(Ledger { rows, members, records, dead_letters })
+    }
+
+    fn log(&self, campaign: &CampaignId) -> Result<(Vec<(u64, String, u64)>, usize)> {
+        let mut records = Vec::new();
+        let topic = campaign.topic();
+        tail::read::<TailError>(&self.kafka, &topic, &self.range(&topic)?, |message| {
+            use rdkafka::Message;
+            if let Ok(event) = CouponIssued::decode(campaign, message.payload()) {
+                records.push((event.rank, event.user_id.as_str().to_owned(), event.epoch));
+            }
+            Ok(())
+        })?;
+        let mut dead = 0;
+        let topic = campaign.dead_letter_topic();
+        tail::read::<TailError>(&self.kafka, &topic, &self.range(&topic)?, |_| {
+            dead += 1;
+            Ok(())
+        })?;
+        Ok((records, dead))
+    }
+
+    fn range(&self, topic: &str) -> Result<Range> {
+        let consumer: BaseConsumer = campaign::log::client_config(&self.kafka, "chaos", &[]).create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), KAFKA)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
+        partitions.map(|id| Ok((id, consumer.fetch_watermarks(topic, id, KAFKA)?))).collect()
+    }
+}

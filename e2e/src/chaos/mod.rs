@@ -1,0 +1,27 @@
+//! The machine that tries to break the promise: sales on a real stack while parts are killed, frozen, cut off and robbed of
+//! their memory; then every answer that was given is held against Redis, Kafka and SQL.
+//!
+//! - [`fault`]: what can happen, and the plan of a round, a pure function of its seed
+//! - [`proxy`]: a TCP proxy that cuts, delays, silences or half-closes connections
+//! - [`links`]: the proxies of a stack, and the class that leads through them
+//! - [`inject`]: carries a fault out, and repairs
+//! - [`crowd`]: clients that ask until they get a decided answer, and a record of every answer
+//! - [`ledger`]: what Redis, Kafka and SQL say in the end
+//! - [`checker`]: pure; answers and ledger -> verdict
+//! - [`round`]: one sale from `kubectl apply` to the verdict
+//! - [`report`]: the lines, tables and files that remain
+//!
+//! It may kill and freeze parts of the stack and pods of its own campaigns, and nothing else.
+
+pub mod checker;
+pub mod crowd;
+pub mod fault;
+pub mod inject;
+pub mod ledger;
+pub mod links;
+pub mod proxy;
+pub mod report;
+pub mod round;
+
+/// The class of these campaigns, and its realm.
+pub const CLASS: &str = "chaos";
