@@ -8,5 +8,6 @@ mod drain;
 mod outage;
 mod process;
 mod proxy;
+mod replay;
 mod stage;
 mod store;
