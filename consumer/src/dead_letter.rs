@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
 use campaign::log::client_config;
+use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::settings::Kafka;
 
 use crate::decide::{Reason, outage_delay};
@@ -167,6 +168,7 @@ impl DeadLetters {
         let mut failures = 0;
         while letter.record.is_wanted() {
             let Err(error) = self.try_write(&letter).await else {
+                crash_point(CrashPoint::AfterDeadLetter);
                 self.metrics.dead_letter(letter.reason.name());
                 letter.record.complete();
                 break;

@@ -3,6 +3,7 @@
 // Helpers outside of test functions fail a test by panicking, too.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod crash;
 mod dead_letters;
 mod drain;
 mod outage;
