@@ -20,7 +20,7 @@ pub enum CrashPoint {
     BeforeAnswer,
     /// Issuer: Kafka is away, the direct insert is committed, the user has heard nothing.
     AfterDirectInsert,
-    /// Consumer: rows are inserted, the transaction is open.
+    /// Consumer, and whoever else stores winners: rows are inserted, the transaction is open.
     BeforeCommit,
     /// Consumer: rows are committed, offsets are not.
     AfterCommit,

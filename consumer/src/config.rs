@@ -5,13 +5,33 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use campaign::identity::CampaignId;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 
+use crate::replay::args::Action;
 use crate::writer::BatchLimits;
 
 /// Stores the winners of one coupon campaign: from its Kafka topic into the database.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "coupon-consumer", version)]
+#[command(name = "coupon-consumer", version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do instead of storing.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to store.
+    #[command(flatten)]
+    pub config: Option<Config>,
+}
+
+/// What the program can do besides storing.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Look at dead letters, and replay them.
+    #[command(subcommand)]
+    DeadLetters(Action),
+}
+
+/// Configuration of a consumer process.
+#[derive(Debug, Clone, Args)]
 pub struct Config {
     /// The campaign, as realm/namespace/couponId.
     #[arg(long, env = "COUPON_CAMPAIGN")]
@@ -47,9 +67,13 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("coupon-consumer").chain(arguments))
+    }
+
     #[test]
     fn a_campaign_is_enough() {
-        let config = Config::try_parse_from(["coupon-consumer", "--campaign", "prod/shop/spring"]).unwrap();
+        let config = parse(["--campaign", "prod/shop/spring"]).unwrap().config.unwrap();
         assert_eq!((config.batch, config.max_wait_ms, config.probe_listen.port()), (500, 20, 9090));
         assert!(!config.log_json);
     }
@@ -57,8 +81,23 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for bad in [["--campaign", "prod/shop"], ["--batch", "0"], ["--batch", "9999"], ["--log-json", "perhaps"]] {
-            let all = ["coupon-consumer", "--campaign", "prod/shop/spring"].into_iter().chain(bad);
-            assert!(Config::try_parse_from(all).is_err(), "{bad:?}");
+            let all = ["--campaign", "prod/shop/spring"].into_iter().chain(bad);
+            assert!(parse(all).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn dead_letters_are_chosen_by_what_people_know_of_them() {
+        let all = "dead-letters replay --campaign prod/shop/spring --partition 1 --offset 7 --offset 9 --rank 3 --user anna \
+            --reason RankConflict --dry-run --wait 5 --trim --json";
+        let Some(Command::DeadLetters(Action::Replay(replay))) = parse(all.split_whitespace()).unwrap().command else {
+            panic!("not a replay")
+        };
+        assert_eq!((replay.choice.partition, replay.choice.offset.as_slice()), (Some(1), &[7, 9][..]));
+        assert!(replay.dry_run && replay.trim && replay.place.json && replay.wait_seconds == 5);
+        for bad in ["--offset 7", "--reason Bad", "--partition -1", "--wait soon", "--batch 5"] {
+            let all = format!("dead-letters replay --campaign prod/shop/spring {bad}");
+            assert!(parse(all.split_whitespace()).is_err(), "{bad}");
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
 use campaign::log::client_config;
+use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::settings::Kafka;
 
 use crate::decide::{Reason, outage_delay};
@@ -42,7 +43,7 @@ const ORIGIN: [&str; 9] = [
     "original_offset",
 ];
 /// The headers for what went wrong on the latest trip.
-const FAILURE: [&str; 4] = ["kafka_dlt-exception-fqcn", "kafka_dlt-exception-message", "exception", "retry_count"];
+pub const FAILURE: [&str; 4] = ["kafka_dlt-exception-fqcn", "kafka_dlt-exception-message", "exception", "retry_count"];
 
 /// A record that cannot be stored.
 #[derive(Debug)]
@@ -58,8 +59,8 @@ pub struct DeadLetter {
 /// The headers of a dead letter: all of the original's, then where it first lay and what went wrong now. A record that
 /// was a dead letter before keeps its first origin; what went wrong then is replaced.
 pub fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32) -> OwnedHeaders {
-    let known = message.headers().and_then(names).unwrap_or_default();
-    let has_any = |wanted: &[&str]| known.iter().any(|name| wanted.contains(&name.as_str()));
+    let known = message.headers().and_then(raw_headers).unwrap_or_default();
+    let has_any = |wanted: &[&str]| known.iter().any(|(name, _)| wanted.contains(&name.as_str()));
     let mut all = match message.headers() {
         None => OwnedHeaders::new(),
         Some(original) if has_any(&FAILURE) => original
@@ -97,10 +98,13 @@ pub fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u3
     all
 }
 
-/// The names of all headers. `None` when one is not UTF-8: rdkafka panics on it, and a record must not stop a consumer.
-fn names(headers: &OwnedHeaders) -> Option<Vec<String>> {
-    let read = || headers.iter().map(|header| header.key.to_owned()).collect();
-    catch_unwind(AssertUnwindSafe(read)).ok()
+/// Name and value of a header.
+pub type RawHeader = (String, Option<Vec<u8>>);
+
+/// A copy of all headers. `None` when a name is not UTF-8: rdkafka panics on it, and a record must not stop a consumer.
+pub fn raw_headers(headers: &OwnedHeaders) -> Option<Vec<RawHeader>> {
+    let copied = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
+    catch_unwind(AssertUnwindSafe(|| headers.iter().map(copied).collect())).ok()
 }
 
 /// The writer of dead letters of one campaign.
@@ -164,6 +168,7 @@ impl DeadLetters {
         let mut failures = 0;
         while letter.record.is_wanted() {
             let Err(error) = self.try_write(&letter).await else {
+                crash_point(CrashPoint::AfterDeadLetter);
                 self.metrics.dead_letter(letter.reason.name());
                 letter.record.complete();
                 break;

@@ -53,7 +53,8 @@ impl Ledger {
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = Result<T, TableError>>) -> Result<T, TableError> {
+/// Gives up after [`DEADLINE`].
+pub async fn in_time<T>(work: impl Future<Output = Result<T, TableError>>) -> Result<T, TableError> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(result) => result,
         Err(_) => Err(TableError::Timeout(DEADLINE.as_secs())),

@@ -8,12 +8,14 @@
 //!
 //! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `frontier` and
 //! `decide` are pure; `poll` alone talks to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
-//! [`service`] is the running consumer; [`drain`] is the same work on a given range, for the operator. This crate knows
-//! nothing of Kubernetes and Redis, and never decides which of two winners is right: the first row stands.
+//! [`service`] is the running consumer; [`drain`] is the same work on a given range, for the operator; [`replay`] is the
+//! command that puts dead letters back, and the only part that asks Redis. This crate knows nothing of Kubernetes, and
+//! never decides which of two winners is right: the first row stands.
 
 pub mod config;
 pub mod drain;
 pub mod metrics;
+pub mod replay;
 pub mod service;
 pub mod status;
 pub mod writer;

@@ -7,29 +7,59 @@ use anyhow::Context;
 use campaign::settings::Connections;
 use campaign::telemetry;
 use clap::Parser;
-use consumer::config::Config;
+use consumer::config::{Cli, Command, Config};
 use consumer::metrics::{self, Metrics};
+use consumer::replay::Office;
+use consumer::replay::args::Action;
 use consumer::service::Service;
 use consumer::status::Status;
 use tokio_util::sync::CancellationToken;
 
+/// A chosen dead letter is no row in the end.
+const NOT_ALL_REPLAYED: u8 = 3;
+
 fn main() -> ExitCode {
-    let config = Config::parse();
-    telemetry::init_logging(config.log_json);
+    let cli = Cli::parse();
+    let log_json = cli.config.as_ref().is_some_and(|config| config.log_json);
+    telemetry::init_logging(log_json);
     let result = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
-            let result = runtime.block_on(run(config));
+            let result = runtime.block_on(async {
+                match (cli.command, cli.config) {
+                    (Some(Command::DeadLetters(action)), _) => dead_letters(action).await,
+                    (None, Some(config)) => run(config).await.map(|()| ExitCode::SUCCESS),
+                    (None, None) => Err(anyhow::anyhow!(
+                        "COUPON_CAMPAIGN is not set: give the campaign as realm/namespace/couponId"
+                    )),
+                }
+            });
             // A call that hangs in a library must not keep the process from ending.
             runtime.shutdown_background();
             result
         }
         Err(error) => Err(error.into()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
+    result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
+    let place = action.place();
+    let office = Office::new(place.campaign.clone(), Connections::load(&place.connections)?)?;
+    let mut out = std::io::stdout();
+    let work = async {
+        match &action {
+            Action::List(list) => office.list(&list.choice, list.place.json, &mut out).await.map(|()| true),
+            Action::Replay(replay) => office.replay(replay, &mut out).await,
+        }
+    };
+    tokio::select! {
+        all_well = work => Ok(if all_well? { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL_REPLAYED) }),
+        signal = telemetry::shutdown_signal() => {
+            signal.context("waiting for signals")?;
+            anyhow::bail!("stopped before the end; running it again is harmless")
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
+use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::table::{LoggedWinner, Position, Stored, TableError};
 
 use crate::dead_letter::DeadLetter;
@@ -180,6 +181,7 @@ impl Writer {
                     return Ended::Settled;
                 }
                 Ok(Some(stored)) => {
+                    crash_point(CrashPoint::AfterCommit);
                     self.metrics.insert_seconds.observe(begun.elapsed().as_secs_f64());
                     self.metrics.batch_rows.observe(unit.rows() as f64);
                     self.status.release_database();

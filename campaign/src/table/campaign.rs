@@ -288,9 +288,12 @@ pub async fn count_rows_of(
     Ok(sum)
 }
 
-type CouponColumns = (u64, Vec<u8>, u32, Vec<u8>, u64, i64);
+/// What [`coupon`] reads, in this order.
+pub(super) const COUPON_COLUMNS: &str = "issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms";
 
-fn coupon(campaign: &CampaignId, columns: CouponColumns) -> Result<CouponIssued, TableError> {
+pub(super) type CouponColumns = (u64, Vec<u8>, u32, Vec<u8>, u64, i64);
+
+pub(super) fn coupon(campaign: &CampaignId, columns: CouponColumns) -> Result<CouponIssued, TableError> {
     let (rank, user, n, key, epoch, occurred_at_ms) = columns;
     let decode = |e: Box<dyn std::error::Error + Send + Sync>| TableError::Sql(sqlx::Error::Decode(e));
     Ok(CouponIssued {

@@ -67,17 +67,17 @@ fn sql_fault(error: &sqlx::Error) -> Fault {
 /// The table. Source: MariaDB and MySQL server error references.
 fn number_fault(number: u16) -> Fault {
     match number {
-        // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_CHECKREAD (MariaDB: record has changed since last read)
-        1205 | 1213 | 1020 => Fault::Contention,
+        // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_CHECKREAD (MariaDB: record has changed since last read), and the same two
+        // as a transaction that was rolled back for them.
+        1205 | 1213 | 1020 | 1613 | 1614 => Fault::Contention,
         // Access denied: to server, database, table, column, by privilege, by account lock.
         1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3118 | 4151 => Fault::Denied,
-        // Unknown database, table, column; missing table in engine.
-        1049 | 1054 | 1146 | 1932 => Fault::Schema,
+        // Unknown database, table, column; missing table in engine; a column that somebody added and that has no default.
+        1049 | 1054 | 1136 | 1146 | 1364 | 1932 => Fault::Schema,
         // About the rows themselves: duplicate, null, out of range, wrong value, wrong string, too long, missing parent,
-        // check constraint, a trigger's own refusal, a packet too large.
-        1048 | 1062 | 1153 | 1169 | 1216 | 1264 | 1265 | 1292 | 1366 | 1406 | 1452 | 1586 | 1644 | 3819 | 4025 => {
-            Fault::Rejected
-        }
+        // check constraint, a trigger's own refusal, a packet too large, no partition of the table for the value.
+        1048 | 1062 | 1153 | 1169 | 1216 | 1264 | 1265 | 1292 | 1366 | 1406 | 1452 | 1526 | 1586 | 1644 | 1690 | 3819
+        | 4025 => Fault::Rejected,
         // Whatever else a server says (full disk, read-only, shutdown, too many connections, a statement killed) may pass,
         // and a winner that was answered must not become a dead letter because of it.
         _ => Fault::Away,
@@ -101,7 +101,9 @@ mod tests {
         for (number, expected) in [
             (1213, Fault::Contention),
             (1205, Fault::Contention),
+            (1614, Fault::Contention),
             (1045, Fault::Denied),
+            (1364, Fault::Schema),
             (1049, Fault::Schema),
             (1146, Fault::Schema),
             (1040, Fault::Away),
@@ -111,6 +113,8 @@ mod tests {
             (1114, Fault::Away),
             (9999, Fault::Away),
             (1406, Fault::Rejected),
+            (1644, Fault::Rejected),
+            (4025, Fault::Rejected),
             (1062, Fault::Rejected),
         ] {
             assert_eq!(number_fault(number), expected, "error {number}");

@@ -7,6 +7,7 @@ mod barrier;
 mod campaign;
 mod connect;
 mod error;
+mod lookup;
 mod migrate;
 mod store;
 
@@ -18,5 +19,6 @@ pub use campaign::{
 };
 pub use connect::connect;
 pub use error::{Fault, TableError};
+pub use lookup::rows_in_the_way;
 pub use migrate::migrate;
 pub use store::{LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};

@@ -12,7 +12,7 @@ use super::barrier::Barriers;
 use super::campaign::{CampaignRowId, read_barriers};
 use super::error::TableError;
 use crate::event::CouponIssued;
-use crate::sabotage::{Defence, without};
+use crate::sabotage::{CrashPoint, Defence, crash_point, without};
 
 /// Where a record lies in the campaign's topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
     let void = |index: usize, event: &CouponIssued| match mode {
         StoreMode::Logged(winners) => {
             let Position { partition, offset } = winners[index].position;
-            barriers.voids(event.epoch, partition, offset)
+            barriers.voids(event.epoch, partition, offset) && !without(Defence::BarrierRule)
         }
         StoreMode::Direct(_) => event.epoch != epoch && !without(Defence::ConditionalInsert),
     };
@@ -143,6 +143,7 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
         }
     }
     duplicates.sort_unstable();
+    crash_point(CrashPoint::BeforeCommit);
     tx.commit().await?;
     Ok(Stored { outcomes, duplicates })
 }

@@ -7,14 +7,14 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 
 use crate::stage::{Running, Stage, eventually};
 
-type RawHeader = (String, Option<Vec<u8>>);
+pub type RawHeader = (String, Option<Vec<u8>>);
 
-fn headers(message: &OwnedMessage) -> Vec<RawHeader> {
+pub fn headers(message: &OwnedMessage) -> Vec<RawHeader> {
     let all = message.headers().expect("a dead letter has headers");
     all.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
 }
 
-fn header(message: &OwnedMessage, name: &str) -> String {
+pub fn header(message: &OwnedMessage, name: &str) -> String {
     let found = headers(message).into_iter().find(|(key, _)| key == name).unwrap_or_else(|| panic!("no header {name}"));
     String::from_utf8(found.1.unwrap()).unwrap()
 }
@@ -128,7 +128,7 @@ async fn a_missing_dead_letter_topic_stops_its_partition_and_loses_nothing() {
 }
 
 /// Makes the database refuse rows: those of users named `refused-...`, and all of campaigns whose cluster is `refusing`.
-async fn let_the_database_refuse(stage: &Stage) {
+pub async fn let_the_database_refuse(stage: &Stage) {
     let trigger = "CREATE TRIGGER IF NOT EXISTS test_refusal BEFORE INSERT ON issued_coupon FOR EACH ROW \
         IF NEW.user_id LIKE 'refused-%' \
            OR (SELECT kafka_cluster_id FROM campaign WHERE id = NEW.campaign_id) = 'refusing' \

@@ -3,10 +3,12 @@
 // Helpers outside of test functions fail a test by panicking, too.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod crash;
 mod dead_letters;
 mod drain;
 mod outage;
 mod process;
 mod proxy;
+mod replay;
 mod stage;
 mod store;

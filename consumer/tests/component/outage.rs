@@ -6,7 +6,7 @@ use campaign::telemetry::Probes;
 use crate::proxy::{Mode, Proxy};
 use crate::stage::{Stage, eventually};
 
-async fn behind_a_proxy(stage: &Stage) -> (Proxy, Connections) {
+pub async fn behind_a_proxy(stage: &Stage) -> (Proxy, Connections) {
     let mut connections = stage.connections.clone();
     let database = &mut connections.database;
     let proxy = Proxy::start(format!("{}:{}", database.host, database.port)).await;

@@ -3,6 +3,8 @@
 use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
+use campaign::identity::CampaignId;
+use campaign::settings::Connections;
 use campaign::yaml;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,36 +13,48 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::stage::{PATIENCE, Stage, eventually};
 
 /// A running `coupon-consumer`; killed when dropped.
-struct Process {
+pub struct Process {
     child: Child,
     port: u16,
     folder: std::path::PathBuf,
 }
 
 impl Process {
-    fn start(stage: &Stage) -> Self {
+    pub fn start(stage: &Stage) -> Self {
+        Self::start_with(&stage.campaign, &stage.connections, &[])
+    }
+
+    /// With other connections, and more in its environment. What it says goes to a file, see [`Process::said`].
+    pub fn start_with(campaign: &CampaignId, connections_to: &Connections, environment: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(format!("coupon-consumer-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&folder).unwrap();
         let connections = folder.join("connections.yaml");
-        std::fs::write(&connections, yaml::to_string(&stage.connections).unwrap()).unwrap();
+        std::fs::write(&connections, yaml::to_string(connections_to).unwrap()).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"))
-            .env("COUPON_CAMPAIGN", stage.campaign.to_string())
+            .env("COUPON_CAMPAIGN", campaign.to_string())
             .env("COUPON_CONNECTIONS", &connections)
             .env("COUPON_PROBE_LISTEN", format!("127.0.0.1:{port}"))
             .env("COUPON_LOG_JSON", "true")
             .env("COUPON_BATCH", "50")
             .env("POD_NAME", "consumer-0")
+            .envs(environment.iter().copied())
+            .stderr(std::fs::File::create(folder.join("stderr")).unwrap())
             .spawn()
             .unwrap();
         Self { child, port, folder }
     }
 
-    fn signal(&self, signal: Signal) {
+    /// All that it has logged.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.join("stderr")).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    async fn ended(&mut self) -> ExitStatus {
+    pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -62,7 +76,7 @@ impl Process {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         eventually("ready", async || self.get("/readyz").await.is_some_and(|(code, _)| code == 200)).await;
     }
 }
@@ -71,6 +85,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.said());
+        }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -140,7 +157,7 @@ async fn a_killed_consumer_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_without_a_row_is_waited_for_and_can_be_stopped() {
     let mut stage = Stage::new(1).await;
-    stage.campaign = campaign::identity::CampaignId::new("test", "consumer", "no-such-row").unwrap();
+    stage.campaign = CampaignId::new("test", "consumer", "no-such-row").unwrap();
     let mut process = Process::start(&stage);
     eventually("it says why", async || {
         process.get("/readyz").await.is_some_and(|(code, why)| code == 503 && why.contains("the operator creates it"))

@@ -38,24 +38,30 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
 }
 
-/// `mysql://user:password@host:port/name`
-fn database() -> Database {
-    let url = variable("COUPON_DATABASE");
+/// Reads `scheme://user:password@host:port/rest` from a variable.
+fn place(name: &str) -> (Login, String, String) {
+    let url = variable(name);
     let parts = || {
-        let (login, place) = url.strip_prefix("mysql://")?.split_once('@')?;
+        let (login, place) = url.split_once("://")?.1.split_once('@')?;
         let (username, password) = login.split_once(':')?;
-        let (address, name) = place.split_once('/')?;
-        let (host, port) = address.split_once(':')?;
-        Some(Database {
-            host: host.into(),
-            port: port.parse().ok()?,
-            name: name.into(),
-            login: Login { username: username.into(), password: password.into() },
-            tls: DatabaseTls::Disabled,
-            ca_pem: None,
-        })
+        let (address, rest) = place.split_once('/')?;
+        let login = Login { username: username.into(), password: password.into() };
+        Some((login, address.to_owned(), rest.to_owned()))
     };
-    parts().unwrap_or_else(|| panic!("COUPON_DATABASE is not mysql://user:password@host:port/name"))
+    parts().unwrap_or_else(|| panic!("{name} is not scheme://user:password@host:port/name"))
+}
+
+fn database() -> Database {
+    let (login, address, name) = place("COUPON_DATABASE");
+    let (host, port) = address.split_once(':').unwrap();
+    let (host, port) = (host.to_owned(), port.parse().unwrap());
+    Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None }
+}
+
+fn redis() -> Redis {
+    let (login, address, number) = place("COUPON_REDIS");
+    let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
+    Redis { server, login, tls: false, database, ca_pem: None }
 }
 
 /// One campaign of its own.
@@ -89,14 +95,7 @@ impl Stage {
             login: Login::default(),
             ca_pem: None,
         };
-        let redis = Redis {
-            server: RedisServer::Address("127.0.0.1:1".into()),
-            login: Login::default(),
-            tls: false,
-            database: 0,
-            ca_pem: None,
-        };
-        let connections = Connections { kafka, redis, database: database() };
+        let connections = Connections { kafka, redis: redis(), database: database() };
         let pool = table::connect(&connections.database, 4);
         table::migrate(&pool).await.unwrap();
         let row = table::register(&pool, &campaign, 1_000_000).await.unwrap().id;
@@ -198,9 +197,13 @@ impl Stage {
 
     /// All records of the dead letter topic.
     pub async fn dead_letters(&self) -> Vec<OwnedMessage> {
-        let topic = self.campaign.dead_letter_topic();
-        let range = self.ends(&topic).await.into_iter().map(|(partition, end)| (partition, (0, end))).collect();
-        let kafka = self.connections.kafka.clone();
+        self.records(&self.campaign.dead_letter_topic()).await
+    }
+
+    /// All records of a topic.
+    pub async fn records(&self, topic: &str) -> Vec<OwnedMessage> {
+        let range = self.ends(topic).await.into_iter().map(|(partition, end)| (partition, (0, end))).collect();
+        let (kafka, topic) = (self.connections.kafka.clone(), topic.to_owned());
         let read = tokio::task::spawn_blocking(move || {
             let mut found = Vec::new();
             tail::read::<TailError>(&kafka, &topic, &range, |message| {

@@ -90,13 +90,18 @@ pub fn terms(total: u64, limit: u32) -> Terms {
 }
 
 /// Polls until `done` answers with something.
-pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = tokio::time::Instant::now() + DEADLINE;
+pub async fn eventually<T>(what: &str, done: impl AsyncFnMut() -> Option<T>) -> T {
+    within(DEADLINE, what, done).await
+}
+
+/// The same for what takes longer.
+pub async fn within<T>(deadline: Duration, what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + deadline;
     loop {
         if let Some(value) = done().await {
             return value;
         }
-        assert!(tokio::time::Instant::now() < end, "not within {} s: {what}", DEADLINE.as_secs());
+        assert!(tokio::time::Instant::now() < end, "not within {} s: {what}", deadline.as_secs());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

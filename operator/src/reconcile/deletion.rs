@@ -209,8 +209,14 @@ async fn remove(pass: &Pass<'_>) -> Result<String, ReconcileError> {
     let topic = kafka.delete_topic(&pass.id.topic()).await?;
     let dlt = pass.id.dead_letter_topic();
     let partitions = epoch::partitions(pass.systems, &dlt).await?;
-    let dead: i64 = epoch::ends(pass.systems, &dlt, partitions).await?.values().sum();
-    let kept = if dead == 0 {
+    // Records that a replay has removed leave the ends where they were.
+    let ends = epoch::ends(pass.systems, &dlt, partitions).await?;
+    let wanted: Vec<(&str, i32)> = ends.keys().map(|partition| (dlt.as_str(), *partition)).collect();
+    let mut empty = true;
+    for ((_, partition), start) in kafka.start_offsets(&wanted).await? {
+        empty &= ends.get(&partition) == Some(&start?);
+    }
+    let kept = if empty {
         kafka.delete_topic(&dlt).await?;
         "its dead-letter topic too"
     } else {

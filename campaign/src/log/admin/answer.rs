@@ -20,7 +20,7 @@ fn outcome<T>(failure: Option<Failure>, value: T) -> Result<T, Failure> {
 }
 
 /// An answer of another kind than its request cannot happen; if it does, nothing may be taken as done.
-fn as_kind<T>(result: *const T) -> Result<*const T, Failure> {
+pub(super) fn as_kind<T>(result: *const T) -> Result<*const T, Failure> {
     match result.is_null() {
         false => Ok(result),
         true => Err(Failure { code: Code::Fail, message: "the answer is not of the kind asked for".into() }),
@@ -180,7 +180,7 @@ unsafe fn partition_offset(partition: *const sys::rd_kafka_topic_partition_t) ->
 
 /// # Safety
 /// `list` is null or valid.
-unsafe fn partition_offsets(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<PartitionOffset> {
+pub(super) unsafe fn partition_offsets(list: *const sys::rd_kafka_topic_partition_list_t) -> Vec<PartitionOffset> {
     if list.is_null() {
         return Vec::new();
     }

@@ -193,6 +193,7 @@ impl Client {
             sys::RD_KAFKA_EVENT_LISTOFFSETS_RESULT
                 | sys::RD_KAFKA_EVENT_DESCRIBECONSUMERGROUPS_RESULT
                 | sys::RD_KAFKA_EVENT_DELETEGROUPS_RESULT
+                | sys::RD_KAFKA_EVENT_DELETERECORDS_RESULT
         );
         // An answer gathered from several brokers succeeds as a whole even when none of them was reached.
         if !gathered && event_failure(&event).is_none() {

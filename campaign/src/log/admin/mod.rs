@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod model;
 mod native;
+mod records;
 mod request;
 
 use std::collections::btree_map::Entry;

@@ -37,6 +37,7 @@ native! {
     sys::rd_kafka_NewTopic_t => sys::rd_kafka_NewTopic_destroy,
     sys::rd_kafka_NewPartitions_t => sys::rd_kafka_NewPartitions_destroy,
     sys::rd_kafka_DeleteTopic_t => sys::rd_kafka_DeleteTopic_destroy,
+    sys::rd_kafka_DeleteRecords_t => sys::rd_kafka_DeleteRecords_destroy,
     sys::rd_kafka_DeleteGroup_t => sys::rd_kafka_DeleteGroup_destroy,
     sys::rd_kafka_ConfigResource_t => sys::rd_kafka_ConfigResource_destroy,
     sys::rd_kafka_TopicCollection_t => sys::rd_kafka_TopicCollection_destroy,

@@ -19,13 +19,13 @@ use super::error::Failure;
 use super::model::TopicSpec;
 use super::native::{Complaint, Native, Owned, c_string, failure, failure_of, topic_name};
 
-type Sent = Result<Call, Failure>;
+pub(super) type Sent = Result<Call, Failure>;
 
 /// Takes over a new object, or says what could not be made.
 ///
 /// # Safety
 /// As [`Owned::new`].
-unsafe fn made<T: Native>(object: *mut T, complaint: Complaint, what: &str) -> Result<Owned<T>, Failure> {
+pub(super) unsafe fn made<T: Native>(object: *mut T, complaint: Complaint, what: &str) -> Result<Owned<T>, Failure> {
     // SAFETY: passed on.
     unsafe { Owned::new(object) }.ok_or_else(|| complaint.into_failure(what))
 }
@@ -152,7 +152,7 @@ pub(super) fn set_config_incremental(
 }
 
 /// A list for librdkafka. Names are checked first: the list itself panics on a NUL.
-fn partition_list<'a>(
+pub(super) fn partition_list<'a>(
     elements: impl IntoIterator<Item = (&'a str, i32, Offset)>,
 ) -> Result<TopicPartitionList, Failure> {
     let mut list = TopicPartitionList::new();

@@ -1,0 +1,100 @@
+//! Finds the facts about letters and has them judged.
+
+use std::time::Duration;
+
+use campaign::event::CouponIssued;
+use campaign::stock::{self, Grants, Held, MAX_BATCH, StockKeys};
+use campaign::table::{self, Barriers, CampaignRow};
+
+use super::decide::{Facts, Stock, Verdict, decide};
+use super::letters::Letter;
+use super::{Office, ReplayError};
+use crate::ledger::in_time;
+
+/// Letters that are judged at once.
+pub const BATCH: usize = MAX_BATCH;
+/// How long Redis may take to answer.
+const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Judges letters of one campaign.
+pub struct Judge<'a> {
+    office: &'a Office,
+    row: &'a CampaignRow,
+    barriers: Barriers,
+}
+
+impl<'a> Judge<'a> {
+    /// Reads the campaign's barriers.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn new(office: &'a Office, row: &'a CampaignRow) -> Result<Self, ReplayError> {
+        let topic_id = row.topic_id.as_deref().unwrap_or_default();
+        let barriers = in_time(table::barriers(&office.pool, row.id, topic_id)).await?;
+        Ok(Self { office, row, barriers })
+    }
+
+    /// One verdict per letter, at most [`BATCH`] of them. Redis is asked only about those that are no rows.
+    ///
+    /// # Errors
+    /// A system failed.
+    pub async fn verdicts(&mut self, letters: &[&Letter]) -> Result<Vec<Verdict>, ReplayError> {
+        let rows = rows(self.office, self.row, letters).await?;
+        let of = |event: &CouponIssued| {
+            let of_rank = rows.iter().find(|row| row.rank == event.rank);
+            let of_place = rows.iter().find(|row| row.user_id == event.user_id && row.n == event.n);
+            (of_rank, of_place)
+        };
+        let mut ranks: Vec<u64> = letters
+            .iter()
+            .filter_map(|letter| letter.event.as_ref().ok())
+            .filter(|event| of(event) == (None, None))
+            .map(|event| event.rank)
+            .collect();
+        ranks.sort_unstable();
+        ranks.dedup();
+        let grants = self.grants(&ranks).await?;
+        let verdicts = letters.iter().map(|letter| {
+            let (of_rank, of_place) = letter.event.as_ref().map_or((None, None), of);
+            let stock = match &grants {
+                Grants::Refused(refusal) => Stock::Refused(*refusal),
+                Grants::Found { epoch, held, .. } => Stock::Found { epoch: *epoch, held: holder(letter, &ranks, held) },
+            };
+            let facts = Facts { total: self.row.total, of_rank, of_place, void: self.was_void(letter), stock };
+            decide(&letter.event, &facts)
+        });
+        Ok(verdicts.collect())
+    }
+
+    async fn grants(&self, ranks: &[u64]) -> Result<Grants, ReplayError> {
+        if ranks.is_empty() {
+            return Ok(Grants::Found { epoch: 0, issued: 0, held: Vec::new() });
+        }
+        let mut redis = stock::connect::connect(&self.office.connections.redis, REDIS_TIMEOUT).await?;
+        Ok(stock::grants(&mut redis, &StockKeys::of(&self.office.campaign), ranks).await?)
+    }
+
+    fn was_void(&self, letter: &Letter) -> bool {
+        let (Some(origin), Ok(event)) = (letter.origin, &letter.event) else { return false };
+        self.barriers.voids(event.epoch, origin.partition, origin.offset)
+    }
+}
+
+/// Who holds the letter's rank; `ranks` are sorted, and `held` is in step with them.
+fn holder<'a>(letter: &Letter, ranks: &[u64], held: &'a [Option<Held>]) -> Option<&'a Held> {
+    let index = ranks.binary_search(&letter.event.as_ref().ok()?.rank).ok()?;
+    held.get(index)?.as_ref()
+}
+
+async fn rows(office: &Office, row: &CampaignRow, letters: &[&Letter]) -> Result<Vec<CouponIssued>, ReplayError> {
+    let events: Vec<&CouponIssued> = letters.iter().filter_map(|letter| letter.event.as_ref().ok()).collect();
+    Ok(in_time(table::rows_in_the_way(&office.pool, &office.campaign, row.id, &events)).await?)
+}
+
+/// For each letter whether it is a row.
+pub async fn are_rows(office: &Office, row: &CampaignRow, letters: &[&Letter]) -> Result<Vec<bool>, ReplayError> {
+    let rows = rows(office, row, letters).await?;
+    let is_row =
+        |letter: &&Letter| letter.event.as_ref().is_ok_and(|event| rows.iter().any(|row| row.same_grant(event)));
+    Ok(letters.iter().map(is_row).collect())
+}

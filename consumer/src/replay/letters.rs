@@ -1,0 +1,161 @@
+//! Reads the dead-letter topic.
+
+use std::collections::BTreeMap;
+
+use rdkafka::message::{Message, OwnedMessage};
+
+use campaign::event::{CouponIssued, DecodeError};
+use campaign::identity::CampaignId;
+use campaign::log::tail::{self, Range, TailError};
+use campaign::table::Position;
+
+use super::progress::Progress;
+use super::{MAX_LETTERS, Office, ReplayError};
+use crate::dead_letter::{RawHeader, raw_headers};
+
+/// Stands for the reason of a letter that does not say it.
+pub const UNKNOWN: &str = "Unknown";
+/// Longest explanation that is kept, in characters.
+const MAX_EXPLANATION: usize = 300;
+
+/// A dead letter.
+#[derive(Debug)]
+pub struct Letter {
+    /// Where it lies in the dead-letter topic.
+    pub position: Position,
+    /// Where the record first lay in the campaign's topic, if it says so.
+    pub origin: Option<Position>,
+    /// Why it is a dead letter: one of the consumer's reasons, or [`UNKNOWN`].
+    pub reason: String,
+    /// The same in a sentence.
+    pub explanation: String,
+    /// How often the consumer had tried again.
+    pub retries: u32,
+    /// When it was written, milliseconds since 1970.
+    pub written_ms: Option<i64>,
+    /// The winner, if it is one.
+    pub event: Result<CouponIssued, DecodeError>,
+    /// All of it.
+    pub message: OwnedMessage,
+}
+
+/// What was found.
+pub struct Letters {
+    /// In the order of their partitions and offsets.
+    pub all: Vec<Letter>,
+    /// How many more there are.
+    pub left: u64,
+    /// The end of each partition when reading began.
+    pub ends: BTreeMap<i32, i64>,
+}
+
+impl Letter {
+    /// Reads a message of the dead-letter topic.
+    pub fn of(campaign: &CampaignId, message: OwnedMessage) -> Self {
+        let headers = message.headers().and_then(raw_headers).unwrap_or_default();
+        let text = |name: &str| last(&headers, name).map(|value| printable(&value));
+        let reason = text("kafka_dlt-exception-fqcn")
+            .and_then(|name| name.strip_prefix("coupon.consumer.").map(str::to_owned))
+            .unwrap_or_else(|| UNKNOWN.to_owned());
+        let number = |name: &str| text(name)?.parse::<i64>().ok();
+        let origin = (|| {
+            let partition = i32::try_from(number("original_partition")?).ok()?;
+            Some(Position { partition, offset: number("original_offset")? })
+        })();
+        Self {
+            position: Position { partition: message.partition(), offset: message.offset() },
+            origin,
+            reason,
+            explanation: text("kafka_dlt-exception-message").unwrap_or_default(),
+            retries: number("retry_count").and_then(|count| count.try_into().ok()).unwrap_or(0),
+            written_ms: message.timestamp().to_millis(),
+            event: CouponIssued::decode(campaign, message.payload()),
+            message,
+        }
+    }
+}
+
+fn last(headers: &[RawHeader], name: &str) -> Option<Vec<u8>> {
+    headers.iter().rev().find(|(key, _)| key == name).and_then(|(_, value)| value.clone())
+}
+
+/// Text that is safe on a terminal.
+fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().take(MAX_EXPLANATION).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// The oldest [`MAX_LETTERS`] letters.
+pub async fn read(office: &Office, progress: &Progress) -> Result<Letters, ReplayError> {
+    let span = office.dead_letter_span().await?;
+    let (range, left) = oldest(&span, MAX_LETTERS);
+    let ends = span.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
+    let all = read_range(office, range, progress.clone()).await?;
+    Ok(Letters { all, left, ends })
+}
+
+/// The letters of a range.
+pub async fn read_range(office: &Office, range: Range, progress: Progress) -> Result<Vec<Letter>, ReplayError> {
+    let (kafka, campaign) = (office.connections.kafka.clone(), office.campaign.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut all = Vec::new();
+        tail::read::<TailError>(&kafka, &campaign.dead_letter_topic(), &range, |message| {
+            all.push(Letter::of(&campaign, message.detach()));
+            progress.advance(1);
+            Ok(())
+        })?;
+        all.sort_by_key(|letter| (letter.position.partition, letter.position.offset));
+        Ok::<_, TailError>(all)
+    });
+    Ok(reading.await??)
+}
+
+/// The first part of each partition, in all at most `most` records (one for each partition at least), and what is left.
+fn oldest(span: &BTreeMap<i32, (i64, i64)>, most: u64) -> (Range, u64) {
+    let mut open: Vec<(i32, i64, i64)> = span.iter().map(|(id, (start, end))| (*id, *start, *end)).collect();
+    // Short partitions first: what they do not need is the others'.
+    open.sort_by_key(|(_, start, end)| end - start);
+    let (mut range, mut left, mut room) = (Range::new(), 0, i64::try_from(most).unwrap_or(i64::MAX));
+    let mut others = i64::try_from(open.len()).unwrap_or(i64::MAX);
+    for (partition, start, end) in open {
+        let to = end.min(start + (room / others.max(1)).max(1));
+        range.insert(partition, (start, to));
+        room -= to - start;
+        others -= 1;
+        left += (end - to).unsigned_abs();
+    }
+    (range, left)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Timestamp;
+    use rdkafka::message::{Header, OwnedHeaders};
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_read_first_and_the_rest_is_counted() {
+        let span = BTreeMap::from([(0, (10, 30)), (1, (0, 2)), (2, (5, 5)), (3, (0, 100))]);
+        let (range, left) = oldest(&span, 32);
+        assert_eq!(range, BTreeMap::from([(0, (10, 25)), (1, (0, 2)), (2, (5, 5)), (3, (0, 15))]));
+        assert_eq!(left, 5 + 85);
+        let (range, left) = oldest(&span, 1_000);
+        assert_eq!((range, left), (span, 0));
+    }
+
+    /// Wrong: one strange record, or an escape sequence in a text, breaks the tool that should show it.
+    #[test]
+    fn a_stranger_s_letter_is_shown_all_the_same() {
+        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: "kafka_dlt-exception-message", value: Some("\u{1b}[31mred") })
+            .insert(Header { key: "retry_count", value: Some("many") });
+        let message =
+            OwnedMessage::new(Some(b"?".to_vec()), None, "t".into(), Timestamp::NotAvailable, 1, 2, Some(headers));
+        let letter = Letter::of(&campaign, message);
+        assert_eq!((letter.reason.as_str(), letter.explanation.as_str(), letter.retries), (UNKNOWN, " [31mred", 0));
+        assert_eq!((letter.origin, letter.written_ms), (None, None));
+        assert!(letter.event.is_err());
+    }
+}

@@ -1,0 +1,214 @@
+//! Dead letters, looked at and replayed by people: `coupon-consumer dead-letters list|replay`.
+//!
+//! ```text
+//! letters (read) -> judge (rows, Redis) -> decide (pure) -> publish -> watch until they are rows -> trim (if asked)
+//! ```
+//!
+//! A letter is replayed only if the present Redis holds its grant: same rank, same user, same n. It goes to the campaign's
+//! own topic, stamped with the epoch that the same script call found in force, and from there takes the way of every
+//! winner. So no replay can make a row that the ledger does not want: a newer epoch makes the record void, a row that
+//! stands in the way makes it a dead letter again, and a second replay finds the row and does nothing.
+
+pub mod args;
+mod decide;
+mod judge;
+mod letters;
+mod outcome;
+mod progress;
+mod publish;
+mod report;
+mod trim;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+use sqlx::mysql::MySqlPool;
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::{AdminError, KafkaAdmin};
+use campaign::log::client_config;
+use campaign::log::tail::TailError;
+use campaign::settings::Connections;
+use campaign::stock::StockError;
+use campaign::table::{self, CampaignRow, TableError};
+
+use crate::ledger::in_time;
+use args::{Choice, Replay};
+use decide::Verdict;
+use judge::Judge;
+use letters::{Letter, Letters};
+use outcome::Outcome;
+use progress::Progress;
+use publish::Publisher;
+
+/// Names this program to the brokers.
+const CLIENT_ID: &str = "coupon-dead-letters";
+/// Connections to the database.
+const DATABASE_CONNECTIONS: u32 = 2;
+/// Letters that are looked at in one run: it bounds memory. They are the oldest of each partition.
+const MAX_LETTERS: u64 = 50_000;
+/// How long one administrative request may take.
+const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why nothing more could be done. What was published stays published; running it again is harmless.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Kafka's administration failed.
+    #[error(transparent)]
+    Kafka(#[from] AdminError),
+    /// The dead letters cannot be read.
+    #[error(transparent)]
+    Read(#[from] TailError),
+    /// A reading thread died.
+    #[error("reading dead letters: {0}")]
+    Reader(#[from] tokio::task::JoinError),
+    /// The database failed.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Redis failed.
+    #[error(transparent)]
+    Stock(#[from] StockError),
+    /// The producer cannot be made.
+    #[error("the Kafka producer cannot be made: {0}; correct the connection settings")]
+    Producer(KafkaError),
+    /// The result cannot be written.
+    #[error("writing the result: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl ReplayError {
+    /// A stable name in CamelCase.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Kafka(error) => error.reason(),
+            Self::Read(_) | Self::Reader(_) => "DeadLettersUnreadable",
+            Self::Table(_) => "DatabaseFailed",
+            Self::Stock(_) => "RedisFailed",
+            Self::Producer(_) => "InvalidKafkaClient",
+            Self::Output(_) => "OutputFailed",
+        }
+    }
+}
+
+/// Where a campaign's dead letters are.
+pub struct Office {
+    campaign: CampaignId,
+    connections: Connections,
+    admin: KafkaAdmin,
+    pool: MySqlPool,
+}
+
+impl Office {
+    /// Connects when first needed.
+    ///
+    /// # Errors
+    /// [`ReplayError::Kafka`] for settings that librdkafka refuses.
+    pub fn new(campaign: CampaignId, connections: Connections) -> Result<Self, ReplayError> {
+        let admin = KafkaAdmin::new(&client_config(&connections.kafka, CLIENT_ID, &[]))?.within(ADMIN_DEADLINE);
+        let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
+        Ok(Self { campaign, connections, admin, pool })
+    }
+
+    /// Writes what is in the dead-letter topic, as a table or JSON. Asks neither Redis nor the database.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when the topic cannot be read.
+    pub async fn list(&self, choice: &Choice, json: bool, out: &mut impl Write) -> Result<(), ReplayError> {
+        let progress = Progress::new("reading dead letters");
+        let letters = letters::read(self, &progress).await?;
+        progress.done();
+        let chosen: Vec<&Letter> = letters.all.iter().filter(|letter| choice.takes(letter)).collect();
+        report::list(&self.campaign, &chosen, letters.left, json, out)?;
+        Ok(())
+    }
+
+    /// Replays the chosen letters and writes what became of each. False when one of them is no row in the end.
+    ///
+    /// # Errors
+    /// [`ReplayError`] when a system fails.
+    pub async fn replay(&self, wanted: &Replay, out: &mut impl Write) -> Result<bool, ReplayError> {
+        let row = in_time(table::find(&self.pool, &self.campaign)).await?;
+        let row = row.ok_or_else(|| TableError::NoCampaign(self.campaign.to_string()))?;
+        let reading = Progress::new("reading dead letters");
+        let letters = letters::read(self, &reading).await?;
+        reading.done();
+        let chosen: Vec<&Letter> = letters.all.iter().filter(|letter| wanted.choice.takes(letter)).collect();
+        let mut outcomes = self.judge_and_publish(&row, &chosen, wanted.dry_run).await?;
+        if !wanted.dry_run && wanted.wait_seconds > 0 {
+            let deadline = Duration::from_secs(wanted.wait_seconds);
+            watch::until_rows(self, &row, &letters.ends, &chosen, &mut outcomes, deadline).await?;
+        }
+        let trimmed = if wanted.trim && !wanted.dry_run { Some(self.trim(&row, &letters).await?) } else { None };
+        let results: Vec<(&Letter, &Outcome)> = chosen.iter().copied().zip(&outcomes).collect();
+        report::replay(&self.campaign, &results, letters.left, trimmed, wanted, out)?;
+        Ok(outcomes.iter().all(Outcome::is_well))
+    }
+
+    async fn judge_and_publish(
+        &self,
+        row: &CampaignRow,
+        chosen: &[&Letter],
+        dry_run: bool,
+    ) -> Result<Vec<Outcome>, ReplayError> {
+        let mut judge = Judge::new(self, row).await?;
+        let mut publisher: Option<Publisher> = None;
+        let mut outcomes = Vec::with_capacity(chosen.len());
+        let progress = Progress::of("replaying", chosen.len());
+        // One batch at a time: what Redis says of it is published at once, or not at all.
+        for batch in chosen.chunks(judge::BATCH) {
+            let verdicts = judge.verdicts(batch).await?;
+            if !dry_run && publisher.is_none() && verdicts.iter().any(Verdict::is_replayable) {
+                publisher =
+                    Some(Publisher::new(&self.connections.kafka, &self.campaign).map_err(ReplayError::Producer)?);
+            }
+            match &publisher {
+                Some(publisher) => outcomes.extend(publisher.publish(batch, verdicts).await),
+                None => outcomes.extend(verdicts.into_iter().map(Outcome::from)),
+            }
+            progress.advance(batch.len());
+        }
+        progress.done();
+        Ok(outcomes)
+    }
+
+    /// Removes the letters at the head of each partition that are rows by now. How many.
+    async fn trim(&self, row: &CampaignRow, letters: &Letters) -> Result<u64, ReplayError> {
+        let mut stored = Vec::with_capacity(letters.all.len());
+        for batch in letters.all.chunks(judge::BATCH) {
+            let batch: Vec<&Letter> = batch.iter().collect();
+            stored.extend(judge::are_rows(self, row, &batch).await?);
+        }
+        let before = trim::heads(letters.all.iter().zip(stored).map(|(letter, stored)| (letter.position, stored)));
+        if before.is_empty() {
+            return Ok(0);
+        }
+        let topic = self.campaign.dead_letter_topic();
+        for result in self.admin.delete_records(&topic, &before).await?.into_values() {
+            result?;
+        }
+        let removed =
+            |letter: &&Letter| before.get(&letter.position.partition).is_some_and(|end| letter.position.offset < *end);
+        Ok(letters.all.iter().filter(removed).count() as u64)
+    }
+
+    /// First and next offset of each partition of the dead-letter topic.
+    async fn dead_letter_span(&self) -> Result<BTreeMap<i32, (i64, i64)>, ReplayError> {
+        use campaign::log::admin::TopicState;
+        let topic = self.campaign.dead_letter_topic();
+        let mut found = self.admin.describe_topics(&[&topic]).await?;
+        let TopicState::Present(described) = found.remove(&topic).unwrap_or(Ok(TopicState::Absent))? else {
+            return Err(AdminError::UnknownTopic { topic }.into());
+        };
+        let partitions: Vec<_> = described.partitions.iter().map(|partition| (topic.as_str(), partition.id)).collect();
+        let (starts, ends) =
+            tokio::try_join!(self.admin.start_offsets(&partitions), self.admin.end_offsets(&partitions))?;
+        let mut span = BTreeMap::new();
+        for ((start, end), (_, partition)) in starts.into_values().zip(ends.into_values()).zip(&partitions) {
+            span.insert(*partition, (start?, end?));
+        }
+        Ok(span)
+    }
+}

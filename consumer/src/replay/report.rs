@@ -1,0 +1,154 @@
+//! Writes results: a table and a summary for people, JSON for programs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use campaign::identity::CampaignId;
+use serde_json::{Value, json};
+
+use super::args::Replay;
+use super::decide::Verdict;
+use super::letters::Letter;
+use super::outcome::Outcome;
+
+/// Longest cell but the last of a row, in characters.
+const MAX_CELL: usize = 40;
+
+/// Writes letters.
+pub fn list(campaign: &CampaignId, letters: &[&Letter], left: u64, json: bool, out: &mut impl Write) -> io::Result<()> {
+    if json {
+        let letters: Vec<Value> = letters.iter().map(|letter| as_json(letter)).collect();
+        return writeln!(out, "{}", json!({"campaign": campaign.to_string(), "letters": letters, "notRead": left}));
+    }
+    let rows = letters.iter().map(|letter| {
+        let [partition, offset, rank, user, reason] = cells(letter);
+        let written = letter.written_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let written = written.map_or_else(|| "-".to_owned(), |at| format!("{at:.0}"));
+        vec![partition, offset, rank, user, reason, letter.retries.to_string(), written, letter.explanation.clone()]
+    });
+    let heads = ["PARTITION", "OFFSET", "RANK", "USER", "REASON", "RETRIES", "WRITTEN", "EXPLANATION"];
+    table(&heads, rows.collect(), out)?;
+    writeln!(out, "{} dead letters{}", letters.len(), not_read(left))
+}
+
+/// Writes what became of letters.
+pub fn replay(
+    campaign: &CampaignId,
+    results: &[(&Letter, &Outcome)],
+    left: u64,
+    trimmed: Option<u64>,
+    wanted: &Replay,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, outcome) in results {
+        *counts.entry(outcome.name()).or_default() += 1;
+    }
+    if wanted.place.json {
+        let letters = results.iter().map(|(letter, outcome)| {
+            let mut all = as_json(letter);
+            all["result"] = json!({"name": outcome.name(), "text": outcome.text(), "ok": outcome.is_well()});
+            all
+        });
+        let summary = json!({
+            "campaign": campaign.to_string(), "dryRun": wanted.dry_run, "letters": letters.collect::<Vec<_>>(),
+            "counts": counts, "trimmed": trimmed, "notRead": left,
+        });
+        return writeln!(out, "{summary}");
+    }
+    let rows = results.iter().map(|(letter, outcome)| {
+        let mut row = cells(letter).to_vec();
+        row.extend([outcome.name().to_owned(), outcome.text()]);
+        row
+    });
+    table(&["PARTITION", "OFFSET", "RANK", "USER", "REASON", "RESULT", ""], rows.collect(), out)?;
+    writeln!(out, "{}", summary(results, &counts, trimmed, wanted.dry_run) + &not_read(left))
+}
+
+fn summary(
+    results: &[(&Letter, &Outcome)],
+    counts: &BTreeMap<&str, u64>,
+    trimmed: Option<u64>,
+    dry_run: bool,
+) -> String {
+    let count = |holds: fn(&Outcome) -> bool| results.iter().filter(|(_, outcome)| holds(outcome)).count();
+    let replayable = count(|outcome| matches!(outcome, Outcome::Judged(Verdict::Replay { .. })));
+    let published = count(|outcome| !matches!(outcome, Outcome::Judged(_) | Outcome::NotPublished(_)));
+    let stored = count(|outcome| *outcome == Outcome::Stored);
+    let already = count(|outcome| *outcome == Outcome::Judged(Verdict::AlreadyStored));
+    let bad: Vec<String> = counts
+        .iter()
+        .filter(|(name, _)| results.iter().any(|(_, outcome)| outcome.name() == **name && !outcome.is_well()))
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    let done = match dry_run {
+        true => format!("{replayable} would be replayed"),
+        false => format!("{published} replayed, {stored} of them stored"),
+    };
+    let bad = if bad.is_empty() { String::new() } else { format!("; {}", bad.join(", ")) };
+    let trimmed = trimmed.map(|count| format!("; {count} removed from the topic")).unwrap_or_default();
+    format!("{} dead letters chosen: {done}, {already} stored already{bad}{trimmed}", results.len())
+}
+
+fn not_read(left: u64) -> String {
+    match left {
+        0 => String::new(),
+        _ => format!(
+            "; {left} younger ones were not looked at: deal with these, remove them with --trim, and run it again"
+        ),
+    }
+}
+
+fn cells(letter: &Letter) -> [String; 5] {
+    let event = letter.event.as_ref();
+    [
+        letter.position.partition.to_string(),
+        letter.position.offset.to_string(),
+        event.map_or_else(|_| "-".to_owned(), |event| event.rank.to_string()),
+        event.map_or_else(|_| "-".to_owned(), |event| event.user_id.to_string()),
+        letter.reason.clone(),
+    ]
+}
+
+fn as_json(letter: &Letter) -> Value {
+    let mut all = json!({
+        "partition": letter.position.partition,
+        "offset": letter.position.offset,
+        "reason": letter.reason,
+        "explanation": letter.explanation,
+        "retries": letter.retries,
+        "writtenMs": letter.written_ms,
+        "original": letter.origin.map(|at| json!({"partition": at.partition, "offset": at.offset})),
+    });
+    if let Ok(event) = &letter.event {
+        all["rank"] = json!(event.rank);
+        all["userId"] = json!(event.user_id.as_str());
+        all["n"] = json!(event.n);
+        all["epoch"] = json!(event.epoch);
+    }
+    all
+}
+
+fn table(heads: &[&str], rows: Vec<Vec<String>>, out: &mut impl Write) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let last = heads.len() - 1;
+    let cut = |(column, cell): (usize, &String)| match cell.chars().count() {
+        length if column < last && length > MAX_CELL => cell.chars().take(MAX_CELL - 1).chain(['…']).collect(),
+        _ => cell.clone(),
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().enumerate().map(cut).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([heads[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    for row in std::iter::once(&heads).chain(&rows) {
+        let line: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = *width)).collect();
+        writeln!(out, "{}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}
