@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
-use campaign::log::client_config;
+use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config};
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::settings::Kafka;
 
@@ -39,8 +39,8 @@ const ORIGIN: [&str; 9] = [
     "kafka_dlt-original-timestamp-type",
     "kafka_dlt-original-consumer-group",
     "original_topic",
-    "original_partition",
-    "original_offset",
+    ORIGINAL_PARTITION,
+    ORIGINAL_OFFSET,
 ];
 /// The headers for what went wrong on the latest trip.
 pub const FAILURE: [&str; 4] = ["kafka_dlt-exception-fqcn", "kafka_dlt-exception-message", "exception", "retry_count"];

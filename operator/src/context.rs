@@ -70,6 +70,8 @@ pub struct Memory {
     pub issued_recorded: Option<(u64, Instant)>,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.
     pub children: Option<(String, Instant)>,
+    /// Issuing was closed for the campaign's deletion.
+    pub closed: bool,
     /// What authenticates us to the issuers.
     pub token: Option<String>,
     /// The text of the last warning event, so that the same one is not sent with every pass.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use campaign::identity::CampaignId;
 use campaign::log::tail::Range;
 use campaign::settings::Kafka;
+use campaign::table::Barriers;
 
 use crate::epoch::{EpochError, read};
 
@@ -35,7 +36,7 @@ impl DeadRanks {
             Some(added) => (Arc::unwrap_or_clone(self.ranks), added),
             None => (BTreeSet::new(), span.clone()),
         };
-        let found = read::dead_letters(kafka, campaign, missing).await?;
+        let found = read::dead_letters(kafka, campaign, missing, Barriers::default()).await?;
         let ranks = kept.into_iter().chain(found.into_iter().map(|event| event.rank)).collect();
         Ok(Self { read: span, ranks: Arc::new(ranks) })
     }

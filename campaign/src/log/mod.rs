@@ -8,9 +8,33 @@ pub mod admin;
 pub mod producer;
 pub mod tail;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rdkafka::ClientConfig;
+use rdkafka::message::{Headers, Message};
 
 use crate::settings::Kafka;
+use crate::table::Position;
+
+/// Header of a dead letter: the partition in which its record first lay, in decimal.
+pub const ORIGINAL_PARTITION: &str = "original_partition";
+/// Header of a dead letter: the offset at which its record first lay, in decimal.
+pub const ORIGINAL_OFFSET: &str = "original_offset";
+
+/// Where a dead letter's record first lay in the campaign's topic; `None` when its headers do not say.
+pub fn origin(message: &impl Message) -> Option<Position> {
+    let headers = message.headers()?;
+    // rdkafka panics on a header whose name is not UTF-8; a stranger's record must not stop a repair.
+    let read = || {
+        let number = |name: &str| -> Option<i64> {
+            let value = headers.iter().filter(|header| header.key == name).last()?.value?;
+            std::str::from_utf8(value).ok()?.parse().ok()
+        };
+        let partition = i32::try_from(number(ORIGINAL_PARTITION)?).ok()?;
+        Some(Position { partition, offset: number(ORIGINAL_OFFSET)? })
+    };
+    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+}
 
 /// A client configuration with what every client of these brokers needs, and `overrides` on top.
 pub fn client_config(settings: &Kafka, client_id: &str, overrides: &[(&str, &str)]) -> ClientConfig {
@@ -31,4 +55,30 @@ pub fn client_config(settings: &Kafka, client_id: &str, overrides: &[(&str, &str
         config.set(*key, *value);
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rdkafka::Timestamp;
+    use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+
+    #[test]
+    fn a_dead_letter_says_where_its_record_lay() {
+        let letter = |headers: &[(&str, &str)]| {
+            let all = headers
+                .iter()
+                .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
+            OwnedMessage::new(None, None, "t.DLT".to_owned(), Timestamp::NotAvailable, 0, 9, Some(all))
+        };
+        for (headers, expected) in [
+            (&[("original_partition", "2"), ("original_offset", "70")][..], Some((2, 70))),
+            (&[("original_partition", "2")], None),
+            (&[("original_partition", "two"), ("original_offset", "70")], None),
+            (&[], None),
+        ] {
+            let found = origin(&letter(headers)).map(|at| (at.partition, at.offset));
+            assert_eq!(found, expected, "{headers:?}");
+        }
+    }
 }

@@ -235,6 +235,21 @@ pub async fn barriers(pool: &MySqlPool, id: CampaignRowId, topic_id: &str) -> Re
     read_barriers(&mut connection, id, topic_id.as_bytes()).await
 }
 
+/// Barriers by which a dead letter can be judged: it says where its record lay, but not in which topic. So there are none if the
+/// campaign ever had another topic than the one with this id.
+pub async fn barriers_of_dead_letters(
+    pool: &MySqlPool,
+    id: CampaignRowId,
+    topic_id: &str,
+) -> Result<Barriers, TableError> {
+    let others: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM epoch_barrier WHERE campaign_id = ? AND topic_id <> ?")
+        .bind(id.0)
+        .bind(topic_id.as_bytes())
+        .fetch_one(pool)
+        .await?;
+    if others > 0 { Ok(Barriers::default()) } else { barriers(pool, id, topic_id).await }
+}
+
 /// How many rows have a rank above `above`, and the highest rank. Counting only the tail keeps this cheap for big campaigns.
 pub async fn count_stored(pool: &MySqlPool, id: CampaignRowId, above: u64) -> Result<(u64, u64), TableError> {
     let (count, highest): (i64, Option<u64>) =

@@ -13,9 +13,9 @@ mod store;
 
 pub use barrier::{Barrier, Barriers};
 pub use campaign::{
-    CampaignRow, CampaignRowId, EpochCommit, allot_epoch, barriers, close_epoch, commit_barrier, count_rows_of,
-    count_stored, find, held_by, open_epoch, read_ranks, read_rows, register, set_issued_count, set_opened, set_topic,
-    set_total,
+    CampaignRow, CampaignRowId, EpochCommit, allot_epoch, barriers, barriers_of_dead_letters, close_epoch,
+    commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
+    set_issued_count, set_opened, set_topic, set_total,
 };
 pub use connect::connect;
 pub use error::{Fault, TableError};

@@ -154,7 +154,8 @@ pub async fn open(
     let dead_letter_topic = campaign.dead_letter_topic();
     let dead_partitions = self::partitions(systems, &dead_letter_topic).await?;
     let dead_range = read::range(&BTreeMap::new(), &self::ends(systems, &dead_letter_topic, dead_partitions).await?);
-    let dead = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range).await?;
+    let dead_barriers = table::barriers_of_dead_letters(&systems.sql, id, &topic_id).await?;
+    let dead = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range, dead_barriers).await?;
     let tail_range = read::range(&committed, &ends);
     let tail = read::tail(&systems.settings.operator.kafka, campaign, tail_range, barriers).await?;
     let held = read::held(&mut redis, campaign).await?;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
+use campaign::log;
 use campaign::log::tail::{self, Range, TailError};
 use campaign::settings::Kafka;
 use campaign::stock::{self, Held, StockError, StockKeys};
 use campaign::table::{self, Barriers, CampaignRowId, TableError};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::MySqlPool;
 
@@ -41,19 +42,24 @@ pub async fn tail(
     range: Range,
     barriers: Barriers,
 ) -> Result<Vec<CouponIssued>, EpochError> {
-    read(settings, campaign, campaign.topic(), range, move |event, partition, offset| {
-        !barriers.voids(event.epoch, partition, offset)
+    read(settings, campaign, campaign.topic(), range, move |event, message| {
+        !barriers.voids(event.epoch, message.partition(), message.offset())
     })
     .await
 }
 
-/// Winners among the dead letters: a dead letter still holds its rank.
+/// Winners among the dead letters: a dead letter still holds its rank, unless its record was void where it lay. (It may be
+/// written long after the consumer read the record, when a newer epoch has given its rank to somebody else.)
 pub async fn dead_letters(
     settings: &Kafka,
     campaign: &CampaignId,
     range: Range,
+    barriers: Barriers,
 ) -> Result<Vec<CouponIssued>, EpochError> {
-    read(settings, campaign, campaign.dead_letter_topic(), range, |_, _, _| true).await
+    read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
+        !log::origin(message).is_some_and(|at| barriers.voids(event.epoch, at.partition, at.offset))
+    })
+    .await
 }
 
 async fn read(
@@ -61,7 +67,7 @@ async fn read(
     campaign: &CampaignId,
     topic: String,
     range: Range,
-    counts: impl Fn(&CouponIssued, i32, i64) -> bool + Send + 'static,
+    counts: impl Fn(&CouponIssued, &BorrowedMessage<'_>) -> bool + Send + 'static,
 ) -> Result<Vec<CouponIssued>, EpochError> {
     if range.values().all(|(from, to)| from >= to) {
         return Ok(Vec::new());
@@ -72,7 +78,7 @@ async fn read(
         tail::read::<TailError>(&settings, &topic, &range, |message| {
             // What is no winner of ours is the consumer's to judge; it holds no rank.
             if let Ok(event) = CouponIssued::decode(&campaign, message.payload())
-                && counts(&event, message.partition(), message.offset())
+                && counts(&event, message)
             {
                 found.push(event);
             }

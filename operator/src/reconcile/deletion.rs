@@ -120,12 +120,15 @@ async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     let mut redis = pass.systems.redis().await?;
     let keys = StockKeys::of(pass.id);
     let stock = stock::observe(&mut redis, &keys).await?;
-    if row.open_epoch.is_some() || stock.open.is_some() {
+    // Also if nothing is open: a repair that was begun before, and is still under way somewhere, must not open its epoch now.
+    let begun = pass.context.memory.get(pass.uid).closed;
+    if !begun || row.open_epoch.is_some() || stock.open.is_some() {
         let known = stock.open.as_ref().map_or(0, |open| open.epoch);
         let epoch = table::allot_epoch(sql, row.id, known).await?;
         fence(&apply::issuers(pass).await?, epoch).await?;
         table::set_issued_count(sql, row.id, stock.issued).await?;
         stock::close(&mut redis, &keys).await?;
+        pass.context.memory.update(pass.uid, |memory| memory.closed = true);
     }
     Ok(true)
 }
