@@ -2,8 +2,8 @@
 -- changed and that lost nothing (a first replica was attached, a replica that was in step was promoted).
 --
 -- KEYS  meta, issued, count, request, free
--- ARGV  history captured before Redis was read, expected winners, highest rank among them,
---       epoch, total, limit, start ms, end ms, suspended
+-- ARGV  history, epoch and highest rank captured before the winners were read, number of winners that were read,
+--       new epoch, total, limit, start ms, end ms, suspended
 -- Reply OK, HISTORY, or OTHER (the keys are not, or not any more, a whole ledger of these winners: fill Redis afresh)
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 if history() ~= ARGV[1] then return 'HISTORY' end
@@ -12,11 +12,11 @@ for key, kind in pairs({ [META] = 'hash', [ISSUED] = 'zset', [COUNT] = 'hash', [
   if found ~= kind and found ~= 'none' then return 'OTHER' end
 end
 local meta = redis.call('HMGET', META, 'epoch', 'highest')
-local winners, highest = tonumber(ARGV[2]), tonumber(ARGV[3])
--- No meta: closed, by whom and why is not known. An epoch that is not older: somebody else is further than we are.
-if not meta[1] or tonumber(meta[1]) >= tonumber(ARGV[4]) then return 'OTHER' end
+-- The identity alone does not tell that nothing changed: FLUSHALL keeps it, and so does a swap under another epoch.
+if meta[1] ~= ARGV[2] or meta[2] ~= ARGV[3] or tonumber(meta[1]) >= tonumber(ARGV[5]) then return 'OTHER' end
+local highest, winners = tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.call('ZCARD', ISSUED) ~= winners or redis.call('HLEN', REQUEST) ~= winners then return 'OTHER' end
-if tonumber(meta[2]) < highest or redis.call('LLEN', FREE) ~= tonumber(meta[2]) - winners then return 'OTHER' end
-redis.call('HSET', META, 'epoch', ARGV[4], 'history', ARGV[1], 'total', ARGV[5], 'limit', ARGV[6], 'start_ms', ARGV[7],
-  'end_ms', ARGV[8], 'suspended', ARGV[9])
+if redis.call('LLEN', FREE) ~= highest - winners then return 'OTHER' end
+redis.call('HSET', META, 'epoch', ARGV[5], 'history', ARGV[1], 'total', ARGV[6], 'limit', ARGV[7], 'start_ms', ARGV[8],
+  'end_ms', ARGV[9], 'suspended', ARGV[10])
 return 'OK'

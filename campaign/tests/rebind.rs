@@ -7,7 +7,9 @@ use std::time::Duration;
 use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::settings::{Login, Redis as Settings, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, Rebound, fill, rebind};
-use campaign::stock::{Answer, Batch, Refusal, Reply, StockKeys, StockState, Terms, Wish, connect, issue, observe};
+use campaign::stock::{
+    Answer, Batch, OpenStock, Refusal, Reply, StockKeys, StockState, Terms, Wish, connect, issue, observe,
+};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use stack::services::Redis;
@@ -30,6 +32,8 @@ struct Scene {
     campaign: CampaignId,
     keys: StockKeys,
     ledger: Ledger,
+    /// What was open when Redis was read.
+    before: OpenStock,
 }
 
 impl Scene {
@@ -43,7 +47,8 @@ impl Scene {
         let history = observe(&mut connection, &keys).await.unwrap().history;
         let filled = fill(&mut connection, &campaign, "a", &history, 1, &TERMS, &ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
-        Self { server, connection, campaign, keys, ledger }
+        let before = observe(&mut connection, &keys).await.unwrap().open.unwrap();
+        Self { server, connection, campaign, keys, ledger, before }
     }
 
     async fn state(&mut self) -> StockState {
@@ -51,7 +56,8 @@ impl Scene {
     }
 
     async fn rebind(&mut self, history: &str, epoch: u64) -> Rebound {
-        rebind(&mut self.connection, &self.campaign, history, epoch, &TERMS, &self.ledger).await.unwrap()
+        let (campaign, before, winners) = (&self.campaign, &self.before, self.ledger.winners.len());
+        rebind(&mut self.connection, campaign, history, before, epoch, &TERMS, winners).await.unwrap()
     }
 
     async fn ask(&mut self, epoch: u64, user: &str) -> Reply {
@@ -123,6 +129,8 @@ async fn what_is_not_a_whole_ledger_is_not_bound() {
     scene.ledger.winners.push(one_more);
     assert_eq!(scene.rebind(&history, 2).await, Rebound::Other, "a winner is missing");
     scene.ledger.winners.pop();
+    scene.before.epoch = 0;
+    assert_eq!(scene.rebind(&history, 2).await, Rebound::Other, "it was filled since it was read");
     for damage in [
         redis::cmd("LPOP").arg(&keys.free).clone(),
         redis::cmd("HDEL").arg(&keys.request).arg("1:user-1").clone(),

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use super::error::StockError;
 use super::keys::StockKeys;
 use super::script::{REBIND, REBUILD_BEGIN, REBUILD_SWAP, REBUILD_WRITE};
-use super::state::Terms;
+use super::state::{OpenStock, Terms};
 use crate::identity::{CampaignId, RequestKey, UserId};
 use crate::sabotage::{CrashPoint, crash_point};
 
@@ -55,19 +55,22 @@ pub enum Rebound {
     Other,
 }
 
-/// Binds a Redis that holds exactly the winners of `ledger` to `epoch` and to `history`, the one captured before Redis was
-/// read. Free ranks stay as Redis has them. An outcome that is unknown is never tried again: start over under a new epoch.
+/// Binds a Redis that holds exactly these `winners` to `epoch`. `history` and `before` were captured before the winners were
+/// read; nothing may have changed since. Free ranks stay as Redis has them. An outcome that is unknown is never tried again:
+/// start over under a new epoch.
 pub async fn rebind(
     connection: &mut MultiplexedConnection,
     campaign: &CampaignId,
     history: &str,
+    before: &OpenStock,
     epoch: u64,
     terms: &Terms,
-    ledger: &Ledger,
+    winners: usize,
 ) -> Result<Rebound, StockError> {
     let live = StockKeys::of(campaign);
-    let mut arguments =
-        vec![history.to_owned(), ledger.winners.len().to_string(), ledger.highest.to_string(), epoch.to_string()];
+    let numbers = [before.epoch, before.highest, winners as u64, epoch];
+    let mut arguments = vec![history.to_owned()];
+    arguments.extend(numbers.map(|number| number.to_string()));
     arguments.extend(terms.arguments());
     let bound: String = REBIND.call(connection, &live.all(), &arguments).await?;
     match bound.as_str() {

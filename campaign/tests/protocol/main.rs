@@ -23,7 +23,6 @@
 //! **What is not covered**: clocks, windows and suspension; liveness beyond the quiet end; rebalancing but for redelivery; partitions that
 //! are added; a Kafka or a database that loses what it has acknowledged; terms that an operator has read before it allots
 //! an epoch; script calls of a dead issuer that arrive late (they leave a grant that nobody heard of); more than two of anything.
-//! The repair loop, rebinding, direct inserts and replay are modelled as they are designed; today's program does not have them.
 //!
 //! `PROTOCOL_STATES=<n>` searches each of the larger configurations ([`large`]) to its end or to so many states; about 100 bytes a state.
 //! `PROTOCOL_TRACE=1` with `--nocapture` tells each counterexample step by step.

@@ -14,7 +14,7 @@ use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::rebuild::{Filled, Rebound, fill, rebind};
-use campaign::stock::{self, StockError, StockKeys, Terms};
+use campaign::stock::{self, StockError, StockKeys, StockState, Terms};
 use campaign::table::{self, CampaignRow, EpochCommit, TableError};
 use rand::RngExt;
 
@@ -140,7 +140,7 @@ pub async fn open(
 
     // 2. Read the ledger, in this order: offsets first, or a record stored in between would be in neither.
     let mut redis = systems.redis().await?;
-    let history = stock::observe(&mut redis, &StockKeys::of(campaign)).await?.history;
+    let StockState { history, open: before, .. } = stock::observe(&mut redis, &StockKeys::of(campaign)).await?;
     let (topic_id, partitions) = topic(systems, campaign).await?;
     let committed = systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;
     let ends = ends(systems, &campaign.topic(), partitions).await?;
@@ -171,12 +171,15 @@ pub async fn open(
 
     // 4. If Redis lost nothing, bind it to the new epoch; else write it afresh, under keys of an attempt that nobody used
     // before.
-    let rebound = merged.in_redis
-        && match rebind(&mut redis, campaign, &history, epoch, terms, &merged.ledger).await? {
+    let winners = merged.ledger.winners.len();
+    let rebound = match before.filter(|_| merged.in_redis) {
+        None => false,
+        Some(before) => match rebind(&mut redis, campaign, &history, &before, epoch, terms, winners).await? {
             Rebound::Done => true,
             Rebound::Other => false,
             Rebound::HistoryChanged => return Err(EpochError::RedisChanged),
-        };
+        },
+    };
     if !rebound {
         let attempt = format!("{epoch}-{:016x}", rand::rng().random::<u64>());
         match fill(&mut redis, campaign, &attempt, &history, epoch, terms, &merged.ledger).await? {
