@@ -76,8 +76,8 @@ fn number_fault(number: u16) -> Fault {
         1049 | 1054 | 1136 | 1146 | 1364 | 1932 => Fault::Schema,
         // About the rows themselves: duplicate, null, out of range, wrong value, wrong string, too long, missing parent,
         // check constraint, a trigger's own refusal, a packet too large, no partition of the table for the value.
-        1048 | 1062 | 1153 | 1169 | 1216 | 1264 | 1265 | 1292 | 1366 | 1406 | 1452 | 1526 | 1586 | 1644 | 1690 | 3819
-        | 4025 => Fault::Rejected,
+        1048 | 1062 | 1153 | 1169 | 1216 | 1264 | 1265 | 1292 | 1366 | 1406 | 1452 | 1526 | 1586 | 1644 | 1690
+        | 3819 | 4025 => Fault::Rejected,
         // Whatever else a server says (full disk, read-only, shutdown, too many connections, a statement killed) may pass,
         // and a winner that was answered must not become a dead letter because of it.
         _ => Fault::Away,
