@@ -100,11 +100,9 @@ impl WinnerLog {
             .insert(Header { key: HEADER_EVENT_TYPE, value: Some(EVENT_TYPE) })
             .insert(Header { key: HEADER_CAMPAIGN, value: Some(&campaign) })
             .insert(Header { key: HEADER_EPOCH, value: Some(&epoch) });
-        let record = FutureRecord::to(&self.topic)
-            .key(key)
-            .payload(&value)
-            .timestamp(event.occurred_at.as_millisecond())
-            .headers(headers);
+        // Stamped with the present time, not the grant's: Kafka counts retention from it, and would remove a grant that is
+        // published again after a week, or one whose time Redis has lost, before any consumer could read it.
+        let record = FutureRecord::to(&self.topic).key(key).payload(&value).headers(headers);
         match self.producer.send_result(record) {
             Ok(delivery) => Ok(Appending(delivery)),
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(AppendError::QueueFull),

@@ -109,7 +109,7 @@ async fn one_bad_record_among_ten_thousand_is_a_dead_letter_and_a_row_once_its_c
         ("kafka_dlt-original-topic", text(&topic)),
         ("kafka_dlt-original-partition", Some(origin.partition().to_be_bytes().to_vec())),
         ("kafka_dlt-original-offset", Some(origin.offset().to_be_bytes().to_vec())),
-        ("kafka_dlt-original-timestamp", Some(winner.occurred_at.as_millisecond().to_be_bytes().to_vec())),
+        ("kafka_dlt-original-timestamp", Some(origin.timestamp().to_millis().unwrap().to_be_bytes().to_vec())),
         ("kafka_dlt-original-timestamp-type", text("CreateTime")),
         ("kafka_dlt-original-consumer-group", text(&stage.campaign.group())),
         ("original_topic", text(&topic)),

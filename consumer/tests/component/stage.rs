@@ -110,7 +110,9 @@ impl Stage {
             name: name.to_owned(),
             partitions: self.partitions,
             replication_factor: 1,
-            config: BTreeMap::new(),
+            // Tests write records of any time. With the default of a week Kafka removes those of 1970 when it next looks: half a
+            // minute after its start, and every five minutes from then on.
+            config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
         };
         self.admin.create_topic(&spec).await.unwrap();
         eventually("the topic has leaders", async || {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use campaign::table::{self, EpochCommit};
 use campaign::telemetry::Probes;
+use rdkafka::message::Message;
 
 use crate::stage::{Stage, eventually};
 
@@ -26,6 +27,19 @@ async fn every_winner_becomes_one_row() {
     let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 5000).await.unwrap();
     assert!(rows.iter().zip(1..).all(|(row, rank)| row.rank == rank && row.user_id.as_str() == format!("user-{rank}")));
     assert!(stage.dead_letters().await.is_empty());
+}
+
+/// Wrong: Kafka removes a grant that is published long after it was made, or whose time Redis has lost, as too old before a
+/// consumer has read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_winner_of_long_ago_is_a_fresh_record() {
+    let stage = Stage::new(1).await;
+    let mut winner = stage.winner(1);
+    winner.occurred_at = jiff::Timestamp::UNIX_EPOCH;
+    let before = jiff::Timestamp::now().as_millisecond();
+    stage.publish([winner]).await;
+    let records = stage.records(&stage.campaign.topic()).await;
+    assert!(records[0].timestamp().to_millis().unwrap() >= before);
 }
 
 /// Wrong: a consumer that died before its commit makes conflicts of its own rows.
