@@ -68,7 +68,7 @@ mod tests {
         let letter = |headers: &[(&str, &str)]| {
             let all = headers
                 .iter()
-                .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
+                .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
             OwnedMessage::new(None, None, "t.DLT".to_owned(), Timestamp::NotAvailable, 0, 9, Some(all))
         };
         for (headers, expected) in [

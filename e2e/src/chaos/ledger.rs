@@ -18,6 +18,9 @@ use crate::install::run;
 
 const KAFKA: Duration = Duration::from_secs(10);
 
+/// A record of the log: rank, user, epoch.
+pub type Logged = (u64, String, u64);
+
 /// The end of a sale.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
@@ -26,7 +29,7 @@ pub struct Ledger {
     /// Redis' sorted set: rank and user.
     pub members: Vec<(u64, String)>,
     /// Kafka: rank, user and epoch of every record, void ones too. For the evidence.
-    pub records: Vec<(u64, String, u64)>,
+    pub records: Vec<Logged>,
     /// Records in the dead-letter topic.
     pub dead_letters: usize,
 }
@@ -90,7 +93,8 @@ impl Sources {
         Ok(Ledger { rows, members, records, dead_letters })
     }
 
-    fn log(&self, campaign: &CampaignId) -> Result<(Vec<(u64, String, u64)>, usize)> {
+    /// The records of the log, and how many dead letters there are.
+    fn log(&self, campaign: &CampaignId) -> Result<(Vec<Logged>, usize)> {
         let mut records = Vec::new();
         let topic = campaign.topic();
         tail::read::<TailError>(&self.kafka, &topic, &self.range(&topic)?, |message| {
