@@ -121,7 +121,15 @@ async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: 
     match error.retry() {
         Retry::OnChange => Action::await_change(),
         Retry::After(pause) => Action::requeue(pause),
-        Retry::Backoff => Action::requeue(backoff::pause(failures)),
+        Retry::Backoff => Action::requeue(backoff::pause(failures).min(longest_pause(campaign))),
+    }
+}
+
+/// While people wait for coupons, or rows for the consumers, a system that is back must not wait for us.
+fn longest_pause(campaign: &CouponCampaign) -> Duration {
+    match campaign.status.as_ref().and_then(|status| status.phase) {
+        Some(Phase::Open | Phase::SoldOut | Phase::Repairing | Phase::Draining) => BUSY,
+        _ => Duration::MAX,
     }
 }
 
