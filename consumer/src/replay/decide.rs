@@ -106,7 +106,7 @@ pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> V
         Ok(event) => event,
         Err(error) => return Verdict::Unreadable(error.clone()),
     };
-    for row in [facts.of_rank, facts.of_place].into_iter().flatten() {
+    if let Some(row) = facts.of_rank.or(facts.of_place) {
         return match row.same_grant(event) {
             true => Verdict::AlreadyStored,
             false => Verdict::Conflict { rank: row.rank, user: row.user_id.to_string() },
