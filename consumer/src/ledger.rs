@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::mysql::MySqlPool;
 
 use campaign::identity::CampaignId;
-use campaign::table::{self, CampaignRowId, LoggedWinner, StoreMode, Stored, TableError};
+use campaign::table::{self, CampaignRowId, Fault, LoggedWinner, StoreMode, Stored, TableError};
 
 /// How long a transaction may take. Longer than a lock is waited for, so that a lock timeout is seen as what it is.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -45,11 +45,24 @@ impl Ledger {
     pub async fn store(&mut self, winners: &[LoggedWinner]) -> Result<Stored, TableError> {
         let row = self.find().await?;
         let stored = in_time(table::store(&self.pool, row, StoreMode::Logged(winners))).await;
-        if stored.is_err() {
+        if let Err(error) = &stored {
             // After an outage the database may be another one, a restored backup, which numbers its rows differently.
             self.row = None;
+            if error.fault() == Fault::Schema {
+                self.forget_connections();
+            }
         }
         stored
+    }
+
+    /// Closes the connections that nobody uses now. Their prepared statements remember tables as they were: on MariaDB, one
+    /// that met a trigger just being made says for ever after that a table does not exist.
+    fn forget_connections(&self) {
+        // All first: a connection that is given back could be found again.
+        let idle: Vec<_> = std::iter::from_fn(|| self.pool.try_acquire()).collect();
+        for mut connection in idle {
+            connection.close_on_drop();
+        }
     }
 }
 
