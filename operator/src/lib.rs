@@ -29,4 +29,5 @@ pub mod lease;
 pub mod metrics;
 pub mod reconcile;
 pub mod repair;
+pub mod scale;
 pub mod topic;

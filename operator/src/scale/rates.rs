@@ -1,0 +1,204 @@
+//! How fast records come and go, from what Kafka says every two seconds.
+
+use std::collections::BTreeMap;
+
+/// Time constant of the moving averages, in seconds: a step is two thirds visible after it.
+const SMOOTHING_S: f64 = 4.0;
+/// Readings closer together than this, in milliseconds, say nothing about rates.
+const CLOSEST_MS: i64 = 200;
+/// A moving average below this many records per second is none: it would take for ever to become 0.
+const NOTHING: f64 = 0.01;
+/// After a gap longer than this, in milliseconds, averages begin anew.
+const STALE_MS: i64 = 60_000;
+
+/// What Kafka says of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Its first offset.
+    pub start: i64,
+    /// Its end.
+    pub end: i64,
+    /// What the group has committed; `None`: nothing yet, so it starts at the beginning.
+    pub committed: Option<i64>,
+}
+
+impl Partition {
+    /// Where the group goes on. What the brokers have removed cannot be read any more.
+    fn position(&self) -> i64 {
+        self.committed.unwrap_or(self.start).max(self.start)
+    }
+
+    /// Records that wait.
+    pub fn lag(&self) -> u64 {
+        u64::try_from(self.end - self.position()).unwrap_or(0)
+    }
+}
+
+/// All partitions at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// When, in milliseconds of a clock that never jumps.
+    pub at_ms: i64,
+    /// By their ids.
+    pub partitions: BTreeMap<i32, Partition>,
+}
+
+impl Reading {
+    /// Records that wait, in all partitions.
+    pub fn lag(&self) -> u64 {
+        self.partitions.values().map(Partition::lag).sum()
+    }
+}
+
+/// Records per second that come to a partition, and that leave it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Rate {
+    /// Coming.
+    pub arrival: f64,
+    /// Stored.
+    pub drain: f64,
+}
+
+/// The last reading, and moving averages.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rates {
+    last: Option<Reading>,
+    rates: BTreeMap<i32, Rate>,
+}
+
+/// What happened between two readings, for learning what pods can do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Records stored per second, in all partitions.
+    pub drain: f64,
+    /// The part of it in partitions that had work at both ends.
+    pub busy_drain: f64,
+    /// How many partitions these are.
+    pub busy: i32,
+}
+
+impl Rates {
+    /// Takes in a reading. Answers with what happened since the last one, if that says anything.
+    pub fn see(&mut self, reading: &Reading) -> Option<Interval> {
+        let Some(last) = self.last.as_ref().filter(|last| comparable(last, reading)) else {
+            self.rates.clear();
+            self.last = Some(reading.clone());
+            return None;
+        };
+        let millis = reading.at_ms - last.at_ms;
+        if millis < CLOSEST_MS {
+            return None;
+        }
+        // Below a minute, see `comparable`.
+        #[expect(clippy::cast_precision_loss, reason = "a small number")]
+        let seconds = millis as f64 / 1000.0;
+        let weight = 1.0 - (-seconds / SMOOTHING_S).exp();
+        let mut interval = Interval { drain: 0.0, busy_drain: 0.0, busy: 0 };
+        let mut rates = BTreeMap::new();
+        for (id, now) in &reading.partitions {
+            // A partition that was added just now begins empty.
+            let before = last.partitions.get(id).copied().unwrap_or(Partition { start: 0, end: 0, committed: None });
+            let arrival = per_second(now.end - before.end, seconds);
+            let drain = per_second(now.position() - before.position(), seconds);
+            interval.drain += drain;
+            if before.lag() > 0 && now.lag() > 0 {
+                interval.busy_drain += drain;
+                interval.busy += 1;
+            }
+            let old = self.rates.get(id).copied();
+            let average = |old: Option<f64>, new: f64| {
+                Some(old.map_or(new, |old| old + (new - old) * weight)).filter(|rate| *rate >= NOTHING).unwrap_or(0.0)
+            };
+            let rate = Rate {
+                arrival: average(old.map(|rate| rate.arrival), arrival),
+                drain: average(old.map(|rate| rate.drain), drain),
+            };
+            rates.insert(*id, rate);
+        }
+        (self.rates, self.last) = (rates, Some(reading.clone()));
+        Some(interval)
+    }
+
+    /// The rates of a partition; zeros before two readings.
+    pub fn of(&self, partition: i32) -> Rate {
+        self.rates.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// The sums over all partitions.
+    pub fn sum(&self) -> Rate {
+        self.rates.values().fold(Rate::default(), |sum, rate| Rate {
+            arrival: sum.arrival + rate.arrival,
+            drain: sum.drain + rate.drain,
+        })
+    }
+}
+
+/// Records in a time are far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+fn per_second(records: i64, seconds: f64) -> f64 {
+    records.max(0) as f64 / seconds
+}
+
+/// Whether rates can be told from these two: same topic, not too long between them.
+fn comparable(last: &Reading, now: &Reading) -> bool {
+    now.at_ms >= last.at_ms
+        && now.at_ms - last.at_ms <= STALE_MS
+        && last.partitions.iter().all(|(id, before)| now.partitions.get(id).is_some_and(|now| now.end >= before.end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(at_ms: i64, partitions: &[(i64, Option<i64>)]) -> Reading {
+        let partition = |(id, (end, committed)): (usize, &(i64, Option<i64>))| {
+            (i32::try_from(id).unwrap(), Partition { start: 0, end: *end, committed: *committed })
+        };
+        Reading { at_ms, partitions: partitions.iter().enumerate().map(partition).collect() }
+    }
+
+    #[test]
+    fn lag_counts_what_can_still_be_read() {
+        let lag = |start, end, committed| Partition { start, end, committed }.lag();
+        assert_eq!(lag(0, 10, Some(4)), 6);
+        assert_eq!(lag(0, 10, None), 10, "a group that never committed starts at the beginning");
+        assert_eq!(lag(7, 10, None), 3, "and not before what is there");
+        assert_eq!(lag(7, 10, Some(2)), 3, "what was removed cannot be read");
+        assert_eq!(lag(0, 10, Some(12)), 0, "the end was read before the commit");
+    }
+
+    #[test]
+    fn rates_follow_a_step_and_need_two_readings() {
+        let mut rates = Rates::default();
+        assert_eq!(rates.see(&reading(0, &[(0, None)])), None);
+        assert_eq!(rates.sum(), Rate::default());
+        let interval = rates.see(&reading(2_000, &[(200, Some(100))])).unwrap();
+        assert_eq!(rates.sum(), Rate { arrival: 100.0, drain: 50.0 }, "the first is taken as it is");
+        assert_eq!(interval.busy, 0, "there was no work at the beginning of it");
+        let interval = rates.see(&reading(4_000, &[(400, Some(300))])).unwrap();
+        assert_eq!(interval, Interval { drain: 100.0, busy_drain: 100.0, busy: 1 });
+        for second in 3..20 {
+            rates.see(&reading(second * 2_000, &[(400, Some(400))]));
+        }
+        assert!(rates.sum().arrival < 1.0, "{rates:?}");
+    }
+
+    #[test]
+    fn another_topic_or_a_long_silence_begins_anew() {
+        let mut rates = Rates::default();
+        rates.see(&reading(0, &[(0, None)]));
+        rates.see(&reading(2_000, &[(200, None)]));
+        assert_eq!(rates.see(&reading(4_000, &[(10, None)])), None, "a topic whose end went back is another one");
+        assert_eq!(rates.sum(), Rate::default());
+        rates.see(&reading(6_000, &[(20, None)]));
+        assert_eq!(rates.see(&reading(96_000, &[(30, None)])), None);
+    }
+
+    #[test]
+    fn a_partition_that_was_added_counts_from_its_beginning() {
+        let mut rates = Rates::default();
+        rates.see(&reading(0, &[(0, None)]));
+        rates.see(&reading(2_000, &[(0, None), (50, None)]));
+        assert_eq!((rates.of(0).arrival, rates.of(1).arrival), (0.0, 25.0));
+    }
+}
