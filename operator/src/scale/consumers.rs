@@ -11,25 +11,14 @@
 //! useful number at a time, after a minute without lag. The shape is that of the Flink operator's autoscaler (required rate =
 //! arrival + backlog / catch-up time, a utilisation below one, ineffective scaling recognised); see docs/ARCHITECTURE.md.
 
+use super::jump::{Jumps, Sight};
 use super::learned::{Capacity, StartUp};
 use super::levels;
 use super::rates::{Rate, Rates, Reading};
+use super::{DOWN_MARGIN, STABLE_MS, UTILISATION, Why};
 
-/// How much of its capacity a pod should use when it is sized for.
-pub const UTILISATION: f64 = 0.75;
-/// Fewer pods must carry this many times the work before one goes down, so that going down never brings going up.
-const DOWN_MARGIN: f64 = 1.25;
-/// How long less must be enough before it is done, in milliseconds.
-pub const STABLE_MS: i64 = 60_000;
-/// From ready pods until a jump shows in the rates, in milliseconds: a rebalance and some readings.
-const SETTLE_MS: i64 = 8_000;
 /// Lag that new records make up for in this many seconds is no backlog: commits come once a second.
 const FRESH_S: f64 = 3.0;
-/// A jump that brings less than this part of what it should is in vain.
-const EFFECT: f64 = 0.2;
-/// How long nothing is added after a jump in vain, in milliseconds.
-const FREEZE_MS: i64 = 300_000;
-
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
@@ -39,10 +28,6 @@ pub struct Target {
     pub most: i32,
     /// How fast a backlog should be gone, in seconds.
     pub drain_s: f64,
-    /// Somebody on call holds the number down.
-    pub hold_out: bool,
-    /// Somebody on call holds the number up.
-    pub hold_in: bool,
 }
 
 /// What is there at one moment.
@@ -58,29 +43,6 @@ pub struct Moment<'a> {
     pub current: i32,
     /// Pods that are ready.
     pub ready: i32,
-}
-
-/// Why so many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
-pub enum Why {
-    /// So many do the work that there is.
-    Demand,
-    /// The plan for the window, or the least that the spec asks for.
-    Floor,
-    /// As many as may be, although more work is there.
-    AtMost,
-    /// Pods of the last jump are not at work yet.
-    Settling,
-    /// Fewer would do, but there is a backlog: none is taken away.
-    Backlog,
-    /// Fewer would do, but not for long enough yet.
-    Stabilizing,
-    /// The last jump brought next to nothing: something behind the consumers is full.
-    DownstreamSaturated,
-    /// The lag cannot be read.
-    LagUnknown,
-    /// Somebody on call holds the number.
-    Paused,
 }
 
 /// The figures behind a decision.
@@ -109,28 +71,13 @@ pub struct Decision {
     pub figures: Figures,
 }
 
-/// A jump up that is not judged yet.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Jump {
-    from: i32,
-    to: i32,
-    at_ms: i64,
-    /// Rows per second before it.
-    drain: f64,
-    ready_at_ms: Option<i64>,
-    /// There was a backlog all the time, so the pods had something to do.
-    busy: bool,
-}
-
 /// The memory of one campaign's decisions.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Consumers {
     rates: Rates,
     capacity: Capacity,
-    start_up: StartUp,
-    jump: Option<Jump>,
+    jumps: Jumps,
     less_since_ms: Option<i64>,
-    frozen_until_ms: Option<i64>,
     /// The number of pods at the last moment.
     pods: i32,
 }
@@ -138,7 +85,7 @@ pub struct Consumers {
 impl Consumers {
     /// Begins with what was measured in an earlier time.
     pub fn new(capacity: Capacity, start_up: StartUp) -> Self {
-        Self { capacity, start_up, ..Self::default() }
+        Self { capacity, jumps: Jumps::new(start_up), ..Self::default() }
     }
 
     /// Rows per second of one pod.
@@ -148,7 +95,7 @@ impl Consumers {
 
     /// How long pods need to start.
     pub fn start_up(&self) -> StartUp {
-        self.start_up
+        self.jumps.start_up()
     }
 
     /// Takes in a moment, and decides.
@@ -157,7 +104,7 @@ impl Consumers {
             self.less_since_ms = None;
             let (replicas, why) = match moment.current.max(target.floor) {
                 replicas if replicas > moment.current => (replicas, Why::Floor),
-                replicas => (replicas, Why::LagUnknown),
+                replicas => (replicas, Why::Unknown),
             };
             return Decision { replicas, why, figures: self.figures_unread() };
         };
@@ -165,7 +112,9 @@ impl Consumers {
         self.learn(moment, reading);
         let figures = self.figures(reading, moment.complete, target.drain_s);
         let backlog = !moment.complete && behind(&figures);
-        self.judge(moment, figures.rate.drain, backlog, partitions);
+        let Moment { at_ms, current, ready, .. } = *moment;
+        let sight = Sight { at_ms, current, ready, rate: figures.rate.drain, pressed: backlog };
+        self.jumps.see(&sight);
         let most = levels::useful(target.most, partitions).max(target.floor);
         let (wanted, why) = match levels::enough(figures.need, partitions) {
             enough if enough <= target.floor => (target.floor, Why::Floor),
@@ -174,7 +123,7 @@ impl Consumers {
         };
         let (replicas, why) = if moment.current > target.most.max(target.floor) {
             // The spec's maximum was lowered, which is no matter of work.
-            (if target.hold_in { moment.current } else { most }, if target.hold_in { Why::Paused } else { Why::AtMost })
+            (most, Why::AtMost)
         } else if wanted > moment.current {
             self.less_since_ms = None;
             self.up(moment, target, wanted, why)
@@ -183,35 +132,22 @@ impl Consumers {
             self.down(moment, target, less, backlog, partitions, why)
         };
         if replicas > moment.current {
-            self.jump = Some(Jump {
-                from: moment.current,
-                to: replicas,
-                at_ms: moment.at_ms,
-                drain: figures.rate.drain,
-                ready_at_ms: None,
-                busy: backlog,
-            });
+            self.jumps.made(&sight, replicas);
         }
         Decision { replicas, why, figures }
     }
 
     fn up(&self, moment: &Moment<'_>, target: &Target, wanted: i32, why: Why) -> (i32, Why) {
         let current = moment.current;
-        if target.hold_out {
-            return (current, Why::Paused);
-        }
         // The plan for the window waits for nothing.
         if wanted <= target.floor {
             return (wanted, Why::Floor);
         }
         let at_least = |why| if current < target.floor { (target.floor, Why::Floor) } else { (current, why) };
-        if self.frozen_until_ms.is_some_and(|until| moment.at_ms < until) {
-            return at_least(Why::DownstreamSaturated);
+        match self.jumps.forbid(moment.at_ms) {
+            Some(why) => at_least(why),
+            None => (wanted, why),
         }
-        if self.jump.is_some_and(|jump| self.settling(&jump, moment.at_ms)) {
-            return at_least(Why::Settling);
-        }
-        (wanted, why)
     }
 
     fn down(
@@ -236,19 +172,8 @@ impl Consumers {
         if moment.at_ms - since < STABLE_MS {
             return (current, Why::Stabilizing);
         }
-        if target.hold_in {
-            return (current, Why::Paused);
-        }
         self.less_since_ms = Some(moment.at_ms);
         (levels::below(current, partitions).max(less).max(target.floor), why)
-    }
-
-    /// Whether the pods of a jump are not at work yet. One whose pods do not start is not waited for for ever.
-    fn settling(&self, jump: &Jump, at_ms: i64) -> bool {
-        match jump.ready_at_ms {
-            Some(ready) => at_ms - ready < SETTLE_MS,
-            None => seconds(at_ms - jump.at_ms) < 3.0 * self.start_up.seconds() + 10.0,
-        }
     }
 
     fn learn(&mut self, moment: &Moment<'_>, reading: &Reading) {
@@ -269,36 +194,12 @@ impl Consumers {
         }
     }
 
-    /// Notes when the pods of the last jump are ready; some time later, what the jump has brought.
-    fn judge(&mut self, moment: &Moment<'_>, drain: f64, backlog: bool, partitions: i32) {
-        let Some(jump) = &mut self.jump else { return };
-        jump.busy &= backlog;
-        if moment.current != jump.to {
-            // Somebody else changed the number, or it went down: there is nothing to judge.
-            self.jump = None;
-            return;
-        }
-        if jump.ready_at_ms.is_none() && moment.ready >= jump.to {
-            jump.ready_at_ms = Some(moment.at_ms);
-            self.start_up.see(seconds(moment.at_ms - jump.at_ms));
-        }
-        let jump = *jump;
-        if jump.ready_at_ms.is_none() || self.settling(&jump, moment.at_ms) {
-            return;
-        }
-        self.jump = None;
-        let hoped = f64::from(jump.to.min(partitions)) / f64::from(jump.from.max(1)) - 1.0;
-        if jump.from > 0 && jump.busy && jump.drain > 0.0 && drain / jump.drain - 1.0 < EFFECT * hoped {
-            self.frozen_until_ms = Some(moment.at_ms + FREEZE_MS);
-        }
-    }
-
     fn figures(&self, reading: &Reading, complete: bool, drain_s: f64) -> Figures {
         let per_pod = self.capacity.per_pod();
         let usable = per_pod * UTILISATION;
         let work = |id: &i32, lag: u64| {
             let Rate { arrival, drain } = self.rates.of(*id);
-            let growth = (arrival - drain).max(0.0) * self.start_up.seconds();
+            let growth = (arrival - drain).max(0.0) * self.start_up().seconds();
             arrival + (float(lag) + growth) / drain_s.max(1.0)
         };
         let mut all: Vec<(i32, f64)> = match complete {
@@ -326,11 +227,6 @@ fn behind(figures: &Figures) -> bool {
 #[expect(clippy::cast_precision_loss, reason = "see above")]
 fn float(records: u64) -> f64 {
     records as f64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "times in a process's life")]
-fn seconds(ms: i64) -> f64 {
-    ms as f64 / 1000.0
 }
 
 #[cfg(test)]

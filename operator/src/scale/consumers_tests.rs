@@ -10,7 +10,7 @@ use super::*;
 const SECOND: i64 = 1_000;
 
 fn target() -> Target {
-    Target { floor: 0, most: 12, drain_s: 30.0, hold_out: false, hold_in: false }
+    Target { floor: 0, most: 12, drain_s: 30.0 }
 }
 
 /// A reading with that lag in each partition.
@@ -46,7 +46,6 @@ fn one_look_at_a_backlog() {
         ("fewer would do, but not while something waits", &[900; 12], 6, target(), (6, Why::Backlog)),
         ("fewer would do, but it was quiet for a moment only", &[0; 12], 6, target(), (6, Why::Stabilizing)),
         ("the spec's maximum was lowered", &many, 12, at_most(3), (3, Why::AtMost)),
-        ("held down by hand", &many, 2, Target { hold_out: true, ..target() }, (2, Why::Paused)),
         ("a shorter aim needs more", &[900; 12], 0, Target { drain_s: 3.0, ..target() }, (12, Why::Demand)),
     ] {
         let found = look(current, lag, &target);

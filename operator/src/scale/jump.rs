@@ -1,0 +1,162 @@
+//! What became of the last step up: whether its pods are at work yet, and whether they brought anything.
+
+use super::Why;
+use super::learned::StartUp;
+
+/// From ready pods until a jump shows in the rates, in milliseconds: a rebalance and some readings.
+const SETTLE_MS: i64 = 8_000;
+/// A jump that brings less than this part of what it should is in vain.
+const EFFECT: f64 = 0.2;
+/// How long nothing is added after a jump in vain, in milliseconds.
+const FREEZE_MS: i64 = 300_000;
+
+/// A step up that is not judged yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Jump {
+    from: i32,
+    to: i32,
+    at_ms: i64,
+    /// Work done per second before it.
+    rate: f64,
+    ready_at_ms: Option<i64>,
+    /// There was more work than was done all the time, so new pods had something to do.
+    pressed: bool,
+}
+
+/// What is there at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sight {
+    /// In milliseconds of a clock that never jumps.
+    pub at_ms: i64,
+    /// Pods that should be there until now.
+    pub current: i32,
+    /// Pods that are ready.
+    pub ready: i32,
+    /// Work done per second.
+    pub rate: f64,
+    /// There is more work than is done.
+    pub pressed: bool,
+}
+
+/// The last step up, and what was learned from those before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Jumps {
+    last: Option<Jump>,
+    frozen_until_ms: Option<i64>,
+    start_up: StartUp,
+}
+
+impl Jumps {
+    /// Begins with what was measured in an earlier time.
+    pub fn new(start_up: StartUp) -> Self {
+        Self { start_up, ..Self::default() }
+    }
+
+    /// How long pods need to start.
+    pub fn start_up(&self) -> StartUp {
+        self.start_up
+    }
+
+    /// Takes in what is there: notes when the pods of the last jump are ready; some time later, what it has brought.
+    pub fn see(&mut self, sight: &Sight) {
+        let Some(jump) = &mut self.last else { return };
+        jump.pressed &= sight.pressed;
+        if sight.current != jump.to {
+            // Somebody else changed the number, or it went down: there is nothing to judge.
+            self.last = None;
+            return;
+        }
+        if jump.ready_at_ms.is_none() && sight.ready >= jump.to {
+            jump.ready_at_ms = Some(sight.at_ms);
+            self.start_up.see(seconds(sight.at_ms - jump.at_ms));
+        }
+        let jump = *jump;
+        if jump.ready_at_ms.is_none() || self.settling(&jump, sight.at_ms) {
+            return;
+        }
+        self.last = None;
+        let hoped = f64::from(jump.to) / f64::from(jump.from.max(1)) - 1.0;
+        if jump.from > 0 && jump.pressed && jump.rate > 0.0 && sight.rate / jump.rate - 1.0 < EFFECT * hoped {
+            self.frozen_until_ms = Some(sight.at_ms + FREEZE_MS);
+        }
+    }
+
+    /// Notes a step up to `to` pods.
+    pub fn made(&mut self, sight: &Sight, to: i32) {
+        let Sight { at_ms, current: from, rate, pressed, .. } = *sight;
+        self.last = Some(Jump { from, to, at_ms, rate, ready_at_ms: None, pressed });
+    }
+
+    /// What forbids another step up now, if anything does.
+    pub fn forbid(&self, at_ms: i64) -> Option<Why> {
+        if self.frozen_until_ms.is_some_and(|until| at_ms < until) {
+            return Some(Why::DownstreamSaturated);
+        }
+        self.last.is_some_and(|jump| self.settling(&jump, at_ms)).then_some(Why::Settling)
+    }
+
+    /// Whether the pods of a jump are not at work yet. One whose pods do not start is not waited for for ever.
+    fn settling(&self, jump: &Jump, at_ms: i64) -> bool {
+        match jump.ready_at_ms {
+            Some(ready) => at_ms - ready < SETTLE_MS,
+            None => seconds(at_ms - jump.at_ms) < 3.0 * self.start_up.seconds() + 10.0,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times in a process's life")]
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sight(at_s: i64, current: i32, ready: i32, rate: f64) -> Sight {
+        Sight { at_ms: at_s * 1_000, current, ready, rate, pressed: true }
+    }
+
+    /// Two pods doing 100/s become four, ready after three seconds, which do `then` per second.
+    fn after(then: f64) -> Jumps {
+        let mut jumps = Jumps::default();
+        jumps.made(&sight(0, 2, 2, 100.0), 4);
+        jumps.see(&sight(2, 4, 2, 100.0));
+        assert_eq!(jumps.forbid(2_000), Some(Why::Settling), "the pods are starting");
+        jumps.see(&sight(3, 4, 4, 100.0));
+        assert_eq!(jumps.forbid(9_000), Some(Why::Settling), "they have just begun");
+        jumps.see(&sight(11, 4, 4, then));
+        jumps
+    }
+
+    #[test]
+    fn a_jump_that_brought_something_allows_the_next() {
+        assert_eq!(after(150.0).forbid(11_000), None);
+        assert_eq!(after(150.0).start_up().seconds(), 4.4, "three seconds, after the five that were taken before");
+    }
+
+    #[test]
+    fn a_jump_in_vain_freezes_for_five_minutes() {
+        let jumps = after(110.0);
+        assert_eq!(jumps.forbid(11_000), Some(Why::DownstreamSaturated));
+        assert_eq!(jumps.forbid(310_000), Some(Why::DownstreamSaturated));
+        assert_eq!(jumps.forbid(311_000), None);
+    }
+
+    #[test]
+    fn a_jump_without_work_for_it_proves_nothing() {
+        let mut jumps = Jumps::default();
+        jumps.made(&sight(0, 2, 2, 100.0), 4);
+        jumps.see(&Sight { pressed: false, ..sight(3, 4, 4, 100.0) });
+        jumps.see(&sight(11, 4, 4, 100.0));
+        assert_eq!(jumps.forbid(11_000), None);
+    }
+
+    #[test]
+    fn pods_that_never_start_are_not_waited_for_for_ever() {
+        let mut jumps = Jumps::default();
+        jumps.made(&sight(0, 2, 2, 100.0), 4);
+        jumps.see(&sight(24, 4, 3, 100.0));
+        assert_eq!((jumps.forbid(24_000), jumps.forbid(25_000)), (Some(Why::Settling), None));
+    }
+}
