@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, Notify, OnceCell};
 use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
 use crate::error::ReconcileError;
+use crate::log_view::reader::LogReader;
 
 /// How long the Secrets of a class are taken as read.
 const SECRETS_FRESH: Duration = Duration::from_secs(10);
@@ -31,6 +32,8 @@ pub struct Systems {
     pub settings: ClassConnections,
     /// Kafka administration.
     pub kafka: KafkaAdmin,
+    /// Reads topics and offsets of all campaigns.
+    pub log: LogReader,
     /// The database.
     pub sql: MySqlPool,
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
@@ -62,8 +65,10 @@ impl Systems {
         let sentinel = tokio::spawn(async move {
             tokio::join!(watching, forgetting);
         });
+        let kafka = KafkaAdmin::new(&client_config(&settings.operator.kafka, "coupon-operator", &[]))?;
         Ok(Self {
-            kafka: KafkaAdmin::new(&client_config(&settings.operator.kafka, "coupon-operator", &[]))?,
+            log: LogReader::start(kafka.clone()),
+            kafka,
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
             migrated: OnceCell::new(),

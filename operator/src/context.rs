@@ -5,15 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 
 use crate::api::{CampaignClass, CouponCampaign};
+use crate::children::{Component, selector};
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::metrics::Metrics;
+use crate::pressure::Counts;
+use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
 use crate::repair::Looked;
 use crate::repair::watch::Watch;
@@ -34,6 +38,12 @@ pub struct Context {
     pub namespaces: Store<Namespace>,
     /// Every Deployment that we made.
     pub deployments: Store<Deployment>,
+    /// Every issuer pod that is ours.
+    pub issuer_pods: Store<Pod>,
+    /// Every HorizontalPodAutoscaler, by what it scales.
+    pub autoscalers: Store<HorizontalPodAutoscaler>,
+    /// The zero of a clock that never jumps.
+    pub started: Instant,
     /// Publishes events.
     pub recorder: Recorder,
     /// What the operator counts.
@@ -48,6 +58,31 @@ impl Context {
     /// A Deployment of ours, as the watch knows it.
     pub fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
         self.deployments.find(|each| each.name_any() == name && each.namespace().as_deref() == Some(namespace))
+    }
+
+    /// Milliseconds of a clock that never jumps.
+    pub fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The HorizontalPodAutoscaler that has a Deployment, if there is one.
+    pub fn autoscaler_of(&self, namespace: &str, deployment: &str) -> Option<String> {
+        let found = self.autoscalers.find(|each| {
+            let target = each.spec.as_ref().map(|spec| &spec.scale_target_ref);
+            each.namespace().as_deref() == Some(namespace)
+                && target.is_some_and(|target| target.kind == "Deployment" && target.name == deployment)
+        });
+        found.map(|each| each.name_any())
+    }
+
+    /// The issuer pods of a campaign.
+    pub fn issuer_pods_of(&self, campaign: &CouponCampaign) -> Vec<Arc<Pod>> {
+        let wanted = selector(campaign, Component::Issuer);
+        let ours = |pod: &Pod| {
+            pod.namespace() == campaign.namespace()
+                && wanted.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+        };
+        self.issuer_pods.state().into_iter().filter(|pod| ours(pod)).collect()
     }
 }
 
@@ -68,6 +103,10 @@ pub struct Memory {
     pub counters_written: Option<Instant>,
     /// When the counters in SQL were last written.
     pub issued_recorded: Option<(u64, Instant)>,
+    /// What the policies of scaling have learned.
+    pub policies: Policies,
+    /// What the issuers counted last.
+    pub counts: Counts,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.
     pub children: Option<(String, Instant)>,
     /// Issuing was closed for the campaign's deletion.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use campaign::telemetry::{Probes, Verdict};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::Backoff;
@@ -93,6 +94,7 @@ fn watched<K>(
     api: Api<K>,
     config: watcher::Config,
     progress: &Arc<Progress>,
+    slim: fn(&mut K),
 ) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
@@ -101,11 +103,12 @@ where
     let progress = Arc::clone(progress);
     let stream = watcher(api, config)
         .backoff(WatchPause::default())
-        .modify(|object| {
+        .modify(move |object| {
             // What other managers wrote is of no use to us, except on Deployments, where it tells who owns replicas.
             if K::kind(&()) != "Deployment" {
                 object.managed_fields_mut().clear();
             }
+            slim(object);
         })
         .inspect_ok(move |_| progress.note())
         .reflect(writer)
@@ -126,10 +129,21 @@ pub async fn run(
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
     let (campaigns, campaign_stream) =
-        watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress);
-    let (classes, class_stream) = watched::<CampaignClass>(Api::all(client.clone()), everything.clone(), &progress);
-    let (namespaces, namespace_stream) = watched::<Namespace>(Api::all(client.clone()), everything, &progress);
-    let (deployments, deployment_stream) = watched::<Deployment>(Api::all(client.clone()), ours, &progress);
+        watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress, |_| {});
+    let (classes, class_stream) =
+        watched::<CampaignClass>(Api::all(client.clone()), everything.clone(), &progress, |_| {});
+    let (namespaces, namespace_stream) = watched::<Namespace>(Api::all(client.clone()), everything, &progress, |_| {});
+    let (deployments, deployment_stream) = watched::<Deployment>(Api::all(client.clone()), ours, &progress, |_| {});
+    let issuers = watcher::Config::default()
+        .labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component=issuer"));
+    let (issuer_pods, issuer_pod_stream) =
+        watched::<Pod>(Api::all(client.clone()), issuers, &progress, |pod| pod.spec = None);
+    let (autoscalers, autoscaler_stream) = watched::<HorizontalPodAutoscaler>(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        &progress,
+        |autoscaler| autoscaler.status = None,
+    );
     let reporter = Reporter { controller: "coupon-operator".to_owned(), instance: Some(config.pod_name.clone()) };
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
@@ -138,6 +152,9 @@ pub async fn run(
         classes,
         namespaces,
         deployments,
+        issuer_pods,
+        autoscalers,
+        started: Instant::now(),
         metrics,
         http: reqwest::Client::new(),
         memory: Memories::default(),
@@ -183,7 +200,17 @@ pub async fn run(
                 tracing::debug!(%error, "controller");
             }
         });
-    tokio::join!(campaigns_watched, classes_watched);
+    // Looked up by passes; nothing starts a pass.
+    let kept = async {
+        let pods = issuer_pod_stream.for_each(|_| std::future::ready(()));
+        let autoscalers = autoscaler_stream.for_each(|_| std::future::ready(()));
+        tokio::join!(pods, autoscalers);
+    };
+    let passes = async { tokio::join!(campaigns_watched, classes_watched) };
+    tokio::select! {
+        _ = passes => {}
+        _ = kept => tracing::error!("a watch has ended by itself"),
+    }
 }
 
 /// What people change: spec, annotations, deletion, finalizers. Not status, which is ours.

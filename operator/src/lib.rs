@@ -26,7 +26,9 @@ pub mod events;
 #[cfg(test)]
 mod fixtures;
 pub mod lease;
+pub mod log_view;
 pub mod metrics;
+pub mod pressure;
 pub mod reconcile;
 pub mod repair;
 pub mod scale;

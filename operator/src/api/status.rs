@@ -127,6 +127,27 @@ pub struct WorkloadStatus {
     pub ready: i32,
     /// Why this many are wanted.
     pub reason: String,
+    /// The figures behind it, while the number follows the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<ScalingFigures>,
+}
+
+/// What a number of pods was found from. Two significant digits.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingFigures {
+    /// Records, or requests, that come per second; a moving average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrival_per_second: Option<i64>,
+    /// Records stored, or requests answered, per second; a moving average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_per_second: Option<i64>,
+    /// How many of them one pod was measured to do per second; before that, what it is taken to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_pod: Option<i64>,
+    /// From the decision to scale up until all pods are ready, as measured, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_up_seconds: Option<i64>,
 }
 
 /// What the operator knows of a class.

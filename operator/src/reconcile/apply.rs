@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Api, ResourceExt};
 
-use super::plan::{Plan, Step, Wanted};
+use super::numbers::{Numbers, Wanted};
+use super::plan::{Plan, Step};
 use super::{Pass, observe::Observation};
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::{self, Component, Family, TOKEN_KEY};
@@ -162,13 +163,13 @@ pub struct Scaled {
 }
 
 /// Brings the children to what was decided. Nothing is made before the first pod is wanted.
-pub async fn workloads(pass: &Pass<'_>, plan: &Plan) -> Result<Scaled, ReconcileError> {
+pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Result<Scaled, ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
     let found = |component| pass.context.deployment(namespace, &children::object_name(pass.campaign, component));
     let (issuer, consumer) = (found(Component::Issuer), found(Component::Consumer));
-    let wanted = [&plan.workloads.issuer, &plan.workloads.consumer];
-    let dormant = wanted.iter().all(|wanted| wanted.replicas.unwrap_or(0) == 0);
+    let wanted = [&numbers.issuer, &numbers.consumer];
+    let dormant = wanted.iter().all(|wanted| wanted.replicas == 0);
     let mut scaled = Scaled::default();
     if issuer.is_none() && consumer.is_none() && dormant {
         return Ok(scaled);
@@ -196,10 +197,22 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan) -> Result<Scaled, Reconcile
     ] {
         let build = |replicas| build(&family, replicas);
         if let Some(change) = deployment(&deployments, found.as_deref(), build, wanted).await? {
-            scaled.changes.push(format!("{} {change}: {}", component.name(), wanted.reason));
+            scaled.changes.push(format!("{} {change}: {}{}", component.name(), wanted.reason, figures(wanted)));
         }
     }
     Ok(scaled)
+}
+
+/// The figures behind a number, for an event.
+fn figures(wanted: &Wanted) -> String {
+    let Some(figures) = &wanted.figures else { return String::new() };
+    let number = |value: Option<i64>| value.map_or("?".to_owned(), |value| value.to_string());
+    format!(
+        " ({}/s come, {}/s are done, one pod does {}/s)",
+        number(figures.arrival_per_second),
+        number(figures.done_per_second),
+        number(figures.per_pod)
+    )
 }
 
 /// Secret, Service and budget. They are not watched, so they are looked at when they change and every half minute.
@@ -245,7 +258,10 @@ async fn deployment(
     let template = build(None);
     let name = template.name_any();
     let Some(found) = found else {
-        let Some(replicas) = wanted.replicas.filter(|replicas| *replicas > 0) else { return Ok(None) };
+        let replicas = wanted.replicas;
+        if replicas <= 0 {
+            return Ok(None);
+        }
         // The first apply carries replicas, or the Deployment would start with one. Then the scaler owns the field as well,
         // and only then does the main manager let go of it.
         apply::ensure(api, &build(Some(replicas)), None).await?;
@@ -254,9 +270,9 @@ async fn deployment(
         return Ok(Some(format!("0 -> {replicas}")));
     };
     let current = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let target = wanted.replicas.unwrap_or(current);
+    let target = if wanted.is_left_alone { current } else { wanted.replicas };
     // The scaler first: where it does not own the field yet, the main manager's apply would drop it.
-    if target != current || !owned_by_scaler(found) {
+    if !wanted.is_left_alone && (target != current || !owned_by_scaler(found)) {
         apply::scale(api, &name, target).await?;
     }
     if apply::ensure(api, &template, Some(found)).await? == Applied::Written {

@@ -3,11 +3,14 @@
 //! A pass is level-triggered: it looks at what is there, never at what happened. A pass in which nothing changed writes
 //! nothing. After a ledger step the pass is repeated at once and looks again.
 
+mod aims;
 mod apply;
 mod deletion;
+pub(crate) mod numbers;
 pub(crate) mod observe;
 mod plan;
 mod report;
+mod scaling;
 #[cfg(test)]
 mod scene;
 
@@ -157,7 +160,13 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
-    let workloads = if plan.hands_off { Ok(apply::Scaled::default()) } else { apply::workloads(&pass, &plan).await };
+    let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
+    let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
+    let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref()).await;
+    let workloads = match plan.hands_off {
+        true => Ok(apply::Scaled::default()),
+        false => apply::workloads(&pass, &plan, &numbers).await,
+    };
     let (done, scaled, failure) = match (ledger, workloads) {
         (Ok(done), Ok(scaled)) => (done, scaled, None),
         (Ok(done), Err(error)) => (done, apply::Scaled::default(), Some(error)),
@@ -174,14 +183,13 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.adopted
     });
 
-    let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
-    let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let facts = report::Facts {
         campaign,
         class: &class,
         id: &id,
         seen: &seen,
         plan: &plan,
+        numbers: &numbers,
         failure: failure.as_ref(),
         issuer: issuer.as_deref(),
         consumer: consumer.as_deref(),
@@ -210,7 +218,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.failures = 0;
         memory.warned = None;
     });
-    Ok(next(&plan))
+    Ok(next(&plan, context.elapsed_ms()))
 }
 
 /// Looks for winners that only Redis holds, when it is time to, and publishes them again. Answers with what the last look
@@ -396,7 +404,13 @@ async fn write_status(
 
 fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus) -> bool {
     let CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, .. } = before.clone();
-    CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, ..next.clone() } == *before
+    let mut next = CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, ..next.clone() };
+    for (next, before) in [(&mut next.issuer, &before.issuer), (&mut next.consumer, &before.consumer)] {
+        if let (Some(next), Some(before)) = (next, before) {
+            next.figures.clone_from(&before.figures);
+        }
+    }
+    next == *before
 }
 
 /// The first system that could not be read: the pass counts as failed, and is tried again sooner than its turn.
@@ -409,17 +423,29 @@ fn observation_failure(seen: Observation) -> Option<ReconcileError> {
         .or(log.err().map(ReconcileError::from))
 }
 
+/// The pause that ends, by the clock that all campaigns share, at a moment at which others look as well: Kafka is then asked
+/// once for all of them.
+fn together(pause: Duration, elapsed_ms: i64) -> Duration {
+    if pause < BUSY {
+        return pause;
+    }
+    let beat = i64::try_from(BUSY.as_millis()).unwrap_or(i64::MAX);
+    let past = u64::try_from(elapsed_ms.rem_euclid(beat)).unwrap_or(0);
+    pause - Duration::from_millis(past)
+}
+
 /// When to look again.
-fn next(plan: &Plan) -> Action {
+fn next(plan: &Plan, elapsed_ms: i64) -> Action {
     let to_be_seen_at_once = |step: &Step| !matches!(step, Step::Topic(crate::topic::TopicStep::Configure { .. }));
     if plan.steps.iter().any(to_be_seen_at_once) {
         return Action::requeue(AT_ONCE);
     }
     let calm = match plan.phase {
         Phase::Pending => Duration::from_millis(300),
-        Phase::Scheduled | Phase::Completed if plan.workloads.issuer.replicas == Some(0) => CALM,
+        Phase::Scheduled | Phase::Completed if plan.aims.are_dormant() => CALM,
         _ => BUSY,
     };
+    let calm = together(calm, elapsed_ms);
     let until_next = plan
         .next_ms
         .and_then(|at| u64::try_from(at - plan.now_ms).ok())

@@ -5,9 +5,11 @@ use campaign::log::admin::TopicState;
 use campaign::stock::{StockState, Terms};
 use campaign::table::CampaignRow;
 
-use super::observe::{LedgerView, LogView, Observation};
+use super::aims::{Aims, aims, lead_ms};
+use super::observe::{LedgerView, Observation};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
+use crate::log_view::LogView;
 use crate::topic::{self, Claim, TopicStep};
 
 /// What is decided about a campaign.
@@ -17,8 +19,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Where the campaign stands.
     pub phase: Phase,
-    /// Pods that should be there.
-    pub workloads: Workloads,
+    /// What the numbers of pods aim at.
+    pub aims: Aims,
     /// The ledger is not where it should be: pods stay as they are, wherever they are connected.
     pub hands_off: bool,
     /// What forbids part of what the spec asks for.
@@ -51,34 +53,6 @@ pub enum Step {
     Configure(Terms),
     /// Record that the window has opened.
     RecordOpened,
-}
-
-/// Pods that should be there. `None`: leave them as they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workloads {
-    /// Pods that answer users.
-    pub issuer: Wanted,
-    /// Pods that store winners.
-    pub consumer: Wanted,
-}
-
-/// How many pods, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// Pods; `None`: as many as there are, because what decides could not be read.
-    pub replicas: Option<i32>,
-    /// Why, for status and events.
-    pub reason: String,
-}
-
-impl Wanted {
-    fn exactly(replicas: i32, reason: &str) -> Self {
-        Self { replicas: Some(replicas), reason: reason.to_owned() }
-    }
-
-    fn hold(reason: &str) -> Self {
-        Self { replicas: None, reason: reason.to_owned() }
-    }
 }
 
 fn natural(value: i64) -> u64 {
@@ -264,10 +238,10 @@ pub fn plan(
             phase(before, &terms, now_ms, issued, &work, all_rows)
         }
     };
-    let lead_ms = terms.start_ms - i64::from(class.spec.warm_up_seconds) * 1000;
-    let workloads = workloads(campaign, phase, &terms, now_ms, lead_ms, &work);
+    let lead_ms = lead_ms(campaign, class, &terms);
+    let aims = aims(campaign, phase, &terms, now_ms, lead_ms, &work);
     let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
-    Plan { steps, phase, workloads, hands_off, refusals, terms, next_ms, now_ms, key_by }
+    Plan { steps, phase, aims, hands_off, refusals, terms, next_ms, now_ms, key_by }
 }
 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
@@ -302,7 +276,7 @@ fn topic_steps(
 
 /// What is left to store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
+pub enum Work {
     /// Nothing: every winner is a row or a dead letter.
     None,
     /// Records wait in the log.
@@ -314,7 +288,8 @@ pub(super) enum Work {
 }
 
 impl Work {
-    pub(super) fn of(ledger: Option<&LedgerView>, log: Option<&LogView>, issued: Option<u64>) -> Self {
+    /// What three systems say together; `None`: that one could not be read.
+    pub fn of(ledger: Option<&LedgerView>, log: Option<&LogView>, issued: Option<u64>) -> Self {
         let lag = log.and_then(|log| log.lag);
         let (Some(ledger), Some(issued)) = (ledger, issued) else { return Self::Unknown };
         // Complete rows need no offsets to be read.
@@ -354,49 +329,6 @@ fn phase(before: Phase, terms: &Terms, now_ms: i64, issued: Option<u64>, work: &
         Some(_) => Phase::Open,
         None if matches!(before, Phase::Open | Phase::SoldOut) => before,
         None => Phase::Open,
-    }
-}
-
-fn workloads(
-    campaign: &CouponCampaign,
-    phase: Phase,
-    terms: &Terms,
-    now_ms: i64,
-    lead_ms: i64,
-    work: &Work,
-) -> Workloads {
-    let spec = &campaign.spec;
-    let issuers = i32::from(spec.issuer.min_replicas);
-    let most = i32::from(spec.max_consumers());
-    let least = i32::from(spec.consumer.min_replicas);
-    let dormant = |reason: &str| Workloads { issuer: Wanted::exactly(0, reason), consumer: Wanted::exactly(0, reason) };
-    match phase {
-        Phase::Pending => Workloads {
-            issuer: Wanted::hold("the campaign is not prepared yet"),
-            consumer: Wanted::hold("the campaign is not prepared yet"),
-        },
-        Phase::Completed => dormant("every winner is stored"),
-        _ if now_ms < lead_ms => dormant("the window is not near"),
-        _ => {
-            let ahead = now_ms < terms.start_ms;
-            let consumer = match work {
-                Work::Lag(_) => Wanted::exactly(most, "records wait to be stored"),
-                Work::Gap(_) => Wanted::exactly(most, "winners wait to be published again"),
-                Work::Unknown => Wanted::hold("the lag cannot be read"),
-                Work::None if now_ms >= terms.end_ms => Wanted::exactly(0, "every winner is stored"),
-                Work::None if phase == Phase::SoldOut => Wanted::exactly(least, "sold out, and every winner is stored"),
-                Work::None if ahead => Wanted::exactly(most, "the window opens soon"),
-                Work::None => Wanted::exactly(most, "the window is open"),
-            };
-            let issuer = match phase {
-                _ if ahead => Wanted::exactly(issuers, "the window opens soon"),
-                // A campaign that was completed long ago needs no pods for that; one that drains keeps its own.
-                Phase::Repairing if now_ms >= terms.end_ms => Wanted::hold("Redis is being brought back"),
-                Phase::Draining => Wanted::exactly(issuers, "winners may still ask until all are stored"),
-                _ => Wanted::exactly(issuers, "the window is open"),
-            };
-            Workloads { issuer, consumer }
-        }
     }
 }
 

@@ -89,11 +89,6 @@ proptest! {
             prop_assert!(plan.steps.is_empty(), "without the database nothing can be put on record");
         }
 
-        let partitions = i32::from(scene.campaign.spec.partitions);
-        prop_assert!(plan.workloads.consumer.replicas.is_none_or(|n| (0..=partitions).contains(&n)));
-        let issuers = i32::from(scene.campaign.spec.issuer.max_replicas);
-        prop_assert!(plan.workloads.issuer.replicas.is_none_or(|n| (0..=issuers).contains(&n)));
-
         prop_assert!(plan.next_ms.is_none_or(|next| next > plan.now_ms), "or the pass would spin");
 
         if row.is_some() {

@@ -1,7 +1,9 @@
 use campaign::log::admin::TopicState;
 
+use super::super::aims::{Aim, Floor};
 use super::super::scene::{Scene, terms, topic};
 use super::*;
+use crate::api::{ScalingFigures, WorkloadStatus};
 use crate::fixtures::{END, HOUR, LEAD, MINUTE, START};
 
 /// The reasons of what is refused, with the condition that says so.
@@ -9,11 +11,27 @@ fn refused(plan: &Plan) -> Vec<(ConditionType, &'static str)> {
     plan.refusals.iter().map(|report| (report.condition, report.reason)).collect()
 }
 
-/// Issuer and consumer pods.
-fn pods(scene: &Scene) -> (Option<i32>, Option<i32>) {
-    let workloads = scene.plan().workloads;
-    (workloads.issuer.replicas, workloads.consumer.replicas)
+/// What the numbers of issuer and consumer pods aim at.
+fn pods(scene: &Scene) -> (Goal, Goal) {
+    let goal = |aim| match aim {
+        Aim::Hold { .. } => Goal::Held,
+        Aim::Exactly { replicas, .. } => Goal::Exactly(replicas),
+        Aim::Follow { floor, .. } => Goal::Follow(floor),
+    };
+    let aims = scene.plan().aims;
+    (goal(aims.issuer), goal(aims.consumer))
 }
+
+#[derive(Debug, PartialEq)]
+enum Goal {
+    Held,
+    Exactly(i32),
+    Follow(Floor),
+}
+
+const NONE: Goal = Goal::Exactly(0);
+const RUSH: Goal = Goal::Follow(Floor::Rush);
+const LEAST: Goal = Goal::Follow(Floor::Least);
 
 fn opens_an_epoch(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
@@ -168,7 +186,7 @@ fn completed_stays_completed() {
     ] {
         let plan = scene.plan();
         assert_eq!(plan.phase, Phase::Completed, "{why_not}");
-        assert_eq!(pods(&scene), (Some(0), Some(0)), "{why_not}");
+        assert_eq!(pods(&scene), (NONE, NONE), "{why_not}");
     }
     let replayed = Scene::open().issued(100).stored(99).lag(1).at(END + HOUR).was(Phase::Completed);
     assert_eq!(replayed.plan().phase, Phase::Draining, "a dead letter that was put back must still be stored");
@@ -179,61 +197,53 @@ fn completed_stays_completed() {
 #[test]
 fn pods_run_from_the_lead_time_until_all_is_stored() {
     for (expected, scene) in [
-        ((Some(0), Some(0)), Scene::prepared()),
-        ((Some(0), Some(0)), Scene::prepared().at(LEAD - 1)),
-        ((Some(1), Some(3)), Scene::prepared().at(LEAD)),
-        ((Some(1), Some(3)), Scene::open()),
-        ((Some(1), Some(3)), Scene::open().issued(10).lag(10).at(END)),
-        ((Some(1), Some(3)), Scene::open().issued(10).stored(8).at(END)),
-        ((Some(0), Some(0)), Scene::completed()),
+        ((NONE, NONE), Scene::prepared()),
+        ((NONE, NONE), Scene::prepared().at(LEAD - 1)),
+        ((RUSH, RUSH), Scene::prepared().at(LEAD)),
+        ((RUSH, RUSH), Scene::open().at(START + MINUTE - 1)),
+        ((LEAST, LEAST), Scene::open()),
+        ((LEAST, LEAST), Scene::open().issued(10).lag(10).at(END)),
+        ((LEAST, LEAST), Scene::open().issued(10).stored(8).at(END)),
+        ((NONE, NONE), Scene::completed()),
     ] {
         assert_eq!(pods(&scene), expected, "{scene:#?}");
     }
 }
 
 #[test]
-fn pods_keep_to_the_bounds_in_the_spec() {
-    let bounded = |scene: Scene| {
-        scene.with(|s| {
-            s.campaign.spec.issuer.min_replicas = 2;
-            (s.campaign.spec.consumer.min_replicas, s.campaign.spec.consumer.max_replicas) = (1, Some(2));
+fn pods_that_were_seen_to_start_slowly_start_earlier() {
+    let slow = |seconds| {
+        Scene::prepared().with(|s| {
+            let figures = Some(ScalingFigures { start_up_seconds: Some(seconds), ..ScalingFigures::default() });
+            s.campaign.status.as_mut().unwrap().consumer =
+                Some(WorkloadStatus { figures, ..WorkloadStatus::default() });
         })
     };
-    assert_eq!(pods(&bounded(Scene::open())), (Some(2), Some(2)));
-    assert_eq!(pods(&bounded(Scene::open().issued(100).stored(100))), (Some(2), Some(1)));
+    let warm_up = (START - LEAD) / 1000;
+    assert_eq!(slow(warm_up - 5).plan().next_ms, Some(LEAD));
+    assert_eq!(slow(warm_up).plan().next_ms, Some(LEAD - 5_000));
 }
 
 #[test]
 fn sold_out_and_stored_leaves_the_fewest_consumers() {
-    assert_eq!(pods(&Scene::open().issued(100).lag(1).stored(99)), (Some(1), Some(3)), "one is still to be stored");
-    assert_eq!(pods(&Scene::open().issued(100).stored(100)), (Some(1), Some(0)));
-    assert_eq!(
-        pods(&Scene::open().issued(99).stored(99)),
-        (Some(1), Some(3)),
-        "not sold out: the next may come any moment"
-    );
+    assert_eq!(pods(&Scene::open().issued(100).lag(1).stored(99)), (LEAST, LEAST), "one is still to be stored");
+    assert_eq!(pods(&Scene::open().issued(100).stored(100)), (LEAST, NONE));
+    let two = Scene::open().issued(100).stored(100).with(|s| s.campaign.spec.consumer.min_replicas = 2);
+    assert_eq!(pods(&two), (LEAST, Goal::Exactly(2)));
+    let not_sold_out = Scene::open().issued(99).stored(99);
+    assert_eq!(pods(&not_sold_out), (LEAST, LEAST), "the next may come any moment");
 }
 
 #[test]
-fn a_lag_that_cannot_be_read_is_not_zero() {
-    for scene in [
-        Scene::open().issued(10).stored(5).kafka_away(),
-        Scene::open().issued(10).stored(5).with(|s| s.log().lag = None),
-        Scene::open().issued(10).stored(5).with(|s| s.log().dead_ranks = None),
-        Scene::open().issued(10).stored(5).redis_away(),
-        Scene::open().issued(10).stored(5).database_away(),
-        Scene::open().issued(10).stored(5).kafka_away().at(END),
-    ] {
-        let workloads = scene.plan().workloads;
-        assert_eq!(workloads.consumer.replicas, None, "held as they are: {scene:#?}");
-        assert_eq!(workloads.issuer.replicas, Some(1), "users can ask all the same");
-        assert_eq!(workloads.consumer.reason, "the lag cannot be read");
-    }
+fn pods_of_a_campaign_that_ended_are_held_while_nothing_can_be_read() {
+    let scene = Scene::open().issued(10).stored(5).kafka_away();
+    assert_eq!(pods(&scene), (LEAST, LEAST), "the policy holds them");
+    assert_eq!(pods(&scene.at(END)), (LEAST, Goal::Held));
 }
 
 #[test]
 fn before_it_is_prepared_a_campaign_leaves_pods_alone() {
-    assert_eq!(pods(&Scene::with_topics().at(START)), (None, None));
+    assert_eq!(pods(&Scene::with_topics().at(START)), (Goal::Held, Goal::Held));
 }
 
 #[test]
@@ -276,12 +286,8 @@ fn repairing_a_completed_campaign_starts_no_pods() {
     // Else one restart of Redis would start pods for every campaign there ever was.
     let lost = Scene::completed().redis_emptied();
     assert_eq!(lost.plan().phase, Phase::Repairing);
-    assert_eq!(pods(&lost), (None, Some(0)));
-    assert_eq!(
-        pods(&Scene::open().redis_emptied()),
-        (Some(1), Some(3)),
-        "inside the window they are needed right after"
-    );
+    assert_eq!(pods(&lost), (Goal::Held, NONE));
+    assert_eq!(pods(&Scene::open().redis_emptied()), (LEAST, LEAST), "inside the window they are needed right after");
 }
 
 // Quantity.

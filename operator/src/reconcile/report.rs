@@ -7,11 +7,13 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::numbers::{self, Numbers, Wanted};
 use super::observe::Observation;
-use super::plan::{Plan, Wanted, Work};
+use super::plan::{Plan, Work};
 use crate::api::conditions::{self, Report};
 use crate::api::{
-    CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, TopicStatus, WorkloadStatus,
+    CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TopicStatus,
+    WorkloadStatus,
 };
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
 use crate::repair::Looked;
@@ -29,6 +31,8 @@ pub struct Facts<'a> {
     pub seen: &'a Observation,
     /// What was decided.
     pub plan: &'a Plan,
+    /// How many pods there should be.
+    pub numbers: &'a Numbers,
     /// What stopped the pass, if anything did.
     pub failure: Option<&'a ReconcileError>,
     /// The issuers' Deployment.
@@ -62,8 +66,8 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         Work::Lag(_) => Some(facts.looked.missing).filter(|missing| *missing > 0),
         Work::Unknown => None,
     };
-    let issuer = workload(&plan.workloads.issuer, facts.issuer, before.issuer.as_ref());
-    let consumer = workload(&plan.workloads.consumer, facts.consumer, before.consumer.as_ref());
+    let issuer = workload(&facts.numbers.issuer, facts.issuer, before.issuer.as_ref());
+    let consumer = workload(&facts.numbers.consumer, facts.consumer, before.consumer.as_ref());
     let mut next = CouponCampaignStatus {
         phase: Some(plan.phase),
         observed_generation: Some(generation),
@@ -115,10 +119,15 @@ pub fn status_without_class(
 }
 
 fn workload(wanted: &Wanted, found: Option<&Deployment>, before: Option<&WorkloadStatus>) -> WorkloadStatus {
-    let there = found.and_then(|d| d.spec.as_ref()).and_then(|spec| spec.replicas).unwrap_or(0);
     let ready = found.and_then(|d| d.status.as_ref()).and_then(|status| status.ready_replicas).unwrap_or(0);
-    let held = before.map_or(there, |before| before.wanted.max(there));
-    WorkloadStatus { wanted: wanted.replicas.unwrap_or(held), ready, reason: wanted.reason.clone() }
+    // What was learned is kept through times in which the number follows nothing: the next window is planned with it.
+    let learned = before.and_then(|before| before.figures.clone()).map(|figures| ScalingFigures {
+        arrival_per_second: None,
+        done_per_second: None,
+        ..figures
+    });
+    let figures = wanted.figures.clone().or(learned);
+    WorkloadStatus { wanted: wanted.replicas, ready, reason: wanted.reason.clone(), figures }
 }
 
 fn url(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId) -> String {
@@ -161,6 +170,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         topic_report(facts),
         stock_report(facts),
         workloads_report(facts, next),
+        numbers::report(facts.numbers, &plan.terms),
         consistency_report(facts),
     ];
     if let Some(failure) = facts.failure {

@@ -1,6 +1,7 @@
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use serde_json::json;
 
+use super::super::numbers::There;
 use super::super::scene::{Scene, topic};
 use super::*;
 use crate::api::conditions::find;
@@ -32,12 +33,15 @@ fn status_with(
     now: Timestamp,
 ) -> CouponCampaignStatus {
     let (issuer, consumer) = (deployment(1, 1), deployment(3, ready_consumers));
+    let (plan, seen) = (scene.plan(), scene.observation());
+    let numbers = scene.numbers(There::of(Some(&issuer)), There::of(Some(&consumer)));
     let facts = Facts {
         campaign: &scene.campaign,
         class: &scene.class,
         id: &fixtures::id(),
-        seen: &scene.observation(),
-        plan: &scene.plan(),
+        seen: &seen,
+        plan: &plan,
+        numbers: &numbers,
         failure,
         issuer: Some(&issuer),
         consumer: Some(&consumer),
@@ -189,14 +193,17 @@ fn pods_that_are_not_ready_are_counted() {
     assert_eq!(message(&status, ConditionType::WorkloadsReady), "1 of 3 consumer pods are ready");
     assert_eq!(says(&status, ConditionType::Ready), "False/PodsNotReady");
     let consumer = status.consumer.unwrap();
-    assert_eq!((consumer.wanted, consumer.ready, consumer.reason.as_str()), (3, 1, "the window is open"));
+    assert_eq!(
+        (consumer.wanted, consumer.ready, consumer.reason.as_str()),
+        (3, 1, "fewer will do if it stays so for a minute")
+    );
 }
 
 #[test]
 fn pods_that_are_held_are_reported_as_they_are() {
     let status = status_of(&Scene::open().issued(5).kafka_away());
     let consumer = status.consumer.unwrap();
-    assert_eq!((consumer.wanted, consumer.reason.as_str()), (3, "the lag cannot be read"));
+    assert_eq!((consumer.wanted, consumer.reason.as_str()), (3, "what there is to do cannot be read"));
 }
 
 #[test]

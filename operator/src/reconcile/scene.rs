@@ -10,10 +10,12 @@ use campaign::table::{CampaignRow, CampaignRowId, TableError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::observe::{LedgerView, LogView, Observation};
+use super::numbers::{Numbers, Policies, Sight, There};
+use super::observe::{LedgerView, Observation};
 use super::plan::{self, Plan};
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::fixtures::{self, END, HOUR, START};
+use crate::log_view::{LogView, Offsets};
 use crate::topic::{self, TopicView};
 
 /// What a campaign and the systems are like. `None`: that system is away.
@@ -99,7 +101,7 @@ impl Scene {
         let view = &mut scene.log().topic;
         (view.events, view.dead_letters, view.used) = (topic("t1", 3), topic("d1", 3), Some(false));
         (view.events_config, view.dead_letters_config) = (configured(false), configured(true));
-        scene
+        scene.lag(0)
     }
 
     /// Epoch 1 is open, and Redis is filled: all is prepared, and there is nothing left to do before the window.
@@ -176,8 +178,12 @@ impl Scene {
         self
     }
 
-    /// So many records wait to be stored.
+    /// So many records wait to be stored, in each of the three partitions about as many.
     pub fn lag(mut self, lag: u64) -> Self {
+        let ends = (0..3).map(|id| (id, i64::try_from((lag + 2 - u64::try_from(id).unwrap()) / 3).unwrap()));
+        let zeros = (0..3).map(|id| (id, 0)).collect();
+        let committed = (0..3).map(|id| (id, Some(0))).collect();
+        self.log().offsets = Some(Offsets { starts: zeros, ends: ends.collect(), committed });
         self.log().lag = Some(lag);
         self
     }
@@ -244,6 +250,15 @@ impl Scene {
                 cause: "Connection refused".to_owned(),
             }),
         }
+    }
+
+    /// The numbers of pods, with so many there.
+    pub fn numbers(&self, issuer: There, consumer: There) -> Numbers {
+        let (plan, seen) = (self.plan(), self.observation());
+        let offsets = seen.log.as_ref().ok().and_then(|log| log.offsets.as_ref());
+        let reading = offsets.map(|offsets| offsets.reading(0));
+        let sight = Sight { issuer, consumer, ..Sight::new(&self.campaign, &plan, &seen, reading.as_ref(), 0) };
+        Policies::default().find(&sight)
     }
 
     /// What is decided.

@@ -96,7 +96,7 @@ impl Issuers {
         let most = most.max(floor);
         let Some(load) = load else {
             self.less_since_ms = None;
-            let why = if current < floor { Why::Floor } else { Why::Unknown };
+            let why = if current <= floor { Why::Floor } else { Why::Unknown };
             return decision(current.clamp(floor, most), why);
         };
         let pressed = load.is_pressed();

@@ -149,8 +149,30 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError`]; `UnknownTopic` if it is not there.
     pub async fn topic_config(&self, name: &str) -> Result<BTreeMap<String, ConfigEntry>, AdminError> {
-        let call = request::topic_config(&self.client, self.deadline, name);
+        let call = request::topic_configs(&self.client, self.deadline, &[name.to_owned()]);
         self.read(call, Subject::Topic(name), |event| answer::only(answer::configs(event)?)).await
+    }
+
+    /// [`KafkaAdmin::topic_config`] of many topics, in one request.
+    ///
+    /// # Errors
+    /// [`AdminError`] if nothing could be asked; failures of single topics are in the batch.
+    pub async fn topic_configs(
+        &self,
+        names: &[impl AsRef<str>],
+    ) -> Result<Batch<String, BTreeMap<String, ConfigEntry>>, AdminError> {
+        let names = distinct(names);
+        if names.is_empty() {
+            return Ok(Batch::new());
+        }
+        let call = request::topic_configs(&self.client, self.deadline, &names);
+        let described = self.read(call, Subject::Cluster, answer::configs).await?;
+        let sorted = described.into_iter().map(|(name, result)| {
+            let result = result.map_err(|failure| self.sorted(failure, Subject::Topic(&name)));
+            (name, result)
+        });
+        let configs = sorted.collect();
+        Ok(self.complete(names, configs, |name| Subject::Topic(name)))
     }
 
     /// Sets some keys of a topic's configuration and takes others off it. Every other key stays as it is. Nothing to do

@@ -111,11 +111,12 @@ fn topic_resource(name: &str) -> Result<Owned<sys::rd_kafka_ConfigResource_t>, F
     }
 }
 
-pub(super) fn topic_config(client: &Arc<Client>, deadline: Duration, name: &str) -> Sent {
-    let resource = topic_resource(name)?;
+pub(super) fn topic_configs(client: &Arc<Client>, deadline: Duration, names: &[String]) -> Sent {
+    let resources = names.iter().map(|name| topic_resource(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<_> = resources.iter().map(Owned::as_ptr).collect();
     client.submit(op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, deadline, |rk, options, queue| {
-        // SAFETY: one valid element; librdkafka copies it.
-        unsafe { sys::rd_kafka_DescribeConfigs(rk, &mut resource.as_ptr(), 1, options, queue) }
+        // SAFETY: as many valid elements as said; librdkafka copies them.
+        unsafe { sys::rd_kafka_DescribeConfigs(rk, pointers.as_mut_ptr(), pointers.len(), options, queue) }
     })
 }
 

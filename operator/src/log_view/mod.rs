@@ -1,0 +1,165 @@
+//! What Kafka says of a campaign, read for many campaigns at once.
+//!
+//! [`reader`] gathers what passes want to know at about the same time and asks for all of it in a handful of requests.
+
+pub mod reader;
+
+use std::collections::BTreeMap;
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::{AdminError, Batch, ClusterState, ConfigEntry, TopicState};
+use campaign::log::tail::Range;
+
+use crate::scale::rates::{Partition, Reading};
+use crate::topic::TopicView;
+
+/// What Kafka has for a campaign.
+#[derive(Debug, Clone)]
+pub struct LogView {
+    /// The topics.
+    pub topic: TopicView,
+    /// Records that are not stored yet; `None` when it could not be read, which is not zero.
+    pub lag: Option<u64>,
+    /// Where the log ends and how far the group is; `None` when either could not be read.
+    pub offsets: Option<Offsets>,
+    /// Records in the dead-letter topic; `None` when it could not be read.
+    pub dead_letters: Option<u64>,
+    /// Ranks that dead letters hold and that are no rows; `None` when it could not be read.
+    pub dead_ranks: Option<u64>,
+}
+
+/// Offsets of the topic of winners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offsets {
+    /// First offset of each partition.
+    pub starts: BTreeMap<i32, i64>,
+    /// End of each partition.
+    pub ends: BTreeMap<i32, i64>,
+    /// What the group has committed; `None`: nothing yet.
+    pub committed: BTreeMap<i32, Option<i64>>,
+}
+
+impl Offsets {
+    /// As the policies of scaling take them. `at_ms`: by a clock that never jumps.
+    pub fn reading(&self, at_ms: i64) -> Reading {
+        let partition = |(id, end): (&i32, &i64)| {
+            let start = self.starts.get(id).copied().unwrap_or(0);
+            (*id, Partition { start, end: *end, committed: self.committed.get(id).copied().flatten() })
+        };
+        Reading { at_ms, partitions: self.ends.iter().map(partition).collect() }
+    }
+}
+
+/// A view, and the part of the dead-letter topic that is there; `None` when that could not be read.
+#[derive(Debug, Clone)]
+pub struct Sighted {
+    /// The view. Its `dead_ranks` are not read yet.
+    pub view: LogView,
+    /// First offset and end of each partition of dead letters.
+    pub dead_span: Option<Range>,
+}
+
+/// What a group has committed, by partition.
+type Committed = Result<BTreeMap<i32, Option<i64>>, AdminError>;
+
+/// What Kafka answered about many campaigns.
+struct Answers {
+    cluster: ClusterState,
+    topics: Batch<String, TopicState>,
+    configs: Batch<String, BTreeMap<String, ConfigEntry>>,
+    starts: Batch<(String, i32), i64>,
+    ends: Batch<(String, i32), i64>,
+    /// By topic.
+    committed: BTreeMap<String, Committed>,
+}
+
+impl Answers {
+    fn topic(&self, name: &str) -> Result<TopicState, AdminError> {
+        self.topics.get(name).cloned().unwrap_or(Ok(TopicState::Absent))
+    }
+
+    fn config(&self, name: &str) -> Result<BTreeMap<String, ConfigEntry>, AdminError> {
+        self.configs.get(name).cloned().unwrap_or_else(|| Ok(BTreeMap::new()))
+    }
+
+    /// First offset and end of each partition of a topic.
+    fn span(&self, name: &str, state: &TopicState) -> Option<Range> {
+        let offset = |all: &Batch<(String, i32), i64>, partition: i32| {
+            all.get(&(name.to_owned(), partition)).and_then(|each| each.as_ref().ok()).copied()
+        };
+        (0..partition_count(state)).map(|id| Some((id, (offset(&self.starts, id)?, offset(&self.ends, id)?)))).collect()
+    }
+
+    /// What they say of one campaign.
+    fn of(&self, campaign: &CampaignId) -> Result<Sighted, AdminError> {
+        let (name, dlt) = (campaign.topic(), campaign.dead_letter_topic());
+        let (events, dead_letters) = (self.topic(&name)?, self.topic(&dlt)?);
+        let (events_config, dead_letters_config) = (self.config(&name)?, self.config(&dlt)?);
+        let (span, dead_span) = (self.span(&name, &events), self.span(&dlt, &dead_letters));
+        let committed = self.committed.get(&name).and_then(|each| each.as_ref().ok()).cloned();
+        let lag = span.as_ref().zip(committed.as_ref()).and_then(|(span, committed)| lag(span, committed));
+        let used = match &events {
+            TopicState::Absent => None,
+            TopicState::Present(_) => Some(span.as_ref().is_none_or(|span| span.values().any(|(_, end)| *end != 0))),
+        };
+        let offsets = span.zip(committed).map(|(span, committed)| Offsets {
+            starts: span.iter().map(|(id, (start, _))| (*id, *start)).collect(),
+            ends: span.iter().map(|(id, (_, end))| (*id, *end)).collect(),
+            committed,
+        });
+        let view = LogView {
+            topic: TopicView {
+                cluster_id: self.cluster.cluster_id.clone(),
+                brokers: self.cluster.brokers.len(),
+                events,
+                dead_letters,
+                events_config,
+                dead_letters_config,
+                used,
+            },
+            lag,
+            offsets,
+            dead_letters: dead_span.as_ref().map(|span| span.values().map(|(from, to)| natural(to - from)).sum()),
+            dead_ranks: None,
+        };
+        Ok(Sighted { view, dead_span })
+    }
+}
+
+/// Records that wait. A group that has not committed yet starts at the beginning.
+fn lag(span: &Range, committed: &BTreeMap<i32, Option<i64>>) -> Option<u64> {
+    let each = |(id, (start, end)): (&i32, &(i64, i64))| {
+        committed.get(id).map(|offset| natural(end - offset.unwrap_or(0).max(*start)))
+    };
+    span.iter().map(each).sum()
+}
+
+fn natural(records: i64) -> u64 {
+    u64::try_from(records).unwrap_or(0)
+}
+
+fn partition_count(state: &TopicState) -> i32 {
+    match state {
+        TopicState::Present(topic) => i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        TopicState::Absent => 0,
+    }
+}
+
+fn partitions(name: &str, state: &TopicState) -> Vec<(String, i32)> {
+    (0..partition_count(state)).map(|partition| (name.to_owned(), partition)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lag_counts_from_the_commit_or_the_first_record_and_is_unknown_with_a_part_of_it() {
+        let span = BTreeMap::from([(0, (0, 10)), (1, (5, 9))]);
+        let lag = |zero, one| lag(&span, &BTreeMap::from([(0, zero), (1, one)]));
+        assert_eq!(lag(Some(4), Some(9)), Some(6));
+        assert_eq!(lag(None, None), Some(14), "nothing committed: from the beginning");
+        assert_eq!(lag(Some(12), Some(2)), Some(4), "the end was read first; removed records cannot be read");
+        assert_eq!(super::lag(&span, &BTreeMap::from([(0, Some(4))])), None, "half a lag is no lag");
+    }
+}

@@ -1,0 +1,110 @@
+//! What the numbers of pods aim at, at each time of a campaign's life. Pure. The numbers themselves are found by
+//! [`super::scaling`].
+
+use crate::api::{CampaignClass, CouponCampaign, Phase};
+use campaign::stock::Terms;
+
+use super::plan::Work;
+
+/// After the window opened, pods stay as planned for the rush for this long, in milliseconds.
+const RUSH_MS: i64 = 60_000;
+/// Pods are ready at least this long before the window opens, in seconds, as far as their start was measured.
+const READY_AHEAD_S: i64 = 5;
+
+/// What the number of pods of one kind aims at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// As many as there are.
+    Hold {
+        /// Why, for status and events.
+        reason: &'static str,
+    },
+    /// A fixed number.
+    Exactly {
+        /// Pods.
+        replicas: i32,
+        /// Why, for status and events.
+        reason: &'static str,
+    },
+    /// As many as the work needs.
+    Follow {
+        /// What they do not go below.
+        floor: Floor,
+        /// Why they are not fewer, for status and events.
+        reason: &'static str,
+    },
+}
+
+/// What pods that follow the work do not go below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Floor {
+    /// The spec's minimum, and one.
+    Least,
+    /// What the rush at the beginning of the window needs.
+    Rush,
+}
+
+/// The aims of both kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aims {
+    /// Pods that answer users.
+    pub issuer: Aim,
+    /// Pods that store winners.
+    pub consumer: Aim,
+}
+
+impl Aims {
+    /// Whether no pod is wanted.
+    pub fn are_dormant(&self) -> bool {
+        [self.issuer, self.consumer].iter().all(|aim| matches!(aim, Aim::Exactly { replicas: 0, .. }))
+    }
+}
+
+/// When pods are started for the window, milliseconds since 1970: by the class's warm-up, or earlier where pods were seen to
+/// need longer.
+pub fn lead_ms(campaign: &CouponCampaign, class: &CampaignClass, terms: &Terms) -> i64 {
+    let status = campaign.status.as_ref();
+    let starts = [status.and_then(|s| s.issuer.as_ref()), status.and_then(|s| s.consumer.as_ref())];
+    let measured = starts.into_iter().flatten().filter_map(|pods| pods.figures.as_ref()?.start_up_seconds).max();
+    let warm_up = i64::from(class.spec.warm_up_seconds);
+    terms.start_ms - warm_up.max(measured.map_or(0, |seconds| seconds + READY_AHEAD_S)) * 1000
+}
+
+/// What the numbers of pods aim at.
+pub fn aims(campaign: &CouponCampaign, phase: Phase, terms: &Terms, now_ms: i64, lead_ms: i64, work: &Work) -> Aims {
+    let least = i32::from(campaign.spec.consumer.min_replicas);
+    let dormant =
+        |reason| Aims { issuer: Aim::Exactly { replicas: 0, reason }, consumer: Aim::Exactly { replicas: 0, reason } };
+    match phase {
+        Phase::Pending => {
+            let reason = "the campaign is not prepared yet";
+            return Aims { issuer: Aim::Hold { reason }, consumer: Aim::Hold { reason } };
+        }
+        Phase::Completed => return dormant("every winner is stored"),
+        _ if now_ms < lead_ms => return dormant("the window is not near"),
+        _ => {}
+    }
+    let ended = now_ms >= terms.end_ms;
+    let (floor, in_window) = match now_ms {
+        _ if now_ms < terms.start_ms => (Floor::Rush, "the window opens soon"),
+        _ if now_ms < terms.start_ms + RUSH_MS => (Floor::Rush, "the window has just opened"),
+        _ => (Floor::Least, "the window is open"),
+    };
+    let consumer = match work {
+        Work::None if ended => Aim::Exactly { replicas: 0, reason: "every winner is stored" },
+        Work::None if phase == Phase::SoldOut => {
+            Aim::Exactly { replicas: least, reason: "sold out, and every winner is stored" }
+        }
+        // A campaign whose Redis was lost long after its end needs no pods for that.
+        Work::Unknown if ended => Aim::Hold { reason: "what is left to store cannot be read" },
+        Work::Gap(_) => Aim::Follow { floor: Floor::Least, reason: "winners wait to be published again" },
+        _ if ended => Aim::Follow { floor: Floor::Least, reason: "records wait to be stored" },
+        _ => Aim::Follow { floor, reason: in_window },
+    };
+    let issuer = match phase {
+        Phase::Repairing if ended => Aim::Hold { reason: "Redis is being brought back" },
+        Phase::Draining => Aim::Follow { floor: Floor::Least, reason: "winners may still ask until all are stored" },
+        _ => Aim::Follow { floor, reason: in_window },
+    };
+    Aims { issuer, consumer }
+}
