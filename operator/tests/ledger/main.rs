@@ -1,0 +1,6 @@
+//! The operator's looks into Redis, Kafka and the database, against real ones. Needs a stack.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod missing_winners;
+mod stage;
