@@ -10,6 +10,7 @@ pub(crate) mod read;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
 use campaign::sabotage::{CrashPoint, crash_point};
@@ -155,7 +156,12 @@ pub async fn open(
     let dead_partitions = self::partitions(systems, &dead_letter_topic).await?;
     let dead_range = read::range(&BTreeMap::new(), &self::ends(systems, &dead_letter_topic, dead_partitions).await?);
     let dead_barriers = table::barriers_of_dead_letters(&systems.sql, id, &topic_id).await?;
-    let dead = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range, dead_barriers).await?;
+    let dead: Vec<CouponIssued> = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range)
+        .await?
+        .into_iter()
+        .filter(|letter| read::holds_its_rank(letter.event.epoch, letter.origin, &dead_barriers))
+        .map(|letter| letter.event)
+        .collect();
     let tail_range = read::range(&committed, &ends);
     let tail = read::tail(&systems.settings.operator.kafka, campaign, tail_range, barriers).await?;
     let held = read::held(&mut redis, campaign).await?;
