@@ -7,14 +7,14 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use campaign::event::{CouponIssued, HEADER_EPOCH};
 use campaign::identity::CampaignId;
-use campaign::log::client_config;
+use campaign::log::{client_config, raw_headers};
 use campaign::settings::Kafka;
 
 use super::CLIENT_ID;
 use super::decide::Verdict;
 use super::letters::Letter;
 use super::outcome::Outcome;
-use crate::dead_letter::{FAILURE, raw_headers};
+use crate::dead_letter::FAILURE;
 
 /// Writes winners into the campaign's topic once more.
 pub struct Publisher {
