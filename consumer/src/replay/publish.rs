@@ -42,14 +42,16 @@ impl Publisher {
     }
 
     /// Publishes those that should be and waits until Kafka has acknowledged them all, or has not in time.
-    pub async fn publish(&self, letters: &[&Letter], verdicts: Vec<Verdict>) -> Vec<Outcome> {
-        let sent = letters.iter().zip(verdicts).map(|(letter, verdict)| async move {
-            match (&letter.event, verdict) {
-                (Ok(event), Verdict::Replay { epoch }) => match self.send(letter, event, epoch).await {
-                    Ok(()) => Outcome::Published,
-                    Err(error) => Outcome::NotPublished(error.to_string()),
-                },
-                (_, verdict) => Outcome::Judged(verdict),
+    pub async fn publish(&self, letters: &[&Letter], judged: Vec<Outcome>) -> Vec<Outcome> {
+        let sent = letters.iter().zip(judged).map(|(letter, outcome)| async move {
+            match (&letter.event, outcome) {
+                (Ok(event), Outcome::Judged(Verdict::Replay { epoch })) => {
+                    match self.send(letter, event, epoch).await {
+                        Ok(()) => Outcome::Published,
+                        Err(error) => Outcome::NotPublished(error.to_string()),
+                    }
+                }
+                (_, outcome) => outcome,
             }
         });
         join_all(sent).await

@@ -191,6 +191,27 @@ async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why()
     assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
 }
 
+    // What can never be a row may be given up, letter by letter; what still can be one may not.
+    let place = |letter: &Value| letter["offset"].as_i64().unwrap();
+    let letters = written["letters"].as_array().unwrap();
+    let (last, given_up): (Vec<&Value>, Vec<&Value>) =
+        letters.iter().partition(|letter| letter["result"]["name"] == "RankAboveTotal");
+    let above_total = place(last[0]);
+    let all: String = given_up.iter().map(|letter| format!(" --discard 0:{}", place(letter))).collect();
+    let count = |written: &Value, wanted: &str| results(written).iter().filter(|name| **name == wanted).count();
+    let run = async |arguments: String| dead_letters(&stage, &stage.connections, &arguments).await;
+    let (code, tried) = run(format!("replay --dry-run --trim{all} --discard 0:{above_total}")).await;
+    assert_eq!((code, count(&tried, "Discarded"), count(&tried, "NotDiscarded")), (3, 4, 1));
+    let listed = async || run("list".to_owned()).await.1["letters"].as_array().map_or(0, Vec::len);
+    assert_eq!(listed().await, 5, "a dry run removes nothing");
+    let (code, done) = run(format!("replay --trim{all} --discard 0:99")).await;
+    assert_eq!((code, count(&done, "Discarded"), count(&done, "RankAboveTotal")), (3, 4, 1));
+    assert_eq!(done["notFound"], serde_json::json!([{"partition": 0, "offset": 99}]));
+    let before_it = given_up.iter().filter(|letter| place(letter) < above_total).count();
+    assert_eq!(done["trimmed"].as_u64(), Some(before_it as u64));
+    assert_eq!(listed().await, 5 - before_it, "what still can be a row keeps all behind it");
+    assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
+
 /// Wrong: a replayed winner of a closed epoch is void, and lost a second time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_of_a_closed_epoch_is_stamped_anew() {
