@@ -30,7 +30,8 @@ async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
     let ledger = Ledger { winners: winners.collect(), free: Vec::new(), highest };
     let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
     let attempt = format!("{:032x}", rand::random::<u128>());
-    let filled = fill(&mut redis, &stage.campaign, &attempt, &history, epoch, &terms, &ledger).await.unwrap();
+    let filled =
+        fill(&mut redis, &stage.campaign, &attempt, &history, epoch, &terms.numbered(1), &ledger).await.unwrap();
     assert_eq!(filled, Filled::Done);
 }
 
@@ -161,7 +162,7 @@ async fn one_bad_record_among_ten_thousand_is_a_dead_letter_and_a_row_once_its_c
 async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why() {
     let stage = Stage::new(1).await;
     let_the_database_refuse(&stage).await;
-    assert!(table::set_total(&stage.pool, stage.row, 10).await.unwrap());
+    stage.limit_to(10).await;
     let named = |rank: u64, user: &str| {
         let mut winner = stage.winner(rank);
         winner.user_id = UserId::new(user).unwrap();
@@ -189,7 +190,6 @@ async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why()
     let (code, chosen) = dead_letters(&stage, &stage.connections, "replay --reason RankConflict").await;
     assert_eq!((code, results(&chosen)), (3, vec!["RankConflict"]));
     assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
-}
 
     // What can never be a row may be given up, letter by letter; what still can be one may not.
     let place = |letter: &Value| letter["offset"].as_i64().unwrap();
@@ -211,6 +211,7 @@ async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why()
     assert_eq!(done["trimmed"].as_u64(), Some(before_it as u64));
     assert_eq!(listed().await, 5 - before_it, "what still can be a row keeps all behind it");
     assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
+}
 
 /// Wrong: a replayed winner of a closed epoch is void, and lost a second time.
 #[tokio::test(flavor = "multi_thread")]

@@ -131,7 +131,7 @@ impl Stage {
         let mut redis = self.systems.redis().await.unwrap();
         let history = observe(&mut redis, &StockKeys::of(&self.campaign)).await.unwrap().history;
         let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
-        let filled = fill(&mut redis, &self.campaign, "a", &history, 1, &terms, ledger).await.unwrap();
+        let filled = fill(&mut redis, &self.campaign, "a", &history, 1, &terms.numbered(1), ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
     }
 
