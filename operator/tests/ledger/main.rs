@@ -5,3 +5,4 @@
 mod dead_letters;
 mod missing_winners;
 mod stage;
+mod terms;

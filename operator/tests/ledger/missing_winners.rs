@@ -47,7 +47,7 @@ async fn a_winner_above_thousands_of_free_ranks_and_dead_letters_is_published_ag
     let dead: BTreeSet<u64> = (3..=202).collect();
     let free: Vec<u64> = (203..highest).collect();
     let winners = (1..=202).chain([highest]).map(held).collect();
-    stage.fill(&Ledger { winners, free, highest }).await;
+    stage.fill(1, 1, &Ledger { winners, free, highest }).await;
     let rows: Vec<_> = (1..=2).map(|rank| stage.winner(rank, 1)).collect();
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
 

@@ -21,6 +21,13 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Id of the campaign's topic, as the database knows it.
 pub const TOPIC: &str = "topic-1";
+/// Coupons of each campaign.
+pub const TOTAL: u64 = 1_000_000;
+
+/// A window that is open.
+pub fn terms(total: u64) -> Terms {
+    Terms { total, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false }
+}
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
@@ -70,7 +77,7 @@ impl Stage {
         let systems = Systems::new(ClassConnections { operator, workload }).unwrap();
         let campaign = CampaignId::new("test", "operator", &format!("c{:016x}", rand::random::<u64>())).unwrap();
         systems.migrate().await.unwrap();
-        let row = table::register(&systems.sql, &campaign, 1_000_000).await.unwrap().id;
+        let row = table::register(&systems.sql, &campaign, TOTAL).await.unwrap().id;
         table::set_topic(&systems.sql, row, TOPIC, "cluster-1").await.unwrap();
         let stage = Self { systems, campaign, row };
         stage.create_topic(&stage.campaign.topic()).await;
@@ -126,12 +133,12 @@ impl Stage {
         }
     }
 
-    /// Puts this into Redis, under epoch 1.
-    pub async fn fill(&self, ledger: &Ledger) {
+    /// Puts this into Redis.
+    pub async fn fill(&self, epoch: u64, number: u64, ledger: &Ledger) {
         let mut redis = self.systems.redis().await.unwrap();
         let history = observe(&mut redis, &StockKeys::of(&self.campaign)).await.unwrap().history;
-        let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
-        let filled = fill(&mut redis, &self.campaign, "a", &history, 1, &terms.numbered(1), ledger).await.unwrap();
+        let (attempt, terms) = (epoch.to_string(), terms(TOTAL).numbered(number));
+        let filled = fill(&mut redis, &self.campaign, &attempt, &history, epoch, &terms, ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
     }
 
