@@ -3,7 +3,7 @@
 --
 -- KEYS  meta, issued, count, request, free
 -- ARGV  history, epoch and highest rank captured before the winners were read, number of winners that were read,
---       new epoch, total, limit, start ms, end ms, suspended
+--       new epoch, total, limit, start ms, end ms, suspended, number of these terms
 -- Reply OK, HISTORY, or OTHER (the keys are not, or not any more, a whole ledger of these winners: fill Redis afresh)
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 if history() ~= ARGV[1] then return 'HISTORY' end
@@ -18,5 +18,5 @@ local highest, winners = tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.call('ZCARD', ISSUED) ~= winners or redis.call('HLEN', REQUEST) ~= winners then return 'OTHER' end
 if redis.call('LLEN', FREE) ~= highest - winners then return 'OTHER' end
 redis.call('HSET', META, 'epoch', ARGV[5], 'history', ARGV[1], 'total', ARGV[6], 'limit', ARGV[7], 'start_ms', ARGV[8],
-  'end_ms', ARGV[9], 'suspended', ARGV[10])
+  'end_ms', ARGV[9], 'suspended', ARGV[10], 'terms', ARGV[11])
 return 'OK'

@@ -45,7 +45,7 @@ impl Scene {
         let keys = StockKeys::of(&campaign);
         let mut connection = connected(&server).await;
         let history = observe(&mut connection, &keys).await.unwrap().history;
-        let filled = fill(&mut connection, &campaign, "a", &history, 1, &TERMS, &ledger).await.unwrap();
+        let filled = fill(&mut connection, &campaign, "a", &history, 1, &TERMS.numbered(1), &ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
         let before = observe(&mut connection, &keys).await.unwrap().open.unwrap();
         Self { server, connection, campaign, keys, ledger, before }
@@ -57,7 +57,7 @@ impl Scene {
 
     async fn rebind(&mut self, history: &str, epoch: u64) -> Rebound {
         let (campaign, before, winners) = (&self.campaign, &self.before, self.ledger.winners.len());
-        rebind(&mut self.connection, campaign, history, before, epoch, &TERMS, winners).await.unwrap()
+        rebind(&mut self.connection, campaign, history, before, epoch, &TERMS.numbered(epoch), winners).await.unwrap()
     }
 
     async fn ask(&mut self, epoch: u64, user: &str) -> Reply {

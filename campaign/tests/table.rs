@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use campaign::event::CouponIssued;
 use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::table::{
-    self, CampaignRow, CampaignRowId, EpochCommit, Fault, LoggedWinner, Position, RowOutcome, StoreMode, Stored,
-    TableError,
+    self, CampaignRow, CampaignRowId, EpochCommit, Fault, LoggedWinner, Numbers, Position, RowOutcome, StoreMode,
+    Stored, TableError, TotalSet,
 };
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 
@@ -187,8 +187,6 @@ async fn only_the_newest_epoch_gets_a_barrier_and_opens() {
     assert!(barriers.voids(first, 0, 10) && !barriers.voids(first, 0, 9) && !barriers.voids(second, 0, 10));
     assert!(!table::barriers(&ledger.pool, ledger.id, "another").await.unwrap().voids(first, 0, 10));
     assert_eq!(table::open_epoch(&ledger.pool, ledger.id, second).await.unwrap(), EpochCommit::Done);
-    table::close_epoch(&ledger.pool, ledger.id).await.unwrap();
-    assert_eq!(ledger.row().await.open_epoch, None);
 }
 
 /// Wrong: a smaller total makes coupons illegal that were promised.
@@ -196,11 +194,40 @@ async fn only_the_newest_epoch_gets_a_barrier_and_opens() {
 async fn the_total_does_not_fall_below_the_highest_rank() {
     let ledger = Ledger::new(10).await;
     ledger.store(&[ledger.winner(7, "anna", 1)]).await;
-    assert!(!table::set_total(&ledger.pool, ledger.id, 6).await.unwrap());
-    assert_eq!(ledger.row().await.total, 10);
-    assert!(table::set_total(&ledger.pool, ledger.id, 7).await.unwrap());
-    assert!(table::set_total(&ledger.pool, ledger.id, 20).await.unwrap());
-    assert_eq!(ledger.row().await.total, 20);
+    for (total, outcome, then) in [(6, TotalSet::BelowStored, 10), (7, TotalSet::Done, 7), (20, TotalSet::Done, 20)] {
+        let number = table::allot_terms(&ledger.pool, &ledger.row().await).await.unwrap();
+        let set = table::set_total(&ledger.pool, ledger.id, number.unwrap(), total).await.unwrap();
+        assert_eq!((set, ledger.row().await.total), (outcome, then), "{total}");
+    }
+}
+
+/// Wrong: an operator that stalled changes what a newer one has decided since, and ranks are given above the total.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_terms_that_was_overtaken_does_nothing() {
+    let ledger = Ledger::new(10).await;
+    let (pool, id) = (&ledger.pool, ledger.id);
+    let seen = ledger.row().await;
+    let together = (0..8).map(|_| table::allot_terms(pool, &seen));
+    let given: Vec<u64> = futures::future::join_all(together).await.into_iter().filter_map(Result::unwrap).collect();
+    assert_eq!(given, [1], "of those who have seen the same, one goes on");
+
+    let seen = ledger.row().await;
+    assert_eq!(table::set_total(pool, id, 1, 11).await.unwrap(), TotalSet::Done);
+    assert_eq!(table::allot_terms(pool, &seen).await.unwrap(), None, "the total is another one");
+    assert_eq!(table::begin_epoch(pool, &seen, 0).await.unwrap(), None);
+    let seen = ledger.row().await;
+    assert_eq!(table::allot_terms(pool, &seen).await.unwrap(), Some(2));
+    assert_eq!(table::set_total(pool, id, 1, 20).await.unwrap(), TotalSet::Superseded);
+    assert_eq!(ledger.row().await.total, 11);
+    assert_eq!(table::set_total(pool, id, 2, 15).await.unwrap(), TotalSet::Done);
+
+    assert_eq!(table::begin_epoch(pool, &seen, 0).await.unwrap(), None, "it would bring older terms to Redis");
+    let begun = table::begin_epoch(pool, &ledger.row().await, 4).await.unwrap();
+    assert_eq!(begun, Some(Numbers { epoch: 5, terms: 3, total: 15 }));
+    assert_eq!(table::set_total(pool, id, 2, 12).await.unwrap(), TotalSet::Superseded, "Redis gets the total of 3");
+    assert_eq!(table::allot_epoch(pool, id, 0).await.unwrap(), 6);
+    let row = ledger.row().await;
+    assert_eq!((row.total, row.terms_number, row.epoch, row.open_epoch), (15, 4, 6, None));
 }
 
 #[tokio::test]

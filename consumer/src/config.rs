@@ -89,13 +89,24 @@ mod tests {
     #[test]
     fn dead_letters_are_chosen_by_what_people_know_of_them() {
         let all = "dead-letters replay --campaign prod/shop/spring --partition 1 --offset 7 --offset 9 --rank 3 --user anna \
-            --reason RankConflict --dry-run --wait 5 --trim --json";
+            --reason RankConflict --dry-run --wait 5 --trim --discard 1:7 --discard 2:0 --json";
         let Some(Command::DeadLetters(Action::Replay(replay))) = parse(all.split_whitespace()).unwrap().command else {
             panic!("not a replay")
         };
         assert_eq!((replay.choice.partition, replay.choice.offset.as_slice()), (Some(1), &[7, 9][..]));
         assert!(replay.dry_run && replay.trim && replay.place.json && replay.wait_seconds == 5);
-        for bad in ["--offset 7", "--reason Bad", "--partition -1", "--wait soon", "--batch 5"] {
+        let discarded: Vec<_> = replay.discard.iter().map(|at| (at.partition, at.offset)).collect();
+        assert_eq!(discarded, [(1, 7), (2, 0)]);
+        for bad in [
+            "--discard 1:7",
+            "--trim --discard 7",
+            "--trim --discard 1:-7",
+            "--offset 7",
+            "--reason Bad",
+            "--partition -1",
+            "--wait soon",
+            "--batch 5",
+        ] {
             let all = format!("dead-letters replay --campaign prod/shop/spring {bad}");
             assert!(parse(all.split_whitespace()).is_err(), "{bad}");
         }

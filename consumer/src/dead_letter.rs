@@ -3,7 +3,6 @@
 //! The headers are Spring Kafka's, with its binary encodings, and readable ones beside them. A record is done only when
 //! the topic has acknowledged it; until then it holds its partition.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
-use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config};
+use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config, raw_headers};
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::settings::Kafka;
 
@@ -96,15 +95,6 @@ pub fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u3
     add(FAILURE[2], format!("{name}: {text}").as_bytes());
     add(FAILURE[3], retries.to_string().as_bytes());
     all
-}
-
-/// Name and value of a header.
-pub type RawHeader = (String, Option<Vec<u8>>);
-
-/// A copy of all headers. `None` when a name is not UTF-8: rdkafka panics on it, and a record must not stop a consumer.
-pub fn raw_headers(headers: &OwnedHeaders) -> Option<Vec<RawHeader>> {
-    let copied = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
-    catch_unwind(AssertUnwindSafe(|| headers.iter().map(copied).collect())).ok()
 }
 
 /// The writer of dead letters of one campaign.

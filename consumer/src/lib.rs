@@ -27,3 +27,5 @@ mod ledger;
 mod pipeline;
 mod poll;
 mod queue;
+
+pub use poll::SESSION;

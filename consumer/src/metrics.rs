@@ -149,6 +149,11 @@ impl Metrics {
         self.rebalances.get_or_create(&KindLabel { kind }).inc();
     }
 
+    /// Steps of rebalances so far.
+    pub fn rebalances(&self, kind: &'static str) -> u64 {
+        self.rebalances.get_or_create(&KindLabel { kind }).get()
+    }
+
     /// Says whether (or for how many partitions) reading is paused for `reason`.
     pub fn set_paused(&self, reason: &'static str, count: usize) {
         self.paused.get_or_create(&ReasonLabel { reason }).set(i64::try_from(count).unwrap_or(i64::MAX));

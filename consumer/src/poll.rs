@@ -25,6 +25,11 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two commits while records flow.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long Kafka leaves its partitions to a consumer that it does not hear from: that long the records of a killed one wait.
+/// Brokers allow 6 s at least; a process that stops for some seconds should not lose its place.
+pub const SESSION: Duration = Duration::from_secs(10);
+/// Time between two signs of life, which librdkafka gives by itself, whatever the database does.
+const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long Kafka may take to say what is committed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time between two looks at what should be paused.
@@ -195,8 +200,8 @@ pub fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), PollErr
             // The default would lose everything that was issued before the first consumer came.
             ("auto.offset.reset", "earliest"),
             ("partition.assignment.strategy", "cooperative-sticky"),
-            ("session.timeout.ms", "30000"),
-            ("heartbeat.interval.ms", "3000"),
+            ("session.timeout.ms", &SESSION.as_millis().to_string()),
+            ("heartbeat.interval.ms", &HEARTBEAT.as_millis().to_string()),
             ("max.poll.interval.ms", "300000"),
             ("isolation.level", "read_committed"),
             ("enable.partition.eof", "false"),

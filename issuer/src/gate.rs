@@ -299,6 +299,7 @@ mod tests {
 
     fn row(open_epoch: Option<u64>) -> CampaignRow {
         CampaignRow {
+            terms_number: 0,
             id: CampaignRowId(1),
             total: 10,
             epoch: 9,

@@ -51,7 +51,11 @@ impl Drop for AbortOnDrop {
 }
 
 impl Systems {
-    fn new(settings: ClassConnections) -> Result<Self, ReconcileError> {
+    /// Nothing is connected to before it is needed. Call it within a runtime.
+    ///
+    /// # Errors
+    /// The settings cannot be used.
+    pub fn new(settings: ClassConnections) -> Result<Self, ReconcileError> {
         let redis: Arc<Mutex<Option<MultiplexedConnection>>> = Arc::default();
         let (held, switched) = (Arc::clone(&redis), Arc::new(Notify::new()));
         let told = Arc::clone(&switched);

@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::pressure::Counts;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
-use crate::repair::Looked;
+use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 
 /// What every pass shares.
@@ -93,8 +93,8 @@ pub struct Memory {
     pub known: Known,
     /// When missing winners can be told from those on their way.
     pub watch: Watch,
-    /// What the last look for missing winners found.
-    pub looked: Looked,
+    /// Where the looks for missing winners are, and what they found.
+    pub scan: Scan,
     /// Winners that the ledger had when this object first met it, if it had any.
     pub adopted: Option<u64>,
     /// Failures in a row.

@@ -11,7 +11,7 @@ pub mod tail;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rdkafka::ClientConfig;
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message};
 
 use crate::settings::Kafka;
 use crate::table::Position;
@@ -21,19 +21,24 @@ pub const ORIGINAL_PARTITION: &str = "original_partition";
 /// Header of a dead letter: the offset at which its record first lay, in decimal.
 pub const ORIGINAL_OFFSET: &str = "original_offset";
 
+/// Name and value of a header.
+pub type RawHeader = (String, Option<Vec<u8>>);
+
+/// A copy of all headers. `None` when a name is not UTF-8: rdkafka panics on it, and a stranger's record must stop nobody.
+pub fn raw_headers(headers: &impl Headers) -> Option<Vec<RawHeader>> {
+    let copied = |header: Header<'_, &[u8]>| (header.key.to_owned(), header.value.map(<[u8]>::to_vec));
+    catch_unwind(AssertUnwindSafe(|| headers.iter().map(copied).collect())).ok()
+}
+
 /// Where a dead letter's record first lay in the campaign's topic; `None` when its headers do not say.
 pub fn origin(message: &impl Message) -> Option<Position> {
-    let headers = message.headers()?;
-    // rdkafka panics on a header whose name is not UTF-8; a stranger's record must not stop a repair.
-    let read = || {
-        let number = |name: &str| -> Option<i64> {
-            let value = headers.iter().filter(|header| header.key == name).last()?.value?;
-            std::str::from_utf8(value).ok()?.parse().ok()
-        };
-        let partition = i32::try_from(number(ORIGINAL_PARTITION)?).ok()?;
-        Some(Position { partition, offset: number(ORIGINAL_OFFSET)? })
+    let headers = raw_headers(message.headers()?)?;
+    let number = |wanted: &str| -> Option<i64> {
+        let (_, value) = headers.iter().rev().find(|(name, _)| name == wanted)?;
+        std::str::from_utf8(value.as_deref()?).ok()?.parse().ok()
     };
-    catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+    let partition = i32::try_from(number(ORIGINAL_PARTITION)?).ok()?;
+    Some(Position { partition, offset: number(ORIGINAL_OFFSET)? })
 }
 
 /// A client configuration with what every client of these brokers needs, and `overrides` on top.
@@ -61,7 +66,7 @@ pub fn client_config(settings: &Kafka, client_id: &str, overrides: &[(&str, &str
 mod tests {
     use super::*;
     use rdkafka::Timestamp;
-    use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+    use rdkafka::message::{OwnedHeaders, OwnedMessage};
 
     #[test]
     fn a_dead_letter_says_where_its_record_lay() {

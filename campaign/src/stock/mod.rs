@@ -15,6 +15,6 @@ pub use error::{Executed, StockError};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
 pub use state::{
-    Configured, Grants, Held, OpenStock, StockState, Terms, close, configure, forget, grants, held_by, observe,
-    read_winners,
+    Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, close, configure, forget, grants, held_by,
+    observe, read_winners,
 };

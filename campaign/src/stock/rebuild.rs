@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use super::error::StockError;
 use super::keys::StockKeys;
 use super::script::{REBIND, REBUILD_BEGIN, REBUILD_SWAP, REBUILD_WRITE};
-use super::state::{OpenStock, Terms};
+use super::state::{NumberedTerms, OpenStock};
 use crate::identity::{CampaignId, RequestKey, UserId};
 use crate::sabotage::{CrashPoint, crash_point};
 
@@ -64,7 +64,7 @@ pub async fn rebind(
     history: &str,
     before: &OpenStock,
     epoch: u64,
-    terms: &Terms,
+    terms: &NumberedTerms,
     winners: usize,
 ) -> Result<Rebound, StockError> {
     let live = StockKeys::of(campaign);
@@ -99,7 +99,7 @@ pub async fn fill(
     attempt: &str,
     history: &str,
     epoch: u64,
-    terms: &Terms,
+    terms: &NumberedTerms,
     ledger: &Ledger,
 ) -> Result<Filled, StockError> {
     let (temporary, live) = (StockKeys::of_attempt(campaign, attempt), StockKeys::of(campaign));

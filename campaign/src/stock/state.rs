@@ -26,13 +26,31 @@ pub struct Terms {
 }
 
 impl Terms {
-    pub(super) fn arguments(&self) -> [String; 5] {
+    /// As the change of this number, which SQL has given.
+    pub fn numbered(self, number: u64) -> NumberedTerms {
+        NumberedTerms { number, terms: self }
+    }
+}
+
+/// A change of terms, and its place in the order of all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumberedTerms {
+    /// Its number.
+    pub number: u64,
+    /// The terms.
+    pub terms: Terms,
+}
+
+impl NumberedTerms {
+    pub(super) fn arguments(&self) -> [String; 6] {
+        let Terms { total, limit, start_ms, end_ms, suspended } = self.terms;
         [
-            self.total.to_string(),
-            self.limit.to_string(),
-            self.start_ms.to_string(),
-            self.end_ms.to_string(),
-            String::from(if self.suspended { "1" } else { "0" }),
+            total.to_string(),
+            limit.to_string(),
+            start_ms.to_string(),
+            end_ms.to_string(),
+            String::from(if suspended { "1" } else { "0" }),
+            self.number.to_string(),
         ]
     }
 }
@@ -109,6 +127,8 @@ pub enum Configured {
         /// Highest rank given.
         highest: u64,
     },
+    /// Nothing was written: a newer change is in force.
+    Superseded,
     /// Nothing was written: this Redis does not serve the epoch.
     Refused(Refusal),
 }
@@ -118,7 +138,7 @@ pub async fn configure(
     connection: &mut MultiplexedConnection,
     keys: &StockKeys,
     epoch: u64,
-    terms: &Terms,
+    terms: &NumberedTerms,
 ) -> Result<Configured, StockError> {
     let mut arguments = vec![epoch.to_string()];
     arguments.extend(terms.arguments());
@@ -126,6 +146,7 @@ pub async fn configure(
     match status.as_str() {
         "OK" => Ok(Configured::Done),
         "BELOW" => Ok(Configured::BelowHighest { highest }),
+        "OLD" => Ok(Configured::Superseded),
         "CLOSED" => Ok(Configured::Refused(Refusal::Closed)),
         "HISTORY" => Ok(Configured::Refused(Refusal::HistoryChanged)),
         "EPOCH" => Ok(Configured::Refused(Refusal::OtherEpoch { current: 0 })),

@@ -24,6 +24,8 @@ pub struct CampaignRow {
     pub id: CampaignRowId,
     /// Coupons in all; no row of a higher rank can be stored.
     pub total: u64,
+    /// Number of the newest change of terms.
+    pub terms_number: u64,
     /// Highest epoch ever allotted; 0 before the first.
     pub epoch: u64,
     /// The epoch under which issuers may grant; `None` while closed.
@@ -49,6 +51,7 @@ impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
         Ok(Self {
             id: CampaignRowId(row.try_get("id")?),
             total: row.try_get("total_quantity")?,
+            terms_number: row.try_get("terms_number")?,
             epoch: row.try_get("epoch")?,
             open_epoch: row.try_get("open_epoch")?,
             topic_id: text("topic_id")?,
@@ -60,8 +63,8 @@ impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
     }
 }
 
-const COLUMNS: &str =
-    "id, total_quantity, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, opened_key_by, issued_count";
+const COLUMNS: &str = "id, total_quantity, terms_number, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, \
+                       opened_key_by, issued_count";
 
 /// The campaign's row, if there is one.
 pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<CampaignRow>, TableError> {
@@ -86,23 +89,6 @@ pub async fn register(pool: &MySqlPool, campaign: &CampaignId, total: u64) -> Re
     .execute(pool)
     .await?;
     find(pool, campaign).await?.ok_or_else(|| TableError::NoCampaign(campaign.to_string()))
-}
-
-/// Sets the total. Returns false, and changes nothing, when a row of a higher rank is stored.
-pub async fn set_total(pool: &MySqlPool, id: CampaignRowId, total: u64) -> Result<bool, TableError> {
-    let mut tx = pool.begin().await?;
-    // The lock keeps rows out that are being inserted under the old total.
-    sqlx::query("SELECT id FROM campaign WHERE id = ? FOR UPDATE").bind(id.0).execute(&mut *tx).await?;
-    let highest: Option<u64> = sqlx::query_scalar("SELECT MAX(issue_rank) FROM issued_coupon WHERE campaign_id = ?")
-        .bind(id.0)
-        .fetch_one(&mut *tx)
-        .await?;
-    if highest.unwrap_or(0) > total {
-        return Ok(false);
-    }
-    sqlx::query("UPDATE campaign SET total_quantity = ? WHERE id = ?").bind(total).bind(id.0).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(true)
 }
 
 /// Records the topic that is the campaign's: an empty id announces that it is about to be created.
@@ -138,19 +124,60 @@ pub async fn set_issued_count(pool: &MySqlPool, id: CampaignRowId, issued: u64) 
     Ok(())
 }
 
-/// Allots the next epoch, above all that SQL knows and above `known`, and closes the campaign to issuers.
+/// Allots the next epoch, above all that SQL knows and above `known`, and closes the campaign to issuers. Whoever changes terms
+/// meanwhile is overtaken.
 pub async fn allot_epoch(pool: &MySqlPool, id: CampaignRowId, known: u64) -> Result<u64, TableError> {
     let mut tx = pool.begin().await?;
-    let epoch: u64 =
-        sqlx::query_scalar("SELECT epoch FROM campaign WHERE id = ? FOR UPDATE").bind(id.0).fetch_one(&mut *tx).await?;
-    let next = epoch.max(known) + 1;
-    sqlx::query("UPDATE campaign SET epoch = ?, open_epoch = NULL WHERE id = ?")
-        .bind(next)
-        .bind(id.0)
-        .execute(&mut *tx)
-        .await?;
+    let newest = Numbers::lock(&mut tx, id).await?;
+    let allotted = newest.next(&mut tx, id, known).await?;
     tx.commit().await?;
-    Ok(next)
+    Ok(allotted.epoch)
+}
+
+/// The same for an epoch that is to bring terms to Redis, which were decided from this `row`. `None`, and nothing is written:
+/// somebody has changed terms since.
+pub async fn begin_epoch(pool: &MySqlPool, row: &CampaignRow, known: u64) -> Result<Option<Numbers>, TableError> {
+    let mut tx = pool.begin().await?;
+    let newest = Numbers::lock(&mut tx, row.id).await?;
+    if (newest.terms, newest.total) != (row.terms_number, row.total) {
+        return Ok(None);
+    }
+    let allotted = newest.next(&mut tx, row.id, known).await?;
+    tx.commit().await?;
+    Ok(Some(allotted))
+}
+
+/// What epochs and changes of terms go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// The newest epoch.
+    pub epoch: u64,
+    /// The newest change of terms.
+    pub terms: u64,
+    /// Coupons in all.
+    pub total: u64,
+}
+
+impl Numbers {
+    async fn lock(connection: &mut MySqlConnection, id: CampaignRowId) -> Result<Self, TableError> {
+        let (epoch, terms, total) =
+            sqlx::query_as("SELECT epoch, terms_number, total_quantity FROM campaign WHERE id = ? FOR UPDATE")
+                .bind(id.0)
+                .fetch_one(connection)
+                .await?;
+        Ok(Self { epoch, terms, total })
+    }
+
+    async fn next(self, connection: &mut MySqlConnection, id: CampaignRowId, known: u64) -> Result<Self, TableError> {
+        let next = Self { epoch: self.epoch.max(known) + 1, terms: self.terms + 1, total: self.total };
+        sqlx::query("UPDATE campaign SET epoch = ?, open_epoch = NULL, terms_number = ? WHERE id = ?")
+            .bind(next.epoch)
+            .bind(next.terms)
+            .bind(id.0)
+            .execute(connection)
+            .await?;
+        Ok(next)
+    }
 }
 
 /// The outcome of a step that is bound to an epoch.
@@ -201,12 +228,6 @@ pub async fn open_epoch(pool: &MySqlPool, id: CampaignRowId, epoch: u64) -> Resu
         .await?
         .rows_affected();
     Ok(if changed == 1 { EpochCommit::Done } else { EpochCommit::Superseded })
-}
-
-/// Closes the campaign to issuers that start from now on. Running ones are told through their fence.
-pub async fn close_epoch(pool: &MySqlPool, id: CampaignRowId) -> Result<(), TableError> {
-    sqlx::query("UPDATE campaign SET open_epoch = NULL WHERE id = ?").bind(id.0).execute(pool).await?;
-    Ok(())
 }
 
 /// Barriers of the campaign's topic, read inside a transaction.

@@ -10,15 +10,17 @@ mod error;
 mod lookup;
 mod migrate;
 mod store;
+mod terms;
 
 pub use barrier::{Barrier, Barriers};
 pub use campaign::{
-    CampaignRow, CampaignRowId, EpochCommit, allot_epoch, barriers, barriers_of_dead_letters, close_epoch,
+    CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
     commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
-    set_issued_count, set_opened, set_topic, set_total,
+    set_issued_count, set_opened, set_topic,
 };
 pub use connect::connect;
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
 pub use migrate::migrate;
 pub use store::{LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
+pub use terms::{TotalSet, allot_terms, set_total};

@@ -15,7 +15,7 @@ use crate::event::CouponIssued;
 use crate::sabotage::{CrashPoint, Defence, crash_point, without};
 
 /// Where a record lies in the campaign's topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// Partition number.
     pub partition: i32,

@@ -163,6 +163,8 @@ struct Subject {
     keys: StockKeys,
     model: Model,
     minted: u32,
+    /// Number of the terms in force.
+    terms_number: u64,
     /// The last batch and its answers.
     last: Vec<(Wish, Answer)>,
     /// How often each kind of answer was met.
@@ -180,9 +182,10 @@ impl Subject {
         let total = (ledger.highest + scenario.spare).max(1);
         let terms = Terms { total, limit: scenario.limit, start_ms, end_ms, suspended: scenario.suspended };
         let history = observe(&mut redis, &keys).await.unwrap().history;
-        let filled = fill(&mut redis, &campaign, "a1", &history, EPOCH, &terms, &ledger).await.unwrap();
+        let filled = fill(&mut redis, &campaign, "a1", &history, EPOCH, &terms.numbered(1), &ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
-        Self { redis, keys, model: Model::new(terms, &ledger), minted: 0, last: Vec::new(), met: BTreeMap::new() }
+        let (model, last, met) = (Model::new(terms, &ledger), Vec::new(), BTreeMap::new());
+        Self { redis, keys, model, minted: 0, terms_number: 1, last, met }
     }
 
     fn wishes(&mut self, asked: &[(usize, Option<usize>)]) -> Vec<Wish> {
@@ -251,8 +254,17 @@ impl Subject {
                 let (start_ms, end_ms) = window(*when);
                 let total = self.model.terms.total + more;
                 let terms = Terms { total, start_ms, end_ms, suspended: *suspended, ..self.model.terms };
-                let configured = configure(&mut self.redis, &self.keys, EPOCH, &terms).await.unwrap();
-                assert_eq!(configured, Configured::Done);
+                self.terms_number += 1;
+                for (number, outcome) in [
+                    (self.terms_number, Configured::Done),
+                    // Late, or sent once more: nothing changes.
+                    (self.terms_number, Configured::Superseded),
+                    (self.terms_number - 1, Configured::Superseded),
+                ] {
+                    let total = if outcome == Configured::Done { total } else { total + 1 };
+                    let change = Terms { total, ..terms }.numbered(number);
+                    assert_eq!(configure(&mut self.redis, &self.keys, EPOCH, &change).await.unwrap(), outcome);
+                }
                 self.model.terms = terms;
             }
             Step::OtherEpoch => self.refused(EPOCH + 1, 0, Refusal::OtherEpoch { current: EPOCH }).await,

@@ -310,7 +310,17 @@ fn the_quantity_changes_twice() {
     exhaustive(
         "quantity",
         Config { operators: 2, budget: Budget { failovers: 1, changes: 2, ..NOTHING }, ..CALM },
-        100_000,
+        600_000,
+    );
+}
+
+/// It is lowered and raised again, and repairs begin in between, needed or not.
+#[test]
+fn the_quantity_changes_twice_around_an_epoch() {
+    exhaustive(
+        "quantity, needless repairs",
+        Config { operators: 2, total: 2, needless: true, budget: Budget { changes: 2, ..NOTHING }, ..CALM },
+        200_000,
     );
 }
 

@@ -21,8 +21,8 @@
 //! to its commit.
 //!
 //! **What is not covered**: clocks, windows and suspension; liveness beyond the quiet end; rebalancing but for redelivery; partitions that
-//! are added; a Kafka or a database that loses what it has acknowledged; terms that an operator has read before it allots
-//! an epoch; script calls of a dead issuer that arrive late (they leave a grant that nobody heard of); more than two of anything.
+//! are added; a Kafka or a database that loses what it has acknowledged; script calls of a dead issuer that
+//! arrive late (they leave a grant that nobody heard of); more than two of anything.
 //!
 //! `PROTOCOL_STATES=<n>` searches each of the larger configurations ([`large`]) to its end or to so many states; about 100 bytes a state.
 //! `PROTOCOL_TRACE=1` with `--nocapture` tells each counterexample step by step.

@@ -208,6 +208,10 @@ impl Model {
         state.sql.open = 0;
         let next = if self.has(Rule::Fence) { Next::Fence } else { self.first_reading() };
         let deleting = state.operators[o].deleting;
+        // The epoch brings terms to Redis: it is a change like others, and whoever has an older one in hand is late.
+        if self.has(Rule::TermsNumbered) && self.has(Rule::EpochTakesNumber) {
+            state.sql.terms += 1;
+        }
         let (total, terms) = (state.spec.max(highest(state)), state.sql.terms);
         state.operators[o] = Operator { next, epoch: state.sql.epoch, total, terms, deleting, ..Operator::default() };
     }

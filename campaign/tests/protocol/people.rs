@@ -6,8 +6,8 @@ use crate::operator::{done, highest};
 use crate::rule::Rule;
 use crate::state::{Next, Object, Operator, Partition, State, Stock};
 
-/// Operators bring a quantity this often, where they number it; else they could race for ever.
-const MOST_TERMS: u8 = 4;
+/// Terms get numbers up to this one, those of epochs included; else operators could race for ever.
+const MOST_TERMS: u8 = 6;
 
 impl Model {
     /// Edits of the campaign's object.
@@ -86,7 +86,7 @@ impl Model {
         };
         let mut next = *state;
         if self.has(Rule::TermsNumbered) {
-            if state.sql.terms == MOST_TERMS {
+            if state.sql.terms >= MOST_TERMS {
                 return;
             }
             next.sql.terms += 1;

@@ -50,6 +50,8 @@ pub enum Rule {
     EpochOfThisTopic,
     /// Terms are ordered by a number allotted in SQL; SQL and Redis refuse those of an older number.
     TermsNumbered,
+    /// An epoch takes a number of terms, and refuses to begin when it has seen an older one than SQL's.
+    EpochTakesNumber,
     /// A higher quantity goes to SQL before Redis, a lower one to Redis before SQL.
     TotalInOrder,
     /// The script refuses when ranks that the issuer has seen are missing.
@@ -81,6 +83,7 @@ impl Rule {
         Self::CloseAlwaysAllots,
         Self::EpochOfThisTopic,
         Self::TermsNumbered,
+        Self::EpochTakesNumber,
         Self::TotalInOrder,
         Self::Behind,
     ];

@@ -161,7 +161,7 @@ const FURTHER: &[Story] = &[
     ),
 ];
 
-/// Rules that the search taught: each of these was a flaw of the program, and the last one still is.
+/// Rules that the search taught: each of these was a flaw of the program, or of its remedy.
 const TAUGHT: &[Story] = &[
     Story {
         quiet: true,
@@ -186,6 +186,13 @@ const TAUGHT: &[Story] = &[
         I1,
         "is above the total",
         Config { operators: 2, ..QUANTITY },
+    ),
+    story(
+        "a reduction that was taken back reaches SQL, after an epoch",
+        &[Rule::EpochTakesNumber],
+        I1,
+        "allots the next epoch",
+        Config { operators: 2, total: 2, epochs: 2, budget: Budget { failovers: 1, ..QUANTITY.budget }, ..QUANTITY },
     ),
 ];
 

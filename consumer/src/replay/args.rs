@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use campaign::identity::CampaignId;
+use campaign::table::Position;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 
@@ -16,8 +17,8 @@ pub enum Action {
     List(List),
     /// Put letters back into the campaign's topic if Redis still holds their grants. Doing it twice changes nothing.
     ///
-    /// Ends with 0 if every chosen letter is a row in the end (or would be replayed, with --dry-run), with 3 if one is not,
-    /// and with 1 if a system fails.
+    /// Ends with 0 if every chosen letter is a row in the end, or discarded (or would be replayed, with --dry-run), with 3 if
+    /// one is not, and with 1 if a system fails.
     Replay(Replay),
 }
 
@@ -108,7 +109,25 @@ pub struct Replay {
     #[arg(long = "wait", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub wait_seconds: u64,
     /// In the end, remove letters that are rows from the head of each partition of the dead-letter topic, chosen or not.
-    /// The first one that is no row stops it. Needs the right to delete records.
+    /// The first one that is no row, and not discarded, stops it. Needs the right to delete records.
     #[arg(long)]
     pub trim: bool,
+    /// Letter of this partition and offset of the dead-letter topic, which --trim may remove although it is no row. Refused
+    /// while it can still become one. May be repeated.
+    #[arg(long, value_name = "PARTITION:OFFSET", requires = "trim", value_parser = position)]
+    pub discard: Vec<Position>,
+}
+
+impl Replay {
+    /// Whether the letter is given up.
+    pub fn discards(&self, letter: &Letter) -> bool {
+        self.discard.contains(&letter.position)
+    }
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    let numbers = text.split_once(':').and_then(|(partition, offset)| {
+        Some(Position { partition: partition.parse().ok()?, offset: offset.parse().ok()? })
+    });
+    numbers.filter(|at| at.partition >= 0 && at.offset >= 0).ok_or_else(|| "not PARTITION:OFFSET".to_owned())
 }

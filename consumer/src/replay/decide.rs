@@ -94,6 +94,14 @@ impl Verdict {
         }
     }
 
+    /// Whether no row can come of the letter any more, whatever people do.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Unreadable(_) | Self::Conflict { .. } | Self::Void | Self::RankTaken { .. } | Self::NotHeld => true,
+            Self::Replay { .. } | Self::AlreadyStored | Self::AboveTotal { .. } | Self::NotServing(_) => false,
+        }
+    }
+
     /// Whether the letter should be published.
     pub fn is_replayable(&self) -> bool {
         matches!(self, Self::Replay { .. })

@@ -7,11 +7,11 @@ use rdkafka::message::{Message, OwnedMessage};
 use campaign::event::{CouponIssued, DecodeError};
 use campaign::identity::CampaignId;
 use campaign::log::tail::{self, Range, TailError};
+use campaign::log::{self, RawHeader, raw_headers};
 use campaign::table::Position;
 
 use super::progress::Progress;
 use super::{MAX_LETTERS, Office, ReplayError};
-use crate::dead_letter::{RawHeader, raw_headers};
 
 /// Stands for the reason of a letter that does not say it.
 pub const UNKNOWN: &str = "Unknown";
@@ -58,13 +58,9 @@ impl Letter {
             .and_then(|name| name.strip_prefix("coupon.consumer.").map(str::to_owned))
             .unwrap_or_else(|| UNKNOWN.to_owned());
         let number = |name: &str| text(name)?.parse::<i64>().ok();
-        let origin = (|| {
-            let partition = i32::try_from(number("original_partition")?).ok()?;
-            Some(Position { partition, offset: number("original_offset")? })
-        })();
         Self {
             position: Position { partition: message.partition(), offset: message.offset() },
-            origin,
+            origin: log::origin(&message),
             reason,
             explanation: text("kafka_dlt-exception-message").unwrap_or_default(),
             retries: number("retry_count").and_then(|count| count.try_into().ok()).unwrap_or(0),

@@ -20,7 +20,7 @@ mod report;
 mod trim;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
@@ -33,11 +33,10 @@ use campaign::log::client_config;
 use campaign::log::tail::TailError;
 use campaign::settings::Connections;
 use campaign::stock::StockError;
-use campaign::table::{self, CampaignRow, TableError};
+use campaign::table::{self, CampaignRow, Position, TableError};
 
 use crate::ledger::in_time;
 use args::{Choice, Replay};
-use decide::Verdict;
 use judge::Judge;
 use letters::{Letter, Letters};
 use outcome::Outcome;
@@ -135,15 +134,24 @@ impl Office {
         let reading = Progress::new("reading dead letters");
         let letters = letters::read(self, &reading).await?;
         reading.done();
-        let chosen: Vec<&Letter> = letters.all.iter().filter(|letter| wanted.choice.takes(letter)).collect();
-        let mut outcomes = self.judge_and_publish(&row, &chosen, wanted.dry_run).await?;
+        let chosen = |letter: &&Letter| wanted.choice.takes(letter) || wanted.discards(letter);
+        let chosen: Vec<&Letter> = letters.all.iter().filter(chosen).collect();
+        let mut outcomes = self.judge_and_publish(&row, &chosen, wanted).await?;
         if !wanted.dry_run && wanted.wait_seconds > 0 {
             let deadline = Duration::from_secs(wanted.wait_seconds);
             watch::until_rows(self, &row, &letters.ends, &chosen, &mut outcomes, deadline).await?;
         }
-        let trimmed = if wanted.trim && !wanted.dry_run { Some(self.trim(&row, &letters).await?) } else { None };
         let results: Vec<(&Letter, &Outcome)> = chosen.iter().copied().zip(&outcomes).collect();
-        report::replay(&self.campaign, &results, letters.left, trimmed, wanted, out)?;
+        let trimmed =
+            if wanted.trim && !wanted.dry_run { Some(self.trim(&row, &letters, &results).await?) } else { None };
+        let unknown: Vec<Position> = wanted
+            .discard
+            .iter()
+            .filter(|at| letters.all.iter().all(|letter| letter.position != **at))
+            .copied()
+            .collect();
+        let end = report::End { left: letters.left, trimmed, unknown };
+        report::replay(&self.campaign, &results, &end, wanted, out)?;
         Ok(outcomes.iter().all(Outcome::is_well))
     }
 
@@ -151,7 +159,7 @@ impl Office {
         &self,
         row: &CampaignRow,
         chosen: &[&Letter],
-        dry_run: bool,
+        wanted: &Replay,
     ) -> Result<Vec<Outcome>, ReplayError> {
         let mut judge = Judge::new(self, row).await?;
         let mut publisher: Option<Publisher> = None;
@@ -160,13 +168,21 @@ impl Office {
         // One batch at a time: what Redis says of it is published at once, or not at all.
         for batch in chosen.chunks(judge::BATCH) {
             let verdicts = judge.verdicts(batch).await?;
-            if !dry_run && publisher.is_none() && verdicts.iter().any(Verdict::is_replayable) {
+            let judged: Vec<Outcome> = batch
+                .iter()
+                .zip(verdicts)
+                .map(|(letter, verdict)| match wanted.discards(letter) {
+                    true => Outcome::of_discarded(verdict),
+                    false => Outcome::Judged(verdict),
+                })
+                .collect();
+            if !wanted.dry_run && publisher.is_none() && judged.iter().any(Outcome::is_replayable) {
                 publisher =
                     Some(Publisher::new(&self.connections.kafka, &self.campaign).map_err(ReplayError::Producer)?);
             }
             match &publisher {
-                Some(publisher) => outcomes.extend(publisher.publish(batch, verdicts).await),
-                None => outcomes.extend(verdicts.into_iter().map(Outcome::from)),
+                Some(publisher) => outcomes.extend(publisher.publish(batch, judged).await),
+                None => outcomes.extend(judged),
             }
             progress.advance(batch.len());
         }
@@ -174,14 +190,26 @@ impl Office {
         Ok(outcomes)
     }
 
-    /// Removes the letters at the head of each partition that are rows by now. How many.
-    async fn trim(&self, row: &CampaignRow, letters: &Letters) -> Result<u64, ReplayError> {
+    /// Removes the letters at the head of each partition that are rows by now, or given up. How many.
+    async fn trim(
+        &self,
+        row: &CampaignRow,
+        letters: &Letters,
+        results: &[(&Letter, &Outcome)],
+    ) -> Result<u64, ReplayError> {
+        let discarded: BTreeSet<Position> = results
+            .iter()
+            .filter(|(_, outcome)| matches!(outcome, Outcome::Discarded(_)))
+            .map(|(letter, _)| letter.position)
+            .collect();
         let mut stored = Vec::with_capacity(letters.all.len());
         for batch in letters.all.chunks(judge::BATCH) {
             let batch: Vec<&Letter> = batch.iter().collect();
             stored.extend(judge::are_rows(self, row, &batch).await?);
         }
-        let before = trim::heads(letters.all.iter().zip(stored).map(|(letter, stored)| (letter.position, stored)));
+        let done =
+            |(letter, stored): (&Letter, bool)| (letter.position, stored || discarded.contains(&letter.position));
+        let before = trim::heads(letters.all.iter().zip(stored).map(done));
         if before.is_empty() {
             return Ok(0);
         }

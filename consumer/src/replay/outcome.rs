@@ -7,6 +7,10 @@ use super::decide::Verdict;
 pub enum Outcome {
     /// Only judged: nothing was to be done, or nothing may be written.
     Judged(Verdict),
+    /// People have given it up, and no row can come of it.
+    Discarded(Verdict),
+    /// People have given it up, but a row can still come of it.
+    NotDiscarded(Verdict),
     /// Kafka has acknowledged it; nobody waited for its row.
     Published,
     /// It is a row now.
@@ -24,17 +28,27 @@ pub enum Outcome {
     NotPublished(String),
 }
 
-impl From<Verdict> for Outcome {
-    fn from(verdict: Verdict) -> Self {
-        Self::Judged(verdict)
-    }
-}
-
 impl Outcome {
+    /// What becomes of a letter that people have given up.
+    pub fn of_discarded(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::AlreadyStored => Self::Judged(verdict),
+            verdict if verdict.is_final() => Self::Discarded(verdict),
+            verdict => Self::NotDiscarded(verdict),
+        }
+    }
+
+    /// Whether the letter is to be published.
+    pub fn is_replayable(&self) -> bool {
+        matches!(self, Self::Judged(verdict) if verdict.is_replayable())
+    }
+
     /// A stable name in CamelCase.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Judged(verdict) => verdict.name(),
+            Self::Discarded(_) => "Discarded",
+            Self::NotDiscarded(_) => "NotDiscarded",
             Self::Published => "Published",
             Self::Stored => "Stored",
             Self::FailedAgain { .. } => "FailedAgain",
@@ -46,7 +60,8 @@ impl Outcome {
     /// More of it, for people.
     pub fn text(&self) -> String {
         match self {
-            Self::Judged(verdict) => verdict.to_string(),
+            Self::Judged(verdict) | Self::Discarded(verdict) => verdict.to_string(),
+            Self::NotDiscarded(verdict) => format!("it can still become a row: {verdict}"),
             Self::Published | Self::Stored => String::new(),
             Self::FailedAgain { reason, explanation } => format!("{reason}: {explanation}"),
             Self::NotStoredYet => {
@@ -59,6 +74,35 @@ impl Outcome {
 
     /// Whether nothing is left to do for people.
     pub fn is_well(&self) -> bool {
-        matches!(self, Self::Published | Self::Stored | Self::Judged(Verdict::AlreadyStored | Verdict::Replay { .. }))
+        match self {
+            Self::Published | Self::Stored | Self::Discarded(_) => true,
+            Self::Judged(verdict) => matches!(verdict, Verdict::AlreadyStored | Verdict::Replay { .. }),
+            Self::NotDiscarded(_) | Self::FailedAgain { .. } | Self::NotStoredYet | Self::NotPublished(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use campaign::event::DecodeError;
+
+    use super::*;
+
+    /// Wrong: a winner who was told so loses the last copy of the record, or a letter holds all behind it back for ever.
+    #[test]
+    fn only_what_can_never_be_a_row_is_given_up() {
+        let conflict = Verdict::Conflict { rank: 7, user: "bob".to_owned() };
+        let finals = [Verdict::Unreadable(DecodeError::Size(0)), conflict, Verdict::Void, Verdict::NotHeld];
+        for verdict in finals {
+            assert_eq!(Outcome::of_discarded(verdict.clone()), Outcome::Discarded(verdict));
+        }
+        for verdict in
+            [Verdict::Replay { epoch: 1 }, Verdict::AboveTotal { total: 9 }, Verdict::NotServing("it is closed")]
+        {
+            let outcome = Outcome::of_discarded(verdict.clone());
+            assert!(!outcome.is_well() && !outcome.is_replayable());
+            assert_eq!(outcome, Outcome::NotDiscarded(verdict));
+        }
+        assert_eq!(Outcome::of_discarded(Verdict::AlreadyStored), Outcome::Judged(Verdict::AlreadyStored));
     }
 }

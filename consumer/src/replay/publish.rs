@@ -7,14 +7,14 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use campaign::event::{CouponIssued, HEADER_EPOCH};
 use campaign::identity::CampaignId;
-use campaign::log::client_config;
+use campaign::log::{client_config, raw_headers};
 use campaign::settings::Kafka;
 
 use super::CLIENT_ID;
 use super::decide::Verdict;
 use super::letters::Letter;
 use super::outcome::Outcome;
-use crate::dead_letter::{FAILURE, raw_headers};
+use crate::dead_letter::FAILURE;
 
 /// Writes winners into the campaign's topic once more.
 pub struct Publisher {
@@ -42,14 +42,16 @@ impl Publisher {
     }
 
     /// Publishes those that should be and waits until Kafka has acknowledged them all, or has not in time.
-    pub async fn publish(&self, letters: &[&Letter], verdicts: Vec<Verdict>) -> Vec<Outcome> {
-        let sent = letters.iter().zip(verdicts).map(|(letter, verdict)| async move {
-            match (&letter.event, verdict) {
-                (Ok(event), Verdict::Replay { epoch }) => match self.send(letter, event, epoch).await {
-                    Ok(()) => Outcome::Published,
-                    Err(error) => Outcome::NotPublished(error.to_string()),
-                },
-                (_, verdict) => Outcome::Judged(verdict),
+    pub async fn publish(&self, letters: &[&Letter], judged: Vec<Outcome>) -> Vec<Outcome> {
+        let sent = letters.iter().zip(judged).map(|(letter, outcome)| async move {
+            match (&letter.event, outcome) {
+                (Ok(event), Outcome::Judged(Verdict::Replay { epoch })) => {
+                    match self.send(letter, event, epoch).await {
+                        Ok(()) => Outcome::Published,
+                        Err(error) => Outcome::NotPublished(error.to_string()),
+                    }
+                }
+                (_, outcome) => outcome,
             }
         });
         join_all(sent).await

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use campaign::identity::CampaignId;
+use campaign::table::Position;
 use serde_json::{Value, json};
 
 use super::args::Replay;
@@ -31,12 +32,21 @@ pub fn list(campaign: &CampaignId, letters: &[&Letter], left: u64, json: bool, o
     writeln!(out, "{} dead letters{}", letters.len(), not_read(left))
 }
 
+/// How a replay ended, beside what became of each letter.
+pub struct End {
+    /// Letters that were not read.
+    pub left: u64,
+    /// Letters that were removed from the topic; `None` when none were to be.
+    pub trimmed: Option<u64>,
+    /// Letters to be discarded that are not there, or were not read.
+    pub unknown: Vec<Position>,
+}
+
 /// Writes what became of letters.
 pub fn replay(
     campaign: &CampaignId,
     results: &[(&Letter, &Outcome)],
-    left: u64,
-    trimmed: Option<u64>,
+    end: &End,
     wanted: &Replay,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -52,7 +62,8 @@ pub fn replay(
         });
         let summary = json!({
             "campaign": campaign.to_string(), "dryRun": wanted.dry_run, "letters": letters.collect::<Vec<_>>(),
-            "counts": counts, "trimmed": trimmed, "notRead": left,
+            "counts": counts, "trimmed": end.trimmed, "notRead": end.left,
+            "notFound": end.unknown.iter().map(|at| json!({"partition": at.partition, "offset": at.offset})).collect::<Vec<_>>(),
         });
         return writeln!(out, "{summary}");
     }
@@ -62,18 +73,16 @@ pub fn replay(
         row
     });
     table(&["PARTITION", "OFFSET", "RANK", "USER", "REASON", "RESULT", ""], rows.collect(), out)?;
-    writeln!(out, "{}", summary(results, &counts, trimmed, wanted.dry_run) + &not_read(left))
+    writeln!(out, "{}", summary(results, &counts, end, wanted.dry_run) + &not_read(end.left))
 }
 
-fn summary(
-    results: &[(&Letter, &Outcome)],
-    counts: &BTreeMap<&str, u64>,
-    trimmed: Option<u64>,
-    dry_run: bool,
-) -> String {
+fn summary(results: &[(&Letter, &Outcome)], counts: &BTreeMap<&str, u64>, end: &End, dry_run: bool) -> String {
     let count = |holds: fn(&Outcome) -> bool| results.iter().filter(|(_, outcome)| holds(outcome)).count();
     let replayable = count(|outcome| matches!(outcome, Outcome::Judged(Verdict::Replay { .. })));
-    let published = count(|outcome| !matches!(outcome, Outcome::Judged(_) | Outcome::NotPublished(_)));
+    let published = count(|outcome| {
+        use Outcome as O;
+        !matches!(outcome, O::Judged(_) | O::Discarded(_) | O::NotDiscarded(_) | O::NotPublished(_))
+    });
     let stored = count(|outcome| *outcome == Outcome::Stored);
     let already = count(|outcome| *outcome == Outcome::Judged(Verdict::AlreadyStored));
     let bad: Vec<String> = counts
@@ -86,8 +95,16 @@ fn summary(
         false => format!("{published} replayed, {stored} of them stored"),
     };
     let bad = if bad.is_empty() { String::new() } else { format!("; {}", bad.join(", ")) };
-    let trimmed = trimmed.map(|count| format!("; {count} removed from the topic")).unwrap_or_default();
-    format!("{} dead letters chosen: {done}, {already} stored already{bad}{trimmed}", results.len())
+    let discarded = match (count(|outcome| matches!(outcome, Outcome::Discarded(_))), dry_run) {
+        (0, _) => String::new(),
+        (discarded, true) => format!(", {discarded} would be discarded"),
+        (discarded, false) => format!(", {discarded} discarded"),
+    };
+    let trimmed = end.trimmed.map(|count| format!("; {count} removed from the topic")).unwrap_or_default();
+    let unknown: Vec<String> = end.unknown.iter().map(|at| format!("{}:{}", at.partition, at.offset)).collect();
+    let unknown = if unknown.is_empty() { String::new() } else { format!("; not found: {}", unknown.join(", ")) };
+    let chosen = results.len();
+    format!("{chosen} dead letters chosen: {done}, {already} stored already{discarded}{bad}{trimmed}{unknown}")
 }
 
 fn not_read(left: u64) -> String {

@@ -75,7 +75,7 @@ async fn an_unreadable_record_keeps_every_byte_and_says_where_it_lay() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflict_and_a_rank_above_the_total_are_dead_letters_and_the_first_row_stands() {
     let stage = Stage::new(1).await;
-    assert!(table::set_total(&stage.pool, stage.row, 10).await.unwrap());
+    stage.limit_to(10).await;
     let first = stage.winner(5);
     let mut same_rank = stage.winner(5);
     same_rank.user_id = campaign::identity::UserId::new("somebody-else").unwrap();

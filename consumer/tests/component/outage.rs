@@ -1,7 +1,10 @@
 //! The database goes away.
 
+use std::time::Instant;
+
 use campaign::settings::Connections;
 use campaign::telemetry::Probes;
+use consumer::SESSION;
 
 use crate::proxy::{Mode, Proxy};
 use crate::stage::{Stage, eventually};
@@ -22,12 +25,14 @@ async fn an_outage_is_waited_out(mode: Mode) {
     stage.publish((1..=50).map(|rank| stage.winner(rank))).await;
     eventually("the first are stored", async || stage.stored().await == 50).await;
 
+    let away = Instant::now();
     proxy.set(mode);
     // More than the queue holds, so that reading has to pause as well.
     stage.publish((51..=1500).map(|rank| stage.winner(rank))).await;
     eventually("it says so", async || consumer.status.ready().is_err_and(|why| why.starts_with("database Away"))).await;
-    // Longer than all retries of the ladder together.
-    eventually("it keeps trying", async || consumer.metrics.retries("database") >= 4).await;
+    // Longer than all retries of the ladder together, and than Kafka waits for a consumer that it does not hear from.
+    eventually("it keeps trying", async || consumer.metrics.retries("database") >= 4 && away.elapsed() > SESSION).await;
+    assert_eq!(consumer.metrics.rebalances("lost") + consumer.metrics.rebalances("revoke"), 0, "it stays in the group");
     assert_eq!(consumer.status.alive(), Ok(()));
     assert_eq!(stage.stored().await, 50);
 

@@ -30,7 +30,8 @@ async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
     let ledger = Ledger { winners: winners.collect(), free: Vec::new(), highest };
     let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
     let attempt = format!("{:032x}", rand::random::<u128>());
-    let filled = fill(&mut redis, &stage.campaign, &attempt, &history, epoch, &terms, &ledger).await.unwrap();
+    let filled =
+        fill(&mut redis, &stage.campaign, &attempt, &history, epoch, &terms.numbered(1), &ledger).await.unwrap();
     assert_eq!(filled, Filled::Done);
 }
 
@@ -161,7 +162,7 @@ async fn one_bad_record_among_ten_thousand_is_a_dead_letter_and_a_row_once_its_c
 async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why() {
     let stage = Stage::new(1).await;
     let_the_database_refuse(&stage).await;
-    assert!(table::set_total(&stage.pool, stage.row, 10).await.unwrap());
+    stage.limit_to(10).await;
     let named = |rank: u64, user: &str| {
         let mut winner = stage.winner(rank);
         winner.user_id = UserId::new(user).unwrap();
@@ -188,6 +189,27 @@ async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why()
     assert_eq!((code, results(&chosen)), (3, vec!["NotHeldInRedis"]));
     let (code, chosen) = dead_letters(&stage, &stage.connections, "replay --reason RankConflict").await;
     assert_eq!((code, results(&chosen)), (3, vec!["RankConflict"]));
+    assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
+
+    // What can never be a row may be given up, letter by letter; what still can be one may not.
+    let place = |letter: &Value| letter["offset"].as_i64().unwrap();
+    let letters = written["letters"].as_array().unwrap();
+    let (last, given_up): (Vec<&Value>, Vec<&Value>) =
+        letters.iter().partition(|letter| letter["result"]["name"] == "RankAboveTotal");
+    let above_total = place(last[0]);
+    let all: String = given_up.iter().map(|letter| format!(" --discard 0:{}", place(letter))).collect();
+    let count = |written: &Value, wanted: &str| results(written).iter().filter(|name| **name == wanted).count();
+    let run = async |arguments: String| dead_letters(&stage, &stage.connections, &arguments).await;
+    let (code, tried) = run(format!("replay --dry-run --trim{all} --discard 0:{above_total}")).await;
+    assert_eq!((code, count(&tried, "Discarded"), count(&tried, "NotDiscarded")), (3, 4, 1));
+    let listed = async || run("list".to_owned()).await.1["letters"].as_array().map_or(0, Vec::len);
+    assert_eq!(listed().await, 5, "a dry run removes nothing");
+    let (code, done) = run(format!("replay --trim{all} --discard 0:99")).await;
+    assert_eq!((code, count(&done, "Discarded"), count(&done, "RankAboveTotal")), (3, 4, 1));
+    assert_eq!(done["notFound"], serde_json::json!([{"partition": 0, "offset": 99}]));
+    let before_it = given_up.iter().filter(|letter| place(letter) < above_total).count();
+    assert_eq!(done["trimmed"].as_u64(), Some(before_it as u64));
+    assert_eq!(listed().await, 5 - before_it, "what still can be a row keeps all behind it");
     assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
 }
 

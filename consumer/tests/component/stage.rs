@@ -11,7 +11,7 @@ use campaign::log::client_config;
 use campaign::log::producer::{KeyBy, WinnerLog};
 use campaign::log::tail::{self, Range, TailError};
 use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
-use campaign::table::{self, CampaignRowId};
+use campaign::table::{self, CampaignRowId, TotalSet};
 use consumer::metrics::Metrics;
 use consumer::service::{Service, ServiceError};
 use consumer::status::Status;
@@ -167,6 +167,13 @@ impl Stage {
     pub async fn publish_to(&self, partition: i32, winner: &CouponIssued) -> i64 {
         let value = winner.encode();
         self.publish_raw(partition, Some(winner.user_id.as_str().as_bytes()), Some(&value), None, 1).await
+    }
+
+    /// Sets the campaign's total.
+    pub async fn limit_to(&self, total: u64) {
+        let row = table::find(&self.pool, &self.campaign).await.unwrap().unwrap();
+        let number = table::allot_terms(&self.pool, &row).await.unwrap().unwrap();
+        assert_eq!(table::set_total(&self.pool, self.row, number, total).await.unwrap(), TotalSet::Done);
     }
 
     pub async fn stored(&self) -> u64 {

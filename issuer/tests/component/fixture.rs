@@ -9,7 +9,7 @@ use campaign::log::admin::{KafkaAdmin, TopicSpec};
 use campaign::log::{client_config, tail};
 use campaign::settings::{Connections, Database, DatabaseTls, Kafka, KafkaProtocol, Login, Redis, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
-use campaign::stock::{StockKeys, StockState, Terms, configure, connect, observe, read_winners};
+use campaign::stock::{Configured, StockKeys, StockState, Terms, configure, connect, observe, read_winners};
 use campaign::table::{self, CampaignRowId, EpochCommit};
 use clap::Parser;
 use issuer::config::{Cli, Config};
@@ -115,6 +115,8 @@ pub struct Fixture {
     pub row: CampaignRowId,
     pub epoch: u64,
     pub terms: Terms,
+    /// Number of the terms in Redis.
+    terms_number: u64,
     /// What the issuer gets: the workload's credentials.
     pub workload: Connections,
     operator: Connections,
@@ -140,7 +142,8 @@ impl Fixture {
         let row = table::register(&pool, &campaign, terms.total).await.unwrap().id;
         create_topic(&operator.kafka, &campaign).await;
         let redis = connect::connect(&operator.redis, Duration::from_secs(10)).await.unwrap();
-        let mut fixture = Self { campaign, keys, redis, pool, row, epoch: 0, terms, workload, operator };
+        let mut fixture =
+            Self { campaign, keys, redis, pool, row, epoch: 0, terms, terms_number: 1, workload, operator };
         fixture.rebuild().await;
         fixture
     }
@@ -176,8 +179,17 @@ impl Fixture {
         let highest = winners.iter().map(|winner| winner.rank).max().unwrap_or(0);
         let ledger = Ledger { winners, free: Vec::new(), highest };
         let (mut redis, attempt) = (self.redis.clone(), format!("{:032x}", rand::random::<u128>()));
-        let filled =
-            fill(&mut redis, &self.campaign, &attempt, &history, self.epoch, &self.terms, &ledger).await.unwrap();
+        let filled = fill(
+            &mut redis,
+            &self.campaign,
+            &attempt,
+            &history,
+            self.epoch,
+            &self.terms.numbered(self.terms_number),
+            &ledger,
+        )
+        .await
+        .unwrap();
         assert_eq!(filled, Filled::Done);
     }
 
@@ -189,7 +201,10 @@ impl Fixture {
     /// Brings other terms into Redis.
     pub async fn configure(&mut self, terms: Terms) {
         self.terms = terms;
-        configure(&mut self.redis.clone(), &self.keys, self.epoch, &terms).await.unwrap();
+        self.terms_number += 1;
+        let change = terms.numbered(self.terms_number);
+        let configured = configure(&mut self.redis.clone(), &self.keys, self.epoch, &change).await.unwrap();
+        assert_eq!(configured, Configured::Done);
     }
 
     /// What Redis holds.

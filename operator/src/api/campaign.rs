@@ -78,7 +78,8 @@ pub struct CouponCampaignSpec {
     #[serde(default)]
     pub suspend: bool,
     /// When a user hears "issued". `Durable`: when Kafka (or, with Kafka away, the database) has stored the winner; an answer
-    /// given is never lost. `Fast`: when Redis has decided; a crash of Redis can lose coupons that were already answered.
+    /// given is never lost. `Fast`: when Redis has decided; a crash of Redis together with the issuer, or with Kafka and the database
+    /// away, can lose coupons that were already answered.
     #[serde(default)]
     pub acknowledge: Acknowledge,
     /// What decides the partition of an event. `User` spreads events over all partitions; `Campaign` sends all to one, which
@@ -129,8 +130,8 @@ pub enum Acknowledge {
     /// When Kafka has stored the winner: an answer given is never lost.
     #[default]
     Durable,
-    /// When Redis has decided: faster, but a crash of Redis or of an issuer, or Kafka being away for seconds, can lose coupons
-    /// that were already answered.
+    /// When Redis has decided: faster, but a crash of Redis together with the issuer, or with Kafka and the database away, can
+    /// lose coupons that were already answered.
     Fast,
 }
 

@@ -10,12 +10,13 @@ pub(crate) mod read;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::rebuild::{Filled, Rebound, fill, rebind};
 use campaign::stock::{self, StockError, StockKeys, StockState, Terms};
-use campaign::table::{self, CampaignRow, EpochCommit, TableError};
+use campaign::table::{self, CampaignRow, EpochCommit, Numbers, TableError};
 use rand::RngExt;
 
 use crate::api::ConditionType;
@@ -27,8 +28,8 @@ pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, fence};
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
 #[derive(Debug, thiserror::Error)]
 pub enum EpochError {
-    /// A newer epoch was allotted meanwhile.
-    #[error("another operator began a newer epoch; trying again")]
+    /// A newer epoch was allotted, or terms were changed, meanwhile.
+    #[error("another operator began a newer epoch or changed the terms; trying again")]
     Superseded,
     /// The log holds records of a newer epoch than the one that SQL allotted.
     #[error("the log holds records of epoch {newest}, which the database does not remember; trying again above it")]
@@ -132,8 +133,11 @@ pub async fn open(
     known: u64,
 ) -> Result<Opened, EpochError> {
     let id = row.id;
-    // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished.
-    let epoch = table::allot_epoch(&systems.sql, id, known).await?;
+    // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished. The terms were decided
+    // from `row`: if somebody has changed them since, the total could be above SQL's.
+    let begun = table::begin_epoch(&systems.sql, row, known).await?;
+    let Numbers { epoch, terms: number, .. } = begun.ok_or(EpochError::Superseded)?;
+    let terms = &terms.numbered(number);
     crash_point(CrashPoint::AfterAllot);
     fence(issuers, epoch).await?;
     crash_point(CrashPoint::AfterFence);
@@ -155,7 +159,12 @@ pub async fn open(
     let dead_partitions = self::partitions(systems, &dead_letter_topic).await?;
     let dead_range = read::range(&BTreeMap::new(), &self::ends(systems, &dead_letter_topic, dead_partitions).await?);
     let dead_barriers = table::barriers_of_dead_letters(&systems.sql, id, &topic_id).await?;
-    let dead = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range, dead_barriers).await?;
+    let dead: Vec<CouponIssued> = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range)
+        .await?
+        .into_iter()
+        .filter(|letter| read::holds_its_rank(letter.event.epoch, letter.origin, &dead_barriers))
+        .map(|letter| letter.event)
+        .collect();
     let tail_range = read::range(&committed, &ends);
     let tail = read::tail(&systems.settings.operator.kafka, campaign, tail_range, barriers).await?;
     let held = read::held(&mut redis, campaign).await?;
@@ -165,7 +174,7 @@ pub async fn open(
     }
 
     // 3. What each of them says, in order of authority.
-    let merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, terms.total.max(row.total));
+    let merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, terms.terms.total.max(row.total));
 
     crash_point(CrashPoint::AfterRead);
 

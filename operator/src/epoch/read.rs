@@ -8,7 +8,7 @@ use campaign::log;
 use campaign::log::tail::{self, Range, TailError};
 use campaign::settings::Kafka;
 use campaign::stock::{self, Held, StockError, StockKeys};
-use campaign::table::{self, Barriers, CampaignRowId, TableError};
+use campaign::table::{self, Barriers, CampaignRowId, Position, TableError};
 use rdkafka::message::{BorrowedMessage, Message};
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::MySqlPool;
@@ -43,32 +43,44 @@ pub async fn tail(
     barriers: Barriers,
 ) -> Result<Vec<CouponIssued>, EpochError> {
     read(settings, campaign, campaign.topic(), range, move |event, message| {
-        !barriers.voids(event.epoch, message.partition(), message.offset())
+        (!barriers.voids(event.epoch, message.partition(), message.offset())).then_some(event)
     })
     .await
 }
 
-/// Winners among the dead letters: a dead letter still holds its rank, unless its record was void where it lay. (It may be
-/// written long after the consumer read the record, when a newer epoch has given its rank to somebody else.)
+/// A winner in the dead-letter topic.
+pub struct DeadLetter {
+    /// The winner.
+    pub event: CouponIssued,
+    /// Where its record first lay; `None` when its headers do not say.
+    pub origin: Option<Position>,
+}
+
+/// Whether a dead letter of this epoch, whose record lay there, still holds its rank: it does unless the record was void where
+/// it lay. (It may be written long after the consumer read the record, when a newer epoch has given its rank to somebody else.)
+pub fn holds_its_rank(epoch: u64, origin: Option<Position>, barriers: &Barriers) -> bool {
+    !origin.is_some_and(|at| barriers.voids(epoch, at.partition, at.offset))
+}
+
+/// Winners among the dead letters, those that hold no rank included.
 pub async fn dead_letters(
     settings: &Kafka,
     campaign: &CampaignId,
     range: Range,
-    barriers: Barriers,
-) -> Result<Vec<CouponIssued>, EpochError> {
-    read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
-        !log::origin(message).is_some_and(|at| barriers.voids(event.epoch, at.partition, at.offset))
+) -> Result<Vec<DeadLetter>, EpochError> {
+    read(settings, campaign, campaign.dead_letter_topic(), range, |event, message| {
+        Some(DeadLetter { event, origin: log::origin(message) })
     })
     .await
 }
 
-async fn read(
+async fn read<T: Send + 'static>(
     settings: &Kafka,
     campaign: &CampaignId,
     topic: String,
     range: Range,
-    counts: impl Fn(&CouponIssued, &BorrowedMessage<'_>) -> bool + Send + 'static,
-) -> Result<Vec<CouponIssued>, EpochError> {
+    take: impl Fn(CouponIssued, &BorrowedMessage<'_>) -> Option<T> + Send + 'static,
+) -> Result<Vec<T>, EpochError> {
     if range.values().all(|(from, to)| from >= to) {
         return Ok(Vec::new());
     }
@@ -77,11 +89,8 @@ async fn read(
         let mut found = Vec::new();
         tail::read::<TailError>(&settings, &topic, &range, |message| {
             // What is no winner of ours is the consumer's to judge; it holds no rank.
-            if let Ok(event) = CouponIssued::decode(&campaign, message.payload())
-                && counts(&event, message)
-            {
-                found.push(event);
-            }
+            let event = CouponIssued::decode(&campaign, message.payload()).ok();
+            found.extend(event.and_then(|event| take(event, message)));
             Ok(())
         })?;
         Ok::<_, TailError>(found)

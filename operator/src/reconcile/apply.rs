@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use campaign::log::admin::{AdminError, Creation, TopicState};
 use campaign::stock::{self, Configured, StockKeys};
-use campaign::table::{self, CampaignRow};
+use campaign::table::{self, CampaignRow, TotalSet};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -35,6 +35,8 @@ pub struct Done {
 pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<Done, ReconcileError> {
     let mut done = Done::default();
     let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    // One number for all that this pass changes in the terms.
+    let mut number = None;
     for step in &plan.steps {
         tracing::info!(campaign = %pass.id, ?step, "ledger step");
         match (step, row) {
@@ -43,16 +45,17 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
             (_, None) => break,
             (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,
-            (Step::SetTotal(total), Some(row)) => {
-                // False: rows above it appeared meanwhile; the next pass sees and reports them.
-                table::set_total(&pass.systems.sql, row.id, *total).await?;
-            }
-            (Step::Configure(terms), Some(row)) => {
-                let mut redis = pass.systems.redis().await?;
-                let epoch = row.open_epoch.unwrap_or(row.epoch);
-                let configured = stock::configure(&mut redis, &StockKeys::of(pass.id), epoch, terms).await?;
-                if configured != Configured::Done {
-                    tracing::info!(campaign = %pass.id, ?configured, "terms were not taken; looking again");
+            (Step::SetTotal(_) | Step::Configure(_), Some(row)) => {
+                if number.is_none() {
+                    number = table::allot_terms(&pass.systems.sql, row).await?;
+                }
+                let taken = match number {
+                    Some(number) => change_terms(pass, row, step, number).await?,
+                    None => false,
+                };
+                // What follows in this change must not be there without what was not taken.
+                if !taken {
+                    tracing::info!(campaign = %pass.id, ?step, "the change was not taken; looking again");
                     break;
                 }
             }
@@ -72,6 +75,25 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
     Ok(done)
 }
 
+/// Brings one part of a change of terms to where it belongs. False: rows above the total appeared meanwhile, or somebody else
+/// was faster; the next pass sees it.
+async fn change_terms(pass: &Pass<'_>, row: &CampaignRow, step: &Step, number: u64) -> Result<bool, ReconcileError> {
+    match step {
+        Step::SetTotal(total) => {
+            let set = table::set_total(&pass.systems.sql, row.id, number, *total).await?;
+            Ok(set == TotalSet::Done)
+        }
+        Step::Configure(terms) => {
+            let mut redis = pass.systems.redis().await?;
+            let epoch = row.open_epoch.unwrap_or(row.epoch);
+            let terms = terms.numbered(number);
+            let configured = stock::configure(&mut redis, &StockKeys::of(pass.id), epoch, &terms).await?;
+            Ok(configured == Configured::Done)
+        }
+        _ => Ok(false),
+    }
+}
+
 async fn open_epoch(
     pass: &Pass<'_>,
     row: &CampaignRow,
@@ -84,7 +106,9 @@ async fn open_epoch(
     let issuers = issuers(pass).await?;
     let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known).await;
     if let Err(epoch::EpochError::Outdated { newest }) = opened {
-        opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, newest).await;
+        // The first attempt has taken a number of terms itself.
+        let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
+        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, newest).await;
     }
     if matches!(opened, Err(epoch::EpochError::Stock(_))) {
         pass.systems.forget_redis().await;

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
-use campaign::sabotage::{Defence, without};
 use campaign::table;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -36,7 +35,7 @@ use crate::context::Context;
 use crate::error::{ReconcileError, Retry};
 use crate::events;
 use crate::metrics::CampaignLabels;
-use crate::repair::{self, Looked, watch};
+use crate::repair;
 use observe::Observation;
 use plan::{Plan, Step};
 
@@ -173,10 +172,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
     };
     record_issued(&pass, &seen).await?;
-    let (looked, failure) = match look_for_missing(&pass, &plan, &seen).await {
-        Ok(looked) => (looked, failure),
-        Err(error) => (Looked::default(), failure.or(Some(error))),
-    };
+    let at_rest = !plan.hands_off && plan.steps.is_empty();
+    let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
+    let looked = context.memory.get(uid).scan.found();
     // Kept here as well: the watch may show the status that was just written only after the next pass.
     let adopted = context.memory.update(uid, |memory| {
         memory.adopted = done.adopted.or(memory.adopted);
@@ -219,60 +217,6 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.warned = None;
     });
     Ok(next(&plan, context.elapsed_ms()))
-}
-
-/// Looks for winners that only Redis holds, when it is time to, and publishes them again. Answers with what the last look
-/// found.
-async fn look_for_missing(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<Looked, ReconcileError> {
-    let Pass { context, uid, .. } = pass;
-    let (Ok(ledger), Ok(stock), Ok(log)) = (&seen.ledger, &seen.stock, &seen.log) else {
-        return Ok(context.memory.get(uid).looked);
-    };
-    let (Some(row), Some(open), Some(offsets)) = (&ledger.row, &stock.open, &log.offsets) else {
-        return Ok(context.memory.get(uid).looked);
-    };
-    let serves = row.open_epoch.is_some_and(|epoch| stock.serves(epoch));
-    let complete = ledger.stored >= stock.issued;
-    if plan.hands_off || !plan.steps.is_empty() || !serves || complete || without(Defence::RepairLoop) {
-        return Ok(context.memory.update(uid, |memory| {
-            memory.watch.begin_anew();
-            memory.looked = Looked::default();
-            memory.looked
-        }));
-    }
-    let sight = watch::Sight {
-        epoch: open.epoch,
-        now_ms: stock.now_ms,
-        highest: open.highest,
-        ends: &offsets.ends,
-        committed: &offsets.committed,
-    };
-    let Some(due) = context.memory.update(uid, |memory| memory.watch.see(&sight)) else {
-        return Ok(context.memory.get(uid).looked);
-    };
-    let known = context.memory.get(uid).known;
-    let subject = repair::Subject {
-        systems: pass.systems,
-        campaign: pass.id,
-        row: row.id,
-        key_by: plan.key_by.into(),
-        dead: known.dead.ranks(),
-        complete_up_to: known.complete_up_to,
-    };
-    let looked = repair::look(&subject, due).await?;
-    context.memory.update(uid, |memory| {
-        memory.watch.begin_anew();
-        memory.known.complete_up_to = memory.known.complete_up_to.max(looked.complete_up_to);
-        memory.looked = looked;
-    });
-    if looked.published > 0 {
-        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: pass.campaign.name_any() };
-        context.metrics.republished.get_or_create(&labels).inc_by(looked.published);
-        let text =
-            format!("{} of {} winners that only Redis held are published again", looked.published, looked.missing);
-        events::note(context, pass.campaign, "WinnersRepublished", &text).await;
-    }
-    Ok(looked)
 }
 
 /// Whether the campaign may use its class at all. Asked until its first epoch: a sale that runs is not left alone because a

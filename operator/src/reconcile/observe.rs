@@ -7,7 +7,7 @@ use campaign::stock::{self, StockError, StockKeys, StockState};
 use campaign::table::{self, CampaignRow, TableError};
 
 use crate::connections::Systems;
-use crate::dead::DeadRanks;
+use crate::dead::{DeadBarriers, DeadRanks};
 use crate::log_view::{LogView, Sighted};
 
 /// What the three systems say of a campaign.
@@ -40,6 +40,8 @@ pub struct Known {
     pub complete_up_to: u64,
     /// Ranks of dead letters.
     pub dead: DeadRanks,
+    /// What they are judged by.
+    pub dead_barriers: DeadBarriers,
 }
 
 /// Reads all three. Brings `known` up to date.
@@ -54,7 +56,7 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, known: &mut Known
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
             view.dead_ranks = match (row, dead_span) {
-                (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, &mut known.dead).await,
+                (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, known).await,
                 _ => None,
             };
             Ok(view)
@@ -70,9 +72,17 @@ async fn dead_ranks(
     campaign: &CampaignId,
     row: &CampaignRow,
     span: Range,
-    dead: &mut DeadRanks,
+    known: &mut Known,
 ) -> Option<u64> {
-    match std::mem::take(dead).refresh(&systems.settings.operator.kafka, campaign, span).await {
+    match known.dead_barriers.clone().refresh(&systems.sql, row).await {
+        Ok(fresh) => known.dead_barriers = fresh,
+        Err(error) => {
+            tracing::warn!(%campaign, %error, "the barriers of dead letters could not be read");
+            return None;
+        }
+    }
+    let dead = &mut known.dead;
+    match std::mem::take(dead).refresh(&systems.settings.operator.kafka, campaign, span, &known.dead_barriers).await {
         Ok(fresh) => *dead = fresh,
         Err(error) => {
             tracing::warn!(%campaign, %error, "dead letters could not be read");

@@ -185,7 +185,7 @@ pub fn plan(
             }
             None => steps.insert(0, Step::Register),
             Some(row) => {
-                let raise = terms.total > row.total;
+                let (raise, lower) = (terms.total > row.total, terms.total < row.total);
                 if raise {
                     steps.push(Step::SetTotal(terms.total));
                 }
@@ -196,7 +196,10 @@ pub fn plan(
                     .is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored);
                 let open = row.open_epoch.filter(|epoch| stock.serves(*epoch) && !set_back);
                 match (open, &stock.open) {
-                    (Some(_), Some(open)) if open.terms != terms => steps.push(Step::Configure(terms)),
+                    // To Redis even if it is right already: whoever was overtaken must find the newer change there too.
+                    (Some(_), Some(open)) if open.terms != terms || raise || lower => {
+                        steps.push(Step::Configure(terms))
+                    }
                     (Some(_), Some(_)) => {}
                     _ if topic_ready && steps.is_empty() => {
                         repairing = row.epoch > 0;
@@ -206,7 +209,7 @@ pub fn plan(
                 }
                 if open.is_some() {
                     // Lowered in Redis first: no rank above the new total can be given any more.
-                    if terms.total < row.total {
+                    if lower {
                         steps.push(Step::SetTotal(terms.total));
                     }
                     if row.opened_start_ms.is_none() && now_ms >= terms.start_ms {

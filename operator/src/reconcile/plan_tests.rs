@@ -312,6 +312,18 @@ fn fewer_coupons_are_in_redis_before_the_database_forbids_more() {
     }
 }
 
+/// Wrong: a change that was overtaken reaches Redis, late, and finds no newer one there.
+#[test]
+fn another_quantity_goes_to_redis_even_if_it_is_right_already() {
+    for (in_the_database, expected) in
+        [(90, [Step::SetTotal(100), Step::Configure(terms())]), (110, [Step::Configure(terms()), Step::SetTotal(100)])]
+    {
+        let mut scene = Scene::open().issued(50);
+        scene.row().total = in_the_database;
+        assert_eq!(scene.plan().steps, expected, "{in_the_database}");
+    }
+}
+
 #[test]
 fn fewer_coupons_than_are_issued_is_refused_and_the_old_total_stays() {
     for (what, scene) in [

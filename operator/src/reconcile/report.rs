@@ -16,7 +16,7 @@ use crate::api::{
     WorkloadStatus,
 };
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
-use crate::repair::Looked;
+use crate::repair::scan::Looked;
 use crate::topic;
 
 /// What a pass knows when it reports.
@@ -41,7 +41,7 @@ pub struct Facts<'a> {
     pub consumer: Option<&'a Deployment>,
     /// Rows that the ledger had when this object first met it.
     pub adopted: Option<u64>,
-    /// What the last look for missing winners found.
+    /// What the looks for missing winners found.
     pub looked: &'a Looked,
 }
 

@@ -82,6 +82,7 @@ impl Scene {
         scene.ledger.as_mut().unwrap().row = Some(CampaignRow {
             id: CampaignRowId(1),
             total: 100,
+            terms_number: 0,
             epoch: 0,
             open_epoch: None,
             topic_id: None,

@@ -1,9 +1,10 @@
 //! Publishes again what only Redis holds: winners whose issuer died, or gave up, before they were durable.
 //!
-//! [`watch`] says when they can be told from winners that are on their way. Publishing is harmless at any time and any
-//! number of times: the record says what the first one would have said, under the epoch that the same script call found in
-//! force, so that a grant that a newer epoch has taken back is void when it arrives.
+//! [`watch`] says when they can be told from winners that are on their way, [`scan`] which ranks are looked at next. Publishing
+//! is harmless at any time and any number of times: the record says what the first one would have said, under the epoch that
+//! the same script call found in force, so that a grant that a newer epoch has taken back is void when it arrives.
 
+pub mod scan;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -11,33 +12,25 @@ use std::time::Duration;
 
 use campaign::identity::CampaignId;
 use campaign::log::producer::{KeyBy, WinnerLog};
-use campaign::sabotage::{CrashPoint, crash_point};
+use campaign::sabotage::{CrashPoint, Defence, crash_point, without};
 use campaign::stock::{self, Grants, Held, MAX_BATCH, StockKeys};
 use campaign::table::{self, CampaignRowId};
+use kube::ResourceExt;
 
+use crate::api;
 use crate::connections::Systems;
+use crate::context::Memory;
 use crate::error::ReconcileError;
+use crate::events;
+use crate::metrics::CampaignLabels;
+use crate::reconcile::{Pass, observe::Observation};
+use scan::{Looked, Part, Scan};
 use watch::Due;
 
-/// Winners published in one look: what is left comes with the next one. It bounds memory and the load on the brokers.
-const MAX_PUBLISHED: usize = 5_000;
 /// Rows' ranks in one page.
 const PAGE: u32 = 10_000;
 /// How long Kafka may take for one batch of them; what is not acknowledged is found missing again.
 const BATCH_DEADLINE: Duration = Duration::from_secs(10);
-
-/// What a look found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Looked {
-    /// Winners that were due and are neither rows nor dead letters. At most [`MAX_PUBLISHED`] are counted in one look.
-    pub missing: u64,
-    /// When the oldest of them was granted, milliseconds since 1970.
-    pub oldest_ms: Option<i64>,
-    /// How many of them Kafka has acknowledged now.
-    pub published: u64,
-    /// All ranks up to this one are rows.
-    pub complete_up_to: u64,
-}
 
 /// What to look at.
 pub struct Subject<'a> {
@@ -55,18 +48,87 @@ pub struct Subject<'a> {
     pub complete_up_to: u64,
 }
 
-/// Finds the winners among those that are due which are missing, and publishes them.
+/// What one look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The winners that are missing among those it looked at.
+    pub looked: Looked,
+    /// Everything up to this rank was looked at.
+    pub seen_up_to: u64,
+    /// All ranks up to this one are rows.
+    pub complete_up_to: u64,
+}
+
+/// Looks for winners that only Redis holds, when it is time to, and publishes them again. What was found is remembered.
+/// `at_rest`: nothing is to be done to the ledger.
+///
+/// # Errors
+/// As [`look`].
+pub async fn look_for_missing(
+    pass: &Pass<'_>,
+    seen: &Observation,
+    key_by: api::KeyBy,
+    at_rest: bool,
+) -> Result<(), ReconcileError> {
+    let Pass { context, uid, .. } = pass;
+    let (Ok(ledger), Ok(stock), Ok(log)) = (&seen.ledger, &seen.stock, &seen.log) else { return Ok(()) };
+    let (Some(row), Some(open), Some(offsets)) = (&ledger.row, &stock.open, &log.offsets) else { return Ok(()) };
+    let serves = row.open_epoch.is_some_and(|epoch| stock.serves(epoch));
+    let complete = ledger.stored >= stock.issued;
+    if !at_rest || !serves || complete || without(Defence::RepairLoop) {
+        context.memory.update(uid, |memory| {
+            memory.watch.begin_anew();
+            memory.scan = Scan::default();
+        });
+        return Ok(());
+    }
+    let sight = watch::Sight {
+        epoch: open.epoch,
+        now_ms: stock.now_ms,
+        highest: open.highest,
+        ends: &offsets.ends,
+        committed: &offsets.committed,
+    };
+    let Some(due) = context.memory.update(uid, |memory| memory.watch.see(&sight)) else { return Ok(()) };
+    let Memory { known, scan, .. } = context.memory.get(uid);
+    let subject = Subject {
+        systems: pass.systems,
+        campaign: pass.id,
+        row: row.id,
+        key_by: key_by.into(),
+        dead: known.dead.ranks(),
+        complete_up_to: known.complete_up_to,
+    };
+    let found = look(&subject, &scan, due).await?;
+    context.memory.update(uid, |memory| {
+        memory.known.complete_up_to = memory.known.complete_up_to.max(found.complete_up_to);
+        // The next look of this round needs no new wait: what is due stays so.
+        if memory.scan.take(found.looked, found.seen_up_to, due.up_to) {
+            memory.watch.begin_anew();
+        }
+    });
+    let Looked { missing, published, .. } = found.looked;
+    if published > 0 {
+        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: pass.campaign.name_any() };
+        context.metrics.republished.get_or_create(&labels).inc_by(published);
+        let text = format!("{published} of {missing} winners that only Redis held are published again");
+        events::note(context, pass.campaign, "WinnersRepublished", &text).await;
+    }
+    Ok(())
+}
+
+/// Goes on where `scan` is: finds winners among those that are due which are missing, and publishes them.
 ///
 /// # Errors
 /// One of the systems failed; what was published stays published, and the rest is found again.
-pub async fn look(subject: &Subject<'_>, due: Due) -> Result<Looked, ReconcileError> {
-    let Subject { systems, campaign, row, dead, .. } = subject;
-    let holes = holes(subject, due.up_to).await?;
-    let mut looked = Looked { complete_up_to: holes.complete_up_to, ..Looked::default() };
+pub async fn look(subject: &Subject<'_>, scan: &Scan, due: Due) -> Result<Found, ReconcileError> {
+    let Subject { systems, campaign, row, .. } = subject;
+    let part = part(subject, scan, due.up_to).await?;
+    let Part { complete_up_to, mut seen_up_to, .. } = part;
+    let mut looked = Looked::default();
     let keys = StockKeys::of(campaign);
     let mut log: Option<WinnerLog> = None;
-    let wanted: Vec<u64> = holes.ranks.into_iter().filter(|rank| !dead.contains(rank)).collect();
-    for ranks in wanted.chunks(MAX_BATCH) {
+    for ranks in part.ranks.chunks(MAX_BATCH) {
         let mut redis = systems.redis().await?;
         let found = match stock::grants(&mut redis, &keys, ranks).await {
             Ok(found) => found,
@@ -77,6 +139,7 @@ pub async fn look(subject: &Subject<'_>, due: Due) -> Result<Looked, ReconcileEr
         };
         let Grants::Found { epoch, issued, held } = found else {
             tracing::info!(%campaign, ?found, "Redis does not serve any more; nothing is published");
+            seen_up_to = ranks[0] - 1;
             break;
         };
         let missing: Vec<Held> =
@@ -106,36 +169,19 @@ pub async fn look(subject: &Subject<'_>, due: Due) -> Result<Looked, ReconcileEr
             "winners that only Redis held are published again"
         );
     }
-    Ok(looked)
+    Ok(Found { looked, seen_up_to, complete_up_to })
 }
 
-/// Ranks that are no rows.
-struct Holes {
-    ranks: Vec<u64>,
-    complete_up_to: u64,
-}
-
-async fn holes(subject: &Subject<'_>, up_to: u64) -> Result<Holes, table::TableError> {
-    let mut found = Holes { ranks: Vec::new(), complete_up_to: subject.complete_up_to };
-    let mut next = subject.complete_up_to + 1;
-    while next <= up_to && found.ranks.len() < MAX_PUBLISHED {
-        let rows = table::read_ranks(&subject.systems.sql, subject.row, next, up_to, PAGE).await?;
+/// Reads which ranks of this look's part are no rows.
+async fn part(subject: &Subject<'_>, scan: &Scan, up_to: u64) -> Result<Part, table::TableError> {
+    let mut part = scan.part(subject.complete_up_to, up_to);
+    while let Some((from, to)) = part.wanted() {
+        let rows = table::read_ranks(&subject.systems.sql, subject.row, from, to, PAGE).await?;
         // Beyond the last row of a page that is not full there are no rows.
-        let full = rows.len() == PAGE as usize;
-        let end = rows.last().copied().filter(|_| full).unwrap_or(up_to);
-        let mut rows = rows.into_iter().peekable();
-        for rank in next..=end {
-            if rows.next_if_eq(&rank).is_some() {
-                if found.ranks.is_empty() {
-                    found.complete_up_to = rank;
-                }
-            } else if found.ranks.len() < MAX_PUBLISHED {
-                found.ranks.push(rank);
-            }
-        }
-        next = end + 1;
+        let end = rows.last().copied().filter(|_| rows.len() == PAGE as usize).unwrap_or(to);
+        part.take(&rows, end, subject.dead);
     }
-    Ok(found)
+    Ok(part)
 }
 
 /// Publishes these and says how many Kafka has acknowledged.

@@ -1,0 +1,72 @@
+//! Dead letters hold their ranks by the barriers that are in force.
+
+use std::collections::BTreeSet;
+
+use campaign::table;
+use operator::dead::{DeadBarriers, DeadRanks};
+
+use crate::stage::Stage;
+
+#[derive(Default)]
+struct Eyes {
+    barriers: DeadBarriers,
+    dead: DeadRanks,
+}
+
+impl Eyes {
+    async fn see(&mut self, stage: &Stage) -> BTreeSet<u64> {
+        let (sql, kafka) = (&stage.systems.sql, &stage.systems.settings.operator.kafka);
+        let span = stage.span(&stage.campaign.dead_letter_topic()).await;
+        self.barriers = self.barriers.clone().refresh(sql, &stage.row().await).await.unwrap();
+        self.dead = self.dead.clone().refresh(kafka, &stage.campaign, span, &self.barriers).await.unwrap();
+        self.dead.ranks().clone()
+    }
+}
+
+/// Wrong: what a new epoch has made void goes on hiding a winner of that rank; or what still counts is published again.
+#[tokio::test]
+async fn a_new_epoch_judges_again_what_was_read_before() {
+    let stage = Stage::new().await;
+    let mut eyes = Eyes::default();
+    stage.dead_letter(&stage.winner(1, 1), 3).await;
+    stage.dead_letter(&stage.winner(2, 1), 7).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1, 2]));
+
+    stage.begin_epoch(2, 5).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]), "the barrier is there before the epoch is open");
+    stage.open_epoch(2).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]));
+    stage.dead_letter(&stage.winner(2, 2), 9).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1, 2]), "the rank's new winner is a dead letter too");
+
+    // Where a dead letter's record lay is not known once there was another topic.
+    table::set_topic(&stage.systems.sql, stage.row, "topic-2", "cluster-1").await.unwrap();
+    stage.dead_letter(&stage.winner(3, 1), 8).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1, 2, 3]));
+}
+
+/// Wrong: every pass reads all dead letters, or the barriers, once more.
+#[tokio::test]
+async fn what_did_not_change_is_not_read_again() {
+    let stage = Stage::new().await;
+    let mut eyes = Eyes::default();
+    stage.dead_letter(&stage.winner(1, 1), 7).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]));
+    let (row, span) = (stage.row().await, stage.span(&stage.campaign.dead_letter_topic()).await);
+
+    let closed = table::connect(&stage.systems.settings.operator.database, 1);
+    closed.close().await;
+    assert_eq!(
+        eyes.barriers.clone().refresh(&closed, &row).await.unwrap(),
+        eyes.barriers,
+        "no question to the database"
+    );
+    stage.begin_epoch(2, 5).await;
+    assert!(eyes.barriers.clone().refresh(&closed, &stage.row().await).await.is_err());
+
+    let barriers = eyes.barriers.clone().refresh(&stage.systems.sql, &stage.row().await).await.unwrap();
+    let mut nowhere = stage.systems.settings.operator.kafka.clone();
+    nowhere.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
+    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, span, &barriers).await.unwrap();
+    assert!(dead.ranks().is_empty(), "it is judged again without being read again");
+}

@@ -1,0 +1,8 @@
+//! The operator's looks into Redis, Kafka and the database, against real ones. Needs a stack.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod dead_letters;
+mod missing_winners;
+mod stage;
+mod terms;

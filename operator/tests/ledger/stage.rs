@@ -1,0 +1,164 @@
+//! A campaign of its own for each test: a row, both topics, and whatever Redis is to hold.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use campaign::event::CouponIssued;
+use campaign::identity::{CampaignId, RequestKey, UserId};
+use campaign::log::admin::{TopicSpec, TopicState};
+use campaign::log::tail::Range;
+use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config};
+use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
+use campaign::stock::rebuild::{Filled, Ledger, fill};
+use campaign::stock::{StockKeys, Terms, observe};
+use campaign::table::{self, CampaignRow, CampaignRowId, EpochCommit};
+use operator::class::ClassConnections;
+use operator::connections::Systems;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Id of the campaign's topic, as the database knows it.
+pub const TOPIC: &str = "topic-1";
+/// Coupons of each campaign.
+pub const TOTAL: u64 = 1_000_000;
+
+/// A window that is open.
+pub fn terms(total: u64) -> Terms {
+    Terms { total, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
+}
+
+/// Reads `scheme://user:password@host:port/rest` from a variable.
+fn place(name: &str) -> (Login, String, String) {
+    let url = variable(name);
+    let parts = || {
+        let (login, place) = url.split_once("://")?.1.split_once('@')?;
+        let (username, password) = login.split_once(':')?;
+        let (address, rest) = place.split_once('/')?;
+        let login = Login { username: username.into(), password: password.into() };
+        Some((login, address.to_owned(), rest.to_owned()))
+    };
+    parts().unwrap_or_else(|| panic!("{name} is not scheme://user:password@host:port/name"))
+}
+
+fn connections() -> Connections {
+    let kafka = Kafka {
+        bootstrap_servers: variable("COUPON_KAFKA").split(',').map(str::to_owned).collect(),
+        protocol: Default::default(),
+        mechanism: None,
+        login: Login::default(),
+        ca_pem: None,
+    };
+    let (login, address, number) = place("COUPON_REDIS");
+    let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
+    let redis = Redis { server, login, tls: false, database, ca_pem: None };
+    let (login, address, name) = place("COUPON_DATABASE");
+    let (host, port) = address.split_once(':').unwrap();
+    let (host, port) = (host.to_owned(), port.parse().unwrap());
+    let database = Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None };
+    Connections { kafka, redis, database }
+}
+
+/// One campaign, with one partition and an epoch 1 that is open.
+pub struct Stage {
+    pub systems: Systems,
+    pub campaign: CampaignId,
+    pub row: CampaignRowId,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let (operator, workload) = (connections(), connections());
+        let systems = Systems::new(ClassConnections { operator, workload }).unwrap();
+        let campaign = CampaignId::new("test", "operator", &format!("c{:016x}", rand::random::<u64>())).unwrap();
+        systems.migrate().await.unwrap();
+        let row = table::register(&systems.sql, &campaign, TOTAL).await.unwrap().id;
+        table::set_topic(&systems.sql, row, TOPIC, "cluster-1").await.unwrap();
+        let stage = Self { systems, campaign, row };
+        stage.create_topic(&stage.campaign.topic()).await;
+        stage.create_topic(&stage.campaign.dead_letter_topic()).await;
+        stage.begin_epoch(1, 0).await;
+        stage.open_epoch(1).await;
+        stage
+    }
+
+    async fn create_topic(&self, name: &str) {
+        let (partitions, replication_factor, config) = (1, 1, BTreeMap::new());
+        let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor, config };
+        self.systems.kafka.create_topic(&spec).await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let has_leaders = async || {
+            let topics = self.systems.kafka.describe_topics(&[name]).await.unwrap();
+            matches!(topics.get(name), Some(Ok(TopicState::Present(topic))) if topic.has_leaders())
+        };
+        while !has_leaders().await {
+            assert!(Instant::now() < deadline, "{name} has no leader");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Allots an epoch and commits its barrier.
+    pub async fn begin_epoch(&self, epoch: u64, end: i64) {
+        let sql = &self.systems.sql;
+        assert_eq!(table::allot_epoch(sql, self.row, 0).await.unwrap(), epoch);
+        let ends = BTreeMap::from([(0, end)]);
+        let committed = table::commit_barrier(sql, self.row, epoch, TOPIC, &ends).await.unwrap();
+        assert_eq!(committed, EpochCommit::Done);
+    }
+
+    pub async fn open_epoch(&self, epoch: u64) {
+        assert_eq!(table::open_epoch(&self.systems.sql, self.row, epoch).await.unwrap(), EpochCommit::Done);
+    }
+
+    pub async fn row(&self) -> CampaignRow {
+        table::find(&self.systems.sql, &self.campaign).await.unwrap().unwrap()
+    }
+
+    /// A winner of this campaign.
+    pub fn winner(&self, rank: u64, epoch: u64) -> CouponIssued {
+        CouponIssued {
+            coupon_id: self.campaign.coupon_id().to_owned(),
+            user_id: UserId::new(format!("user-{rank}")).unwrap(),
+            rank,
+            issued_count: rank,
+            occurred_at: jiff::Timestamp::from_millisecond(1).unwrap(),
+            n: 1,
+            epoch,
+            request_key: RequestKey::new("k").unwrap(),
+        }
+    }
+
+    /// Puts this into Redis.
+    pub async fn fill(&self, epoch: u64, number: u64, ledger: &Ledger) {
+        let mut redis = self.systems.redis().await.unwrap();
+        let history = observe(&mut redis, &StockKeys::of(&self.campaign)).await.unwrap().history;
+        let (attempt, terms) = (epoch.to_string(), terms(TOTAL).numbered(number));
+        let filled = fill(&mut redis, &self.campaign, &attempt, &history, epoch, &terms, ledger).await.unwrap();
+        assert_eq!(filled, Filled::Done);
+    }
+
+    /// Writes a dead letter whose record lay at this offset.
+    pub async fn dead_letter(&self, winner: &CouponIssued, offset: i64) {
+        let kafka = client_config(&self.systems.settings.operator.kafka, "test", &[("acks", "all")]);
+        let producer: FutureProducer = kafka.create().unwrap();
+        let offset = offset.to_string();
+        let headers = [(ORIGINAL_PARTITION, "0"), (ORIGINAL_OFFSET, offset.as_str())];
+        let headers = headers
+            .into_iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
+        let (topic, value) = (self.campaign.dead_letter_topic(), winner.encode());
+        let record = FutureRecord::<[u8], [u8]>::to(&topic).partition(0).payload(&value).headers(headers);
+        producer.send(record, PATIENCE).await.unwrap();
+    }
+
+    /// What is in the one partition of a topic.
+    pub async fn span(&self, topic: &str) -> Range {
+        let ends = self.systems.kafka.end_offsets(&[(topic, 0)]).await.unwrap();
+        ends.into_iter().map(|((_, partition), end)| (partition, (0, end.unwrap()))).collect()
+    }
+}

@@ -1,0 +1,59 @@
+//! Changes of terms that were overtaken: the stories of `campaign/tests/protocol`, told to a real Redis and a real database.
+
+use campaign::stock::rebuild::Ledger;
+use campaign::stock::{Configured, StockKeys, configure, observe};
+use campaign::table::{TotalSet, allot_terms, begin_epoch, set_total};
+
+use crate::stage::{Stage, TOTAL, terms};
+
+const NOTHING: Ledger = Ledger { winners: Vec::new(), free: Vec::new(), highest: 0 };
+
+/// Takes a number for a change that is decided from what is there now.
+async fn decide(stage: &Stage) -> u64 {
+    allot_terms(&stage.systems.sql, &stage.row().await).await.unwrap().unwrap()
+}
+
+async fn to_sql(stage: &Stage, number: u64, total: u64) -> TotalSet {
+    set_total(&stage.systems.sql, stage.row, number, total).await.unwrap()
+}
+
+async fn to_redis(stage: &Stage, epoch: u64, number: u64, total: u64) -> Configured {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
+    configure(&mut redis, &keys, epoch, &terms(total).numbered(number)).await.unwrap()
+}
+
+/// The totals in Redis and in the database.
+async fn totals(stage: &Stage) -> (u64, u64) {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
+    let open = observe(&mut redis, &keys).await.unwrap().open.unwrap();
+    (open.terms.total, stage.row().await.total)
+}
+
+/// Wrong: Redis gives ranks that the database refuses to store.
+#[tokio::test]
+async fn a_raise_that_was_taken_back_does_not_reach_redis_late() {
+    let stage = Stage::new().await;
+    stage.fill(1, 1, &NOTHING).await;
+    let slow = decide(&stage).await;
+    assert_eq!(to_sql(&stage, slow, TOTAL + 1).await, TotalSet::Done);
+    // It stalls; the next operator takes it back, in Redis too, which never had it.
+    let next = decide(&stage).await;
+    assert_eq!(to_redis(&stage, 1, next, TOTAL).await, Configured::Done);
+    assert_eq!(to_sql(&stage, next, TOTAL).await, TotalSet::Done);
+    assert_eq!(to_redis(&stage, 1, slow, TOTAL + 1).await, Configured::Superseded);
+    assert_eq!(totals(&stage).await, (TOTAL, TOTAL));
+}
+
+/// The same, by an epoch that was filled with the old total meanwhile.
+#[tokio::test]
+async fn a_reduction_that_was_taken_back_does_not_reach_the_database_after_an_epoch() {
+    let stage = Stage::new().await;
+    stage.fill(1, 1, &NOTHING).await;
+    let slow = decide(&stage).await;
+    assert_eq!(to_redis(&stage, 1, slow, TOTAL - 1).await, Configured::Done);
+    let begun = begin_epoch(&stage.systems.sql, &stage.row().await, 0).await.unwrap().unwrap();
+    stage.fill(begun.epoch, begun.terms, &NOTHING).await;
+    assert_eq!(to_sql(&stage, slow, TOTAL - 1).await, TotalSet::Superseded);
+    assert_eq!(to_redis(&stage, begun.epoch, slow, TOTAL - 1).await, Configured::Superseded);
+    assert_eq!(totals(&stage).await, (TOTAL, TOTAL));
+}
