@@ -18,6 +18,8 @@ use crate::wait::until;
 const LEAD: Duration = Duration::from_secs(15);
 /// Within this time after its return everything that waited must be stored.
 const CATCH_UP: Duration = Duration::from_secs(300);
+/// Time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(30);
 /// People who come in a second.
 const PER_SECOND: u64 = 20;
 /// Two issuers: one process more that must not lose anything.
@@ -122,12 +124,12 @@ pub async fn kafka(arena: &Arena, away: Duration, evidence: &Path) -> Result<Rep
     Ok(report)
 }
 
-/// Says every ten seconds how far it is, for this long.
+/// Says now and then how far it is, for this long.
 async fn watch(scene: &Scene<'_>, away: Duration) {
-    let (begin, step) = (scene.now_ms(), Duration::from_secs(30));
+    let begin = scene.now_ms();
     let end = begin + millis(away);
     while scene.now_ms() < end {
-        let next = (scene.now_ms() + millis(step)).min(end);
+        let next = (scene.now_ms() + millis(PROGRESS)).min(end);
         scene.at(Duration::from_millis(next)).await;
         let waits = waits(&scene.crowd.answers());
         scene.say(&format!("{} heard a rank since it is away", won_within(&waits, &(begin..u64::MAX))));

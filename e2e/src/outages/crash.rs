@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use campaign::sabotage::CrashPoint;
 
 use super::report::{Report, seconds};
-use super::saboteur::{CRASH_AT, Saboteur, forget, orphans};
+use super::saboteur::{CRASH_AT, Saboteur, flush, orphans};
 use crate::chaos::arena::{Arena, OpenSale, SETTLE, millis};
 use crate::chaos::checker::{Violation, check};
 use crate::chaos::crowd::{Answer, Crowd, time_to_issue_again};
@@ -111,7 +111,7 @@ async fn sabotaged(
     operator.set(CRASH_AT, Some(&at)).await?;
     match point {
         CrashPoint::AfterRepublish => orphans(arena, open, 30).await?,
-        _ => forget(arena, open).await?,
+        _ => flush(arena, open).await?,
     }
     // They ask while nobody may grant, and while the operator dies.
     let everybody = usize::try_from(size.coupons)? * 11 / 10;

@@ -17,8 +17,8 @@ use crate::wait::until;
 /// Coupons.
 const COUPONS: u64 = 20_000;
 /// Winners before the replica is cut off, and those that it must lack when the primary dies.
-const BEFORE: usize = 8_000;
-const LACKING: usize = 1_500;
+const BEFORE: usize = 7_000;
+const LACKING: usize = 3_000;
 /// Fewer than that would not be a lost history.
 const WORTH_IT: usize = 300;
 /// The claim: from the promotion until somebody hears a new rank.

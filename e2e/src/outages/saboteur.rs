@@ -118,8 +118,8 @@ pub async fn orphans(arena: &Arena, open: &OpenSale, count: usize) -> Result<()>
     let state = observe(&mut connection, &keys).await?.open.context("the campaign is closed in Redis")?;
     let wish = |number: usize| -> Result<Wish> {
         Ok(Wish {
-            user: UserId::new(&format!("ghost-{number:03}"))?,
-            key: RequestKey::new(&format!("ghost-{number:03}"))?,
+            user: UserId::new(format!("ghost-{number:03}"))?,
+            key: RequestKey::new(format!("ghost-{number:03}"))?,
             minted: false,
         })
     };
@@ -128,11 +128,12 @@ pub async fn orphans(arena: &Arena, open: &OpenSale, count: usize) -> Result<()>
     Ok(())
 }
 
-/// The campaign's keys vanish from Redis; to it that is FLUSHALL, and others on the stack keep theirs.
-pub async fn forget(arena: &Arena, open: &OpenSale) -> Result<()> {
+/// Redis forgets everything; on a shared stack only this campaign, to which that is the same.
+pub async fn flush(arena: &Arena, open: &OpenSale) -> Result<()> {
     let keys = StockKeys::of(&open.campaign);
-    let url = arena.sources(open).await?.redis;
-    redis(&url, &["DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free]).await?;
+    let one = ["DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
+    let command: &[&str] = if arena.stage.shared { &one } else { &["FLUSHALL"] };
+    redis(&arena.sources(open).await?.redis, command).await?;
     Ok(())
 }
 
