@@ -49,6 +49,16 @@ chaos: image ## ROUNDS=5 sales from SEED=1 on while parts are killed and cut off
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name chaos -- $(TARGET)/debug/chaos \
 		--rounds $(ROUNDS) --seed $(SEED) --evidence $(TARGET)/chaos $(CHAOS_OPTIONS)
 
+# One long proof, with its options: SCENARIO='kafka-away --minutes 5'.
+SCENARIO ?= database-away
+.PHONY: outages
+outages: image ## SCENARIO=database-away|kafka-away|redis-failover|broker-killed|operator-crash|without (minutes each)
+	@$(STACK) up --name outages --redis $(REDIS) --brokers $(BROKERS)
+	@$(STACK) load-image --name outages $(TARGET)/image/coupon-operator.tar
+	@echo 'The stack stays up for the next time; `make cluster-down NAME=outages` ends it.'
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name outages -- $(TARGET)/debug/outages \
+		--evidence $(TARGET)/outages $(SCENARIO)
+
 .PHONY: test
 test: image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
 	@echo 'building the tests (first time: minutes)'

@@ -51,6 +51,16 @@ pub async fn issued_count(pool: &MySqlPool, realm: &str, namespace: &str, coupon
         .await?)
 }
 
+/// The epoch under which issuers may grant; none while issuing is closed.
+pub async fn open_epoch(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str) -> Result<Option<u64>> {
+    Ok(sqlx::query_scalar("SELECT open_epoch FROM campaign WHERE realm = ? AND namespace = ? AND coupon_id = ?")
+        .bind(realm.as_bytes())
+        .bind(namespace.as_bytes())
+        .bind(coupon_id.as_bytes())
+        .fetch_one(pool)
+        .await?)
+}
+
 /// Removes the first winner's row, which the product never does: for tests that must notice.
 pub async fn remove_first(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str) -> Result<()> {
     sqlx::query(

@@ -8,4 +8,5 @@ pub mod chaos;
 pub mod crowd;
 pub mod database;
 pub mod install;
+pub mod outages;
 pub mod wait;

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
+use e2e::chaos::arena::Arena;
 use e2e::chaos::checker::Breach;
 use e2e::chaos::fault::Plan;
 use e2e::chaos::report::{Summary, line};
-use e2e::chaos::round::Arena;
 use e2e::install;
 use stack::Connections;
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use e2e::chaos::arena::Arena;
 use e2e::chaos::fault::{Plan, round_seed};
 use e2e::chaos::report::{Summary, line};
-use e2e::chaos::round::Arena;
 use e2e::install::install;
 use stack::Connections;
 

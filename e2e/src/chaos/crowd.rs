@@ -69,17 +69,28 @@ impl Crowd {
 
     /// `users` people arrive evenly over `stretch`; each asks until the answer is decided, at most until `deadline`.
     pub async fn rush(&self, users: usize, stretch: Duration, deadline: Instant) {
+        let names = (0..users).map(|number| format!("user-{number:05}")).collect();
+        self.arrive(names, self.begin, stretch, deadline).await;
+    }
+
+    /// The same from `begin` on, and with these names.
+    pub async fn arrive(&self, users: Vec<String>, begin: Instant, stretch: Duration, deadline: Instant) {
         let mut clients = tokio::task::JoinSet::new();
-        for number in 0..users {
-            let share = number as f64 / users.max(1) as f64;
-            let arrives = self.begin + stretch.mul_f64(share);
+        let count = users.len().max(1);
+        for (number, user) in users.into_iter().enumerate() {
+            let arrives = begin + stretch.mul_f64(number as f64 / count as f64);
             let one = self.clone();
             clients.spawn(async move {
                 sleep_until(arrives.into()).await;
-                one.insist(&format!("user-{number:05}"), deadline).await;
+                one.insist(&user, deadline).await;
             });
         }
         clients.join_all().await;
+    }
+
+    /// One user asks once.
+    pub async fn ask_once(&self, user: &str) -> Answer {
+        self.ask(user, &format!("wish-{user}")).await
     }
 
     /// One user asks until the answer is decided, at most until `deadline`; then the last answer is what it was.

@@ -133,7 +133,8 @@ impl Injector<'_> {
         Ok(pods)
     }
 
-    async fn addresses(&self, role: Role) -> Result<HashSet<IpAddr>> {
+    /// Their addresses.
+    pub async fn addresses(&self, role: Role) -> Result<HashSet<IpAddr>> {
         let address = |pod: Pod| pod.status?.pod_ip?.parse().ok();
         Ok(self.pods(role).await?.into_iter().filter_map(address).collect())
     }
@@ -212,13 +213,28 @@ impl Injector<'_> {
         Ok(None)
     }
 
-    fn broker(&self, fault: &Fault) -> String {
+    /// The names of all brokers.
+    pub fn brokers(&self) -> Vec<String> {
         let brokers = self.connections.kafka.as_deref().map_or(1, |brokers| brokers.split(',').count());
-        format!("kafka-{}", 1 + fault.which % brokers.max(1))
+        (1..=brokers.max(1)).map(|number| format!("kafka-{number}")).collect()
+    }
+
+    fn broker(&self, fault: &Fault) -> String {
+        format!("kafka-{}", 1 + fault.which % self.brokers().len())
+    }
+
+    /// `host:port` of the first replica of the Redis at `url`.
+    pub async fn replica(&self, url: &str) -> Result<String> {
+        let role = redis(url, &["ROLE"]).await?;
+        let lines: Vec<&str> = role.lines().collect();
+        match lines.as_slice() {
+            ["master", _, host, port, ..] => Ok(format!("{host}:{port}")),
+            other => bail!("{url} has no replica: {other:?}"),
+        }
     }
 
     /// `host:port` of the primary; with Sentinel, as most of them say.
-    async fn primary(&self) -> Result<String> {
+    pub async fn primary(&self) -> Result<String> {
         let configured = Url::parse(self.connections.redis.as_deref().context("the stack has no Redis")?)?.address;
         let (Some(sentinels), Some(master)) = (&self.connections.redis_sentinels, &self.connections.redis_master)
         else {
@@ -234,17 +250,20 @@ impl Injector<'_> {
         bail!("no Sentinel knows the primary")
     }
 
-    fn redis_url(&self, address: &str) -> Result<String> {
+    /// A Redis by its address, with all rights.
+    pub fn redis_url(&self, address: &str) -> Result<String> {
         let url = Url::parse(self.connections.redis.as_deref().context("the stack has no Redis")?)?;
         Ok(format!("redis://{}:{}@{address}/0", url.user, url.password))
     }
 
-    fn redis_part(&self, address: &str) -> Result<String> {
+    /// The part of the stack that listens at this address.
+    pub fn redis_part(&self, address: &str) -> Result<String> {
         let first = Url::parse(self.connections.redis.as_deref().context("the stack has no Redis")?)?.address;
         Ok(if first == address { "redis" } else { "redis-replica" }.to_owned())
     }
 
-    async fn act(&self, part: &str, action: Action) -> Result<()> {
+    /// Does something to a part of the stack, and waits until it is done.
+    pub async fn act(&self, part: &str, action: Action) -> Result<()> {
         let part = part.to_owned();
         self.ask(move |stack| stack.act(&part, action).with_context(|| format!("{action:?} {part}"))).await
     }
@@ -259,7 +278,7 @@ impl Injector<'_> {
 }
 
 /// `redis-cli` with a deadline of its own; a complaint of Redis is an error.
-async fn redis(url: &str, command: &[&str]) -> Result<String> {
+pub async fn redis(url: &str, command: &[&str]) -> Result<String> {
     let mut arguments = vec!["5", "redis-cli", "-e", "-u", url, "--no-auth-warning"];
     arguments.extend(command);
     run("timeout", &arguments, None).await

@@ -34,6 +34,17 @@ pub struct Ledger {
     pub dead_letters: usize,
 }
 
+/// A partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub id: i32,
+    /// The broker that leads it.
+    pub leader: i32,
+    /// Its copies.
+    pub replicas: usize,
+}
+
 /// Where to ask.
 #[derive(Clone)]
 pub struct Sources {
@@ -111,6 +122,16 @@ impl Sources {
             Ok(())
         })?;
         Ok((records, dead))
+    }
+
+    /// The partitions of a topic. Blocks for at most 10 s.
+    pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
+        let consumer: BaseConsumer = campaign::log::client_config(&self.kafka, "chaos", &[]).create()?;
+        let metadata = consumer.fetch_metadata(Some(topic), KAFKA)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions
+            .map(|each| Partition { id: each.id(), leader: each.leader(), replicas: each.replicas().len() })
+            .collect())
     }
 
     fn range(&self, topic: &str) -> Result<Range> {

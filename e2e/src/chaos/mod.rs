@@ -5,6 +5,7 @@
 //! - [`proxy`]: a TCP proxy that cuts, delays, silences or half-closes connections
 //! - [`links`]: the proxies of a stack, and the class that leads through them
 //! - [`inject`]: carries a fault out, and repairs
+//! - [`arena`]: where sales take place, and how one is opened and settled
 //! - [`crowd`]: clients that ask until they get a decided answer, and a record of every answer
 //! - [`ledger`]: what Redis, Kafka and SQL say in the end
 //! - [`checker`]: pure; answers and ledger -> verdict
@@ -13,6 +14,7 @@
 //!
 //! It may kill and freeze parts of the stack and pods of its own campaigns, and nothing else.
 
+pub mod arena;
 pub mod checker;
 pub mod crowd;
 pub mod fault;

@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::checker::{Breach, count};
+use super::crowd::Answer;
 use super::fault::Kind;
+use super::ledger::Ledger;
 use super::round::Outcome;
 use crate::install::{SYSTEM_NAMESPACE, kubectl};
 
@@ -143,31 +145,36 @@ pub fn line(outcome: &Outcome) -> String {
 }
 
 /// Writes everything that is known about a round into `folder`.
-pub async fn keep(outcome: &Outcome, namespace: &str, folder: &Path) -> Result<()> {
+pub async fn keep_round(outcome: &Outcome, namespace: &str, folder: &Path) -> Result<()> {
+    keep(&outcome.campaign, &outcome.answers, &outcome.ledger, namespace, folder).await?;
+    write(folder, "round.json", &serde_json::to_string_pretty(outcome)?)
+}
+
+/// Writes everything that is known about a sale into `folder`.
+pub async fn keep(campaign: &str, answers: &[Answer], ledger: &Ledger, namespace: &str, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let write = |name: &str, text: String| {
-        let file = folder.join(name);
-        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
-    };
-    write("round.json", serde_json::to_string_pretty(outcome)?)?;
-    write("ledger.json", serde_json::to_string(&outcome.ledger)?)?;
-    let lines: Vec<String> = outcome.answers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
-    write("answers.jsonl", lines.join("\n"))?;
-    let selector = format!("coupon-operator.io/campaign={}", outcome.campaign);
+    write(folder, "ledger.json", &serde_json::to_string(ledger)?)?;
+    let lines: Vec<String> = answers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    write(folder, "answers.jsonl", &lines.join("\n"))?;
+    let selector = format!("coupon-operator.io/campaign={campaign}");
     let ours = ["-n", namespace, "-l", &selector];
     let all = ["logs", "--tail=-1", "--prefix", "--max-log-requests=20"];
-    let name = outcome.campaign.as_str();
     let commands: [(&str, Vec<&str>); 6] = [
         ("pods.log", [&all[..], &ours[..]].concat()),
         ("pods-before.log", [&all[..], &ours[..], &["--previous"]].concat()),
         ("pods.yaml", [&["get", "pods", "-o", "yaml"], &ours[..]].concat()),
-        ("campaign.yaml", vec!["get", "couponcampaign", name, "-n", namespace, "-o", "yaml"]),
+        ("campaign.yaml", vec!["get", "couponcampaign", campaign, "-n", namespace, "-o", "yaml"]),
         ("events.txt", vec!["get", "events", "-n", namespace, "--sort-by=.lastTimestamp"]),
         ("operator.log", vec!["logs", "-n", SYSTEM_NAMESPACE, "deployment/coupon-operator", "--since=10m"]),
     ];
     for (file, command) in commands {
         // What cannot be had is missing in the evidence, and says so.
-        write(file, kubectl(&command).await.unwrap_or_else(|error| format!("{error:#}")))?;
+        write(folder, file, &kubectl(&command).await.unwrap_or_else(|error| format!("{error:#}")))?;
     }
     Ok(())
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let file = folder.join(name);
+    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -1,0 +1,102 @@
+//! `make outages SCENARIO=...`: one long proof of the promise, and whether its claim holds.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use campaign::sabotage::{CrashPoint, Defence};
+use clap::{Parser, Subcommand};
+use e2e::chaos::arena::Arena;
+use e2e::install::install;
+use e2e::outages::report::Report;
+use e2e::outages::saboteur::Saboteur;
+use e2e::outages::{away, broker, crash, failover, without};
+use stack::Connections;
+
+const NAMESPACE: &str = "outages";
+
+/// One long proof, on the stack in which it runs. It hurts shared parts: use a stack of its own.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    scenario: Scenario,
+    /// Where a scenario that failed leaves its evidence, in a folder of its name.
+    #[arg(long, default_value = "target/outages", global = true)]
+    evidence: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Scenario {
+    /// The database is stopped during a sale; winners are told meanwhile.
+    DatabaseAway {
+        /// For how long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Kafka is stopped during a sale; winners are told from SQL meanwhile.
+    KafkaAway {
+        /// For how long.
+        #[arg(long, default_value_t = 2)]
+        minutes: u64,
+    },
+    /// Redis' primary dies while its replica lags behind (a stack with Sentinels).
+    RedisFailover,
+    /// One of three brokers dies (a stack with three brokers).
+    BrokerKilled,
+    /// The operator dies at each of its crash points.
+    OperatorCrash {
+        /// Only at this one.
+        #[arg(long)]
+        point: Option<CrashPoint>,
+    },
+    /// A defence of the operator is left out; succeeds when something is lost.
+    Without {
+        /// `fence` or `repair-loop`.
+        #[arg(long)]
+        defence: Defence,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let run =
+        tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(outages(&arguments)));
+    match run {
+        Ok(report) => {
+            for broken in report.broken() {
+                println!("does not hold: {broken}");
+            }
+            println!("{}", report.line());
+            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("outages failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn outages(arguments: &Arguments) -> Result<Report> {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let evidence = |name: &str| arguments.evidence.join(name);
+    let connections = Connections::from_env()?;
+    println!("installing the operator with Helm, and a class whose connections lead through proxies");
+    install(&connections).await?;
+    let arena = Arena::new(connections, NAMESPACE, false).await?;
+    // What an earlier run left that was ended from outside.
+    Saboteur::operator(&arena.kubernetes).mend().await?;
+    let report = match &arguments.scenario {
+        Scenario::DatabaseAway { minutes: m } => away::database(&arena, minutes(*m), &evidence("database-away")).await,
+        Scenario::KafkaAway { minutes: m } => away::kafka(&arena, minutes(*m), &evidence("kafka-away")).await,
+        Scenario::RedisFailover => failover::failover(&arena, &evidence("redis-failover")).await,
+        Scenario::BrokerKilled => broker::killed(&arena, &evidence("broker-killed")).await,
+        Scenario::OperatorCrash { point } => {
+            let points = point.as_ref().map_or(&crash::POINTS[..], std::slice::from_ref);
+            crash::all(&arena, points, &evidence("operator-crash")).await
+        }
+        Scenario::Without { defence } => without::left_out(&arena, *defence).await,
+    }?;
+    arena.cleaned().await?;
+    Ok(report)
+}

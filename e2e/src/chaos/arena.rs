@@ -1,0 +1,206 @@
+//! Where sales take place: the proxies, class and namespace, and one sale from `kubectl apply` until all of it is stored.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use campaign::identity::CampaignId;
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use stack::{Connections, control};
+use tokio::time::sleep;
+
+use super::CLASS;
+use super::crowd::Crowd;
+use super::fault::Stage;
+use super::inject::Injector;
+use super::ledger::{Ledger, Sources};
+use super::links::Links;
+use super::proxy::Proxy;
+use crate::campaign::{Sale, manifest};
+use crate::crowd::Door;
+use crate::install::{SYSTEM_NAMESPACE, apply, kubectl, namespace};
+use crate::wait::until;
+
+/// How long, after everything is repaired, until every winner must be a row and every coupon sold.
+pub const SETTLE: Duration = Duration::from_secs(120);
+/// How long one late user asks.
+const LATE_PATIENCE: Duration = Duration::from_secs(10);
+/// Late users at a time, and in all.
+const LATE_TOGETHER: usize = 16;
+const LATE_IN_ALL: usize = 4000;
+
+/// Where sales take place.
+pub struct Arena {
+    /// The Kubernetes API.
+    pub kubernetes: kube::Client,
+    /// Where the services are.
+    pub connections: Connections,
+    /// The stack.
+    pub stack: control::Client,
+    /// Its proxies.
+    pub links: Links,
+    /// The services themselves.
+    pub sources: Sources,
+    /// Where the campaigns are.
+    pub namespace: String,
+    /// What can be hurt.
+    pub stage: Stage,
+    /// Removes a row before everything is checked: shows that the machine can fail.
+    pub forge: bool,
+    /// Keeps the evidence of good rounds, too.
+    pub keep_all: bool,
+}
+
+/// A sale whose issuers answer.
+pub struct OpenSale {
+    /// The campaign in Kubernetes.
+    pub sale: Sale,
+    /// Its identity.
+    pub campaign: CampaignId,
+    /// The proxy before its issuers.
+    pub users: Proxy,
+}
+
+impl OpenSale {
+    /// The way in through the proxy; a request without an answer is given up after `patience`.
+    pub fn door(&self, patience: Duration) -> Result<Door> {
+        Door::with_patience(&format!("http://{}", self.users.address()), &self.sale.name, patience)
+    }
+}
+
+impl Arena {
+    /// Starts the proxies and makes class and namespace. The product must be installed.
+    pub async fn new(connections: Connections, in_namespace: &str, shared: bool) -> Result<Self> {
+        let links = Links::start(&connections).await?;
+        apply(&links.class(&connections)?).await?;
+        namespace(in_namespace, true).await?;
+        Ok(Self {
+            kubernetes: kube::Client::try_default().await.context("no way to the Kubernetes API")?,
+            stack: control::Client::from_env()?,
+            links,
+            sources: Sources::new(&connections).await?,
+            namespace: in_namespace.to_owned(),
+            stage: Stage { sentinel: connections.redis_sentinels.is_some(), shared },
+            connections,
+            forge: false,
+            keep_all: false,
+        })
+    }
+
+    /// Applies a campaign and waits until its issuers answer.
+    pub async fn open(&self, name: &str, coupons: u64, issuers: u16) -> Result<OpenSale> {
+        let mut manifest = manifest(&self.namespace, name, coupons, -1, 3600);
+        manifest["spec"]["className"] = json!(CLASS);
+        manifest["spec"]["partitions"] = json!(2);
+        manifest["spec"]["issuer"] = json!({"minReplicas": issuers, "maxReplicas": issuers});
+        manifest["spec"]["deletionPolicy"] = json!("Delete");
+        let sale = Sale::apply(&self.kubernetes, manifest).await?;
+        let campaign = CampaignId::new(CLASS, &self.namespace, name)?;
+        let users = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 0)), self.issuers(&sale).await?).await?;
+        Ok(OpenSale { sale, campaign, users })
+    }
+
+    /// What hurts this sale.
+    pub fn injector<'a>(&'a self, open: &'a OpenSale) -> Injector<'a> {
+        Injector {
+            kubernetes: self.kubernetes.clone(),
+            stack: self.stack.clone(),
+            connections: &self.connections,
+            links: &self.links,
+            users: &open.users,
+            namespace: &self.namespace,
+            campaign: &open.sale.name,
+        }
+    }
+
+    /// The sources, with the Redis that is the primary now.
+    pub async fn sources(&self, open: &OpenSale) -> Result<Sources> {
+        Ok(self.sources.at(self.injector(open).redis().await?))
+    }
+
+    /// What Redis, Kafka and SQL say now.
+    pub async fn ledger(&self, open: &OpenSale) -> Result<Ledger> {
+        self.sources(open).await?.read(&open.campaign).await
+    }
+
+    /// Waits until all coupons are rows, and Redis says the same, at most for `within`. As long as coupons are left, people
+    /// come and ask. Returns how many came.
+    pub async fn settle(&self, open: &OpenSale, crowd: &Crowd, coupons: u64, within: Duration) -> Result<usize> {
+        let deadline = Instant::now() + within;
+        let wanted = usize::try_from(coupons)?;
+        let mut late = 0;
+        loop {
+            // Sentinels may choose another primary meanwhile.
+            let sources = self.sources(open).await?;
+            let rows = sources.rows(&open.campaign).await?;
+            let members = sources.members(&open.campaign).await?;
+            if (rows.len() >= wanted && rows == members) || Instant::now() >= deadline {
+                return Ok(late);
+            }
+            let missing = wanted.saturating_sub(members.len()).min(LATE_TOGETHER).min(LATE_IN_ALL - late);
+            let until = Instant::now() + LATE_PATIENCE;
+            let people: Vec<String> = (late..late + missing).map(|number| format!("late-{number:05}")).collect();
+            late += missing;
+            futures::future::join_all(people.iter().map(|user| crowd.insist(user, until))).await;
+            if missing == 0 {
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+
+    /// Deletes the campaign, without waiting until it is gone.
+    pub async fn close(&self, open: OpenSale) -> Result<()> {
+        let (name, space) = (open.sale.name.as_str(), self.namespace.as_str());
+        kubectl(&["delete", "couponcampaign", name, "-n", space, "--wait=false"]).await?;
+        Ok(())
+    }
+
+    /// Waits until no campaign of an earlier sale is left.
+    pub async fn cleaned(&self) -> Result<()> {
+        let all: Api<operator::api::CouponCampaign> = Api::namespaced(self.kubernetes.clone(), &self.namespace);
+        until("no campaign left", SETTLE, async || {
+            let left = all.list(&Default::default()).await.map_err(|e| e.to_string())?.items;
+            let names: Vec<String> = left.iter().map(ResourceExt::name_any).collect();
+            if names.is_empty() { Ok(()) } else { Err(names.join(", ")) }
+        })
+        .await
+    }
+
+    /// The Service's address, once all issuers answer.
+    async fn issuers(&self, sale: &Sale) -> Result<SocketAddr> {
+        sale.door().await?;
+        let services: Api<Service> = Api::namespaced(self.kubernetes.clone(), &self.namespace);
+        let service = services.get(&format!("{}-issuer", sale.name)).await?;
+        let address = service.spec.and_then(|spec| spec.cluster_ip).context("the Service has no address")?;
+        Ok(format!("{address}:80").parse()?)
+    }
+
+    /// After a few kills the kubelet waits longer and longer before it starts a container again; a new pod begins anew.
+    pub async fn fresh_operator(&self) -> Result<()> {
+        if self.stage.shared {
+            return Ok(());
+        }
+        let restarts = kubectl(&[
+            "get",
+            "pods",
+            "-n",
+            SYSTEM_NAMESPACE,
+            "-o",
+            "jsonpath={.items[*].status.containerStatuses[*].restartCount}",
+        ])
+        .await?;
+        if restarts.split_whitespace().any(|count| count != "0") {
+            kubectl(&["delete", "pod", "-n", SYSTEM_NAMESPACE, "--all", "--timeout=60s"]).await?;
+            kubectl(&["rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/coupon-operator", "--timeout=90s"])
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

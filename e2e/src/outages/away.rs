@@ -1,0 +1,157 @@
+//! The database, or Kafka, is stopped for minutes during a sale.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use stack::control::Action;
+
+use super::figures::{came_within, codes, failed, longest_gap_ms, p99_ms, waits, won_within};
+use super::report::{Report, seconds};
+use super::show::{Lag, Played, Scene, Show, play};
+use crate::chaos::arena::{Arena, millis};
+use crate::chaos::crowd::Answer;
+use crate::wait::until;
+
+/// The sale runs for so long before the system is stopped, and about as long afterwards.
+const LEAD: Duration = Duration::from_secs(15);
+/// Within this time after its return everything that waited must be stored.
+const CATCH_UP: Duration = Duration::from_secs(300);
+/// Time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(30);
+/// People who come in a second.
+const PER_SECOND: u64 = 20;
+/// Two issuers: one process more that must not lose anything.
+const ISSUERS: u16 = 2;
+
+/// An outage as it happened, milliseconds after the first user.
+struct Outage {
+    away: Range<u64>,
+    /// Records that waited when it ended.
+    waited: i64,
+    /// From the system's return until these were stored and committed.
+    caught_up_ms: u64,
+}
+
+fn show(name: &str, away: Duration) -> Show {
+    let stretch = LEAD + away + LEAD;
+    let users = stretch.as_secs() * PER_SECOND;
+    // A tenth finds nothing left, at the very end: nobody waits for a coupon that is not there before that.
+    Show {
+        name: name.to_owned(),
+        coupons: users * 10 / 11,
+        users: usize::try_from(users).unwrap_or(usize::MAX),
+        stretch,
+        issuers: ISSUERS,
+    }
+}
+
+/// The database is stopped: winners are answered all the same, as Kafka has them, and become rows when it is back.
+pub async fn database(arena: &Arena, away: Duration, evidence: &Path) -> Result<Report> {
+    let played = play(arena, &show("database-away", away), evidence, async |scene| {
+        scene.at(LEAD).await;
+        let lag = Lag::of(scene)?;
+        let from = scene.now_ms();
+        scene.injector.act("mariadb", Action::Kill).await?;
+        scene.say("the database is killed");
+        watch(scene, away).await;
+        let ends = lag.ends().await?;
+        let waited = lag.before(&ends).await?;
+        scene.say(&format!("{waited} records wait; the database is started"));
+        scene.injector.act("mariadb", Action::Start).await?;
+        let back = scene.now_ms();
+        scene.say("the database serves");
+        until("what waited is stored", CATCH_UP, async || match lag.before(&ends).await {
+            Ok(0) => Ok(()),
+            Ok(left) => Err(format!("{left} records left")),
+            Err(error) => Err(error.to_string()),
+        })
+        .await?;
+        let caught_up_ms = scene.now_ms() - back;
+        scene.say("what waited is stored");
+        Ok(Outage { away: from..back, waited, caught_up_ms })
+    })
+    .await?;
+    let outage = &played.acted;
+    let (waited, caught_up) = (outage.waited, seconds(Some(outage.caught_up_ms)));
+    let mut report = told(&played, &played.answers, &outage.away);
+    report.figure("waited", waited);
+    report.figure("return_to_lag_0", caught_up);
+    report.claim(waited > 0, "no record waited: the database was not needed");
+    Ok(report)
+}
+
+/// Kafka is stopped: winners go straight into their rows, and are told after the commit.
+pub async fn kafka(arena: &Arena, away: Duration, evidence: &Path) -> Result<Report> {
+    let played = play(arena, &show("kafka-away", away), evidence, async |scene| {
+        scene.at(LEAD).await;
+        let before = scene.rows().await?;
+        let brokers = scene.injector.brokers();
+        let from = scene.now_ms();
+        for broker in &brokers {
+            scene.injector.act(broker, Action::Kill).await?;
+        }
+        scene.say(&format!("Kafka is killed; {before} rows"));
+        watch(scene, away).await;
+        let direct = scene.rows().await? - before;
+        scene.say(&format!("{direct} rows came without Kafka; it is started"));
+        for broker in &brokers {
+            scene.injector.act(broker, Action::Start).await?;
+        }
+        let back = scene.now_ms();
+        scene.say("Kafka serves");
+        let lag = Lag::of(scene)?;
+        until("the consumers have read everything", CATCH_UP, async || {
+            let ends = lag.ends().await.map_err(|e| e.to_string())?;
+            match lag.before(&ends).await {
+                Ok(0) => Ok(()),
+                Ok(left) => Err(format!("{left} records left")),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await?;
+        let caught_up_ms = scene.now_ms() - back;
+        scene.say("the consumers have read everything");
+        Ok(Outage { away: from..back, waited: i64::try_from(direct)?, caught_up_ms })
+    })
+    .await?;
+    let outage = &played.acted;
+    let (direct, caught_up) = (outage.waited, seconds(Some(outage.caught_up_ms)));
+    let mut report = told(&played, &played.answers, &outage.away);
+    report.figure("rows_without_kafka", direct);
+    report.figure("return_to_lag_0", caught_up);
+    Ok(report)
+}
+
+/// Says now and then how far it is, for this long.
+async fn watch(scene: &Scene<'_>, away: Duration) {
+    let begin = scene.now_ms();
+    let end = begin + millis(away);
+    while scene.now_ms() < end {
+        let next = (scene.now_ms() + millis(PROGRESS)).min(end);
+        scene.at(Duration::from_millis(next)).await;
+        let waits = waits(&scene.crowd.answers());
+        scene.say(&format!("{} heard a rank since it is away", won_within(&waits, &(begin..u64::MAX))));
+    }
+}
+
+/// What people heard while it was away.
+fn told(played: &Played<Outage>, answers: &[Answer], away: &Range<u64>) -> Report {
+    let mut report = played.report.clone();
+    let waits = waits(answers);
+    let (came, won) = (came_within(&waits, away), won_within(&waits, away));
+    report.figure("away", seconds(Some(away.end - away.start)));
+    report.figure("came_while_away", came);
+    report.figure("won_while_away", won);
+    report.figure("p99_while_away", seconds(p99_ms(&waits, away)));
+    report.figure("p99", seconds(p99_ms(&waits, &(0..u64::MAX))));
+    let gap = longest_gap_ms(answers, away);
+    report.figure("longest_silence", seconds(Some(gap)));
+    report.figure("codes", codes(answers));
+    report.figure("failed", failed(answers));
+    report.claim(won * 100 >= came * 95, format!("{came} came while it was away, and {won} heard a rank meanwhile"));
+    report.claim(gap <= 10_000, format!("nobody heard a new rank for {gap} ms"));
+    report.claim(failed(answers) == 0, "answers that are neither decided nor \"ask again\"");
+    report
+}
