@@ -59,6 +59,13 @@ outages: image ## SCENARIO=database-away|kafka-away|redis-failover|broker-killed
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name outages -- $(TARGET)/debug/outages \
 		--evidence $(TARGET)/outages $(SCENARIO)
 
+.PHONY: scale-demo
+scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a timeline and a plot (some 2 min after a build)
+	@$(STACK) up --name $(NAME)
+	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
+	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/scale-demo
+
 .PHONY: test
 test: image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
 	@echo 'building the tests (first time: minutes)'

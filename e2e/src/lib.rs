@@ -9,4 +9,5 @@ pub mod crowd;
 pub mod database;
 pub mod install;
 pub mod outages;
+pub mod scaling;
 pub mod wait;

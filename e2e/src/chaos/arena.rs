@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use campaign::identity::CampaignId;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use stack::{Connections, control};
 use tokio::time::sleep;
 
@@ -89,13 +89,26 @@ impl Arena {
         })
     }
 
-    /// Applies a campaign and waits until its issuers answer.
+    /// Applies a campaign of two partitions and waits until its issuers answer.
     pub async fn open(&self, name: &str, coupons: u64, issuers: u16) -> Result<OpenSale> {
+        self.open_as(name, coupons, issuers, |spec| spec["partitions"] = json!(2)).await
+    }
+
+    /// Applies a campaign with a spec of its own and waits until its issuers answer.
+    pub async fn open_as(
+        &self,
+        name: &str,
+        coupons: u64,
+        issuers: u16,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<OpenSale> {
         let mut manifest = manifest(&self.namespace, name, coupons, -1, 3600);
         manifest["spec"]["className"] = json!(CLASS);
-        manifest["spec"]["partitions"] = json!(2);
         manifest["spec"]["issuer"] = json!({"minReplicas": issuers, "maxReplicas": issuers});
         manifest["spec"]["deletionPolicy"] = json!("Delete");
+        if let Some(spec) = manifest.get_mut("spec") {
+            change(spec);
+        }
         let sale = Sale::apply(&self.kubernetes, manifest).await?;
         let campaign = CampaignId::new(CLASS, &self.namespace, name)?;
         let users = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 0)), self.issuers(&sale).await?).await?;

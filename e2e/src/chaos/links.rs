@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -81,6 +82,13 @@ impl Links {
             Link::Inner(_, service) => (self.of(service), Victims::From(pods)),
         };
         Running(proxies.into_iter().map(|proxy| (proxy, proxy.begin(victims.clone(), trouble))).collect())
+    }
+
+    /// Delays all data to and from a service, but for the pods at these addresses.
+    pub fn slow(&self, service: Service, by: Duration, except: HashSet<IpAddr>) -> Running<'_> {
+        let victims = Victims::Except(except);
+        let begin = |proxy| -> (&Proxy, u64) { (proxy, proxy.begin(victims.clone(), Trouble::Delay(by))) };
+        Running(self.of(service).into_iter().map(begin).collect())
     }
 
     fn of(&self, service: Service) -> Vec<&Proxy> {

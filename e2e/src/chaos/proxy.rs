@@ -24,6 +24,8 @@ pub enum Victims {
     All,
     /// Those from these addresses.
     From(HashSet<IpAddr>),
+    /// Those from all but these addresses.
+    Except(HashSet<IpAddr>),
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +120,7 @@ impl View {
             let peer = match &rule.victims {
                 Victims::All => true,
                 Victims::From(addresses) => addresses.contains(&self.peer),
+                Victims::Except(addresses) => !addresses.contains(&self.peer),
             };
             // Connections that are made later are whole.
             let late = matches!(rule.trouble, Trouble::HalfClose { .. }) && self.opened > rule.since;

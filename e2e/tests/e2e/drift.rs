@@ -109,7 +109,7 @@ async fn topics_keep_their_settings_and_grow() {
     world.leave().await;
 }
 
-fn rdkafka_config(world: &World) -> rdkafka::ClientConfig {
+pub fn rdkafka_config(world: &World) -> rdkafka::ClientConfig {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", world.connections.kafka.as_deref().unwrap());
     config

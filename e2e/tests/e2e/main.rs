@@ -7,5 +7,6 @@ mod bad_input;
 mod deletion;
 mod disturbance;
 mod drift;
+mod scaling;
 mod selling;
 mod world;

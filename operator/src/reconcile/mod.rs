@@ -36,6 +36,7 @@ use crate::error::{ReconcileError, Retry};
 use crate::events;
 use crate::metrics::CampaignLabels;
 use crate::repair;
+pub use numbers::PAUSE_ANNOTATION;
 use observe::Observation;
 use plan::{Plan, Step};
 

@@ -1,0 +1,173 @@
+//! Pods are there before the crowd, follow the spec, and are left alone where somebody else has them.
+
+use std::time::{Duration, Instant};
+
+use campaign::identity::CampaignId;
+use campaign::log::admin::KafkaAdmin;
+use e2e::campaign::{Sale, manifest};
+use e2e::install::{REALM, WARM_UP_SECONDS, apply, kubectl, run};
+use e2e::scaling::watch::Stream;
+use e2e::wait::until;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
+use operator::api::{CouponCampaign, Phase, WorkloadStatus};
+use operator::reconcile::PAUSE_ANNOTATION;
+use serde_json::{Value, json};
+
+use crate::drift::rdkafka_config;
+use crate::world::{SOON, World};
+
+/// How long nothing may happen where nothing should: several passes.
+const QUIET: Duration = Duration::from_secs(7);
+
+fn is_ready(pods: Option<&WorkloadStatus>) -> bool {
+    pods.is_some_and(|pods| pods.wanted > 0 && pods.ready >= pods.wanted)
+}
+
+/// Seconds from now until the window of a campaign.
+fn until_start(found: &CouponCampaign) -> i64 {
+    found.spec.window.start.0.as_second() - Timestamp::now().as_second()
+}
+
+#[tokio::test]
+async fn pods_are_ready_before_the_window_and_not_long_before() {
+    let world = World::new("early").await;
+    let mut early = manifest(&world.namespace, "early", 1_000, 70, 900);
+    early["spec"]["issuer"] = json!({"minReplicas": 1, "maxReplicas": 2});
+    // One issuer is taken to answer 1,500 a second until more is known.
+    early["spec"]["expectedPeakRps"] = json!(2_000);
+    let sale = Sale::apply(&world.client, early).await.unwrap();
+    let dormant = sale.until_phase(Phase::Scheduled, SOON).await.unwrap();
+    assert!(until_start(&dormant) > i64::from(WARM_UP_SECONDS), "the machine is too slow for this: {dormant:?}");
+    let seen = sale.until("first pods", SOON * 2, |found| {
+        let status = found.status.as_ref();
+        status.and_then(|s| s.issuer.as_ref()).is_some_and(|pods| pods.wanted > 0)
+    });
+    let left = until_start(&seen.await.unwrap());
+    assert!((5..60).contains(&left), "pods were started {left} s before the window");
+    let ready = sale.until("all pods ready", SOON, |found| {
+        let status = found.status.as_ref();
+        is_ready(status.and_then(|s| s.issuer.as_ref())) && is_ready(status.and_then(|s| s.consumer.as_ref()))
+    });
+    let found = ready.await.unwrap();
+    assert!(until_start(&found) >= 5, "ready {} s before the window", until_start(&found));
+    let issuer = found.status.unwrap().issuer.unwrap();
+    assert_eq!((issuer.wanted, issuer.reason.as_str()), (2, "the window opens soon"));
+    world.leave().await;
+}
+
+/// From 3 to 12 while people ask: topic and dead letters grow, new partitions are written and read, nothing is lost.
+#[tokio::test]
+async fn partitions_grow_in_the_middle_of_a_sale() {
+    let world = World::new("grown").await;
+    let mut sale = Sale::apply(&world.client, manifest(&world.namespace, "grown", 4_000, -90, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    let kafka = KafkaAdmin::new(rdkafka_config(&world).set("client.id", "e2e")).unwrap();
+    let campaign = CampaignId::new(REALM, &world.namespace, "grown").unwrap();
+    let (topic, group) = (campaign.topic(), campaign.group());
+    let stream = Stream::default();
+    let growing = async {
+        until("a tenth is issued", SOON, async || {
+            if stream.issued() > 400 { Ok(()) } else { Err("few") }.map_err(str::to_owned)
+        })
+        .await
+        .unwrap();
+        sale.change(|m| m["spec"]["partitions"] = json!(12)).await.unwrap();
+        let patched = Instant::now();
+        let new: Vec<(&str, i32)> = (3..12).map(|id| (topic.as_str(), id)).collect();
+        let written = until("records in new partitions", SOON, async || {
+            let ends = kafka.end_offsets(&new).await.map_err(|e| e.to_string())?;
+            let used = ends.values().filter(|end| end.as_ref().is_ok_and(|end| *end > 0)).count();
+            if used == new.len() { Ok(()) } else { Err(format!("{used} of {} are used", new.len())) }
+        });
+        written.await.unwrap();
+        let after = patched.elapsed();
+        let read = until("new partitions are read", SOON, async || {
+            let committed = kafka.committed_offsets(&group, &topic, 12).await.map_err(|e| e.to_string())?;
+            let read = committed.values().filter(|offset| offset.is_some()).count();
+            if read == 12 { Ok(()) } else { Err(format!("{read} of 12 are read")) }
+        });
+        read.await.unwrap();
+        let (written_s, read_s) = (after.as_secs_f64(), patched.elapsed().as_secs_f64());
+        println!("new partitions: written {written_s:.1} s after the patch, read {read_s:.1} s after it");
+        // Ten seconds, and what the operator needs to see the change and grow the topic.
+        assert!(after < Duration::from_secs(15), "{after:?}");
+    };
+    tokio::join!(stream.run(&door, 4_200, 120), growing);
+    assert_eq!(stream.issued(), 4_000);
+    let stored = until("every winner is a row, once", SOON, async || {
+        let rows = world.rows("grown").await;
+        if rows.winners.len() == 4_000 && rows.duplicates() == 0 {
+            Ok(())
+        } else {
+            Err(format!("{} rows", rows.winners.len()))
+        }
+    });
+    stored.await.unwrap();
+    let found = sale.get().await.unwrap();
+    assert_eq!((found.spec.max_consumers(), found.status.unwrap().topic.unwrap().partitions), (12, 12));
+    let refused = sale.change(|m| m["spec"]["partitions"] = json!(3)).await.unwrap_err().to_string();
+    assert!(refused.contains("partitions cannot shrink"), "{refused}");
+    world.leave().await;
+}
+
+#[tokio::test]
+async fn a_deployment_that_somebody_else_scales_is_left_alone() {
+    let world = World::new("others").await;
+    let namespace = world.namespace.clone();
+    let sale = Sale::apply(&world.client, manifest(&namespace, "others", 100, -90, 900)).await.unwrap();
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), &namespace);
+    let consumers = async || {
+        let found = deployments.get("others-consumer").await.unwrap();
+        (found.spec.unwrap().replicas.unwrap(), found.metadata.generation.unwrap())
+    };
+    let stays = async |what: &str| {
+        let (begin, before) = (Instant::now(), consumers().await);
+        let changed = until("a change", QUIET, async || {
+            let now = consumers().await;
+            if now == before { Err("none".to_owned()) } else { Ok(now) }
+        });
+        if let Ok(now) = changed.await {
+            panic!("{what}: {before:?} became {now:?} after {:?}", begin.elapsed());
+        }
+        before.0
+    };
+
+    // A GitOps tool that applies everything but replicas does not fight.
+    let text = kubectl(&["get", "deployment/others-consumer", "-n", &namespace, "-o", "json"]).await.unwrap();
+    let mut theirs: Value = serde_json::from_str(&text).unwrap();
+    theirs["spec"].as_object_mut().unwrap().remove("replicas");
+    theirs.as_object_mut().unwrap().remove("status");
+    let metadata = json!({"name": "others-consumer", "namespace": namespace, "labels": theirs["metadata"]["labels"]});
+    theirs["metadata"] = metadata;
+    let arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"];
+    run("kubectl", &arguments, Some(&theirs.to_string())).await.unwrap();
+    assert_eq!(stays("with a second manager").await, 1);
+
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "keda-hpa-others", "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "others-consumer"},
+            "minReplicas": 1, "maxReplicas": 3,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 90}}}],
+        },
+    });
+    apply(&autoscaler).await.unwrap();
+    let said = sale.until_condition("ScalingActive", "False", "AnotherAutoscaler").await.unwrap();
+    assert!(said.contains("keda-hpa-others"), "{said}");
+    kubectl(&["scale", "deployment/others-consumer", "-n", &namespace, "--replicas=2"]).await.unwrap();
+    assert_eq!(stays("with an HPA").await, 2);
+    kubectl(&["delete", "hpa/keda-hpa-others", "-n", &namespace]).await.unwrap();
+
+    // Somebody on call holds the number up.
+    let pause = format!("{PAUSE_ANNOTATION}=in");
+    kubectl(&["annotate", "couponcampaign/others", "-n", &namespace, &pause]).await.unwrap();
+    sale.until_condition("ScalingActive", "False", "Paused").await.unwrap();
+    let resume = format!("{PAUSE_ANNOTATION}-");
+    kubectl(&["annotate", "couponcampaign/others", "-n", &namespace, &resume]).await.unwrap();
+    sale.until_condition("ScalingActive", "True", "FollowsWork").await.unwrap();
+    world.leave().await;
+}
