@@ -108,8 +108,9 @@ impl<'a> Watch<'a> {
     /// Takes a sample.
     pub async fn look(&mut self) -> Result<Sample> {
         let group = self.campaign.group();
+        let named = [&group];
         let (lag, consumers, groups) =
-            tokio::join!(self.lag(), self.consumers.get_opt(&self.name), self.kafka.describe_groups(&[&group]));
+            tokio::join!(self.lag(), self.consumers.get_opt(&self.name), self.kafka.describe_groups(&named));
         let members: BTreeSet<String> = match groups?.remove(&group) {
             Some(Ok(found)) => found.members.into_iter().map(|member| member.member_id).collect(),
             _ => self.members.clone(),
