@@ -9,11 +9,13 @@
 //! since a partition has one consumer at a time: one hot partition counts as one pod, one without work as none. The sum is
 //! raised to the next useful number ([`levels`]) and clamped. Up goes in one jump, since each jump is a rebalance; down one
 //! useful number at a time, after a minute without lag. The shape is that of the Flink operator's autoscaler (required rate =
-//! arrival + backlog / catch-up time, a utilisation below one, ineffective scaling recognised); see docs/ARCHITECTURE.md.
+//! arrival + backlog / catch-up time, a utilisation below one, ineffective scaling recognised); see docs/SCALING.md.
+
+use std::collections::VecDeque;
 
 use super::learned::{Capacity, StartUp};
 use super::levels;
-use super::rates::{Rate, Rates, Reading};
+use super::rates::{FRESH_S, Rate, Rates, Reading, float};
 
 /// How much of its capacity a pod should use when it is sized for.
 pub const UTILISATION: f64 = 0.75;
@@ -23,8 +25,11 @@ const DOWN_MARGIN: f64 = 1.25;
 pub const STABLE_MS: i64 = 60_000;
 /// From ready pods until a jump shows in the rates, in milliseconds: a rebalance and some readings.
 const SETTLE_MS: i64 = 8_000;
-/// Lag that new records make up for in this many seconds is no backlog: commits come once a second.
-const FRESH_S: f64 = 3.0;
+/// While pods of a jump are not ready, it may still become this many times as high: its first look may have been at the first
+/// tenth of a second of a rush. Each time it doubles, so there are few of these, and the group has not grown yet.
+const RAISE: i32 = 2;
+/// Intervals whose middle one says what the pods do at the moment.
+const LATE: usize = 3;
 /// A jump that brings less than this part of what it should is in vain.
 const EFFECT: f64 = 0.2;
 /// How long nothing is added after a jump in vain, in milliseconds.
@@ -131,6 +136,8 @@ pub struct Consumers {
     jump: Option<Jump>,
     less_since_ms: Option<i64>,
     frozen_until_ms: Option<i64>,
+    /// Rows per second in the last intervals.
+    drains: VecDeque<f64>,
     /// The number of pods at the last moment.
     pods: i32,
 }
@@ -165,7 +172,7 @@ impl Consumers {
         self.learn(moment, reading);
         let figures = self.figures(reading, moment.complete, target.drain_s);
         let backlog = !moment.complete && behind(&figures);
-        self.judge(moment, figures.rate.drain, backlog, partitions);
+        self.judge(moment, backlog, partitions);
         let most = levels::useful(target.most, partitions).max(target.floor);
         let (wanted, why) = match levels::enough(figures.need, partitions) {
             enough if enough <= target.floor => (target.floor, Why::Floor),
@@ -183,14 +190,13 @@ impl Consumers {
             self.down(moment, target, less, backlog, partitions, why)
         };
         if replicas > moment.current {
-            self.jump = Some(Jump {
-                from: moment.current,
-                to: replicas,
-                at_ms: moment.at_ms,
-                drain: figures.rate.drain,
-                ready_at_ms: None,
-                busy: backlog,
-            });
+            // A jump that is raised is judged as one.
+            let (from, drain) = match self.jump.filter(|jump| jump.ready_at_ms.is_none()) {
+                Some(jump) => (jump.from, jump.drain),
+                None => (moment.current, self.drain()),
+            };
+            let at_ms = moment.at_ms;
+            self.jump = Some(Jump { from, to: replicas, at_ms, drain, ready_at_ms: None, busy: backlog });
         }
         Decision { replicas, why, figures }
     }
@@ -205,10 +211,11 @@ impl Consumers {
             return (wanted, Why::Floor);
         }
         let at_least = |why| if current < target.floor { (target.floor, Why::Floor) } else { (current, why) };
-        if self.frozen_until_ms.is_some_and(|until| moment.at_ms < until) {
+        if self.frozen(moment.at_ms) {
             return at_least(Why::DownstreamSaturated);
         }
-        if self.jump.is_some_and(|jump| self.settling(&jump, moment.at_ms)) {
+        let raised = |jump: &Jump| jump.ready_at_ms.is_none() && wanted >= current * RAISE;
+        if self.jump.is_some_and(|jump| self.settling(&jump, moment.at_ms) && !raised(&jump)) {
             return at_least(Why::Settling);
         }
         (wanted, why)
@@ -230,7 +237,11 @@ impl Consumers {
         }
         if backlog {
             self.less_since_ms = None;
-            return (current, if less < current { Why::Backlog } else { why });
+            return match less < current {
+                true => (current, Why::Backlog),
+                // At the most, too: who reads that may have more would raise the maximum for nothing.
+                false => (current, if self.frozen(moment.at_ms) { Why::DownstreamSaturated } else { why }),
+            };
         }
         let since = *self.less_since_ms.get_or_insert(moment.at_ms);
         if moment.at_ms - since < STABLE_MS {
@@ -241,6 +252,18 @@ impl Consumers {
         }
         self.less_since_ms = Some(moment.at_ms);
         (levels::below(current, partitions).max(less).max(target.floor), why)
+    }
+
+    fn frozen(&self, at_ms: i64) -> bool {
+        self.frozen_until_ms.is_some_and(|until| at_ms < until)
+    }
+
+    /// Rows per second of late: the middle one of some intervals. The moving average of a group that has just begun its work
+    /// is still too low, and a jump from there would seem to bring something.
+    fn drain(&self) -> f64 {
+        let mut drains: Vec<f64> = self.drains.iter().copied().collect();
+        drains.sort_by(f64::total_cmp);
+        drains.get(drains.len() / 2).copied().unwrap_or(0.0)
     }
 
     /// Whether the pods of a jump are not at work yet. One whose pods do not start is not waited for for ever.
@@ -257,6 +280,10 @@ impl Consumers {
             self.pods = moment.current;
         }
         let interval = self.rates.see(reading);
+        self.drains.extend(interval.map(|interval| interval.drain));
+        if self.drains.len() > LATE {
+            self.drains.pop_front();
+        }
         // Only while the number of pods stands still: else it cannot be said who stored the rows.
         if let Some(interval) = interval.filter(|interval| interval.busy > 0)
             && moment.ready == moment.current
@@ -270,7 +297,8 @@ impl Consumers {
     }
 
     /// Notes when the pods of the last jump are ready; some time later, what the jump has brought.
-    fn judge(&mut self, moment: &Moment<'_>, drain: f64, backlog: bool, partitions: i32) {
+    fn judge(&mut self, moment: &Moment<'_>, backlog: bool, partitions: i32) {
+        let drain = self.drain();
         let Some(jump) = &mut self.jump else { return };
         jump.busy &= backlog;
         if moment.current != jump.to {
@@ -320,12 +348,6 @@ impl Consumers {
 /// Whether more waits than comes in a moment.
 fn behind(figures: &Figures) -> bool {
     float(figures.lag) > figures.rate.arrival * FRESH_S
-}
-
-/// Records of one campaign are far below 2^52.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-fn float(records: u64) -> f64 {
-    records as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "times in a process's life")]
