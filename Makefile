@@ -104,6 +104,10 @@ check-generated: generators ## Fail if a generated file is stale (seconds; first
 image: build ## The local image archive, from the programs as built for tests (seconds after a build)
 	@e2e/scripts/image.sh $(STACK) $(TARGET)/image $(addprefix $(TARGET)/debug/,$(PROGRAMS))
 
+.PHONY: simulate
+simulate: build ## Sales played against the scaling policy and against KEDA + HPA; writes docs/SCALING.md's tables, plots (seconds)
+	@$(TARGET)/debug/simulate --svg docs --doc docs/SCALING.md
+
 .PHONY: cluster-up
 cluster-up: install ## Start the stack NAME=demo (first time: some 7 min, mostly compiling Kubernetes; then about 10 s)
 	@$(STACK) up --name $(NAME)

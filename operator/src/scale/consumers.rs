@@ -9,16 +9,18 @@
 //! since a partition has one consumer at a time: one hot partition counts as one pod, one without work as none. The sum is
 //! raised to the next useful number ([`levels`]) and clamped. Up goes in one jump, since each jump is a rebalance; down one
 //! useful number at a time, after a minute without lag. The shape is that of the Flink operator's autoscaler (required rate =
-//! arrival + backlog / catch-up time, a utilisation below one, ineffective scaling recognised); see docs/ARCHITECTURE.md.
+//! arrival + backlog / catch-up time, a utilisation below one, ineffective scaling recognised); see docs/SCALING.md.
+
+use std::collections::VecDeque;
 
 use super::jump::{Jumps, Sight};
 use super::learned::{Capacity, StartUp};
 use super::levels;
-use super::rates::{Rate, Rates, Reading};
+use super::rates::{FRESH_S, Rate, Rates, Reading, float};
 use super::{DOWN_MARGIN, STABLE_MS, UTILISATION, Why};
 
-/// Lag that new records make up for in this many seconds is no backlog: commits come once a second.
-const FRESH_S: f64 = 3.0;
+/// Intervals whose middle one says what the pods do at the moment.
+const LATE: usize = 3;
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
@@ -78,6 +80,8 @@ pub struct Consumers {
     capacity: Capacity,
     jumps: Jumps,
     less_since_ms: Option<i64>,
+    /// Rows per second in the last intervals.
+    drains: VecDeque<f64>,
     /// The number of pods at the last moment.
     pods: i32,
 }
@@ -113,7 +117,7 @@ impl Consumers {
         let figures = self.figures(reading, moment.complete, target.drain_s);
         let backlog = !moment.complete && behind(&figures);
         let Moment { at_ms, current, ready, .. } = *moment;
-        let sight = Sight { at_ms, current, ready, rate: figures.rate.drain, pressed: backlog };
+        let sight = Sight { at_ms, current, ready, rate: self.drain(), pressed: backlog };
         self.jumps.see(&sight);
         let most = levels::useful(target.most, partitions).max(target.floor);
         let (wanted, why) = match levels::enough(figures.need, partitions) {
@@ -144,7 +148,7 @@ impl Consumers {
             return (wanted, Why::Floor);
         }
         let at_least = |why| if current < target.floor { (target.floor, Why::Floor) } else { (current, why) };
-        match self.jumps.forbid(moment.at_ms) {
+        match self.jumps.forbid(moment.at_ms, current, wanted) {
             Some(why) => at_least(why),
             None => (wanted, why),
         }
@@ -166,7 +170,11 @@ impl Consumers {
         }
         if backlog {
             self.less_since_ms = None;
-            return (current, if less < current { Why::Backlog } else { why });
+            return match less < current {
+                true => (current, Why::Backlog),
+                // At the most, too: who reads that may have more would raise the maximum for nothing.
+                false => (current, if self.jumps.frozen(moment.at_ms) { Why::DownstreamSaturated } else { why }),
+            };
         }
         let since = *self.less_since_ms.get_or_insert(moment.at_ms);
         if moment.at_ms - since < STABLE_MS {
@@ -176,12 +184,24 @@ impl Consumers {
         (levels::below(current, partitions).max(less).max(target.floor), why)
     }
 
+    /// Rows per second of late: the middle one of some intervals. The moving average of a group that has just begun its work
+    /// is still too low, and a jump from there would seem to bring something.
+    fn drain(&self) -> f64 {
+        let mut drains: Vec<f64> = self.drains.iter().copied().collect();
+        drains.sort_by(f64::total_cmp);
+        drains.get(drains.len() / 2).copied().unwrap_or(0.0)
+    }
+
     fn learn(&mut self, moment: &Moment<'_>, reading: &Reading) {
         if moment.current != self.pods {
             self.capacity.pods_changed();
             self.pods = moment.current;
         }
         let interval = self.rates.see(reading);
+        self.drains.extend(interval.map(|interval| interval.drain));
+        if self.drains.len() > LATE {
+            self.drains.pop_front();
+        }
         // Only while the number of pods stands still: else it cannot be said who stored the rows.
         if let Some(interval) = interval.filter(|interval| interval.busy > 0)
             && moment.ready == moment.current
@@ -221,12 +241,6 @@ impl Consumers {
 /// Whether more waits than comes in a moment.
 fn behind(figures: &Figures) -> bool {
     float(figures.lag) > figures.rate.arrival * FRESH_S
-}
-
-/// Records of one campaign are far below 2^52.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-fn float(records: u64) -> f64 {
-    records as f64
 }
 
 #[cfg(test)]

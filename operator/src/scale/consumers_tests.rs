@@ -210,10 +210,43 @@ fn a_database_that_is_full_is_not_scaled_against() {
 }
 
 #[test]
+fn a_jump_from_pods_that_have_just_begun_is_judged_by_what_they_do_now() {
+    let (mut plant, mut consumers) = (Plant::new(24, 500.0), Consumers::default());
+    plant.database = 1_500.0;
+    let at_most = |most| Target { most, ..target() };
+    plant.run(&mut consumers, &at_most(2), 15, |_| 1_900.0 / 24.0);
+    assert_eq!(plant.numbers(), [1, 2], "{:?}", plant.changes);
+    plant.run(&mut consumers, &at_most(24), 60, |_| 1_900.0 / 24.0);
+    // 1,000 rows per second with two pods, 1,500 with eight. Eight seconds after they began, the average of the two is still 860.
+    assert_eq!(plant.numbers(), [1, 2, 8], "{:?}", plant.changes);
+}
+
+#[test]
+fn a_database_that_is_full_is_said_at_the_most_too() {
+    let (mut plant, mut consumers) = (Plant::new(12, 500.0), Consumers::default());
+    plant.run(&mut consumers, &Target { most: 3, ..target() }, 20, |_| 1_000.0);
+    plant.database = 1_500.0;
+    plant.run(&mut consumers, &target(), 40, |_| 1_000.0);
+    assert_eq!(plant.wanted, 12, "{:?}", plant.changes);
+    let lag = lags(plant.now_ms + 2_000, &[90_000; 12]);
+    let at_ms = plant.now_ms + 2_000;
+    let moment = Moment { at_ms, reading: Some(&lag), complete: false, current: 12, ready: 12 };
+    assert_eq!(consumers.decide(&moment, &target()).why, Why::DownstreamSaturated);
+}
+
+#[test]
+fn a_jump_that_was_much_too_small_is_raised_before_its_pods_are_ready() {
+    let (mut plant, mut consumers) = (Plant::new(12, 500.0), Consumers::default());
+    plant.run(&mut consumers, &target(), 2, |_| 100.0);
+    plant.run(&mut consumers, &target(), 2, |_| 2_000.0);
+    assert_eq!(plant.changes, [(2_000, 1, Why::Demand), (4_000, 12, Why::Demand)]);
+}
+
+#[test]
 fn what_pods_can_do_is_learned() {
     let (mut plant, mut consumers) = (Plant::new(12, 2_000.0), Consumers::default());
     plant.run(&mut consumers, &target(), 4, |_| 0.0);
-    plant.run(&mut consumers, &target(), 40, |_| 1_000.0);
+    plant.run(&mut consumers, &target(), 40, |_| 1_800.0);
     let learned = consumers.capacity().per_pod();
     assert!((1_500.0..2_500.0).contains(&learned), "{learned}: {:?}", plant.changes);
 }
@@ -246,16 +279,18 @@ proptest! {
     }
 
     #[test]
-    fn no_number_is_left_and_come_back_to_under_a_steady_stream(
-        per_second in 0.0f64..800.0,
+    fn a_number_is_left_and_come_back_to_once_at_most_under_a_steady_stream(
+        // One record in minutes is no stream: there, a pod comes for each and goes again.
+        per_second in 1.0f64..800.0,
         per_pod in 100.0f64..3_000.0,
         partitions in 1usize..24,
     ) {
         let (mut plant, mut consumers) = (Plant::new(partitions, per_pod), Consumers::default());
         let target = Target { most: 24, ..target() };
-        plant.run(&mut consumers, &target, 600, |_| per_second);
+        plant.run(&mut consumers, &target, 1_200, |_| per_second);
         let numbers = plant.numbers();
         let turns = numbers.windows(3).filter(|n| (n[1] > n[0]) != (n[2] > n[1])).count();
-        prop_assert!(turns <= 1, "up, then down to what is enough, and no more: {:?}", plant.changes);
+        // What a pod can do is only known once one had a backlog. If that was less than taken for, down went too far.
+        prop_assert!(turns <= 2, "up, down to what is enough, and up once if it was not: {:?}", plant.changes);
     }
 }

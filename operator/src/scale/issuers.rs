@@ -111,7 +111,7 @@ impl Issuers {
         let wanted = needed.clamp(floor, most);
         if wanted > current {
             self.less_since_ms = None;
-            let (replicas, why) = match self.jumps.forbid(at_ms) {
+            let (replicas, why) = match self.jumps.forbid(at_ms, current, wanted) {
                 _ if wanted == floor => (floor, Why::Floor),
                 Some(why) if current < floor => (floor, why),
                 Some(why) => (current, why),

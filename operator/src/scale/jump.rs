@@ -5,6 +5,9 @@ use super::learned::StartUp;
 
 /// From ready pods until a jump shows in the rates, in milliseconds: a rebalance and some readings.
 const SETTLE_MS: i64 = 8_000;
+/// While pods of a jump are not ready, it may still become this many times as high: its first look may have been at the first
+/// tenth of a second of a rush. Each time it doubles, so there are few of these, and the group has not grown yet.
+const RAISE: i32 = 2;
 /// A jump that brings less than this part of what it should is in vain.
 const EFFECT: f64 = 0.2;
 /// How long nothing is added after a jump in vain, in milliseconds.
@@ -81,18 +84,28 @@ impl Jumps {
         }
     }
 
-    /// Notes a step up to `to` pods.
+    /// Notes a step up to `to` pods. One that raises a step whose pods are not ready yet is judged as one with it.
     pub fn made(&mut self, sight: &Sight, to: i32) {
-        let Sight { at_ms, current: from, rate, pressed, .. } = *sight;
+        let Sight { at_ms, pressed, .. } = *sight;
+        let (from, rate) = match self.last.filter(|jump| jump.ready_at_ms.is_none()) {
+            Some(jump) => (jump.from, jump.rate),
+            None => (sight.current, sight.rate),
+        };
         self.last = Some(Jump { from, to, at_ms, rate, ready_at_ms: None, pressed });
     }
 
-    /// What forbids another step up now, if anything does.
-    pub fn forbid(&self, at_ms: i64) -> Option<Why> {
-        if self.frozen_until_ms.is_some_and(|until| at_ms < until) {
+    /// What forbids a step up from `current` to `wanted` pods now, if anything does.
+    pub fn forbid(&self, at_ms: i64, current: i32, wanted: i32) -> Option<Why> {
+        if self.frozen(at_ms) {
             return Some(Why::DownstreamSaturated);
         }
-        self.last.is_some_and(|jump| self.settling(&jump, at_ms)).then_some(Why::Settling)
+        let raised = |jump: &Jump| jump.ready_at_ms.is_none() && wanted >= current * RAISE;
+        self.last.is_some_and(|jump| self.settling(&jump, at_ms) && !raised(&jump)).then_some(Why::Settling)
+    }
+
+    /// Whether the last step up was in vain, and nothing is added for some minutes.
+    pub fn frozen(&self, at_ms: i64) -> bool {
+        self.frozen_until_ms.is_some_and(|until| at_ms < until)
     }
 
     /// Whether the pods of a jump are not at work yet. One whose pods do not start is not waited for for ever.
@@ -122,25 +135,25 @@ mod tests {
         let mut jumps = Jumps::default();
         jumps.made(&sight(0, 2, 2, 100.0), 4);
         jumps.see(&sight(2, 4, 2, 100.0));
-        assert_eq!(jumps.forbid(2_000), Some(Why::Settling), "the pods are starting");
+        assert_eq!(jumps.forbid(2_000, 4, 6), Some(Why::Settling), "the pods are starting");
         jumps.see(&sight(3, 4, 4, 100.0));
-        assert_eq!(jumps.forbid(9_000), Some(Why::Settling), "they have just begun");
+        assert_eq!(jumps.forbid(9_000, 4, 6), Some(Why::Settling), "they have just begun");
         jumps.see(&sight(11, 4, 4, then));
         jumps
     }
 
     #[test]
     fn a_jump_that_brought_something_allows_the_next() {
-        assert_eq!(after(150.0).forbid(11_000), None);
+        assert_eq!(after(150.0).forbid(11_000, 4, 6), None);
         assert_eq!(after(150.0).start_up().seconds(), 4.4, "three seconds, after the five that were taken before");
     }
 
     #[test]
     fn a_jump_in_vain_freezes_for_five_minutes() {
         let jumps = after(110.0);
-        assert_eq!(jumps.forbid(11_000), Some(Why::DownstreamSaturated));
-        assert_eq!(jumps.forbid(310_000), Some(Why::DownstreamSaturated));
-        assert_eq!(jumps.forbid(311_000), None);
+        assert_eq!(jumps.forbid(11_000, 4, 6), Some(Why::DownstreamSaturated));
+        assert_eq!(jumps.forbid(310_000, 4, 6), Some(Why::DownstreamSaturated));
+        assert_eq!(jumps.forbid(311_000, 4, 6), None);
     }
 
     #[test]
@@ -149,7 +162,7 @@ mod tests {
         jumps.made(&sight(0, 2, 2, 100.0), 4);
         jumps.see(&Sight { pressed: false, ..sight(3, 4, 4, 100.0) });
         jumps.see(&sight(11, 4, 4, 100.0));
-        assert_eq!(jumps.forbid(11_000), None);
+        assert_eq!(jumps.forbid(11_000, 4, 6), None);
     }
 
     #[test]
@@ -157,6 +170,6 @@ mod tests {
         let mut jumps = Jumps::default();
         jumps.made(&sight(0, 2, 2, 100.0), 4);
         jumps.see(&sight(24, 4, 3, 100.0));
-        assert_eq!((jumps.forbid(24_000), jumps.forbid(25_000)), (Some(Why::Settling), None));
+        assert_eq!((jumps.forbid(24_000, 4, 6), jumps.forbid(25_000, 4, 6)), (Some(Why::Settling), None));
     }
 }

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 const SMOOTHING_S: f64 = 4.0;
 /// Readings closer together than this, in milliseconds, say nothing about rates.
 const CLOSEST_MS: i64 = 200;
+/// Lag that comes or goes in this many seconds is no backlog: commits come once a second.
+pub const FRESH_S: f64 = 3.0;
+/// Nor is lag of so few records.
+const FEW: f64 = 10.0;
 /// A moving average below this many records per second is none: it would take for ever to become 0.
 const NOTHING: f64 = 0.01;
 /// After a gap longer than this, in milliseconds, averages begin anew.
@@ -71,7 +75,8 @@ pub struct Rates {
 pub struct Interval {
     /// Records stored per second, in all partitions.
     pub drain: f64,
-    /// The part of it in partitions that had work at both ends.
+    /// The part of it in partitions that had a backlog at both ends: more than what is only not committed yet, which there
+    /// always is while records come, and says nothing about what a pod can do.
     pub busy_drain: f64,
     /// How many partitions these are.
     pub busy: i32,
@@ -101,7 +106,8 @@ impl Rates {
             let arrival = per_second(now.end - before.end, seconds);
             let drain = per_second(now.position() - before.position(), seconds);
             interval.drain += drain;
-            if before.lag() > 0 && now.lag() > 0 {
+            let backlog = (arrival.max(drain) * FRESH_S).max(FEW);
+            if float(before.lag().min(now.lag())) > backlog {
                 interval.busy_drain += drain;
                 interval.busy += 1;
             }
@@ -131,6 +137,12 @@ impl Rates {
             drain: sum.drain + rate.drain,
         })
     }
+}
+
+/// Records of one campaign are far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+pub fn float(records: u64) -> f64 {
+    records as f64
 }
 
 /// Records in a time are far below 2^52.
@@ -172,15 +184,25 @@ mod tests {
         let mut rates = Rates::default();
         assert_eq!(rates.see(&reading(0, &[(0, None)])), None);
         assert_eq!(rates.sum(), Rate::default());
-        let interval = rates.see(&reading(2_000, &[(200, Some(100))])).unwrap();
-        assert_eq!(rates.sum(), Rate { arrival: 100.0, drain: 50.0 }, "the first is taken as it is");
+        let interval = rates.see(&reading(2_000, &[(1_000, Some(100))])).unwrap();
+        assert_eq!(rates.sum(), Rate { arrival: 500.0, drain: 50.0 }, "the first is taken as it is");
         assert_eq!(interval.busy, 0, "there was no work at the beginning of it");
-        let interval = rates.see(&reading(4_000, &[(400, Some(300))])).unwrap();
+        let interval = rates.see(&reading(4_000, &[(1_200, Some(300))])).unwrap();
         assert_eq!(interval, Interval { drain: 100.0, busy_drain: 100.0, busy: 1 });
         for second in 3..20 {
-            rates.see(&reading(second * 2_000, &[(400, Some(400))]));
+            rates.see(&reading(second * 2_000, &[(1_200, Some(1_200))]));
         }
         assert!(rates.sum().arrival < 1.0, "{rates:?}");
+    }
+
+    #[test]
+    fn what_is_only_not_committed_yet_is_no_backlog() {
+        let mut rates = Rates::default();
+        for second in 0..20 {
+            // 40 records per second, all stored, and half a second of them not committed.
+            let busy = rates.see(&reading(second * 2_000, &[(20 + second * 80, Some(second * 80)), (3, None)]));
+            assert!(busy.is_none_or(|interval| interval.busy == 0), "{busy:?}");
+        }
     }
 
     #[test]
