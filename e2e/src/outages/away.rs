@@ -8,14 +8,18 @@ use anyhow::Result;
 use stack::control::Action;
 
 use super::figures::{came_within, codes, failed, longest_gap_ms, p99_ms, waits, won_within};
-use super::report::{Report, seconds};
+use super::report::{Report, seconds, whole_ms};
 use super::show::{Lag, Played, Scene, Show, play};
 use crate::chaos::arena::{Arena, millis};
 use crate::chaos::crowd::Answer;
 use crate::wait::until;
 
-/// The sale runs for so long before the system is stopped, and about as long afterwards.
+/// The sale runs for so long before the system is stopped.
 const LEAD: Duration = Duration::from_secs(15);
+/// And for so long after it is started again, until it is sold out; a start takes some seconds of it.
+const TAIL: Duration = Duration::from_secs(30);
+/// Then people come who find nothing left.
+const SOLD_OUT: Duration = Duration::from_secs(5);
 /// Within this time after its return everything that waited must be stored.
 const CATCH_UP: Duration = Duration::from_secs(300);
 /// Time between two lines of progress.
@@ -35,14 +39,12 @@ struct Outage {
 }
 
 fn show(name: &str, away: Duration) -> Show {
-    let stretch = LEAD + away + LEAD;
-    let users = stretch.as_secs() * PER_SECOND;
-    // A tenth finds nothing left, at the very end: nobody waits for a coupon that is not there before that.
+    let selling = LEAD + away + TAIL;
     Show {
         name: name.to_owned(),
-        coupons: users * 10 / 11,
-        users: usize::try_from(users).unwrap_or(usize::MAX),
-        stretch,
+        coupons: selling.as_secs() * PER_SECOND,
+        users: usize::try_from((selling + SOLD_OUT).as_secs() * PER_SECOND).unwrap_or(usize::MAX),
+        stretch: selling + SOLD_OUT,
         issuers: ISSUERS,
     }
 }
@@ -144,8 +146,8 @@ fn told(played: &Played<Outage>, answers: &[Answer], away: &Range<u64>) -> Repor
     report.figure("away", seconds(Some(away.end - away.start)));
     report.figure("came_while_away", came);
     report.figure("won_while_away", won);
-    report.figure("p99_while_away", seconds(p99_ms(&waits, away)));
-    report.figure("p99", seconds(p99_ms(&waits, &(0..u64::MAX))));
+    report.figure("p99_while_away", whole_ms(p99_ms(&waits, away)));
+    report.figure("p99", whole_ms(p99_ms(&waits, &(0..u64::MAX))));
     let gap = longest_gap_ms(answers, away);
     report.figure("longest_silence", seconds(Some(gap)));
     report.figure("codes", codes(answers));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use stack::control::Action;
 
 use super::figures::{codes, failed, longest_gap_ms, p99_ms, waits};
-use super::report::{Report, seconds};
+use super::report::{Report, seconds, whole_ms};
 use super::show::{Show, play};
 use crate::chaos::arena::Arena;
 
@@ -40,8 +40,8 @@ pub async fn killed(arena: &Arena, evidence: &Path) -> Result<Report> {
     let (killed_ms, answers, mut report) = (played.acted, &played.answers, played.report);
     let after = killed_ms..killed_ms + AFTER_MS;
     let waits = waits(answers);
-    report.figure("p99", seconds(p99_ms(&waits, &(0..u64::MAX))));
-    report.figure("p99_10s_after_kill", seconds(p99_ms(&waits, &after)));
+    report.figure("p99", whole_ms(p99_ms(&waits, &(0..u64::MAX))));
+    report.figure("p99_10s_after_kill", whole_ms(p99_ms(&waits, &after)));
     report.figure("longest_silence", seconds(Some(longest_gap_ms(answers, &after))));
     report.figure("codes", codes(answers));
     report.figure("failed", failed(answers));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use stack::control::Action;
 
 use super::figures::{codes, failed, p99_ms, waits};
-use super::report::{Report, seconds};
+use super::report::{Report, seconds, whole_ms};
 use super::show::{Scene, Show, play};
 use crate::chaos::arena::{Arena, millis};
 use crate::chaos::crowd::time_to_issue_again;
@@ -55,7 +55,7 @@ pub async fn failover(arena: &Arena, evidence: &Path) -> Result<Report> {
     report.figure("promotion_to_switch", seconds(Some(named_ms.saturating_sub(promoted_ms))));
     report.figure("promotion_to_new_rank", seconds(again_ms));
     report.figure("kill_to_new_rank", seconds(again_ms.map(|again| promoted_ms + again - killed_ms)));
-    report.figure("p99", seconds(p99_ms(&waits, &(0..u64::MAX))));
+    report.figure("p99", whole_ms(p99_ms(&waits, &(0..u64::MAX))));
     report.figure("codes", codes(answers));
     report.figure("failed", failed(answers));
     report.claim(lacked >= WORTH_IT, format!("the replica lacked only {lacked} winners"));

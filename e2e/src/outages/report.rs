@@ -66,6 +66,11 @@ pub fn seconds(ms: Option<u64>) -> String {
     ms.map_or_else(|| "-".to_owned(), |ms| format!("{:.1}s", ms as f64 / 1000.0))
 }
 
+/// Milliseconds as they are; `-` for what cannot be said.
+pub fn whole_ms(ms: Option<u64>) -> String {
+    ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms}ms"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
