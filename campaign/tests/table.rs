@@ -140,7 +140,13 @@ async fn what_is_recorded_is_found() {
     table::set_topic(&ledger.pool, ledger.id, "topic", "cluster").await.unwrap();
     table::set_opened(&ledger.pool, ledger.id, 7, "User").await.unwrap();
     table::set_opened(&ledger.pool, ledger.id, 8, "Campaign").await.unwrap();
-    table::set_issued_count(&ledger.pool, ledger.id, 42).await.unwrap();
+    // Whoever stores winners holds the row; the count does not wait for that.
+    let mut storing = ledger.pool.begin().await.unwrap();
+    let held = sqlx::query("SELECT 1 FROM campaign WHERE id = ? LOCK IN SHARE MODE").bind(ledger.id.0);
+    held.fetch_one(&mut *storing).await.unwrap();
+    assert!(!table::set_issued_count(&ledger.pool, ledger.id, 41).await.unwrap());
+    storing.rollback().await.unwrap();
+    assert!(table::set_issued_count(&ledger.pool, ledger.id, 42).await.unwrap());
     let row = ledger.row().await;
     assert_eq!((row.topic_id.as_deref(), row.kafka_cluster_id.as_deref()), (Some("topic"), Some("cluster")));
     assert_eq!(

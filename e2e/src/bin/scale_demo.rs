@@ -19,7 +19,7 @@ const COUPONS: u64 = 20_000;
 const PER_SECOND: u64 = 700;
 const PARTITIONS: u16 = 12;
 /// How much later every piece of data between a pod and the database comes: a batch takes several of them.
-const SLOW: Duration = Duration::from_millis(400);
+const SLOW: Duration = Duration::from_millis(120);
 /// How fast a backlog should be gone, in seconds.
 const DRAIN_TARGET: u32 = 15;
 /// Longest time until everything is stored.
