@@ -22,6 +22,8 @@ const PARTITIONS: u16 = 12;
 const SLOW: Duration = Duration::from_millis(120);
 /// How fast a backlog should be gone, in seconds.
 const DRAIN_TARGET: u32 = 15;
+/// From the first ready pod until people come.
+const QUIET: Duration = Duration::from_secs(10);
 /// Longest time until everything is stored.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Limits that must hold, in milliseconds: from the lag's crossing to the decision, from it to ready pods.
@@ -59,6 +61,8 @@ async fn demo() -> Result<bool> {
     let stream = Stream::default();
     let mut watch = Watch::new(arena.kubernetes.clone(), &arena.sources.kafka, &open.campaign, &name, &stream)?;
     ensure!(watch.until(Duration::from_secs(60), |sample| sample.ready == 1).await?, "no consumer is ready");
+    // The first pod has begun its work, as it has long before the crowd of a real sale comes.
+    watch.until(QUIET, |_| false).await?;
     watch.samples.clear();
     println!(
         "{PER_SECOND} people per second come; every answer of the database to a pod takes {} ms longer",

@@ -13,7 +13,7 @@ type Pick = fn(&Sample) -> f64;
 
 /// Records, people and coupons above; pods below.
 pub fn svg(samples: &[Sample]) -> String {
-    let end = samples.last().map_or(1.0, |sample| seconds(sample)).max(1.0);
+    let end = samples.last().map_or(1.0, seconds).max(1.0);
     #[expect(clippy::cast_precision_loss, reason = "counts of a demo")]
     let counts: [(&str, &str, Pick); 3] = [
         ("offered", "#8a8f98", |s| s.offered as f64),
