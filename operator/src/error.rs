@@ -97,6 +97,14 @@ impl ReconcileError {
         }
     }
 
+    /// Whether somebody else wrote an object at the same time, or is deleting its namespace: no fault of anybody's, and the next
+    /// pass sees it.
+    pub fn is_overtaken(&self) -> bool {
+        let Self::Kubernetes(kube::Error::Api(status)) = self else { return false };
+        let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+        status.is_conflict() || causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// When to try again. A cause outside the object is always tried again: it goes away without telling us.
     pub fn retry(&self) -> Retry {
         match self {
@@ -162,4 +170,25 @@ pub fn table_advice(error: &TableError) -> String {
         _ => "check database in the CampaignClass, and that the server runs",
     };
     format!("{error}; {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_write_that_was_overtaken_is_no_failure() {
+        let answer = |code: u16, reason: &str, causes: serde_json::Value| {
+            let status = json!({"status": "Failure", "message": "no", "reason": reason, "code": code, "details": {"causes": causes}});
+            ReconcileError::Kubernetes(kube::Error::Api(serde_json::from_value(status).unwrap()))
+        };
+        assert!(answer(409, "Conflict", json!([])).is_overtaken());
+        assert!(
+            answer(403, "Forbidden", json!([{"reason": "NamespaceTerminating", "message": "gone"}])).is_overtaken()
+        );
+        assert!(!answer(403, "Forbidden", json!([])).is_overtaken(), "a right that is missing is said");
+        assert!(!answer(500, "InternalError", json!([])).is_overtaken());
+        assert!(!ReconcileError::PassTimeout.is_overtaken());
+    }
 }

@@ -148,7 +148,11 @@ async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Obse
             Creation::Created => {}
         },
         TopicStep::Record(topic_id) => table::set_topic(sql, row.id, topic_id, &cluster_id).await?,
-        TopicStep::Grow { topic, partitions } => kafka.grow_partitions(topic, *partitions).await?,
+        TopicStep::Grow { topic, partitions } => match kafka.grow_partitions(topic, *partitions).await {
+            // Brokers that have not heard of it yet showed the old number.
+            Err(AdminError::InvalidPartitions { .. }) => tracing::info!(topic, "topic was grown meanwhile"),
+            other => other?,
+        },
         TopicStep::Configure { topic, set } => kafka.set_config_incremental(topic, set, &[] as &[&str]).await?,
     }
     Ok(())

@@ -48,6 +48,8 @@ const PASS_DEADLINE: Duration = Duration::from_secs(300);
 const BUSY: Duration = Duration::from_secs(2);
 /// Right after a ledger step.
 const AT_ONCE: Duration = Duration::from_millis(20);
+/// After somebody else wrote, or removed, what a pass was about to write.
+const OVERTAKEN: Duration = Duration::from_millis(500);
 /// A dormant campaign is looked at this often: Redis may have lost it.
 const CALM: Duration = Duration::from_secs(60);
 /// Counters alone are written to status at most this often.
@@ -105,6 +107,10 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
 
 /// Says what went wrong, once per cause, and when to try again.
 async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) -> Action {
+    if error.is_overtaken() {
+        tracing::debug!(campaign = campaign.name_any(), %error, "overtaken; looking again");
+        return Action::requeue(OVERTAKEN);
+    }
     let text = crate::error::advice(error);
     let (failures, new) = context.memory.update(uid, |memory| {
         memory.failures += 1;
@@ -173,7 +179,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
     };
     record_issued(&pass, &seen).await?;
-    let at_rest = !plan.hands_off && plan.steps.is_empty();
+    let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
     let looked = context.memory.get(uid).scan.found();
     // Kept here as well: the watch may show the status that was just written only after the next pass.
@@ -382,8 +388,7 @@ fn together(pause: Duration, elapsed_ms: i64) -> Duration {
 
 /// When to look again.
 fn next(plan: &Plan, elapsed_ms: i64) -> Action {
-    let to_be_seen_at_once = |step: &Step| !matches!(step, Step::Topic(crate::topic::TopicStep::Configure { .. }));
-    if plan.steps.iter().any(to_be_seen_at_once) {
+    if !plan.steps.iter().all(Step::can_wait) {
         return Action::requeue(AT_ONCE);
     }
     let calm = match plan.phase {

@@ -55,6 +55,13 @@ pub enum Step {
     RecordOpened,
 }
 
+impl Step {
+    /// Whether nothing waits for it: settings of topics, which the brokers may refuse for ever.
+    pub fn can_wait(&self) -> bool {
+        matches!(self, Self::Topic(TopicStep::Configure { .. }))
+    }
+}
+
 fn natural(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
