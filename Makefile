@@ -59,6 +59,13 @@ outages: image ## SCENARIO=database-away|kafka-away|redis-failover|broker-killed
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name outages -- $(TARGET)/debug/outages \
 		--evidence $(TARGET)/outages $(SCENARIO)
 
+.PHONY: bench-operator
+bench-operator: image ## A thousand campaigns and what they cost the operator, in a stack of its own; the last line is JSON (some 6 min)
+	@$(STACK) up --name bench
+	@$(STACK) load-image --name bench $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name bench -- $(TARGET)/debug/bench-operator; \
+		status=$$?; $(STACK) down --name bench; exit $$status
+
 .PHONY: scale-demo
 scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a timeline and a plot (some 2 min after a build)
 	@$(STACK) up --name $(NAME)

@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod crowd;
 pub mod database;
 pub mod install;
+pub mod many;
 pub mod outages;
 pub mod scaling;
 pub mod wait;

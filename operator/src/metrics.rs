@@ -18,6 +18,13 @@ pub struct CampaignLabels {
     pub campaign: String,
 }
 
+/// Labels of what belongs to a class.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassLabels {
+    /// Its name.
+    pub class: String,
+}
+
 /// Labels of a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -52,6 +59,8 @@ pub struct Metrics {
     pub republished: Family<CampaignLabels, Counter<u64, AtomicU64>>,
     /// Epochs opened: repairs and first openings.
     pub epochs_opened: Family<CampaignLabels, Counter<u64, AtomicU64>>,
+    /// Administrative requests to the brokers of each class, since it was connected to.
+    pub kafka_requests: Family<ClassLabels, Gauge<i64, AtomicI64>>,
     /// 1 while this process leads.
     pub leader: Gauge<i64, AtomicI64>,
 }
@@ -71,11 +80,17 @@ impl Metrics {
             oldest_unconfirmed: Family::default(),
             republished: Family::default(),
             epochs_opened: Family::default(),
+            kafka_requests: Family::default(),
             leader: Gauge::default(),
         };
         if let Ok(mut registry) = registry.write() {
             registry.register("operator_reconciliations", "Passes by outcome", all.reconciliations.clone());
             registry.register("operator_reconciliation_duration_seconds", "Duration of a pass", all.duration.clone());
+            registry.register(
+                "operator_kafka_requests",
+                "Administrative requests to the brokers of each class, since it was connected to",
+                all.kafka_requests.clone(),
+            );
             registry.register("operator_leader", "1 while this process leads", all.leader.clone());
             registry.register("campaign_issued", "Coupons issued", all.issued.clone());
             registry.register("campaign_persisted", "Coupons stored in the database", all.persisted.clone());

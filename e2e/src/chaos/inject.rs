@@ -285,7 +285,7 @@ pub async fn redis(url: &str, command: &[&str]) -> Result<String> {
 }
 
 /// The processes of a program in a pod. The pod's UID is part of its cgroup's name.
-fn processes_of(uid: &str, program: &str) -> Result<Vec<Pid>> {
+pub fn processes_of(uid: &str, program: &str) -> Result<Vec<Pid>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };

@@ -34,7 +34,7 @@ use crate::connections::Systems;
 use crate::context::Context;
 use crate::error::{ReconcileError, Retry};
 use crate::events;
-use crate::metrics::CampaignLabels;
+use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 pub use numbers::PAUSE_ANNOTATION;
 use observe::Observation;
@@ -163,6 +163,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let mut known = context.memory.get(uid).known;
     let seen = observe::observe(&systems, &id, &mut known).await;
     context.memory.update(uid, |memory| memory.known = known);
+    let requests = i64::try_from(systems.kafka.requests()).unwrap_or(i64::MAX);
+    context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;

@@ -101,6 +101,11 @@ impl Client {
         &self.bootstrap
     }
 
+    /// How many requests were made.
+    pub fn requests(&self) -> u64 {
+        u64::try_from(self.next_call.load(Ordering::Relaxed)).unwrap_or(u64::MAX).saturating_sub(1)
+    }
+
     /// Sorts a failure, with what is known about the connections.
     pub fn sort(&self, failure: Failure, subject: Subject<'_>, deadline: Duration) -> AdminError {
         let trouble = lock(&self.trouble).clone();

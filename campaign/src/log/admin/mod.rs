@@ -66,6 +66,11 @@ impl KafkaAdmin {
         Ok(Self { client: Client::start(config)?, deadline: Self::DEADLINE })
     }
 
+    /// How many requests were made of the brokers. One that several brokers share the answer of counts once.
+    pub fn requests(&self) -> u64 {
+        self.client.requests()
+    }
+
     /// The same client with another deadline for each request, between 1 ms and an hour.
     pub fn within(&self, deadline: Duration) -> Self {
         Self { client: Arc::clone(&self.client), deadline }

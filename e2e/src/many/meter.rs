@@ -1,0 +1,127 @@
+//! What the operator, the API server, Redis and Kafka have done so far, and the difference between two readings.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+
+use crate::chaos::inject::{processes_of, redis};
+use crate::install::SYSTEM_NAMESPACE;
+
+/// Resources that nobody but the operator writes, in this stack, while nothing changes. Leases are not among them.
+const OURS: [&str; 7] =
+    ["couponcampaigns", "campaignclasses", "deployments", "secrets", "services", "poddisruptionbudgets", "events"];
+/// Clock ticks in a second, as `/proc` counts them.
+const TICKS: f64 = 100.0;
+
+/// Counters at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    at: Instant,
+    /// Requests to the API server about what the operator works with, but for watches.
+    api_requests: f64,
+    /// Those that write.
+    api_writes: f64,
+    passes: f64,
+    kafka: f64,
+    redis: f64,
+    cpu_seconds: f64,
+    /// Memory of the operator's process, MiB.
+    pub rss_mib: f64,
+}
+
+/// What happened between two readings, per second unless said.
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+pub struct Costs {
+    /// Requests to the API server in each pass.
+    pub api_calls_per_pass: f64,
+    /// Writes to the API server, per minute.
+    pub api_writes_per_minute: f64,
+    /// Passes.
+    pub passes_per_second: f64,
+    /// Administrative requests to Kafka.
+    pub kafka_per_second: f64,
+    /// Commands to Redis, of pods as well.
+    pub redis_per_second: f64,
+    /// Processor time of the operator, in percent of one core.
+    pub cpu_percent: f64,
+    /// Memory of the operator at the end, MiB.
+    pub rss_mib: f64,
+}
+
+impl Reading {
+    /// What happened since `before`.
+    pub fn since(&self, before: &Self) -> Costs {
+        let seconds = self.at.duration_since(before.at).as_secs_f64().max(0.001);
+        let rate = |now: f64, then: f64| two((now - then) / seconds);
+        let passes = self.passes - before.passes;
+        Costs {
+            api_calls_per_pass: two((self.api_requests - before.api_requests) / passes.max(1.0)),
+            api_writes_per_minute: two((self.api_writes - before.api_writes) * 60.0 / seconds),
+            passes_per_second: two(passes / seconds),
+            kafka_per_second: rate(self.kafka, before.kafka),
+            redis_per_second: rate(self.redis, before.redis),
+            cpu_percent: two((self.cpu_seconds - before.cpu_seconds) * 100.0 / seconds),
+            rss_mib: two(self.rss_mib),
+        }
+    }
+}
+
+fn two(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+/// Reads all counters.
+pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
+    let found = pods.list(&ListParams::default().labels("app.kubernetes.io/name=coupon-operator")).await?.items;
+    let operator = found.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()).context("no operator")?;
+    let pid = *processes_of(&operator.uid().context("no UID")?, "coupon-operator")?.first().context("no process")?;
+    let ip = operator.status.and_then(|status| status.pod_ip).context("the operator has no address")?;
+    let metrics = reqwest::get(format!("http://{ip}:9090/metrics")).await?.error_for_status()?.text().await?;
+    let request = http::Request::get("/metrics").body(Vec::new())?;
+    let server = client.request_text(request).await?;
+    let ours = |line: &str| OURS.iter().any(|resource| line.contains(&format!("resource=\"{resource}\"")));
+    let verb = |line: &str, verbs: &[&str]| verbs.iter().any(|verb| line.contains(&format!("verb=\"{verb}\"")));
+    let requests = |wanted: &dyn Fn(&str) -> bool| {
+        sum(&server, &|line| line.starts_with("apiserver_request_total{") && ours(line) && wanted(line))
+    };
+    let info = redis(redis_url, &["INFO", "stats"]).await?;
+    let processed = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+    let proc = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let (stat, status) = (proc("stat")?, proc("status")?);
+    // After the program's name, which may hold anything: state is the first, utime and stime the 12th and 13th.
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let fields: Vec<f64> = after.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect();
+    let ticks = fields.get(10).zip(fields.get(11)).map(|(user, system)| user + system).context("no processor time")?;
+    let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory")?;
+    Ok(Reading {
+        at: Instant::now(),
+        api_requests: requests(&|line| !verb(line, &["WATCH"])),
+        api_writes: requests(&|line| verb(line, &["POST", "PUT", "PATCH", "APPLY", "DELETE"])),
+        passes: sum(&metrics, &|line| line.starts_with("operator_reconciliations_total")),
+        kafka: sum(&metrics, &|line| line.starts_with("operator_kafka_requests")),
+        redis: processed.context("Redis does not count")?.trim().parse()?,
+        cpu_seconds: ticks / TICKS,
+        rss_mib: rss.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0,
+    })
+}
+
+/// The sum of the values on these lines of an exposition.
+fn sum(text: &str, wanted: &dyn Fn(&str) -> bool) -> f64 {
+    let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
+    text.lines().filter(|line| wanted(line)).filter_map(value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_summed_over_their_labels() {
+        let text = "# HELP a words 7\na{verb=\"GET\"} 2\na{verb=\"PATCH\"} 3\nab 9\n";
+        assert_eq!(sum(text, &|line| line.starts_with("a{")), 5.0);
+    }
+}
