@@ -24,8 +24,8 @@ use crate::context::{Context, Memories};
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
 
-/// Passes at the same time.
-const CONCURRENCY: u16 = 16;
+/// Passes at the same time. They mostly wait, and Kafka is read once for those that come together.
+const CONCURRENCY: u16 = 64;
 /// Watches that failed are tried again after this long at most: all of them share one pause.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
 /// And after this long at first.

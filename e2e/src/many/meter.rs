@@ -80,7 +80,7 @@ pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
     let operator = found.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none()).context("no operator")?;
     let pid = *processes_of(&operator.uid().context("no UID")?, "coupon-operator")?.first().context("no process")?;
     let ip = operator.status.and_then(|status| status.pod_ip).context("the operator has no address")?;
-    let metrics = reqwest::get(format!("http://{ip}:9090/metrics")).await?.error_for_status()?.text().await?;
+    let metrics = reqwest::get(format!("http://{ip}:8080/metrics")).await?.error_for_status()?.text().await?;
     let request = http::Request::get("/metrics").body(Vec::new())?;
     let server = client.request_text(request).await?;
     let ours = |line: &str| OURS.iter().any(|resource| line.contains(&format!("resource=\"{resource}\"")));
