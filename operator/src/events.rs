@@ -9,6 +9,9 @@ use crate::context::Context;
 /// The API server refuses longer notes, in bytes.
 const MAX_NOTE: usize = 1000;
 
+/// The API server refuses longer actions, in bytes.
+const MAX_ACTION: usize = 128;
+
 /// Something happened as it should.
 pub async fn note(context: &Context, campaign: &CouponCampaign, reason: &str, text: &str) {
     publish(context, campaign, EventType::Normal, reason, text).await;
@@ -21,15 +24,32 @@ pub async fn warn(context: &Context, campaign: &CouponCampaign, reason: &str, te
 
 async fn publish(context: &Context, campaign: &CouponCampaign, type_: EventType, reason: &str, text: &str) {
     let note = text.get(..text.floor_char_boundary(MAX_NOTE)).unwrap_or_default();
-    let event = Event {
-        type_,
-        reason: reason.to_owned(),
-        note: Some(note.to_owned()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
+    let event =
+        Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: action(note), secondary: None };
     // An event that is lost is a pity, never a reason to stop.
     if let Err(error) = context.recorder.publish(&event, &campaign.object_ref(&())).await {
         tracing::debug!(%error, "event could not be published");
+    }
+}
+
+/// The note in CamelCase. The client library takes events that differ in their note alone for one event that repeats, and shows
+/// the first note only: two changes of the number of pods would be one.
+fn action(note: &str) -> String {
+    let words = note.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut action: String = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]).collect();
+    action.truncate(MAX_ACTION);
+    if action.is_empty() { "Reconcile".to_owned() } else { action }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_with_other_notes_are_other_events() {
+        assert_eq!(action("consumer 1 -> 6: the window is open"), "Consumer16TheWindowIsOpen");
+        assert_ne!(action("consumer 1 -> 6: more work"), action("consumer 6 -> 12: more work"));
+        assert_eq!(action(&"é word ".repeat(90)).len(), MAX_ACTION);
+        assert_eq!(action("— é —"), "Reconcile");
     }
 }
