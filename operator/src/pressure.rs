@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::Deserialize;
 
-use crate::epoch::CONTROL_PORT;
+use crate::epoch::control_url;
 use crate::scale::issuers::Load;
 
 /// How long a pod may take to answer: one that takes longer is not waited for.
@@ -38,8 +38,7 @@ pub async fn ask(http: &reqwest::Client, token: &str, pods: &[Arc<Pod>]) -> Opti
     let ready = pods.iter().filter(|pod| is_ready(pod));
     let answers = join_all(ready.map(async |pod| {
         let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
-        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-        let request = http.get(format!("http://{host}:{CONTROL_PORT}/pressure")).bearer_auth(token).timeout(TIMEOUT);
+        let request = http.get(control_url(ip, "pressure")).bearer_auth(token).timeout(TIMEOUT);
         let answer = request.send().await.ok()?.error_for_status().ok()?;
         Some((pod.uid()?, answer.json::<Pressure>().await.ok()?))
     }));

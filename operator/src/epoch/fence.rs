@@ -54,6 +54,12 @@ struct Fenced {
     drained: bool,
 }
 
+/// Where the issuer at this address answers its operator.
+pub fn control_url(ip: &str, path: &str) -> String {
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+    format!("http://{host}:{CONTROL_PORT}/{path}")
+}
+
 /// Raises the floor of every issuer pod to `epoch` and waits until each has confirmed or is gone.
 pub async fn fence(issuers: &Issuers, epoch: u64) -> Result<(), EpochError> {
     if without(Defence::Fence) {
@@ -90,10 +96,9 @@ async fn confirm(issuers: &Issuers, pod: &Pod, epoch: u64) -> bool {
         // Not placed on a node yet: it cannot have started. One that is placed may run before its address is published.
         return pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty();
     };
-    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
     let request = issuers
         .http
-        .post(format!("http://{host}:{CONTROL_PORT}/fence"))
+        .post(control_url(ip, "fence"))
         .bearer_auth(&issuers.token)
         .timeout(CONFIRM_TIMEOUT)
         .json(&Fence { floor: epoch });

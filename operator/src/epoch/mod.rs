@@ -23,7 +23,7 @@ use crate::api::ConditionType;
 use crate::connections::Systems;
 use crate::error::{Retry, stock_reason, table_reason};
 
-pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, fence};
+pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
 
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
 #[derive(Debug, thiserror::Error)]
