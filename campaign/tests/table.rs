@@ -144,9 +144,9 @@ async fn what_is_recorded_is_found() {
     let mut storing = ledger.pool.begin().await.unwrap();
     let held = sqlx::query("SELECT 1 FROM campaign WHERE id = ? LOCK IN SHARE MODE").bind(ledger.id.0);
     held.fetch_one(&mut *storing).await.unwrap();
-    assert!(!table::set_issued_count(&ledger.pool, ledger.id, 41).await.unwrap());
+    assert!(!table::try_set_issued_count(&ledger.pool, ledger.id, 41).await.unwrap());
     storing.rollback().await.unwrap();
-    assert!(table::set_issued_count(&ledger.pool, ledger.id, 42).await.unwrap());
+    assert!(table::try_set_issued_count(&ledger.pool, ledger.id, 42).await.unwrap());
     let row = ledger.row().await;
     assert_eq!((row.topic_id.as_deref(), row.kafka_cluster_id.as_deref()), (Some("topic"), Some("cluster")));
     assert_eq!(

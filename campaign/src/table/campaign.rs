@@ -118,9 +118,15 @@ pub async fn set_opened(pool: &MySqlPool, id: CampaignRowId, start_ms: i64, key_
     Ok(())
 }
 
-/// Records how many coupons are issued, unless somebody holds the row: whoever stores winners does, for as long as that takes,
-/// and behind a slow database the figure would hold up its caller for seconds. Whether it was recorded; if not, it is next time.
-pub async fn set_issued_count(pool: &MySqlPool, id: CampaignRowId, issued: u64) -> Result<bool, TableError> {
+/// Records how many coupons are issued; waits for whoever stores winners.
+pub async fn set_issued_count(pool: &MySqlPool, id: CampaignRowId, issued: u64) -> Result<(), TableError> {
+    sqlx::query("UPDATE campaign SET issued_count = ? WHERE id = ?").bind(issued).bind(id.0).execute(pool).await?;
+    Ok(())
+}
+
+/// The same, unless somebody holds the row: whoever stores winners does, for as long as that takes, and behind a slow database
+/// the figure would hold up its caller for seconds. Whether it was recorded; if not, it is next time.
+pub async fn try_set_issued_count(pool: &MySqlPool, id: CampaignRowId, issued: u64) -> Result<bool, TableError> {
     let mut tx = pool.begin().await?;
     let free = sqlx::query("SELECT 1 FROM campaign WHERE id = ? FOR UPDATE SKIP LOCKED").bind(id.0);
     let is_free = free.fetch_optional(&mut *tx).await?.is_some();

@@ -16,7 +16,7 @@ pub use barrier::{Barrier, Barriers};
 pub use campaign::{
     CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
     commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
-    set_issued_count, set_opened, set_topic,
+    set_issued_count, set_opened, set_topic, try_set_issued_count,
 };
 pub use connect::connect;
 pub use error::{Fault, TableError};

@@ -285,7 +285,7 @@ async fn record_issued(pass: &Pass<'_>, seen: &Observation) -> Result<(), Reconc
     if row.issued_count == stock.issued || recent || stock.open.is_none() {
         return Ok(());
     }
-    if table::set_issued_count(&pass.systems.sql, row.id, stock.issued).await? {
+    if table::try_set_issued_count(&pass.systems.sql, row.id, stock.issued).await? {
         pass.context.memory.update(pass.uid, |memory| memory.issued_recorded = Some((stock.issued, Instant::now())));
     }
     Ok(())
