@@ -18,6 +18,7 @@ use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
 use crate::error::ReconcileError;
 use crate::log_view::reader::LogReader;
+use crate::topic::make::TopicMaker;
 
 /// How long the Secrets of a class are taken as read.
 const SECRETS_FRESH: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ pub struct Systems {
     pub kafka: KafkaAdmin,
     /// Reads topics and offsets of all campaigns.
     pub log: LogReader,
+    /// Makes their topics.
+    pub topics: TopicMaker,
     /// The database.
     pub sql: MySqlPool,
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
@@ -69,9 +72,11 @@ impl Systems {
         let sentinel = tokio::spawn(async move {
             tokio::join!(watching, forgetting);
         });
-        let kafka = KafkaAdmin::new(&client_config(&settings.operator.kafka, "coupon-operator", &[]))?;
+        let client = |name| KafkaAdmin::new(&client_config(&settings.operator.kafka, name, &[]));
+        let kafka = client("coupon-operator")?;
         Ok(Self {
             log: LogReader::start(kafka.clone()),
+            topics: TopicMaker::start(client("coupon-operator-topics")?),
             kafka,
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
@@ -95,6 +100,11 @@ impl Systems {
     /// Makes the next [`Self::redis`] connect anew.
     pub async fn forget_redis(&self) {
         *self.redis.lock().await = None;
+    }
+
+    /// How many administrative requests were made of Kafka.
+    pub fn kafka_requests(&self) -> u64 {
+        self.kafka.requests() + self.topics.requests()
     }
 
     /// Brings the tables up to date, once per process and class.

@@ -11,7 +11,7 @@ use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 
-use crate::api::{CampaignClass, CouponCampaign};
+use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, selector};
 use crate::config::Config;
 use crate::connections::SystemsByClass;
@@ -99,8 +99,10 @@ pub struct Memory {
     pub adopted: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
-    /// When counters were last written to status.
-    pub counters_written: Option<Instant>,
+    /// When the status was last written; at first, when the campaign was first looked at.
+    pub status_written: Option<Instant>,
+    /// The phase that the last pass found.
+    pub phase_told: Option<Phase>,
     /// When the counters in SQL were last written.
     pub issued_recorded: Option<(u64, Instant)>,
     /// What the policies of scaling have learned.

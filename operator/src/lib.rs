@@ -25,6 +25,7 @@ pub mod error;
 pub mod events;
 #[cfg(test)]
 mod fixtures;
+pub mod gather;
 pub mod lease;
 pub mod log_view;
 pub mod metrics;

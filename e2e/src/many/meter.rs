@@ -1,5 +1,6 @@
 //! What the operator, the API server, Redis and Kafka have done so far, and the difference between two readings.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -17,13 +18,13 @@ const OURS: [&str; 7] =
 const TICKS: f64 = 100.0;
 
 /// Counters at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Reading {
     at: Instant,
     /// Requests to the API server about what the operator works with, but for watches.
     api_requests: f64,
-    /// Those that write.
-    api_writes: f64,
+    /// Those that write, by verb and resource.
+    api_writes: BTreeMap<String, f64>,
     passes: f64,
     kafka: f64,
     redis: f64,
@@ -33,12 +34,14 @@ pub struct Reading {
 }
 
 /// What happened between two readings, per second unless said.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize)]
 pub struct Costs {
     /// Requests to the API server in each pass.
     pub api_calls_per_pass: f64,
     /// Writes to the API server, per minute.
     pub api_writes_per_minute: f64,
+    /// And which.
+    pub api_writes: BTreeMap<String, f64>,
     /// Passes.
     pub passes_per_second: f64,
     /// Administrative requests to Kafka.
@@ -57,9 +60,12 @@ impl Reading {
         let seconds = self.at.duration_since(before.at).as_secs_f64().max(0.001);
         let rate = |now: f64, then: f64| two((now - then) / seconds);
         let passes = self.passes - before.passes;
+        let new = |(what, count): (&String, &f64)| (what.clone(), count - before.api_writes.get(what).unwrap_or(&0.0));
+        let api_writes: BTreeMap<_, _> = self.api_writes.iter().map(new).filter(|(_, count)| *count > 0.0).collect();
         Costs {
             api_calls_per_pass: two((self.api_requests - before.api_requests) / passes.max(1.0)),
-            api_writes_per_minute: two((self.api_writes - before.api_writes) * 60.0 / seconds),
+            api_writes_per_minute: two(api_writes.values().sum::<f64>() * 60.0 / seconds),
+            api_writes,
             passes_per_second: two(passes / seconds),
             kafka_per_second: rate(self.kafka, before.kafka),
             redis_per_second: rate(self.redis, before.redis),
@@ -83,11 +89,7 @@ pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
     let metrics = reqwest::get(format!("http://{ip}:8080/metrics")).await?.error_for_status()?.text().await?;
     let request = http::Request::get("/metrics").body(Vec::new())?;
     let server = client.request_text(request).await?;
-    let ours = |line: &str| OURS.iter().any(|resource| line.contains(&format!("resource=\"{resource}\"")));
-    let verb = |line: &str, verbs: &[&str]| verbs.iter().any(|verb| line.contains(&format!("verb=\"{verb}\"")));
-    let requests = |wanted: &dyn Fn(&str) -> bool| {
-        sum(&server, &|line| line.starts_with("apiserver_request_total{") && ours(line) && wanted(line))
-    };
+    let requests = requests(&server);
     let info = redis(redis_url, &["INFO", "stats"]).await?;
     let processed = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
     let proc = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
@@ -99,8 +101,11 @@ pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory")?;
     Ok(Reading {
         at: Instant::now(),
-        api_requests: requests(&|line| !verb(line, &["WATCH"])),
-        api_writes: requests(&|line| verb(line, &["POST", "PUT", "PATCH", "APPLY", "DELETE"])),
+        api_requests: requests.values().sum(),
+        api_writes: requests
+            .into_iter()
+            .filter(|(what, _)| !what.starts_with("GET") && !what.starts_with("LIST"))
+            .collect(),
         passes: sum(&metrics, &|line| line.contains("operator_reconciliations_total{")),
         kafka: sum(&metrics, &|line| line.contains("operator_kafka_requests{")),
         redis: processed.context("Redis does not count")?.trim().parse()?,
@@ -109,15 +114,59 @@ pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
     })
 }
 
+/// Requests to the API server about what the operator works with, by verb and resource; but for watches, and for the campaigns
+/// that people create.
+fn requests(exposition: &str) -> BTreeMap<String, f64> {
+    let label = |line: &str, name: &str| {
+        let (_, after) = line.split_once(&format!(",{name}=\""))?;
+        after.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let mut found = BTreeMap::new();
+    for line in exposition.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
+        let (Some(verb), Some(resource), Some(count)) = (label(line, "verb"), label(line, "resource"), value(line))
+        else {
+            continue;
+        };
+        let what = format!("{verb} {resource}");
+        if verb != "WATCH" && OURS.contains(&resource.as_str()) && what != "POST couponcampaigns" {
+            *found.entry(what).or_default() += count;
+        }
+    }
+    found
+}
+
+fn value(line: &str) -> Option<f64> {
+    line.rsplit(' ').next()?.parse().ok()
+}
+
 /// The sum of the values on these lines of an exposition.
 fn sum(text: &str, wanted: &dyn Fn(&str) -> bool) -> f64 {
-    let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
     text.lines().filter(|line| wanted(line)).filter_map(value).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_told_apart_by_verb_and_resource() {
+        let line = |verb: &str, resource: &str, code: u16| {
+            format!(
+                "apiserver_request_total{{code=\"{code}\",group=\"\",resource=\"{resource}\",scope=\"resource\",\
+                 subresource=\"status\",verb=\"{verb}\",version=\"v1\"}} 2\n"
+            )
+        };
+        let text = [
+            line("PATCH", "secrets", 200),
+            line("PATCH", "secrets", 409),
+            line("WATCH", "secrets", 200),
+            line("PUT", "leases", 200),
+            line("POST", "couponcampaigns", 201),
+            line("GET", "events", 200),
+        ];
+        let expected = [("GET events", 2.0), ("PATCH secrets", 4.0)].map(|(what, count)| (what.to_owned(), count));
+        assert_eq!(requests(&text.concat()), BTreeMap::from(expected));
+    }
 
     #[test]
     fn values_are_summed_over_their_labels() {

@@ -1,51 +1,28 @@
 //! Gathers wishes to see campaigns' logs, and asks Kafka once for all of them.
 //!
 //! Passes over the campaigns of a class come at the same moments (see `reconcile`), so 20 campaigns cost five requests and one
-//! per consumer group, not 140. One reading is under way at a time: what is wished for meanwhile becomes the next one.
+//! per consumer group, not 140.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, KafkaAdmin, TopicState};
 use futures::StreamExt;
 use futures::stream;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::{Answers, Committed, Sighted, partition_count, partitions};
+use crate::gather::Gather;
 
-/// How long others may join a reading.
-const LINGER: Duration = Duration::from_millis(20);
-/// Campaigns in one reading.
-const MOST: usize = 200;
-/// Wishes that may wait; whoever comes then waits for room.
-const QUEUE: usize = 1_024;
 /// Requests for groups' offsets at the same time: librdkafka takes one group in each.
 const GROUPS_AT_ONCE: usize = 16;
 
-struct Wish {
-    campaign: CampaignId,
-    answer: oneshot::Sender<Result<Sighted, AdminError>>,
-}
-
-/// Reads the logs of campaigns, many at once. Its task ends with it.
-pub struct LogReader {
-    wishes: mpsc::Sender<Wish>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for LogReader {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+/// Reads the logs of campaigns, many at once.
+pub struct LogReader(Gather<CampaignId, Result<Sighted, AdminError>>);
 
 impl LogReader {
-    /// Begins to read from these brokers.
+    /// Begins to read from these brokers. Call it within a runtime.
     pub fn start(kafka: KafkaAdmin) -> Self {
-        let (wishes, waiting) = mpsc::channel(QUEUE);
-        Self { wishes, task: tokio::spawn(serve(kafka, waiting)) }
+        Self(Gather::start(move |campaigns| view_all(kafka.clone(), campaigns)))
     }
 
     /// What Kafka says of a campaign now.
@@ -53,35 +30,21 @@ impl LogReader {
     /// # Errors
     /// [`AdminError`]: nothing could be asked, or the campaign's topics could not be described.
     pub async fn view(&self, campaign: &CampaignId) -> Result<Sighted, AdminError> {
-        let gone = || AdminError::InvalidClient { cause: "the reader of offsets has ended".to_owned() };
-        let (answer, answered) = oneshot::channel();
-        self.wishes.send(Wish { campaign: campaign.clone(), answer }).await.map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        let ended = || Err(AdminError::InvalidClient { cause: "the reader of offsets has ended".to_owned() });
+        self.0.ask(campaign.clone()).await.unwrap_or_else(ended)
     }
 }
 
-async fn serve(kafka: KafkaAdmin, mut waiting: mpsc::Receiver<Wish>) {
-    let mut wishes = Vec::new();
-    while waiting.recv_many(&mut wishes, MOST).await > 0 {
-        tokio::time::sleep(LINGER).await;
-        while wishes.len() < MOST
-            && let Ok(wish) = waiting.try_recv()
-        {
-            wishes.push(wish);
-        }
-        let mut campaigns: Vec<&CampaignId> = wishes.iter().map(|wish| &wish.campaign).collect();
-        campaigns.sort_unstable();
-        campaigns.dedup();
-        let answers = read(&kafka, &campaigns).await;
-        for Wish { campaign, answer } in wishes.drain(..) {
-            let found = match &answers {
-                Ok(answers) => answers.of(&campaign),
-                Err(error) => Err(error.clone()),
-            };
-            // A pass that was given up wants no answer any more.
-            drop(answer.send(found));
-        }
-    }
+async fn view_all(kafka: KafkaAdmin, campaigns: Vec<CampaignId>) -> Vec<Result<Sighted, AdminError>> {
+    let mut distinct: Vec<&CampaignId> = campaigns.iter().collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let answers = read(&kafka, &distinct).await;
+    let view = |campaign: &CampaignId| match &answers {
+        Ok(answers) => answers.of(campaign),
+        Err(error) => Err(error.clone()),
+    };
+    campaigns.iter().map(view).collect()
 }
 
 async fn read(kafka: &KafkaAdmin, campaigns: &[&CampaignId]) -> Result<Answers, AdminError> {

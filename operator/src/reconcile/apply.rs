@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use campaign::log::admin::{AdminError, Creation, TopicState};
 use campaign::stock::{self, Configured, StockKeys};
 use campaign::table::{self, CampaignRow, TotalSet};
+use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -138,15 +139,19 @@ async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Obse
     let cluster_id = seen.log.as_ref().map(|log| log.topic.cluster_id.clone()).unwrap_or_default();
     match step {
         TopicStep::Announce => table::set_topic(sql, row.id, "", &cluster_id).await?,
-        TopicStep::Create(spec) => match kafka.create_topic(spec).await? {
-            Creation::AlreadyExists => tracing::info!(topic = spec.name, "topic was created meanwhile"),
-            Creation::Created if spec.name == pass.id.topic() => {
-                if let Some(topic_id) = created_id(pass, &spec.name).await? {
+        TopicStep::Create(specs) => {
+            let created = join_all(specs.iter().map(|spec| pass.systems.topics.create(spec))).await;
+            for (spec, created) in specs.iter().zip(created) {
+                let new = created? == Creation::Created;
+                if !new {
+                    tracing::info!(topic = spec.name, "topic was created meanwhile");
+                } else if spec.name == pass.id.topic()
+                    && let Some(topic_id) = created_id(pass, &spec.name).await?
+                {
                     table::set_topic(sql, row.id, &topic_id, &cluster_id).await?;
                 }
             }
-            Creation::Created => {}
-        },
+        }
         TopicStep::Record(topic_id) => table::set_topic(sql, row.id, topic_id, &cluster_id).await?,
         TopicStep::Grow { topic, partitions } => match kafka.grow_partitions(topic, *partitions).await {
             // Brokers that have not heard of it yet showed the old number.

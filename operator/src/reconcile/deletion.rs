@@ -16,7 +16,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{FINALIZER, Pass, apply, campaigns, resolve, write_status};
+use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
 use crate::api::{CouponCampaign, DeletionPolicy, Phase};
 use crate::children::{self, Component};
 use crate::class;
@@ -91,7 +91,7 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
 async fn show_draining(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<(), kube::Error> {
     let mut status = campaign.status.clone().unwrap_or_default();
     status.phase = Some(Phase::Draining);
-    write_status(campaign, context, uid, status).await
+    publish::status(campaign, context, uid, status, false).await
 }
 
 async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &str) -> Result<Action, ReconcileError> {

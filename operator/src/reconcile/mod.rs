@@ -9,6 +9,7 @@ mod deletion;
 pub(crate) mod numbers;
 pub(crate) mod observe;
 mod plan;
+mod publish;
 mod report;
 mod scaling;
 #[cfg(test)]
@@ -24,11 +25,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::api::{CampaignClass, CouponCampaign, CouponCampaignStatus, Phase};
+use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::backoff;
-use crate::children::{Component, apply::MANAGER, object_name};
+use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
 use crate::context::Context;
@@ -52,8 +53,6 @@ const AT_ONCE: Duration = Duration::from_millis(20);
 const OVERTAKEN: Duration = Duration::from_millis(500);
 /// A dormant campaign is looked at this often: Redis may have lost it.
 const CALM: Duration = Duration::from_secs(60);
-/// Counters alone are written to status at most this often.
-const COUNTERS_EVERY: Duration = Duration::from_secs(4);
 /// The issued count in SQL is written at most this often.
 const ISSUED_EVERY: Duration = Duration::from_secs(5);
 
@@ -151,7 +150,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         Ok(found) => found,
         Err(error) => {
             let status = report::status_without_class(campaign, &error, Timestamp::now());
-            write_status(campaign, context, uid, status).await?;
+            publish::status(campaign, context, uid, status, false).await?;
             return Err(error);
         }
     };
@@ -163,7 +162,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let mut known = context.memory.get(uid).known;
     let seen = observe::observe(&systems, &id, &mut known).await;
     context.memory.update(uid, |memory| memory.known = known);
-    let requests = i64::try_from(systems.kafka.requests()).unwrap_or(i64::MAX);
+    let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
 
@@ -204,7 +203,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         looked: &looked,
     };
     let status = report::status(&facts, Timestamp::now());
-    publish(&pass, &plan, &done, &scaled).await;
+    publish::events(&pass, &plan, &done, &scaled).await;
     let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };
     let lag = seen.log.as_ref().ok().and_then(|log| log.lag).and_then(|lag| i64::try_from(lag).ok());
     context.metrics.observe(&labels, status.issued, status.persisted, lag, status.dead_letters);
@@ -213,12 +212,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         status.unconfirmed,
         looked.oldest_ms.map(|oldest| (plan.now_ms - oldest) / 1000),
     );
-    write_status(campaign, context, uid, status).await?;
+    let failure = failure.or(observation_failure(seen));
+    let in_between = failure.is_none() && !plan.steps.iter().all(Step::can_wait);
+    publish::status(campaign, context, uid, status, in_between).await?;
     if let Some(error) = failure {
-        return Err(error);
-    }
-    let blind = observation_failure(seen);
-    if let Some(error) = blind {
         return Err(error);
     }
     context.memory.update(uid, |memory| {
@@ -289,82 +286,6 @@ async fn record_issued(pass: &Pass<'_>, seen: &Observation) -> Result<(), Reconc
         pass.context.memory.update(pass.uid, |memory| memory.issued_recorded = Some((stock.issued, Instant::now())));
     }
     Ok(())
-}
-
-async fn publish(pass: &Pass<'_>, plan: &Plan, done: &apply::Done, scaled: &apply::Scaled) {
-    let Pass { context, campaign, .. } = pass;
-    if let Some((opened, reason)) = &done.opened {
-        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: campaign.name_any() };
-        context.metrics.epochs_opened.get_or_create(&labels).inc();
-        let text = format!(
-            "epoch {} opened ({reason}): {} winners, {} of them in Redis only, {} ranks to hand out again; {}",
-            opened.epoch,
-            opened.winners,
-            opened.redis_only,
-            opened.free,
-            if opened.rebound { "Redis had lost nothing and was bound anew" } else { "Redis was filled" }
-        );
-        events::note(context, campaign, "EpochOpened", &text).await;
-    }
-    if let Some(rows) = done.adopted {
-        let text = format!("the campaign continues a ledger with {rows} winners; a new sale takes a new couponId");
-        events::note(context, campaign, "LedgerAdopted", &text).await;
-    }
-    for change in &scaled.changes {
-        events::note(context, campaign, "Scaled", change).await;
-    }
-    let before = campaign.status.as_ref().and_then(|status| status.phase);
-    if before != Some(plan.phase) {
-        let from = before.map_or("nothing".to_owned(), |phase| phase.to_string());
-        events::note(context, campaign, plan.phase.into(), &format!("phase {} after {from}", plan.phase)).await;
-    }
-}
-
-/// Writes the status if it differs. Counters alone wait a little: a write per coupon would help nobody.
-async fn write_status(
-    campaign: &CouponCampaign,
-    context: &Context,
-    uid: &str,
-    mut next: CouponCampaignStatus,
-) -> Result<(), kube::Error> {
-    let before = campaign.status.clone().unwrap_or_default();
-    if next == before {
-        return Ok(());
-    }
-    if same_but_counters(&before, &next) {
-        let waited = context.memory.get(uid).counters_written.is_none_or(|at| at.elapsed() >= COUNTERS_EVERY);
-        if !waited {
-            return Ok(());
-        }
-    }
-    next.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    let mut patch = serde_json::to_value(&next).map_err(kube::Error::SerdeError)?;
-    let old = serde_json::to_value(&before).map_err(kube::Error::SerdeError)?;
-    // A merge patch removes a field only where it says null.
-    if let (Some(patch), Some(old)) = (patch.as_object_mut(), old.as_object()) {
-        for key in old.keys() {
-            patch.entry(key.clone()).or_insert(Value::Null);
-        }
-    }
-    let patch = json!({"status": patch});
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    match campaigns(campaign, context).patch_status(&campaign.name_any(), &parameters, &Patch::Merge(patch)).await {
-        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
-        other => other.map(drop)?,
-    }
-    context.memory.update(uid, |memory| memory.counters_written = Some(Instant::now()));
-    Ok(())
-}
-
-fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus) -> bool {
-    let CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, .. } = before.clone();
-    let mut next = CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, ..next.clone() };
-    for (next, before) in [(&mut next.issuer, &before.issuer), (&mut next.consumer, &before.consumer)] {
-        if let (Some(next), Some(before)) = (next, before) {
-            next.figures.clone_from(&before.figures);
-        }
-    }
-    next == *before
 }
 
 /// The first system that could not be read: the pass counts as failed, and is tried again sooner than its turn.

@@ -51,7 +51,7 @@ pub(super) fn describe_topics(client: &Arc<Client>, deadline: Duration, names: &
     })
 }
 
-pub(super) fn create_topic(client: &Arc<Client>, deadline: Duration, spec: &TopicSpec) -> Sent {
+fn new_topic(spec: &TopicSpec) -> Result<Owned<sys::rd_kafka_NewTopic_t>, Failure> {
     let name = topic_name(&spec.name)?;
     let mut complaint = Complaint::new();
     // SAFETY: string and buffer are valid; the string is copied.
@@ -71,9 +71,15 @@ pub(super) fn create_topic(client: &Arc<Client>, deadline: Duration, spec: &Topi
         let code = unsafe { sys::rd_kafka_NewTopic_set_config(topic.as_ptr(), c_key.as_ptr(), c_value.as_ptr()) };
         failure(code.into(), format!("topic config {key}")).map_or(Ok(()), Err)?;
     }
+    Ok(topic)
+}
+
+pub(super) fn create_topics(client: &Arc<Client>, deadline: Duration, specs: &[TopicSpec]) -> Sent {
+    let topics = specs.iter().map(new_topic).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<_> = topics.iter().map(Owned::as_ptr).collect();
     client.submit(op::RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline, |rk, options, queue| {
-        // SAFETY: one valid element; librdkafka copies it.
-        unsafe { sys::rd_kafka_CreateTopics(rk, &mut topic.as_ptr(), 1, options, queue) }
+        // SAFETY: as many valid elements as said; librdkafka copies them.
+        unsafe { sys::rd_kafka_CreateTopics(rk, pointers.as_mut_ptr(), pointers.len(), options, queue) }
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a campaign's topics should be, and what to do about a difference. Pure.
 
+pub mod make;
+
 use std::collections::BTreeMap;
 
 use campaign::identity::CampaignId;
@@ -42,8 +44,8 @@ pub enum Claim {
 pub enum TopicStep {
     /// Write into SQL that we are about to create the topics, before we do: only so can we tell ours from others'.
     Announce,
-    /// Create a topic.
-    Create(TopicSpec),
+    /// Create topics.
+    Create(Vec<TopicSpec>),
     /// Write the id of the topic that we created into SQL.
     Record(String),
     /// Add partitions up to this many.
@@ -157,19 +159,15 @@ pub fn plan(
         replication_factor: wanted.factor,
         config: config(kafka, wanted.min_in_sync, dead),
     };
-    let mut steps = Vec::new();
+    let (mut steps, mut missing) = (Vec::new(), Vec::new());
     match (claim, &view.events) {
         (Claim::None, TopicState::Present(_)) => return Err(TopicConflict::NotOurs(name)),
         (Claim::None, TopicState::Absent) => {
             if matches!(view.dead_letters, TopicState::Present(_)) {
                 return Err(TopicConflict::NotOurs(dlt));
             }
-            steps.extend([
-                TopicStep::Announce,
-                TopicStep::Create(spec(&dlt, true)),
-                TopicStep::Create(spec(&name, false)),
-            ]);
-            return Ok(steps);
+            let both = vec![spec(&dlt, true), spec(&name, false)];
+            return Ok(vec![TopicStep::Announce, TopicStep::Create(both)]);
         }
         // We died between announcing and recording. What is there is ours if nobody has written to it.
         (Claim::Announced, TopicState::Present(topic)) => {
@@ -184,12 +182,16 @@ pub fn plan(
         (Claim::Owned(_), TopicState::Present(_)) => {}
         // Ours is gone: somebody deleted it. The database remembers what was stored; a new topic goes on from there.
         (Claim::Owned(_), TopicState::Absent) => {
-            steps.extend([TopicStep::Announce, TopicStep::Create(spec(&name, false))]);
+            steps.push(TopicStep::Announce);
+            missing.push(spec(&name, false));
         }
-        (Claim::Announced, TopicState::Absent) => steps.push(TopicStep::Create(spec(&name, false))),
+        (Claim::Announced, TopicState::Absent) => missing.push(spec(&name, false)),
     }
     if matches!(view.dead_letters, TopicState::Absent) {
-        steps.push(TopicStep::Create(spec(&dlt, true)));
+        missing.push(spec(&dlt, true));
+    }
+    if !missing.is_empty() {
+        steps.push(TopicStep::Create(missing));
     }
     for (name, state, found, dead) in
         [(&name, &view.events, &view.events_config, false), (&dlt, &view.dead_letters, &view.dead_letters_config, true)]
@@ -220,5 +222,4 @@ pub fn copies(topic: &Topic) -> i32 {
 }
 
 #[cfg(test)]
-#[path = "topic_tests.rs"]
 mod tests;

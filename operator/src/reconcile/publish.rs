@@ -1,0 +1,139 @@
+//! Says what a pass did and found: events and status. What is said already is not said again.
+
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::apply::{Done, Scaled};
+use super::plan::Plan;
+use super::{Pass, campaigns};
+use crate::api::{CouponCampaign, CouponCampaignStatus};
+use crate::children::apply::MANAGER;
+use crate::context::Context;
+use crate::events;
+use crate::metrics::CampaignLabels;
+
+/// Counters alone are written to status at most this often.
+const COUNTERS_EVERY: Duration = Duration::from_secs(4);
+/// And between the steps of one go nothing is written more often than this, unless the phase changes: the next pass, at once,
+/// knows more.
+const STEPS_EVERY: Duration = Duration::from_secs(5);
+
+/// Events about what a pass did and found.
+pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) {
+    let Pass { context, campaign, uid, .. } = pass;
+    if let Some((opened, reason)) = &done.opened {
+        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: campaign.name_any() };
+        context.metrics.epochs_opened.get_or_create(&labels).inc();
+        let text = format!(
+            "epoch {} opened ({reason}): {} winners, {} of them in Redis only, {} ranks to hand out again; {}",
+            opened.epoch,
+            opened.winners,
+            opened.redis_only,
+            opened.free,
+            if opened.rebound { "Redis had lost nothing and was bound anew" } else { "Redis was filled" }
+        );
+        events::note(context, campaign, "EpochOpened", &text).await;
+    }
+    if let Some(rows) = done.adopted {
+        let text = format!("the campaign continues a ledger with {rows} winners; a new sale takes a new couponId");
+        events::note(context, campaign, "LedgerAdopted", &text).await;
+    }
+    for change in &scaled.changes {
+        events::note(context, campaign, "Scaled", change).await;
+    }
+    // A new campaign is Pending; its creation says so.
+    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    // The watch may show the phase that was just left for some more passes.
+    let told = context.memory.update(uid, |memory| memory.phase_told.replace(plan.phase));
+    if before != plan.phase && told != Some(plan.phase) {
+        events::note(context, campaign, plan.phase.into(), &format!("phase {} after {before}", plan.phase)).await;
+    }
+}
+
+/// Writes the status if it differs and is not about to differ again. `in_between`: the next pass follows at once.
+///
+/// # Errors
+/// The API server refused it. That the campaign is gone is none.
+pub async fn status(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    mut next: CouponCampaignStatus,
+    in_between: bool,
+) -> Result<(), kube::Error> {
+    let before = campaign.status.clone().unwrap_or_default();
+    let last = context.memory.update(uid, |memory| *memory.status_written.get_or_insert_with(Instant::now));
+    if next == before || can_wait(&before, &next, in_between, last.elapsed()) {
+        return Ok(());
+    }
+    next.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let mut patch = serde_json::to_value(&next).map_err(kube::Error::SerdeError)?;
+    let old = serde_json::to_value(&before).map_err(kube::Error::SerdeError)?;
+    // A merge patch removes a field only where it says null.
+    if let (Some(patch), Some(old)) = (patch.as_object_mut(), old.as_object()) {
+        for key in old.keys() {
+            patch.entry(key.clone()).or_insert(Value::Null);
+        }
+    }
+    let patch = json!({"status": patch});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match campaigns(campaign, context).patch_status(&campaign.name_any(), &parameters, &Patch::Merge(patch)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+        other => other.map(drop)?,
+    }
+    context.memory.update(uid, |memory| memory.status_written = Some(Instant::now()));
+    Ok(())
+}
+
+/// Whether a change may wait, `since` the last write or the first look: a write per coupon, or per step, would help nobody.
+fn can_wait(before: &CouponCampaignStatus, next: &CouponCampaignStatus, in_between: bool, since: Duration) -> bool {
+    let is_step = in_between && before.phase.unwrap_or_default() == next.phase.unwrap_or_default();
+    (is_step && since < STEPS_EVERY) || (since < COUNTERS_EVERY && same_but_counters(before, next))
+}
+
+fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus) -> bool {
+    let CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, .. } = before.clone();
+    let mut next = CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, ..next.clone() };
+    for (next, before) in [(&mut next.issuer, &before.issuer), (&mut next.consumer, &before.consumer)] {
+        if let (Some(next), Some(before)) = (next, before) {
+            next.figures.clone_from(&before.figures);
+        }
+    }
+    next == *before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Phase;
+
+    #[test]
+    fn what_may_wait() {
+        let status = |phase, epoch, issued| CouponCampaignStatus {
+            phase: Some(phase),
+            epoch: Some(epoch),
+            issued: Some(issued),
+            ..CouponCampaignStatus::default()
+        };
+        let new = CouponCampaignStatus::default();
+        assert!(
+            can_wait(&new, &status(Phase::Pending, 0, 0), true, Duration::ZERO),
+            "the first step of a new campaign"
+        );
+        assert!(!can_wait(&new, &status(Phase::Pending, 0, 0), false, Duration::ZERO), "which failed");
+        let before = status(Phase::Open, 1, 5);
+        for (scene, next, in_between, since_ms, expected) in [
+            ("counters, soon after", status(Phase::Open, 1, 9), false, 3_900, true),
+            ("counters, later", status(Phase::Open, 1, 9), false, 4_000, false),
+            ("anything else, soon after", status(Phase::Open, 2, 9), false, 1, false),
+            ("anything else between two steps", status(Phase::Open, 2, 9), true, 4_999, true),
+            ("and seconds later", status(Phase::Open, 2, 9), true, 5_000, false),
+            ("a phase between two steps", status(Phase::Repairing, 2, 9), true, 1, false),
+        ] {
+            assert_eq!(can_wait(&before, &next, in_between, Duration::from_millis(since_ms)), expected, "{scene}");
+        }
+    }
+}
