@@ -4,6 +4,7 @@
 //! idle process adds no delay and a busy one sends full batches. Kafka is not waited for here ([`crate::delivery`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use campaign::sabotage::{CrashPoint, crash_point};
@@ -21,6 +22,9 @@ use crate::redis_link::RedisLink;
 
 /// How long a wish may wait for its turn.
 pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
+/// A wish that waits longer than this for its turn is delayed. An idle process takes a wish at once, a busy one after the call
+/// before it, which takes a few milliseconds.
+pub const DELAYED: Duration = Duration::from_millis(250);
 /// How long a batch may take, repetitions included.
 pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
 /// Winners that may wait to become durable. Far below what the client would hold, far above what a healthy
@@ -41,6 +45,7 @@ pub struct Job {
 #[derive(Clone)]
 pub struct Queue {
     sender: mpsc::Sender<Job>,
+    behind: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
@@ -66,6 +71,11 @@ impl Queue {
         self.capacity() - self.sender.capacity()
     }
 
+    /// Whether wishes were delayed of late. Users who come back may be better off with another process.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
     /// Wishes that may wait.
     pub fn capacity(&self) -> usize {
         self.sender.max_capacity()
@@ -84,6 +94,7 @@ pub struct Batcher {
     keys: StockKeys,
     delivery: Delivery,
     headroom: Arc<Semaphore>,
+    behind: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
@@ -113,8 +124,9 @@ impl Batcher {
     ) -> (Queue, Self) {
         let (sender, jobs) = mpsc::channel(capacity);
         let headroom = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED));
-        let queue = Queue { sender, metrics: metrics.clone() };
-        (queue, Self { jobs, link, keeper, keys, delivery, headroom, metrics })
+        let behind = Arc::default();
+        let queue = Queue { sender, behind: Arc::clone(&behind), metrics: metrics.clone() };
+        (queue, Self { jobs, link, keeper, keys, delivery, headroom, behind, metrics })
     }
 
     /// Works until `stop`; then takes nothing new and ends when everything that was admitted has been sent.
@@ -132,7 +144,11 @@ impl Batcher {
                 return;
             }
             self.metrics.queue_depth.set(gauge(self.jobs.len()));
-            let jobs = screen(std::mem::take(&mut gathered), Instant::now(), &self.metrics);
+            let now = Instant::now();
+            let delayed = delayed(&gathered, now);
+            self.metrics.delayed.inc_by(delayed);
+            self.behind.store(delayed > 0, Ordering::Relaxed);
+            let jobs = screen(std::mem::take(&mut gathered), now, &self.metrics);
             if !jobs.is_empty() {
                 self.send(jobs).await;
             }
@@ -238,6 +254,11 @@ fn cause(executed: Executed) -> &'static str {
     }
 }
 
+/// How many have waited too long for this moment.
+fn delayed(jobs: &[Job], now: Instant) -> u64 {
+    jobs.iter().filter(|job| now.saturating_duration_since(job.since) > DELAYED).count() as u64
+}
+
 /// Drops wishes whose user has left and refuses those that waited too long: before they are sent, never after.
 fn screen(jobs: Vec<Job>, now: Instant, metrics: &Metrics) -> Vec<Job> {
     let mut wanted = Vec::with_capacity(jobs.len());
@@ -291,6 +312,8 @@ mod tests {
         let (late, mut late_answer) = job("late", Duration::from_secs(3));
         let (gone, gone_answer) = job("gone", Duration::from_secs(1));
         drop(gone_answer);
+        let of = |job: Job| delayed(&[job], now);
+        assert_eq!([of(job("a", DELAYED).0), of(job("b", DELAYED * 2).0)], [0, 1]);
         let kept = screen(vec![late, gone, fresh], now, &metrics());
         assert_eq!(kept.iter().map(|job| job.wish.user.as_str()).collect::<Vec<_>>(), ["fresh"]);
         assert_eq!(late_answer.try_recv().unwrap(), Outcome::Overloaded);
@@ -299,7 +322,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses() {
         let (sender, jobs) = mpsc::channel(2);
-        let queue = Queue { sender, metrics: metrics() };
+        let queue = Queue { sender, behind: Arc::default(), metrics: metrics() };
         let _answers = [queue.admit(wish("a")).unwrap(), queue.admit(wish("b")).unwrap()];
         assert_eq!(queue.admit(wish("c")).unwrap_err(), Outcome::Overloaded);
         assert_eq!((queue.depth(), queue.capacity(), queue.metrics.rejected.get()), (2, 2, 1));

@@ -57,6 +57,8 @@ struct Pressure {
     queue_capacity: usize,
     /// Wishes refused because there was no room, since the process started.
     rejected: u64,
+    /// Wishes that waited too long for their turn, since the process started.
+    delayed: u64,
     /// Requests to issue answered, since the process started.
     answered: u64,
     /// Wishes sent to Redis that are not over yet.
@@ -124,6 +126,7 @@ async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
         queue_depth: control.queue.depth(),
         queue_capacity: control.queue.capacity(),
         rejected: control.metrics.rejected.get(),
+        delayed: control.metrics.delayed.get(),
         answered: control.metrics.answered.get(),
         outstanding: control.keeper.outstanding(),
         epoch: control.keeper.serving().ok(),

@@ -52,6 +52,8 @@ pub struct Metrics {
     pub queue_depth: Gauge,
     /// Wishes refused because there is no room.
     pub rejected: Counter,
+    /// Wishes that waited too long for their turn: more processes would help.
+    pub delayed: Counter,
     /// Wishes that were answered, whatever the answer.
     pub answered: Counter,
     /// Wishes sent to Redis that are not over yet.
@@ -76,6 +78,7 @@ impl Metrics {
             breaker_open: Gauge::default(),
             queue_depth: Gauge::default(),
             rejected: Counter::default(),
+            delayed: Counter::default(),
             answered: Counter::default(),
             outstanding: Gauge::default(),
             epoch: Gauge::default(),
@@ -92,6 +95,7 @@ impl Metrics {
         all.register("kafka_breaker_open", "1 while winners are stored past Kafka", metrics.breaker_open.clone());
         all.register("queue_depth", "Wishes that wait in the queue", metrics.queue_depth.clone());
         all.register("rejected", "Wishes refused because there is no room", metrics.rejected.clone());
+        all.register("delayed", "Wishes that waited too long for their turn", metrics.delayed.clone());
         all.register("answered", "Wishes that were answered", metrics.answered.clone());
         all.register("outstanding", "Wishes sent to Redis that are not over yet", metrics.outstanding.clone());
         all.register("epoch", "Epoch under which is granted; 0 when nothing is", metrics.epoch.clone());

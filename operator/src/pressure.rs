@@ -29,6 +29,8 @@ pub struct Pressure {
     pub queue_capacity: u64,
     /// Wishes refused because there was no room, since the process started.
     pub rejected: u64,
+    /// Wishes that waited too long for their turn, since the process started.
+    pub delayed: u64,
     /// Requests to issue answered, since the process started.
     pub answered: u64,
 }
@@ -80,6 +82,7 @@ impl Counts {
             if let Some(before) = before.pods.get(uid) {
                 load.answered += per_second(now.answered, before.answered);
                 load.rejected += per_second(now.rejected, before.rejected);
+                load.delayed += per_second(now.delayed, before.delayed);
             }
             #[expect(clippy::cast_precision_loss, reason = "lengths of queues")]
             let fill = now.queue_depth as f64 / now.queue_capacity.max(1) as f64;
@@ -94,7 +97,7 @@ mod tests {
     use super::*;
 
     fn pod(queue_depth: u64, rejected: u64, answered: u64) -> Pressure {
-        Pressure { queue_depth, queue_capacity: 100, rejected, answered }
+        Pressure { queue_depth, queue_capacity: 100, rejected, delayed: 10 * rejected, answered }
     }
 
     fn pods(all: &[(&str, Pressure)]) -> BTreeMap<String, Pressure> {
@@ -107,9 +110,17 @@ mod tests {
         assert_eq!(counts.see(0, pods(&[("a", pod(0, 0, 100))])), None);
         let now = pods(&[("a", pod(10, 4, 300)), ("b", pod(60, 50, 9_000))]);
         let load = counts.see(2_000, now).unwrap();
-        assert_eq!(load, Load { answered: 100.0, rejected: 2.0, fill: 0.6 }, "a pod that is new has no rate yet");
+        assert_eq!(
+            load,
+            Load { answered: 100.0, rejected: 2.0, delayed: 20.0, fill: 0.6 },
+            "a pod that is new has no rate yet"
+        );
         let load = counts.see(4_000, pods(&[("b", pod(0, 50, 9_400))])).unwrap();
-        assert_eq!(load, Load { answered: 200.0, rejected: 0.0, fill: 0.0 }, "a pod that is gone has none any more");
+        assert_eq!(
+            load,
+            Load { answered: 200.0, rejected: 0.0, delayed: 0.0, fill: 0.0 },
+            "a pod that is gone has none any more"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use campaign::stock::Wish;
 use tokio::time::Instant;
@@ -57,7 +57,7 @@ pub(super) async fn issue(
     body: Body,
 ) -> Response {
     let started = Instant::now();
-    let (code, response) = match read(&app, path, &headers, body).await {
+    let (code, mut response) = match read(&app, path, &headers, body).await {
         Ok(wish) => {
             let key = wish.key.clone();
             let outcome = ask(&app, wish).await;
@@ -65,6 +65,10 @@ pub(super) async fn issue(
         }
         Err(refused) => (refused.code.as_str(), refused.into_response()),
     };
+    // Whoever keeps a connection to a process that is behind would never meet those that were added for it.
+    if app.parts.queue.is_behind() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let metrics = &app.parts.metrics;
     metrics.requests.get_or_create(&OutcomeLabel { code }).inc();
     metrics.answered.inc();

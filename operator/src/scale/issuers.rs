@@ -1,7 +1,7 @@
 //! How many issuers a campaign should have: planned for the window, raised by the pressure that the pods report.
 //!
-//! The plan is `expectedPeakRps / (0.75 x requests per second of one pod)`. Pressure is a queue that is half full, or requests
-//! refused for want of room: then as many as answer what comes, at least one more. Down by one after a minute in which fewer
+//! The plan is `expectedPeakRps / (0.75 x requests per second of one pod)`. Pressure is a queue that is half full, requests
+//! refused for want of room, or a tenth of them delayed in the queue: then as many as answer what comes, at least one more. Down by one after a minute in which fewer
 //! would do.
 
 use super::jump::{Jumps, Sight};
@@ -12,6 +12,8 @@ use super::{DOWN_MARGIN, STABLE_MS, UTILISATION, Why};
 pub const CAPACITY_SEED: f64 = 1_500.0;
 /// A queue that is fuller than this is pressure.
 const PRESSED: f64 = 0.5;
+/// More delayed requests than this part of those answered are pressure. Fewer are a hiccup of Redis.
+const DELAYED_PART: f64 = 0.1;
 
 /// What the pods report, all together.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -20,13 +22,15 @@ pub struct Load {
     pub answered: f64,
     /// Requests refused for want of room, per second.
     pub rejected: f64,
+    /// Requests that waited too long for their turn, per second.
+    pub delayed: f64,
     /// How full the fullest queue is, from 0 to 1.
     pub fill: f64,
 }
 
 impl Load {
     fn is_pressed(&self) -> bool {
-        self.fill >= PRESSED || self.rejected > 0.0
+        self.fill >= PRESSED || self.rejected > 0.0 || self.delayed > self.answered * DELAYED_PART
     }
 }
 
@@ -153,7 +157,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const QUIET: Load = Load { answered: 100.0, rejected: 0.0, fill: 0.0 };
+    const QUIET: Load = Load { answered: 100.0, rejected: 0.0, delayed: 0.0, fill: 0.0 };
 
     fn look(issuers: &mut Issuers, at_s: i64, current: i32, load: Option<Load>) -> (i32, Why) {
         let moment = Moment { at_ms: at_s * 1_000, load, current, ready: current };
@@ -163,12 +167,14 @@ mod tests {
 
     #[test]
     fn one_look() {
-        let full = |answered, rejected| Some(Load { answered, rejected, fill: 1.0 });
+        let full = |answered, rejected| Some(Load { answered, rejected, delayed: 0.0, fill: 1.0 });
         for (scene, current, load, expected) in [
             ("quiet", 1, Some(QUIET), (1, Why::Floor)),
             ("not there yet", 0, None, (1, Why::Floor)),
             ("nothing heard: as they are", 3, None, (3, Why::Unknown)),
             ("queues fill: one more", 2, Some(Load { fill: 0.6, ..QUIET }), (3, Why::Demand)),
+            ("many wait long: one more", 2, Some(Load { delayed: 11.0, ..QUIET }), (3, Why::Demand)),
+            ("some waited long", 1, Some(Load { delayed: 10.0, ..QUIET }), (1, Why::Floor)),
             ("many are refused: as many as answer all", 1, full(1_500.0, 4_000.0), (5, Why::Demand)),
             ("more than may be", 2, full(3_000.0, 90_000.0), (8, Why::AtMost)),
             ("all that may be are there", 8, full(3_000.0, 90_000.0), (8, Why::AtMost)),
@@ -204,7 +210,7 @@ mod tests {
     #[test]
     fn a_second_jump_waits_until_the_first_shows() {
         let mut issuers = Issuers::default();
-        let pressed = Some(Load { answered: 1_500.0, rejected: 10.0, fill: 1.0 });
+        let pressed = Some(Load { answered: 1_500.0, rejected: 10.0, delayed: 0.0, fill: 1.0 });
         assert_eq!(look(&mut issuers, 0, 1, pressed), (2, Why::Demand));
         assert_eq!(look(&mut issuers, 2, 2, pressed), (2, Why::Settling));
         assert_eq!(
@@ -220,7 +226,7 @@ mod tests {
             answered in 0.0f64..50_000.0, rejected in 0.0f64..50_000.0, fill in 0.0f64..1.0,
             current in 0i32..40, floor in 0i32..8, more in 0i32..20,
         ) {
-            let moment = Moment { at_ms: 0, load: Some(Load { answered, rejected, fill }), current, ready: current };
+            let moment = Moment { at_ms: 0, load: Some(Load { answered, rejected, delayed: 0.0, fill }), current, ready: current };
             let found = Issuers::default().decide(&moment, floor, floor + more).replicas;
             prop_assert!(found >= floor && found <= (floor + more).max(floor), "{}", found);
         }
