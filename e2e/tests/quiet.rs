@@ -2,41 +2,21 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::campaign::{Sale, manifest};
 use e2e::crowd::{heard, people};
 use e2e::install::{self, kubectl};
+use e2e::many::meter;
 use kube::Client;
 use rand::RngExt;
 use stack::Connections;
 use tokio::time::{Instant, sleep};
 
 /// Writes to the API server so far that concern what the operator writes, by anybody. Leases are renewed all the time.
-async fn writes() -> u64 {
-    let metrics = kubectl(&["get", "--raw", "/metrics"]).await.unwrap();
-    metrics
-        .lines()
-        .filter(|line| line.starts_with("apiserver_request_total{"))
-        .filter(|line| {
-            ["POST", "PUT", "PATCH", "APPLY", "DELETE"].iter().any(|verb| line.contains(&format!("verb=\"{verb}\"")))
-        })
-        .filter(|line| {
-            [
-                "couponcampaigns",
-                "campaignclasses",
-                "deployments",
-                "services",
-                "secrets",
-                "poddisruptionbudgets",
-                "events",
-            ]
-            .iter()
-            .any(|resource| line.contains(&format!("resource=\"{resource}\"")))
-        })
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .map(|value| value as u64)
-        .sum()
+async fn writes() -> BTreeMap<String, f64> {
+    meter::writes(&kubectl(&["get", "--raw", "/metrics"]).await.unwrap())
 }
 
 /// Resident memory of the operator in KiB, as the kernel counts it.
@@ -79,11 +59,11 @@ async fn a_pass_in_which_nothing_changed_writes_nothing() {
     loop {
         let before = writes().await;
         sleep(stretch).await;
-        let written = writes().await - before;
-        if written == 0 {
+        let after = writes().await;
+        if after == before {
             break;
         }
-        assert!(Instant::now() < deadline, "still {written} writes in {} s", stretch.as_secs());
+        assert!(Instant::now() < deadline, "still writing after {} s: {before:?}, {after:?}", stretch.as_secs());
     }
     let memory = operator_memory_kib();
     println!("operator: {memory} KiB resident");

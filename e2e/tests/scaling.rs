@@ -1,25 +1,37 @@
-//! Kafka is cut off from the operator while much waits: nothing is scaled in the dark. Alone in its binary: its class leads
-//! through proxies at fixed addresses.
+//! Pods in trouble: Kafka is cut off from the operator while much waits, Redis is slow while many come. Alone in a binary: the
+//! class leads through proxies at fixed addresses.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use e2e::chaos::arena::Arena;
 use e2e::chaos::fault::{Link, Role, Service, Trouble};
+use e2e::crowd::Door;
 use e2e::install;
 use e2e::scaling::watch::{Stream, Watch};
+use e2e::wait::until;
+use futures::future::join_all;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::Api;
 use serde_json::json;
 use stack::Connections;
+use tokio::sync::Mutex;
+use tokio::time::sleep;
 
 const COUPONS: u64 = 6_000;
 const SOON: Duration = Duration::from_secs(90);
+/// How long answers are counted.
+const MEASURED: Duration = Duration::from_secs(4);
+
+/// The proxies' addresses are fixed.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn a_lag_that_cannot_be_read_holds_the_pods() {
-    let connections = Connections::from_env().unwrap();
-    install::install(&connections).await.unwrap();
-    let arena = Arena::new(connections, "scaling-short", true).await.unwrap();
+    let _alone = ALONE.lock().await;
+    let arena = arena("scaling-blind").await;
     let open = arena
         .open_as("blind", COUPONS, 1, |spec| {
             spec["window"]["start"] = json!(e2e::campaign::from_now(-120));
@@ -58,7 +70,96 @@ async fn a_lag_that_cannot_be_read_holds_the_pods() {
     tokio::join!(stream.run(&door, COUPONS, 600), watching);
     assert_eq!(arena.sources.rows(&open.campaign).await.unwrap().len() as u64, COUPONS);
     arena.close(open).await.unwrap();
+    leave(&arena).await;
+}
+
+/// People who come one after the other, each place in the queue taken again at once.
+#[derive(Default)]
+struct Press {
+    over: AtomicBool,
+    come: AtomicU64,
+    answered: AtomicU64,
+}
+
+impl Press {
+    async fn run(&self, door: &Door, together: usize) {
+        let place = async || {
+            while !self.over.load(Ordering::Relaxed) {
+                let number = self.come.fetch_add(1, Ordering::Relaxed);
+                let heard = door.ask(&format!("person-{number}"), None).await;
+                assert!(heard.issued() || heard.status == 503, "{heard:?}");
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        join_all((0..together).map(|_| place())).await;
+    }
+
+    /// Answers per second, over some seconds.
+    async fn rate(&self) -> f64 {
+        let (begin, before) = (Instant::now(), self.answered.load(Ordering::Relaxed));
+        sleep(MEASURED).await;
+        (self.answered.load(Ordering::Relaxed) - before) as f64 / begin.elapsed().as_secs_f64()
+    }
+}
+
+/// One issuer makes one call to Redis at a time, so with a slow Redis another issuer answers as many again.
+#[tokio::test]
+async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
+    let _alone = ALONE.lock().await;
+    let arena = arena("scaling-pressed").await;
+    let open = arena
+        .open_as("pressed", 200_000, 1, |spec| {
+            spec["window"]["start"] = json!(e2e::campaign::from_now(-120));
+            spec["partitions"] = json!(2);
+            spec["issuer"] = json!({"minReplicas": 1, "maxReplicas": 2});
+        })
+        .await
+        .unwrap();
+    let operator = arena.injector(&open).addresses(Role::Operator).await.unwrap();
+    let slow = arena.links.slow(Service::Redis, Duration::from_millis(250), operator);
+    let deployments: Api<Deployment> = Api::namespaced(arena.kubernetes.clone(), &arena.namespace);
+    let issuers = async || {
+        let found = deployments.get("pressed-issuer").await.unwrap();
+        (found.spec.unwrap().replicas, found.status.unwrap().ready_replicas)
+    };
+    let door = open.door(Duration::from_secs(15)).unwrap();
+    let press = Press::default();
+    let watching = async {
+        assert_eq!(issuers().await, (Some(1), Some(1)));
+        let begin = Instant::now();
+        let alone = press.rate().await;
+        let more = until("a second issuer", SOON, async || match issuers().await {
+            (Some(2), Some(2)) => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+        more.await.unwrap();
+        println!("two issuers are ready after {:.1} s", begin.elapsed().as_secs_f64());
+        let rates = async || match press.rate().await {
+            both if both > alone * 1.4 => Ok(both),
+            both => Err(format!("{both:.0} answers a second after {alone:.0}")),
+        };
+        let both = until("more answers", SOON, rates).await.unwrap();
+        println!("{both:.0} answers a second after {alone:.0}");
+        press.over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(press.run(&door, 700), watching);
+    slow.end();
+    let scaled = ["get", "events", "-n", &arena.namespace, "--field-selector", "reason=Scaled", "-o"];
+    let notes = "jsonpath={range .items[*]}{.note}{.message}{\"\\n\"}{end}";
+    let said = install::kubectl(&[&scaled[..], &[notes]].concat()).await.unwrap();
+    assert!(said.contains("issuer 1 -> 2: as many as the work needs"), "{said}");
+    arena.close(open).await.unwrap();
+    leave(&arena).await;
+}
+
+async fn arena(namespace: &str) -> Arena {
+    let connections = Connections::from_env().unwrap();
+    install::install(&connections).await.unwrap();
+    Arena::new(connections, namespace, true).await.unwrap()
+}
+
+async fn leave(arena: &Arena) {
     arena.cleaned().await.unwrap();
-    install::kubectl(&["delete", "namespace", "scaling-short", "--wait=false"]).await.unwrap();
+    install::kubectl(&["delete", "namespace", &arena.namespace, "--wait=false"]).await.unwrap();
     install::kubectl(&["delete", "campaignclass", "chaos"]).await.unwrap();
 }

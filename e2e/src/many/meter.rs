@@ -76,7 +76,8 @@ impl Reading {
 }
 
 fn two(value: f64) -> f64 {
-    (value * 100.0).round() / 100.0
+    // A sum of nothing is minus zero.
+    (value * 100.0).round() / 100.0 + 0.0
 }
 
 /// Reads all counters.
@@ -89,7 +90,6 @@ pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
     let metrics = reqwest::get(format!("http://{ip}:8080/metrics")).await?.error_for_status()?.text().await?;
     let request = http::Request::get("/metrics").body(Vec::new())?;
     let server = client.request_text(request).await?;
-    let requests = requests(&server);
     let info = redis(redis_url, &["INFO", "stats"]).await?;
     let processed = info.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
     let proc = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
@@ -101,11 +101,8 @@ pub async fn read(client: &Client, redis_url: &str) -> Result<Reading> {
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no memory")?;
     Ok(Reading {
         at: Instant::now(),
-        api_requests: requests.values().sum(),
-        api_writes: requests
-            .into_iter()
-            .filter(|(what, _)| !what.starts_with("GET") && !what.starts_with("LIST"))
-            .collect(),
+        api_requests: requests(&server).values().sum(),
+        api_writes: writes(&server),
         passes: sum(&metrics, &|line| line.contains("operator_reconciliations_total{")),
         kafka: sum(&metrics, &|line| line.contains("operator_kafka_requests{")),
         redis: processed.context("Redis does not count")?.trim().parse()?,
@@ -133,6 +130,12 @@ fn requests(exposition: &str) -> BTreeMap<String, f64> {
         }
     }
     found
+}
+
+/// Those of them that write.
+pub fn writes(exposition: &str) -> BTreeMap<String, f64> {
+    let reads = |what: &str| what.starts_with("GET ") || what.starts_with("LIST ");
+    requests(exposition).into_iter().filter(|(what, _)| !reads(what)).collect()
 }
 
 fn value(line: &str) -> Option<f64> {
@@ -166,6 +169,7 @@ mod tests {
         ];
         let expected = [("GET events", 2.0), ("PATCH secrets", 4.0)].map(|(what, count)| (what.to_owned(), count));
         assert_eq!(requests(&text.concat()), BTreeMap::from(expected));
+        assert_eq!(writes(&text.concat()), BTreeMap::from([("PATCH secrets".to_owned(), 4.0)]));
     }
 
     #[test]
