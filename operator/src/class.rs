@@ -165,10 +165,13 @@ pub fn admit(campaign: &CouponCampaign, class: &CampaignClass, namespace: &Names
 /// Whether no older campaign of the namespace has the same coupon id: they would share one ledger.
 pub fn alone(campaign: &CouponCampaign, all: &[Arc<CouponCampaign>]) -> Result<(), ClassError> {
     let age = |each: &CouponCampaign| (each.creation_timestamp(), each.name_any());
+    let (id, own) = (campaign.coupon_id(), &campaign.metadata);
     let older = all.iter().find(|other| {
-        other.namespace() == campaign.namespace()
-            && other.uid() != campaign.uid()
-            && other.coupon_id() == campaign.coupon_id()
+        let meta = &other.metadata;
+        // Every pass looks at every campaign here, so nothing is copied before the id matches.
+        other.spec.coupon_id.as_ref().or(meta.name.as_ref()) == Some(&id)
+            && meta.namespace == own.namespace
+            && meta.uid != own.uid
             && age(other) < age(campaign)
     });
     older.map_or(Ok(()), |older| Err(ClassError::CouponIdTaken(older.name_any())))

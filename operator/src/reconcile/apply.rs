@@ -35,14 +35,16 @@ pub struct Done {
 /// Does the ledger steps in order. Stops at the first that fails; the next pass goes on from what is then there.
 pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<Done, ReconcileError> {
     let mut done = Done::default();
-    let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    let mut row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.clone());
     // One number for all that this pass changes in the terms.
     let mut number = None;
     for step in &plan.steps {
         tracing::info!(campaign = %pass.id, ?step, "ledger step");
-        match (step, row) {
+        match (step, row.as_ref()) {
             (Step::Register, _) => {
-                table::register(&pass.systems.sql, pass.id, plan.terms.total).await?;
+                let registered = table::register(&pass.systems.sql, pass.id, plan.terms.total).await?;
+                // One that somebody else registered meanwhile may have topics that this plan knows nothing of.
+                row = registered.topic_id.is_none().then_some(registered);
             }
             (_, None) => break,
             (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,

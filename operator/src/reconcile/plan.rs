@@ -159,13 +159,27 @@ pub fn plan(
     // Settings of topics come last and hold nothing up: suspending a sale must not wait for a policy of the brokers.
     let mut settings = Vec::new();
     let mut hands_off = false;
-    let topic_ready = match topic_steps(campaign, class, id, row, log) {
+    let claimed = claimed(ledger, campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()));
+    match claimed {
+        Some(Claimed::Unregistered) => steps.push(Step::Register),
+        Some(Claimed::Moved) => {
+            hands_off = true;
+            refusals.push(Report::yes(
+                ConditionType::Stalled,
+                "LedgerMoved",
+                "the campaign has a ledger, but not in this database; point the class back, or restore the database",
+            ));
+        }
+        Some(Claimed::By(_)) | None => {}
+    }
+    let topic_ready = match topic_steps(campaign, class, id, claimed.as_ref(), log) {
         Ok(Some(found)) => {
             let later = |step: &TopicStep| matches!(step, TopicStep::Configure { .. });
             let (last, first): (Vec<_>, Vec<_>) = found.into_iter().partition(later);
             settings = last;
+            let ready = first.is_empty();
             steps.extend(first.into_iter().map(Step::Topic));
-            steps.is_empty()
+            ready
         }
         Ok(None) => false,
         Err(conflict) => {
@@ -182,15 +196,7 @@ pub fn plan(
     let mut repairing = false;
     if let (Some(ledger), Some(stock)) = (ledger, stock) {
         match &ledger.row {
-            None if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) => {
-                hands_off = true;
-                refusals.push(Report::yes(
-                    ConditionType::Stalled,
-                    "LedgerMoved",
-                    "the campaign has a ledger, but not in this database; point the class back, or restore the database",
-                ));
-            }
-            None => steps.insert(0, Step::Register),
+            None => {}
             Some(row) => {
                 let (raise, lower) = (terms.total > row.total, terms.total < row.total);
                 if raise {
@@ -267,17 +273,41 @@ fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
 
 type TopicSteps = Result<Option<Vec<TopicStep>>, topic::TopicConflict>;
 
+/// What the database has of a campaign.
+#[derive(Debug, Clone, Copy)]
+enum Claimed<'a> {
+    /// Nothing yet.
+    Unregistered,
+    /// Nothing, though the campaign has had an epoch.
+    Moved,
+    /// Its row.
+    By(&'a CampaignRow),
+}
+
+/// `None`: it could not be read.
+fn claimed(ledger: Option<&LedgerView>, has_had_epoch: bool) -> Option<Claimed<'_>> {
+    Some(match (&ledger?.row, has_had_epoch) {
+        (Some(row), _) => Claimed::By(row),
+        (None, true) => Claimed::Moved,
+        (None, false) => Claimed::Unregistered,
+    })
+}
+
 /// `None` while database or Kafka could not be read, or a partition has no leader yet.
 fn topic_steps(
     campaign: &CouponCampaign,
     class: &CampaignClass,
     id: &CampaignId,
-    row: Option<&CampaignRow>,
+    claimed: Option<&Claimed<'_>>,
     log: Option<&LogView>,
 ) -> TopicSteps {
-    let (Some(row), Some(log)) = (row, log) else { return Ok(None) };
-    let recorded = row.kafka_cluster_id.as_deref();
-    let steps = topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim(row), recorded, &log.topic)?;
+    let (claim, recorded) = match claimed {
+        None | Some(Claimed::Moved) => return Ok(None),
+        Some(Claimed::Unregistered) => (Claim::None, None),
+        Some(Claimed::By(row)) => (claim(row), row.kafka_cluster_id.as_deref()),
+    };
+    let Some(log) = log else { return Ok(None) };
+    let steps = topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim, recorded, &log.topic)?;
     let leaders = [&log.topic.events, &log.topic.dead_letters]
         .into_iter()
         .all(|state| matches!(state, TopicState::Present(topic) if topic.has_leaders()));

@@ -40,17 +40,18 @@ fn opens_an_epoch(plan: &Plan) -> bool {
 // The way to the first open epoch.
 
 #[test]
-fn a_new_campaign_is_registered_then_gets_topics_then_an_epoch_each_in_a_pass_of_its_own() {
-    assert_eq!(Scene::new_campaign().plan().steps, [Step::Register]);
-
-    let steps = Scene::registered().plan().steps;
+fn a_new_campaign_is_registered_and_gets_topics_then_an_epoch_in_a_pass_of_its_own() {
+    let topics = Scene::registered().plan().steps;
     assert!(
         matches!(
-            steps.as_slice(),
+            topics.as_slice(),
             [Step::Topic(TopicStep::Announce), Step::Topic(TopicStep::Create(both))] if both.len() == 2
         ),
-        "{steps:?}"
+        "{topics:?}"
     );
+    assert_eq!(Scene::new_campaign().plan().steps, [&[Step::Register], &topics[..]].concat());
+    assert_eq!(Scene::new_campaign().kafka_away().plan().steps, [Step::Register]);
+    assert_eq!(Scene::new_campaign().redis_away().plan().steps, Scene::new_campaign().plan().steps);
 
     let opening = Scene::with_topics().plan();
     assert_eq!(opening.steps, [Step::OpenEpoch { reason: "NewCampaign" }]);
