@@ -22,8 +22,8 @@ const PARTITIONS: u16 = 12;
 const SLOW: Duration = Duration::from_millis(120);
 /// How fast a backlog should be gone, in seconds.
 const DRAIN_TARGET: u32 = 15;
-/// From the first ready pod until people come.
-const QUIET: Duration = Duration::from_secs(10);
+/// From the first ready pod until people come: its group forms.
+const QUIET: Duration = Duration::from_secs(3);
 /// Longest time until everything is stored.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Limits that must hold, in milliseconds: from the lag's crossing to the decision, from it to ready pods.

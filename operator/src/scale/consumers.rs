@@ -136,7 +136,7 @@ impl Consumers {
             self.down(moment, target, less, backlog, partitions, why)
         };
         if replicas > moment.current {
-            self.jumps.made(&sight, replicas);
+            self.jumps.made(&sight, replicas, why);
         }
         Decision { replicas, why, figures }
     }

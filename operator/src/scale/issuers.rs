@@ -1,8 +1,8 @@
 //! How many issuers a campaign should have: planned for the window, raised by the pressure that the pods report.
 //!
 //! The plan is `expectedPeakRps / (0.75 x requests per second of one pod)`. Pressure is a queue that is half full, requests
-//! refused for want of room, or a tenth of them delayed in the queue: then as many as answer what comes, at least one more. Down by one after a minute in which fewer
-//! would do.
+//! refused for want of room, or a tenth of them delayed in the queue: then as many as answer what comes, at least one more. Down
+//! by one after a minute in which fewer would do.
 
 use super::jump::{Jumps, Sight};
 use super::learned::{Capacity, StartUp};
@@ -122,7 +122,7 @@ impl Issuers {
                 None => (wanted, if needed > most { Why::AtMost } else { Why::Demand }),
             };
             if replicas > current {
-                self.jumps.made(&sight, replicas);
+                self.jumps.made(&sight, replicas, why);
             }
             return decision(replicas, why);
         }

@@ -24,6 +24,8 @@ struct Jump {
     ready_at_ms: Option<i64>,
     /// There was more work than was done all the time, so new pods had something to do.
     pressed: bool,
+    /// It followed the plan, not the work: it has nothing to show, and what comes next need not wait for that.
+    planned: bool,
 }
 
 /// What is there at one moment.
@@ -85,13 +87,13 @@ impl Jumps {
     }
 
     /// Notes a step up to `to` pods. One that raises a step whose pods are not ready yet is judged as one with it.
-    pub fn made(&mut self, sight: &Sight, to: i32) {
+    pub fn made(&mut self, sight: &Sight, to: i32, why: Why) {
         let Sight { at_ms, pressed, .. } = *sight;
         let (from, rate) = match self.last.filter(|jump| jump.ready_at_ms.is_none()) {
             Some(jump) => (jump.from, jump.rate),
             None => (sight.current, sight.rate),
         };
-        self.last = Some(Jump { from, to, at_ms, rate, ready_at_ms: None, pressed });
+        self.last = Some(Jump { from, to, at_ms, rate, ready_at_ms: None, pressed, planned: why == Why::Floor });
     }
 
     /// What forbids a step up from `current` to `wanted` pods now, if anything does.
@@ -111,7 +113,7 @@ impl Jumps {
     /// Whether the pods of a jump are not at work yet. One whose pods do not start is not waited for for ever.
     fn settling(&self, jump: &Jump, at_ms: i64) -> bool {
         match jump.ready_at_ms {
-            Some(ready) => at_ms - ready < SETTLE_MS,
+            Some(ready) => !jump.planned && at_ms - ready < SETTLE_MS,
             None => seconds(at_ms - jump.at_ms) < 3.0 * self.start_up.seconds() + 10.0,
         }
     }
@@ -133,7 +135,7 @@ mod tests {
     /// Two pods doing 100/s become four, ready after three seconds, which do `then` per second.
     fn after(then: f64) -> Jumps {
         let mut jumps = Jumps::default();
-        jumps.made(&sight(0, 2, 2, 100.0), 4);
+        jumps.made(&sight(0, 2, 2, 100.0), 4, Why::Demand);
         jumps.see(&sight(2, 4, 2, 100.0));
         assert_eq!(jumps.forbid(2_000, 4, 6), Some(Why::Settling), "the pods are starting");
         jumps.see(&sight(3, 4, 4, 100.0));
@@ -159,16 +161,26 @@ mod tests {
     #[test]
     fn a_jump_without_work_for_it_proves_nothing() {
         let mut jumps = Jumps::default();
-        jumps.made(&sight(0, 2, 2, 100.0), 4);
+        jumps.made(&sight(0, 2, 2, 100.0), 4, Why::Demand);
         jumps.see(&Sight { pressed: false, ..sight(3, 4, 4, 100.0) });
         jumps.see(&sight(11, 4, 4, 100.0));
         assert_eq!(jumps.forbid(11_000, 4, 6), None);
     }
 
     #[test]
+    fn pods_of_the_plan_are_added_to_as_soon_as_they_are_ready() {
+        let mut jumps = Jumps::default();
+        jumps.made(&Sight { pressed: false, ..sight(0, 0, 0, 0.0) }, 3, Why::Floor);
+        jumps.see(&sight(2, 3, 0, 0.0));
+        assert_eq!(jumps.forbid(2_000, 3, 4), Some(Why::Settling), "the pods are starting");
+        jumps.see(&sight(4, 3, 3, 0.0));
+        assert_eq!(jumps.forbid(4_000, 3, 4), None);
+    }
+
+    #[test]
     fn pods_that_never_start_are_not_waited_for_for_ever() {
         let mut jumps = Jumps::default();
-        jumps.made(&sight(0, 2, 2, 100.0), 4);
+        jumps.made(&sight(0, 2, 2, 100.0), 4, Why::Demand);
         jumps.see(&sight(24, 4, 3, 100.0));
         assert_eq!((jumps.forbid(24_000, 4, 6), jumps.forbid(25_000, 4, 6)), (Some(Why::Settling), None));
     }
