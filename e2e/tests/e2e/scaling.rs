@@ -73,6 +73,8 @@ async fn partitions_grow_in_the_middle_of_a_sale() {
         })
         .await
         .unwrap();
+        let at_work = |c: &CouponCampaign| c.status.as_ref()?.consumer.as_ref()?.figures.as_ref()?.at_work;
+        sale.until("a consumer at work", SOON, |c| at_work(c) == Some(1)).await.unwrap();
         sale.change(|m| m["spec"]["partitions"] = json!(12)).await.unwrap();
         let patched = Instant::now();
         let new: Vec<(&str, i32)> = (3..12).map(|id| (topic.as_str(), id)).collect();

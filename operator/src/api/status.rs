@@ -145,9 +145,12 @@ pub struct ScalingFigures {
     /// How many of them one pod was measured to do per second; before that, what it is taken to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_pod: Option<i64>,
-    /// From the decision to scale up until all pods are ready, as measured, in seconds.
+    /// From the decision to scale up until all pods are at work, as measured, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_up_seconds: Option<i64>,
+    /// Consumers that hold partitions. Absent while the group shares them out, or cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_work: Option<i64>,
 }
 
 /// What the operator knows of a class.

@@ -7,10 +7,10 @@ pub mod reader;
 use std::collections::BTreeMap;
 
 use campaign::identity::CampaignId;
-use campaign::log::admin::{AdminError, Batch, ClusterState, ConfigEntry, TopicState};
+use campaign::log::admin::{AdminError, Batch, ClusterState, ConfigEntry, Group, GroupState, TopicState};
 use campaign::log::tail::Range;
 
-use crate::scale::rates::{Partition, Reading};
+use crate::scale::reading::{Membership, Partition, Reading};
 use crate::topic::TopicView;
 
 /// What Kafka has for a campaign.
@@ -22,6 +22,8 @@ pub struct LogView {
     pub lag: Option<u64>,
     /// Where the log ends and how far the group is; `None` when either could not be read.
     pub offsets: Option<Offsets>,
+    /// Who consumes it; `None` when that was not asked for, or could not be read.
+    pub group: Option<Membership>,
     /// Records in the dead-letter topic; `None` when it could not be read.
     pub dead_letters: Option<u64>,
     /// Ranks that dead letters hold and that are no rows; `None` when it could not be read.
@@ -39,14 +41,15 @@ pub struct Offsets {
     pub committed: BTreeMap<i32, Option<i64>>,
 }
 
-impl Offsets {
-    /// As the policies of scaling take them. `at_ms`: by a clock that never jumps.
-    pub fn reading(&self, at_ms: i64) -> Reading {
+impl LogView {
+    /// As the policies of scaling take it; `None` while the lag is not known. `at_ms`: by a clock that never jumps.
+    pub fn reading(&self, at_ms: i64) -> Option<Reading> {
+        let offsets = self.offsets.as_ref()?;
         let partition = |(id, end): (&i32, &i64)| {
-            let start = self.starts.get(id).copied().unwrap_or(0);
-            (*id, Partition { start, end: *end, committed: self.committed.get(id).copied().flatten() })
+            let start = offsets.starts.get(id).copied().unwrap_or(0);
+            (*id, Partition { start, end: *end, committed: offsets.committed.get(id).copied().flatten() })
         };
-        Reading { at_ms, partitions: self.ends.iter().map(partition).collect() }
+        Some(Reading { at_ms, partitions: offsets.ends.iter().map(partition).collect(), group: self.group })
     }
 }
 
@@ -71,6 +74,7 @@ struct Answers {
     ends: Batch<(String, i32), i64>,
     /// By topic.
     committed: BTreeMap<String, Committed>,
+    groups: Batch<String, Group>,
 }
 
 impl Answers {
@@ -119,11 +123,17 @@ impl Answers {
             },
             lag,
             offsets,
+            group: self.groups.get(&campaign.group()).and_then(|each| each.as_ref().ok()).map(membership),
             dead_letters: dead_span.as_ref().map(|span| span.values().map(|(from, to)| natural(to - from)).sum()),
             dead_ranks: None,
         };
         Ok(Sighted { view, dead_span })
     }
+}
+
+fn membership(group: &Group) -> Membership {
+    let holders = group.members.iter().filter(|member| !member.assignment.is_empty()).count();
+    Membership { stable: group.state == GroupState::Stable, holders: i32::try_from(holders).unwrap_or(i32::MAX) }
 }
 
 /// Records that wait. A group that has not committed yet starts at the beginning.

@@ -38,6 +38,7 @@ use crate::events;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 pub use numbers::PAUSE_ANNOTATION;
+use numbers::There;
 use observe::Observation;
 use plan::{Plan, Step};
 
@@ -159,15 +160,16 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     ensure_finalizer(campaign, context).await?;
     let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
 
+    let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
+    let consumers = There::of(deployment(Component::Consumer).as_deref());
     let mut known = context.memory.get(uid).known;
-    let seen = observe::observe(&systems, &id, &mut known).await;
+    let seen = observe::observe(&systems, &id, consumers.current > 0, &mut known).await;
     context.memory.update(uid, |memory| memory.known = known);
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
-    let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref()).await;
     let workloads = match plan.hands_off {

@@ -14,7 +14,7 @@ use crate::scale::consumers::{self, Consumers, Target};
 use crate::scale::issuers::{self, Issuers, Load};
 use crate::scale::learned::{Capacity, StartUp, rounded};
 use crate::scale::levels;
-use crate::scale::rates::Reading;
+use crate::scale::reading::Reading;
 use crate::scale::{UTILISATION, Why};
 
 /// Annotation of a campaign by which somebody on call stops the operator from changing numbers of pods: `in` (none is taken
@@ -188,6 +188,10 @@ fn follow_lag(policy: &mut Consumers, sight: &Sight<'_>) -> Wanted {
         done_per_second: Some(rounded(decision.figures.rate.drain)),
         per_pod: Some(rounded(policy.capacity().per_pod())),
         start_up_seconds: Some(rounded(policy.start_up().seconds())),
+        at_work: reading
+            .and_then(|reading| reading.group)
+            .filter(|group| group.stable)
+            .map(|group| group.holders.into()),
     };
     let (text, stopped) = sentence(decision.why, reason, "consumer.maxReplicas, or partitions,", "the database");
     Wanted { figures: Some(figures), stopped, hot: decision.figures.hot, ..wanted(decision.replicas, text) }
@@ -221,6 +225,7 @@ fn follow_load(policy: &mut Issuers, sight: &Sight<'_>) -> Wanted {
         done_per_second: decision.load.map(|load| rounded(load.answered)),
         per_pod: Some(rounded(policy.capacity().per_pod())),
         start_up_seconds: Some(rounded(policy.start_up().seconds())),
+        at_work: None,
     };
     let (text, stopped) = match decision.why {
         // A pod that has just begun has nothing to say yet.

@@ -1,6 +1,7 @@
 use super::super::scene::Scene;
 use super::*;
 use crate::fixtures::{END, LEAD};
+use crate::scale::reading::Membership;
 
 fn there(current: i32) -> There {
     There { current, ready: current }
@@ -61,6 +62,16 @@ fn what_was_learned_before_counts() {
         status.consumer = Some(WorkloadStatus { figures: Some(figures), ..WorkloadStatus::default() });
     });
     assert_eq!(consumers(&fast, 0).replicas, 1, "one pod does 2,000 a second");
+}
+
+#[test]
+fn status_says_how_many_consumers_are_at_work_if_that_is_known() {
+    let at_work = |group| {
+        let scene = behind().with(|s| s.log().group = group);
+        consumers(&scene, 3).figures.unwrap().at_work
+    };
+    let group = |stable| Some(Membership { stable, holders: 2 });
+    assert_eq!([group(true), group(false), None].map(at_work), [Some(2), None, None]);
 }
 
 #[test]

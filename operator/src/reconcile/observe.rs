@@ -44,11 +44,11 @@ pub struct Known {
     pub dead_barriers: DeadBarriers,
 }
 
-/// Reads all three. Brings `known` up to date.
-pub async fn observe(systems: &Systems, campaign: &CampaignId, known: &mut Known) -> Observation {
+/// Reads all three; of the consumer group its `members` only if they are asked for. Brings `known` up to date.
+pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, known: &mut Known) -> Observation {
     // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
     let in_order = async { (ledger(systems, campaign, known.complete_up_to).await, stock(systems, campaign).await) };
-    let ((ledger, stock), log) = tokio::join!(in_order, systems.log.view(campaign));
+    let ((ledger, stock), log) = tokio::join!(in_order, systems.log.view(campaign, members));
     if let Ok(ledger) = &ledger {
         known.complete_up_to = ledger.complete_up_to;
     }

@@ -31,8 +31,7 @@ pub async fn find(
     let claimed =
         |component| context.autoscaler_of(&campaign.namespace().unwrap_or_default(), &object_name(campaign, component));
     let (issuers_claimed, consumers_claimed) = (claimed(Component::Issuer), claimed(Component::Consumer));
-    let offsets = seen.log.as_ref().ok().and_then(|log| log.offsets.as_ref());
-    let reading = offsets.map(|offsets| offsets.reading(at_ms));
+    let reading = seen.log.as_ref().ok().and_then(|log| log.reading(at_ms));
     let sight = Sight {
         load,
         issuer: There::of(issuer),

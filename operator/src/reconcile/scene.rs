@@ -63,6 +63,7 @@ impl Scene {
             },
             lag: Some(0),
             offsets: None,
+            group: None,
             dead_letters: Some(0),
             dead_ranks: Some(0),
         };
@@ -256,8 +257,7 @@ impl Scene {
     /// The numbers of pods, with so many there.
     pub fn numbers(&self, issuer: There, consumer: There) -> Numbers {
         let (plan, seen) = (self.plan(), self.observation());
-        let offsets = seen.log.as_ref().ok().and_then(|log| log.offsets.as_ref());
-        let reading = offsets.map(|offsets| offsets.reading(0));
+        let reading = seen.log.as_ref().ok().and_then(|log| log.reading(0));
         let sight = Sight { issuer, consumer, ..Sight::new(&self.campaign, &plan, &seen, reading.as_ref(), 0) };
         Policies::default().find(&sight)
     }

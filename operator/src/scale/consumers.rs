@@ -16,7 +16,8 @@ use std::collections::VecDeque;
 use super::jump::{Jumps, Sight};
 use super::learned::{Capacity, StartUp};
 use super::levels;
-use super::rates::{FRESH_S, Rate, Rates, Reading, float};
+use super::rates::{FRESH_S, Rate, Rates, float};
+use super::reading::Reading;
 use super::{DOWN_MARGIN, STABLE_MS, UTILISATION, Why};
 
 /// Intervals whose middle one says what the pods do at the moment.
@@ -117,7 +118,8 @@ impl Consumers {
         let figures = self.figures(reading, moment.complete, target.drain_s);
         let backlog = !moment.complete && behind(&figures);
         let Moment { at_ms, current, ready, .. } = *moment;
-        let sight = Sight { at_ms, current, ready, rate: self.drain(), pressed: backlog };
+        let at_work = reading.at_work(ready);
+        let sight = Sight { at_ms, current, ready, at_work, rate: self.drain(), pressed: backlog };
         self.jumps.see(&sight);
         let most = levels::useful(target.most, partitions).max(target.floor);
         let (wanted, why) = match levels::enough(figures.need, partitions) {
@@ -202,9 +204,9 @@ impl Consumers {
         if self.drains.len() > LATE {
             self.drains.pop_front();
         }
-        // Only while the number of pods stands still: else it cannot be said who stored the rows.
+        // Only while the same pods work: else it cannot be said who stored the rows.
         if let Some(interval) = interval.filter(|interval| interval.busy > 0)
-            && moment.ready == moment.current
+            && reading.at_work(moment.ready) == moment.current
         {
             // With fewer busy partitions than pods, each is taken to have a pod of its own.
             match interval.busy < moment.ready {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::rates::Partition;
+use super::super::reading::{Membership, Partition};
 use super::*;
 
 const SECOND: i64 = 1_000;
@@ -19,7 +19,7 @@ fn lags(at_ms: i64, lags: &[u64]) -> Reading {
         let end = i64::try_from(*lag).unwrap() + 1_000;
         (i32::try_from(id).unwrap(), Partition { start: 0, end, committed: Some(1_000) })
     };
-    Reading { at_ms, partitions: lags.iter().enumerate().map(partition).collect() }
+    Reading { at_ms, partitions: lags.iter().enumerate().map(partition).collect(), group: None }
 }
 
 /// One look at a backlog, with pods that store 500 rows per second each: 375 are counted on.
@@ -84,6 +84,8 @@ struct Plant {
     per_pod: f64,
     database: f64,
     start_up_s: f64,
+    /// How long nothing is stored once pods are ready.
+    rebalance_ms: i64,
     now_ms: i64,
     wanted: i32,
     ready: i32,
@@ -98,12 +100,17 @@ impl Plant {
             per_pod,
             database: f64::INFINITY,
             start_up_s: 4.0,
+            rebalance_ms: 0,
             now_ms: 0,
             wanted: 0,
             ready: 0,
             ready_at_ms: 0,
             changes: Vec::new(),
         }
+    }
+
+    fn shares_out(&self) -> bool {
+        self.now_ms < self.ready_at_ms + self.rebalance_ms
     }
 
     fn lag(&self) -> f64 {
@@ -118,7 +125,7 @@ impl Plant {
                 self.ready = self.wanted;
             }
             let count = self.partitions.len();
-            let pods = usize::try_from(self.ready).unwrap();
+            let pods = if self.shares_out() { 0 } else { usize::try_from(self.ready).unwrap() };
             let per_pod = self.per_pod.min(self.database / f64::from(self.ready.max(1))) / 10.0;
             for (id, partition) in self.partitions.iter_mut().enumerate() {
                 partition.0 += arrival(id) / 10.0;
@@ -144,7 +151,8 @@ impl Plant {
             .zip(&self.partitions)
             .map(|(id, (end, done))| (id, Partition { start: 0, end: *end as i64, committed: Some(*done as i64) }))
             .collect();
-        let reading = Reading { at_ms: self.now_ms, partitions };
+        let group = Some(Membership { stable: !self.shares_out(), holders: self.ready });
+        let reading = Reading { at_ms: self.now_ms, partitions, group };
         let (current, ready) = (self.wanted, self.ready);
         let moment = Moment { at_ms: self.now_ms, reading: Some(&reading), complete: false, current, ready };
         let found = consumers.decide(&moment, target);
@@ -219,6 +227,19 @@ fn a_jump_from_pods_that_have_just_begun_is_judged_by_what_they_do_now() {
     plant.run(&mut consumers, &at_most(24), 60, |_| 1_900.0 / 24.0);
     // 1,000 rows per second with two pods, 1,500 with eight. Eight seconds after they began, the average of the two is still 860.
     assert_eq!(plant.numbers(), [1, 2, 8], "{:?}", plant.changes);
+}
+
+#[test]
+fn pods_that_have_no_partitions_yet_are_waited_for_and_not_judged() {
+    let (mut plant, mut consumers) = (Plant::new(24, 500.0), Consumers::default());
+    plant.run(&mut consumers, &Target { most: 2, ..target() }, 20, |_| 1_900.0 / 24.0);
+    let learned = consumers.capacity().per_pod();
+    plant.rebalance_ms = 15_000;
+    plant.run(&mut consumers, &Target { most: 24, ..target() }, 18, |_| 1_900.0 / 24.0);
+    assert_eq!(plant.numbers(), [1, 2, 12], "one jump: {:?}", plant.changes);
+    assert_eq!(consumers.capacity().per_pod(), learned, "nobody works, so there is nothing to learn");
+    plant.run(&mut consumers, &Target { most: 24, ..target() }, 30, |_| 8_000.0 / 24.0);
+    assert!(plant.wanted > 12, "twelve were not in vain, so more may come: {:?}", plant.changes);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use super::Why;
 use super::learned::StartUp;
 
-/// From ready pods until a jump shows in the rates, in milliseconds: a rebalance and some readings.
-const SETTLE_MS: i64 = 8_000;
+/// From pods that are at work until a jump shows in the rates, in milliseconds: some readings.
+const SETTLE_MS: i64 = 6_000;
 /// While pods of a jump are not ready, it may still become this many times as high: its first look may have been at the first
 /// tenth of a second of a rush. Each time it doubles, so there are few of these, and the group has not grown yet.
 const RAISE: i32 = 2;
@@ -21,7 +21,9 @@ struct Jump {
     at_ms: i64,
     /// Work done per second before it.
     rate: f64,
-    ready_at_ms: Option<i64>,
+    /// Its pods are ready, so they have joined the group.
+    ready: bool,
+    at_work_ms: Option<i64>,
     /// There was more work than was done all the time, so new pods had something to do.
     pressed: bool,
     /// It followed the plan, not the work: it has nothing to show, and what comes next need not wait for that.
@@ -37,6 +39,8 @@ pub struct Sight {
     pub current: i32,
     /// Pods that are ready.
     pub ready: i32,
+    /// How many of these have a part in the work.
+    pub at_work: i32,
     /// Work done per second.
     pub rate: f64,
     /// There is more work than is done.
@@ -62,7 +66,7 @@ impl Jumps {
         self.start_up
     }
 
-    /// Takes in what is there: notes when the pods of the last jump are ready; some time later, what it has brought.
+    /// Takes in what is there: notes when the pods of the last jump are at work; some time later, what it has brought.
     pub fn see(&mut self, sight: &Sight) {
         let Some(jump) = &mut self.last else { return };
         jump.pressed &= sight.pressed;
@@ -71,12 +75,13 @@ impl Jumps {
             self.last = None;
             return;
         }
-        if jump.ready_at_ms.is_none() && sight.ready >= jump.to {
-            jump.ready_at_ms = Some(sight.at_ms);
+        jump.ready |= sight.ready >= jump.to;
+        if jump.at_work_ms.is_none() && sight.at_work >= jump.to {
+            jump.at_work_ms = Some(sight.at_ms);
             self.start_up.see(seconds(sight.at_ms - jump.at_ms));
         }
         let jump = *jump;
-        if jump.ready_at_ms.is_none() || self.settling(&jump, sight.at_ms) {
+        if jump.at_work_ms.is_none() || self.settling(&jump, sight.at_ms) {
             return;
         }
         self.last = None;
@@ -89,11 +94,12 @@ impl Jumps {
     /// Notes a step up to `to` pods. One that raises a step whose pods are not ready yet is judged as one with it.
     pub fn made(&mut self, sight: &Sight, to: i32, why: Why) {
         let Sight { at_ms, pressed, .. } = *sight;
-        let (from, rate) = match self.last.filter(|jump| jump.ready_at_ms.is_none()) {
+        let (from, rate) = match self.last.filter(|jump| !jump.ready) {
             Some(jump) => (jump.from, jump.rate),
             None => (sight.current, sight.rate),
         };
-        self.last = Some(Jump { from, to, at_ms, rate, ready_at_ms: None, pressed, planned: why == Why::Floor });
+        self.last =
+            Some(Jump { from, to, at_ms, rate, ready: false, at_work_ms: None, pressed, planned: why == Why::Floor });
     }
 
     /// What forbids a step up from `current` to `wanted` pods now, if anything does.
@@ -101,7 +107,7 @@ impl Jumps {
         if self.frozen(at_ms) {
             return Some(Why::DownstreamSaturated);
         }
-        let raised = |jump: &Jump| jump.ready_at_ms.is_none() && wanted >= current * RAISE;
+        let raised = |jump: &Jump| !jump.ready && wanted >= current * RAISE;
         self.last.is_some_and(|jump| self.settling(&jump, at_ms) && !raised(&jump)).then_some(Why::Settling)
     }
 
@@ -112,8 +118,8 @@ impl Jumps {
 
     /// Whether the pods of a jump are not at work yet. One whose pods do not start is not waited for for ever.
     fn settling(&self, jump: &Jump, at_ms: i64) -> bool {
-        match jump.ready_at_ms {
-            Some(ready) => !jump.planned && at_ms - ready < SETTLE_MS,
+        match jump.at_work_ms {
+            Some(begun) => !jump.planned && at_ms - begun < SETTLE_MS,
             None => seconds(at_ms - jump.at_ms) < 3.0 * self.start_up.seconds() + 10.0,
         }
     }
@@ -129,33 +135,33 @@ mod tests {
     use super::*;
 
     fn sight(at_s: i64, current: i32, ready: i32, rate: f64) -> Sight {
-        Sight { at_ms: at_s * 1_000, current, ready, rate, pressed: true }
+        Sight { at_ms: at_s * 1_000, current, ready, at_work: ready, rate, pressed: true }
     }
 
-    /// Two pods doing 100/s become four, ready after three seconds, which do `then` per second.
+    /// Two pods doing 100/s become four, at work after three seconds, which do `then` per second.
     fn after(then: f64) -> Jumps {
         let mut jumps = Jumps::default();
         jumps.made(&sight(0, 2, 2, 100.0), 4, Why::Demand);
         jumps.see(&sight(2, 4, 2, 100.0));
         assert_eq!(jumps.forbid(2_000, 4, 6), Some(Why::Settling), "the pods are starting");
         jumps.see(&sight(3, 4, 4, 100.0));
-        assert_eq!(jumps.forbid(9_000, 4, 6), Some(Why::Settling), "they have just begun");
-        jumps.see(&sight(11, 4, 4, then));
+        assert_eq!(jumps.forbid(8_000, 4, 6), Some(Why::Settling), "they have just begun");
+        jumps.see(&sight(9, 4, 4, then));
         jumps
     }
 
     #[test]
     fn a_jump_that_brought_something_allows_the_next() {
-        assert_eq!(after(150.0).forbid(11_000, 4, 6), None);
+        assert_eq!(after(150.0).forbid(9_000, 4, 6), None);
         assert_eq!(after(150.0).start_up().seconds(), 4.4, "three seconds, after the five that were taken before");
     }
 
     #[test]
     fn a_jump_in_vain_freezes_for_five_minutes() {
         let jumps = after(110.0);
-        assert_eq!(jumps.forbid(11_000, 4, 6), Some(Why::DownstreamSaturated));
-        assert_eq!(jumps.forbid(310_000, 4, 6), Some(Why::DownstreamSaturated));
-        assert_eq!(jumps.forbid(311_000, 4, 6), None);
+        assert_eq!(jumps.forbid(9_000, 4, 6), Some(Why::DownstreamSaturated));
+        assert_eq!(jumps.forbid(308_000, 4, 6), Some(Why::DownstreamSaturated));
+        assert_eq!(jumps.forbid(309_000, 4, 6), None);
     }
 
     #[test]
@@ -163,18 +169,28 @@ mod tests {
         let mut jumps = Jumps::default();
         jumps.made(&sight(0, 2, 2, 100.0), 4, Why::Demand);
         jumps.see(&Sight { pressed: false, ..sight(3, 4, 4, 100.0) });
-        jumps.see(&sight(11, 4, 4, 100.0));
-        assert_eq!(jumps.forbid(11_000, 4, 6), None);
+        jumps.see(&sight(9, 4, 4, 100.0));
+        assert_eq!(jumps.forbid(9_000, 4, 6), None);
     }
 
     #[test]
-    fn pods_of_the_plan_are_added_to_as_soon_as_they_are_ready() {
+    fn pods_of_the_plan_are_added_to_as_soon_as_they_are_at_work() {
         let mut jumps = Jumps::default();
         jumps.made(&Sight { pressed: false, ..sight(0, 0, 0, 0.0) }, 3, Why::Floor);
         jumps.see(&sight(2, 3, 0, 0.0));
         assert_eq!(jumps.forbid(2_000, 3, 4), Some(Why::Settling), "the pods are starting");
         jumps.see(&sight(4, 3, 3, 0.0));
         assert_eq!(jumps.forbid(4_000, 3, 4), None);
+    }
+
+    #[test]
+    fn a_step_is_raised_only_until_its_pods_join() {
+        let mut jumps = Jumps::default();
+        jumps.made(&sight(0, 1, 1, 100.0), 2, Why::Demand);
+        jumps.see(&sight(2, 2, 1, 100.0));
+        assert_eq!(jumps.forbid(2_000, 2, 4), None, "twice as many, and the group has not changed yet");
+        jumps.see(&Sight { at_work: 0, ..sight(4, 2, 2, 0.0) });
+        assert_eq!(jumps.forbid(4_000, 2, 4), Some(Why::Settling), "partitions are shared out");
     }
 
     #[test]

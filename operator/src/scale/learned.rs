@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 /// Rows per second that one consumer is taken to store before anything was measured. Low, so that a first backlog brings
 /// pods rather than waiting.
 pub const CAPACITY_SEED: f64 = 500.0;
-/// Seconds from a decision to a ready pod before anything was measured.
+/// Seconds from a decision to a pod at work before anything was measured.
 pub const START_UP_SEED_S: f64 = 5.0;
 /// No start is taken to be longer than this, in seconds: one that hangs must not move the plan for hours.
 const START_UP_MOST_S: f64 = 45.0;
@@ -69,7 +69,7 @@ impl Capacity {
     }
 }
 
-/// Seconds from the decision to scale up until all pods were ready.
+/// Seconds from the decision to scale up until all pods were at work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StartUp {
     seconds: f64,

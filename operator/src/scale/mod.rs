@@ -1,5 +1,6 @@
 //! How many pods a campaign should have. Pure: what was read goes in, numbers and reasons come out.
 //!
+//! - [`reading`]: what Kafka says at one moment;
 //! - [`rates`]: how fast records come and go;
 //! - [`learned`]: what one pod can do, and how long it takes to start;
 //! - [`levels`]: which numbers of consumers differ at all;
@@ -12,6 +13,7 @@ pub mod jump;
 pub mod learned;
 pub mod levels;
 pub mod rates;
+pub mod reading;
 
 /// How much of its capacity a pod should use when it is sized for.
 pub const UTILISATION: f64 = 0.75;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::reading::{Partition, Reading};
+
 /// Time constant of the moving averages, in seconds: a step is two thirds visible after it.
 const SMOOTHING_S: f64 = 4.0;
 /// Readings closer together than this, in milliseconds, say nothing about rates.
@@ -14,45 +16,6 @@ const FEW: f64 = 10.0;
 const NOTHING: f64 = 0.01;
 /// After a gap longer than this, in milliseconds, averages begin anew.
 const STALE_MS: i64 = 60_000;
-
-/// What Kafka says of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Partition {
-    /// Its first offset.
-    pub start: i64,
-    /// Its end.
-    pub end: i64,
-    /// What the group has committed; `None`: nothing yet, so it starts at the beginning.
-    pub committed: Option<i64>,
-}
-
-impl Partition {
-    /// Where the group goes on. What the brokers have removed cannot be read any more.
-    fn position(&self) -> i64 {
-        self.committed.unwrap_or(self.start).max(self.start)
-    }
-
-    /// Records that wait.
-    pub fn lag(&self) -> u64 {
-        u64::try_from(self.end - self.position()).unwrap_or(0)
-    }
-}
-
-/// All partitions at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// When, in milliseconds of a clock that never jumps.
-    pub at_ms: i64,
-    /// By their ids.
-    pub partitions: BTreeMap<i32, Partition>,
-}
-
-impl Reading {
-    /// Records that wait, in all partitions.
-    pub fn lag(&self) -> u64 {
-        self.partitions.values().map(Partition::lag).sum()
-    }
-}
 
 /// Records per second that come to a partition, and that leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -166,17 +129,7 @@ mod tests {
         let partition = |(id, (end, committed)): (usize, &(i64, Option<i64>))| {
             (i32::try_from(id).unwrap(), Partition { start: 0, end: *end, committed: *committed })
         };
-        Reading { at_ms, partitions: partitions.iter().enumerate().map(partition).collect() }
-    }
-
-    #[test]
-    fn lag_counts_what_can_still_be_read() {
-        let lag = |start, end, committed| Partition { start, end, committed }.lag();
-        assert_eq!(lag(0, 10, Some(4)), 6);
-        assert_eq!(lag(0, 10, None), 10, "a group that never committed starts at the beginning");
-        assert_eq!(lag(7, 10, None), 3, "and not before what is there");
-        assert_eq!(lag(7, 10, Some(2)), 3, "what was removed cannot be read");
-        assert_eq!(lag(0, 10, Some(12)), 0, "the end was read before the commit");
+        Reading { at_ms, partitions: partitions.iter().enumerate().map(partition).collect(), group: None }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +49,7 @@ pub(super) struct Client {
     native: RdClient<DefaultClientContext>,
     bootstrap: String,
     next_call: AtomicUsize,
+    requests: AtomicU64,
     waiting: Mutex<HashMap<usize, oneshot::Sender<Event>>>,
     trouble: Mutex<Option<Failure>>,
 }
@@ -81,6 +82,7 @@ impl Client {
             native,
             bootstrap,
             next_call: AtomicUsize::new(1),
+            requests: AtomicU64::new(0),
             waiting: Mutex::default(),
             trouble: Mutex::default(),
         });
@@ -103,7 +105,12 @@ impl Client {
 
     /// How many requests were made.
     pub fn requests(&self) -> u64 {
-        u64::try_from(self.next_call.load(Ordering::Relaxed)).unwrap_or(u64::MAX).saturating_sub(1)
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Notes requests; librdkafka makes several of some calls.
+    pub fn count_requests(&self, requests: usize) {
+        self.requests.fetch_add(requests as u64, Ordering::Relaxed);
     }
 
     /// Sorts a failure, with what is known about the connections.
@@ -120,6 +127,7 @@ impl Client {
         send: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
     ) -> Result<Call, Failure> {
         let deadline = deadline.clamp(Duration::from_millis(1), LONGEST);
+        self.count_requests(1);
         let id = self.next_call.fetch_add(1, Ordering::Relaxed);
         let options = self.options(kind, deadline, id)?;
         let (sender, answer) = oneshot::channel();

@@ -83,7 +83,7 @@ impl KafkaAdmin {
         self.read(call, Subject::Cluster, answer::cluster).await
     }
 
-    /// State and members of groups, one entry for each name. A group that is not there is [`GroupState::Absent`].
+    /// State and members of groups, one entry for each name and one request for each. A group that is not there is [`GroupState::Absent`].
     ///
     /// # Errors
     /// [`AdminError`] if nothing could be asked; failures of single groups are in the batch.
@@ -92,6 +92,8 @@ impl KafkaAdmin {
         if groups.is_empty() {
             return Ok(Batch::new());
         }
+        // librdkafka asks each group's coordinator by itself.
+        self.client.count_requests(groups.len() - 1);
         let call = request::describe_groups(&self.client, self.deadline, &groups);
         let described = self.read(call, Subject::Cluster, answer::groups).await?;
         let sorted = described.into_iter().map(|(name, result)| {

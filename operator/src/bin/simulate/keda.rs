@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use operator::scale::rates::Reading;
+use operator::scale::reading::Reading;
 
 use crate::run::{Scaler, View, due};
 

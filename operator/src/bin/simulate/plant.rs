@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use operator::scale::rates::{Partition, Reading};
+use operator::scale::reading::{Membership, Partition, Reading};
 
 use crate::arrivals::Curve;
 
@@ -108,13 +108,14 @@ impl Plant {
         self.rebalances
     }
 
-    /// What Kafka says: offsets as committed.
+    /// What Kafka says: offsets as committed, and the group.
     pub fn reading(&self, now_ms: i64) -> Reading {
         let ends = self.ends.iter().zip(&self.committed);
         let partition =
             |(end, committed): (&i64, &Option<i64>)| Partition { start: 0, end: *end, committed: *committed };
         let partitions: BTreeMap<i32, Partition> = (0..).zip(ends.map(partition)).collect();
-        Reading { at_ms: now_ms, partitions }
+        let group = Membership { stable: now_ms >= self.paused_until_ms, holders: self.members as i32 };
+        Reading { at_ms: now_ms, partitions, group: Some(group) }
     }
 
     fn join(&mut self, now_ms: i64) {

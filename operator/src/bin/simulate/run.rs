@@ -1,6 +1,6 @@
 //! Plays one sale against one scaler, always with the same result.
 
-use operator::scale::rates::Reading;
+use operator::scale::reading::Reading;
 use serde::Serialize;
 
 use crate::cases::Case;
