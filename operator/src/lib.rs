@@ -3,7 +3,9 @@
 //! - [`api`]: the custom resources;
 //! - [`controller`]: watches in, passes out;
 //! - [`reconcile`]: one pass over one campaign: observe, plan, apply, report;
-//! - [`topic`]: what a campaign's Kafka topics should be;
+//! - [`log_view`]: what Kafka says of campaigns; [`topic`]: what their topics should be, and making them; both ask for many at
+//!   once, through [`gather`];
+//! - [`scale`]: how many pods there should be; [`pressure`]: what issuers say of their load;
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
