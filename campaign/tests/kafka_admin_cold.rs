@@ -1,8 +1,9 @@
 //! `campaign::log::admin` against a Kafka that nobody has used yet, and one that comes back.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use campaign::log::admin::KafkaAdmin;
+use campaign::log::admin::{KafkaAdmin, TopicSpec};
 use rdkafka::ClientConfig;
 use stack::services::Kafka;
 
@@ -27,4 +28,37 @@ async fn the_first_question_about_a_group_does_not_crash() {
             }
         }
     }
+}
+
+/// Between attempts to connect librdkafka waits. A call that needed a broker which had been seen before used to make it forget
+/// that, so that an outage of Kafka cost a core.
+#[tokio::test]
+async fn a_broker_that_refuses_connections_is_not_hammered() {
+    let kafka = tokio::task::spawn_blocking(Kafka::start).await.unwrap().unwrap();
+    let admin = KafkaAdmin::new(ClientConfig::new().set("bootstrap.servers", kafka.url())).unwrap();
+    let spec = TopicSpec { name: "seen".to_owned(), partitions: 1, replication_factor: 1, config: BTreeMap::new() };
+    admin.create_topic(&spec).await.unwrap();
+    let begin = Instant::now();
+    while !matches!(admin.end_offsets(&[("seen", 0)]).await.unwrap().remove(&("seen".to_owned(), 0)), Some(Ok(0))) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "its leader is not known");
+    }
+    kafka.kill().unwrap();
+    let impatient = admin.within(Duration::from_secs(3));
+    let before = ticks_used();
+    let (cluster, ends, committed) = tokio::join!(
+        impatient.describe_cluster(),
+        impatient.end_offsets(&[("seen", 0)]),
+        impatient.committed_offsets("nobody", "seen", 1),
+    );
+    let used = ticks_used() - before;
+    let unread = ends.is_ok_and(|all| all.values().all(Result::is_err));
+    assert!(cluster.is_err() && unread && committed.is_err(), "nobody is there: {cluster:?} {committed:?}");
+    assert!(used < 100, "{used} hundredths of a second of CPU in three seconds of waiting");
+}
+
+/// CPU that this process has used, in hundredths of a second: `utime` and `stime` of proc(5).
+fn ticks_used() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }

@@ -15,6 +15,7 @@ use e2e::wait::until;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
+use operator::reconcile::PAUSE_ANNOTATION;
 use serde_json::json;
 use stack::Connections;
 use tokio::sync::Mutex;
@@ -122,12 +123,21 @@ async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
         let found = deployments.get("pressed-issuer").await.unwrap();
         (found.spec.unwrap().replicas, found.status.unwrap().ready_replicas)
     };
+    // So that what one answers can be measured before the other comes.
+    let annotate = async |annotation: &str| {
+        let campaign = ["annotate", "couponcampaign/pressed", "-n", &arena.namespace];
+        install::kubectl(&[&campaign[..], &[annotation]].concat()).await.unwrap()
+    };
+    annotate(&format!("{PAUSE_ANNOTATION}=out")).await;
     let door = open.door(Duration::from_secs(15)).unwrap();
     let press = Press::default();
     let watching = async {
         assert_eq!(issuers().await, (Some(1), Some(1)));
-        let begin = Instant::now();
+        press.rate().await;
         let alone = press.rate().await;
+        assert_eq!(issuers().await, (Some(1), Some(1)), "held, whatever the pressure");
+        annotate(&format!("{PAUSE_ANNOTATION}-")).await;
+        let begin = Instant::now();
         let more = until("a second issuer", SOON, async || match issuers().await {
             (Some(2), Some(2)) => Ok(()),
             other => Err(format!("{other:?}")),

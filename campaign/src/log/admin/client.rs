@@ -35,9 +35,12 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Properties set unless the caller sets them: come back quickly after an outage, and notice a black hole in the network
 /// before the usual deadline.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 5] = [
     ("reconnect.backoff.max.ms", "1000"),
     ("socket.connection.setup.timeout.ms", "5000"),
+    // While connections are made on demand, a call that needs a broker which refuses them makes librdkafka (2.12.1,
+    // rd_kafka_broker_get_async) forget its pause before the next attempt: a core's worth of attempts as long as the call waits.
+    ("enable.sparse.connections", "false"),
     // A group that is never joined; see where the client is made.
     ("group.id", "coupon-admin"),
     ("enable.auto.commit", "false"),
