@@ -59,7 +59,7 @@ struct Pressure {
     rejected: u64,
     /// Wishes that waited too long for their turn, since the process started.
     delayed: u64,
-    /// Requests to issue answered, since the process started.
+    /// Wishes answered with a rank or a no, rather than told to come back, since the process started.
     answered: u64,
     /// Wishes sent to Redis that are not over yet.
     outstanding: usize,

@@ -210,8 +210,12 @@ impl Delivery {
                 }
             }
         };
+        // What became of a probe is heard whoever is first, or a database that is faster than Kafka would keep it out for ever.
+        let mut acknowledged = match route {
+            Route::Probe => self.tracker.spawn(acknowledged).map(|ended| ended.unwrap_or(false)).boxed(),
+            Route::Log | Route::Direct => acknowledged.boxed(),
+        };
         let confirming = async move {
-            let mut acknowledged = acknowledged.boxed();
             if route == Route::Log {
                 match tokio::time::timeout(PATIENCE, &mut acknowledged).await {
                     Ok(true) => return true,

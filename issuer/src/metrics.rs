@@ -54,7 +54,7 @@ pub struct Metrics {
     pub rejected: Counter,
     /// Wishes that waited too long for their turn: more processes would help.
     pub delayed: Counter,
-    /// Wishes that were answered, whatever the answer.
+    /// Wishes that were answered with a rank or a no, rather than told to come back: what the process can do.
     pub answered: Counter,
     /// Wishes sent to Redis that are not over yet.
     pub outstanding: Gauge,
@@ -96,7 +96,7 @@ impl Metrics {
         all.register("queue_depth", "Wishes that wait in the queue", metrics.queue_depth.clone());
         all.register("rejected", "Wishes refused because there is no room", metrics.rejected.clone());
         all.register("delayed", "Wishes that waited too long for their turn", metrics.delayed.clone());
-        all.register("answered", "Wishes that were answered", metrics.answered.clone());
+        all.register("answered", "Wishes that were answered with a rank or a no", metrics.answered.clone());
         all.register("outstanding", "Wishes sent to Redis that are not over yet", metrics.outstanding.clone());
         all.register("epoch", "Epoch under which is granted; 0 when nothing is", metrics.epoch.clone());
         drop(all);

@@ -31,7 +31,7 @@ pub struct Pressure {
     pub rejected: u64,
     /// Wishes that waited too long for their turn, since the process started.
     pub delayed: u64,
-    /// Requests to issue answered, since the process started.
+    /// Wishes answered with a rank or a no, rather than told to come back, since the process started.
     pub answered: u64,
 }
 

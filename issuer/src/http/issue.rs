@@ -71,7 +71,9 @@ pub(super) async fn issue(
     }
     let metrics = &app.parts.metrics;
     metrics.requests.get_or_create(&OutcomeLabel { code }).inc();
-    metrics.answered.inc();
+    if !response.status().is_server_error() {
+        metrics.answered.inc();
+    }
     metrics.issue_seconds.observe(started.elapsed().as_secs_f64());
     response
 }

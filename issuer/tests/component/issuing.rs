@@ -145,4 +145,5 @@ async fn a_full_queue_is_told_to_come_back() {
     assert_eq!(fixture.state().await.issued, issued, "who was refused holds nothing");
     let pressure = issuer.pressure().await;
     assert_eq!((pressure["rejected"].as_u64(), pressure["queueCapacity"].as_u64()), (Some(refused), Some(1)));
+    assert_eq!(pressure["answered"].as_u64(), Some(issued), "to send people away is not what an issuer can do");
 }

@@ -131,7 +131,7 @@ async fn kafka_is_used_again_when_it_is_back() {
         assert!(issuer.metrics().await.contains("coupon_issuer_kafka_breaker_open 1"));
         back(&kafka).unwrap();
         // Records that were lost on the way make librdkafka ask for a new producer id before it writes again.
-        within(Duration::from_secs(90), "the breaker closes", async || {
+        within(Duration::from_secs(45), "the breaker closes", async || {
             assert_eq!(issuer.users.ask(&format!("back-{}", rand::random::<u64>())).await.status, 200);
             issuer.metrics().await.contains("coupon_issuer_kafka_breaker_open 0").then_some(())
         })

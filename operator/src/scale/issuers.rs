@@ -18,7 +18,7 @@ const DELAYED_PART: f64 = 0.1;
 /// What the pods report, all together.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Load {
-    /// Requests answered per second.
+    /// Requests answered per second, with a rank or a no.
     pub answered: f64,
     /// Requests refused for want of room, per second.
     pub rejected: f64,
