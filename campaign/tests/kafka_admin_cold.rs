@@ -1,5 +1,8 @@
 //! `campaign::log::admin` against a Kafka that nobody has used yet, and one that comes back.
 
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
