@@ -133,7 +133,12 @@ async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
     let press = Press::default();
     let watching = async {
         assert_eq!(issuers().await, (Some(1), Some(1)));
-        press.rate().await;
+        until("people hear of coupons", SOON, async || match press.issued.load(Ordering::Relaxed) {
+            1_000.. => Ok(()),
+            issued => Err(format!("{issued} are issued")),
+        })
+        .await
+        .unwrap();
         let alone = press.rate().await;
         assert_eq!(issuers().await, (Some(1), Some(1)), "held, whatever the pressure");
         annotate(&format!("{PAUSE_ANNOTATION}-")).await;

@@ -44,9 +44,9 @@ impl LogReader {
 
 async fn view_all(kafka: KafkaAdmin, wishes: Vec<Wish>) -> Vec<Result<Sighted, AdminError>> {
     let distinct: BTreeSet<&CampaignId> = wishes.iter().map(|wish| &wish.campaign).collect();
-    let with_members: BTreeSet<String> =
+    let with_members: Vec<String> =
         wishes.iter().filter(|wish| wish.members).map(|wish| wish.campaign.group()).collect();
-    let answers = read(&kafka, &distinct, with_members.into_iter().collect()).await;
+    let answers = read(&kafka, &distinct, &with_members).await;
     let view = |wish: &Wish| match &answers {
         Ok(answers) => answers.of(&wish.campaign),
         Err(error) => Err(error.clone()),
@@ -57,7 +57,7 @@ async fn view_all(kafka: KafkaAdmin, wishes: Vec<Wish>) -> Vec<Result<Sighted, A
 async fn read(
     kafka: &KafkaAdmin,
     campaigns: &BTreeSet<&CampaignId>,
-    with_members: Vec<String>,
+    with_members: &[String],
 ) -> Result<Answers, AdminError> {
     let names: Vec<String> =
         campaigns.iter().flat_map(|campaign| [campaign.topic(), campaign.dead_letter_topic()]).collect();
@@ -81,7 +81,7 @@ async fn read(
         kafka.start_offsets(&all),
         kafka.end_offsets(&all),
         stream::iter(offsets).buffer_unordered(GROUPS_AT_ONCE).collect(),
-        kafka.describe_groups(&with_members)
+        kafka.describe_groups(with_members)
     );
     let (configs, starts, ends) = (configs?, starts?, ends?);
     // Without members there is less to scale by, and everything else goes on.

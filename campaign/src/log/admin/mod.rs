@@ -83,7 +83,8 @@ impl KafkaAdmin {
         self.read(call, Subject::Cluster, answer::cluster).await
     }
 
-    /// State and members of groups, one entry for each name and one request for each. A group that is not there is [`GroupState::Absent`].
+    /// State and members of groups, one entry for each name and one request for each. A group that is not there is
+    /// [`GroupState::Absent`].
     ///
     /// # Errors
     /// [`AdminError`] if nothing could be asked; failures of single groups are in the batch.
