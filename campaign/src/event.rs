@@ -15,6 +15,9 @@ pub const HEADER_EPOCH: &str = "epoch";
 /// Longest record value, in bytes. Far above what the bounds of [`crate::identity`] allow.
 pub const MAX_VALUE: usize = 16 * 1024;
 
+/// Greatest rank, count and epoch: Redis' scripts count in doubles, which hold every integer up to here. No ledger has more.
+pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 /// One winner: user `user_id` holds rank `rank` as their `n`-th coupon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +60,9 @@ pub enum DecodeError {
     /// Rank, n or epoch is 0.
     #[error("rank, n and epoch of a record start at 1")]
     Zero,
+    /// Rank, count or epoch is more than any ledger has.
+    #[error("the record counts to {0}; no rank, count or epoch is above {MAX_NUMBER}")]
+    TooLarge(u64),
 }
 
 impl CouponIssued {
@@ -81,6 +87,9 @@ impl CouponIssued {
         }
         if event.rank == 0 || event.n == 0 || event.epoch == 0 {
             return Err(DecodeError::Zero);
+        }
+        if event.rank.max(event.epoch).max(event.issued_count) > MAX_NUMBER {
+            return Err(DecodeError::TooLarge(event.rank.max(event.epoch).max(event.issued_count)));
         }
         Ok(event)
     }
@@ -133,6 +142,12 @@ mod tests {
         let text = String::from_utf8(event().encode()).unwrap();
         assert!(matches!(decode(&text.replace("spring", "autumn")), DecodeError::OtherCampaign { .. }));
         assert_eq!(decode(&text.replace("\"rank\":7", "\"rank\":0")), DecodeError::Zero);
+        for (field, one) in [("rank", "\"rank\":7"), ("epoch", "\"epoch\":3"), ("issuedCount", "\"issuedCount\":7")] {
+            let with = |number: u64| text.replace(one, &format!("\"{field}\":{number}"));
+            assert_eq!(decode(&with(u64::MAX)), DecodeError::TooLarge(u64::MAX), "{field}");
+            assert_eq!(decode(&with(MAX_NUMBER + 1)), DecodeError::TooLarge(MAX_NUMBER + 1), "{field}");
+            assert!(CouponIssued::decode(&campaign(), Some(with(MAX_NUMBER).as_bytes())).is_ok(), "{field}");
+        }
         assert!(matches!(decode(&text.replace("anna", "")), DecodeError::Json(_)), "an empty user id is no user");
         assert_eq!(decode(&"x".repeat(MAX_VALUE + 1)), DecodeError::Size(MAX_VALUE + 1));
     }

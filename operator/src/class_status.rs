@@ -7,6 +7,7 @@ use campaign::stock::StockError;
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::{Controller, WatchStreamExt, controller, predicates, watcher};
 use kube::{Api, ResourceExt};
@@ -18,6 +19,7 @@ use crate::children::apply::MANAGER;
 use crate::connections::Systems;
 use crate::context::Context;
 use crate::error::{stock_advice, stock_reason, table_advice, table_reason};
+use crate::unreadable::UnreadableObjects;
 
 /// How often a class that works is looked at.
 const CALM: Duration = Duration::from_secs(60);
@@ -25,11 +27,16 @@ const CALM: Duration = Duration::from_secs(60);
 const TROUBLED: Duration = Duration::from_secs(10);
 
 /// Runs until told to stop.
-pub async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
-    let api: Api<CampaignClass> = Api::all(context.client.clone());
+pub(crate) async fn run(
+    context: Arc<Context>,
+    unreadable: Arc<UnreadableObjects>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let api: Api<DeserializeGuard<CampaignClass>> = Api::all(context.client.clone());
     let (store, writer) = kube::runtime::reflector::store();
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()
+        .filter_map(move |event| std::future::ready(event.map(|event| unreadable.decoded(event)).transpose()))
         .reflect(writer)
         .touched_objects()
         .predicate_filter(predicates::generation, Default::default());

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::Backoff;
@@ -23,6 +24,7 @@ use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
+use crate::unreadable::UnreadableObjects;
 
 /// Passes at the same time. They mostly wait, and Kafka is read once for those that come together.
 const CONCURRENCY: u16 = 64;
@@ -91,18 +93,20 @@ impl Backoff for WatchPause {
 
 /// Watches a kind and keeps a copy of every object.
 fn watched<K>(
-    api: Api<K>,
+    api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
     progress: &Arc<Progress>,
+    unreadable: &Arc<UnreadableObjects>,
     slim: fn(&mut K),
 ) -> (Store<K>, impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>)
 where
     K: Resource<DynamicType = ()> + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let progress = Arc::clone(progress);
+    let (progress, unreadable) = (Arc::clone(progress), Arc::clone(unreadable));
     let stream = watcher(api, config)
         .backoff(WatchPause::default())
+        .filter_map(move |event| std::future::ready(event.map(|event| unreadable.decoded(event)).transpose()))
         .modify(move |object| {
             // What other managers wrote is of no use to us, except on Deployments, where it tells who owns replicas.
             if K::kind(&()) != "Deployment" {
@@ -126,27 +130,33 @@ pub async fn run(
 ) {
     progress.note();
     progress.leading.store(true, Ordering::Relaxed);
+    let reporter = Reporter { controller: "coupon-operator".to_owned(), instance: Some(config.pod_name.clone()) };
+    let recorder = Recorder::new(client.clone(), reporter);
+    let (unreadable, naming) = UnreadableObjects::new(metrics.clone(), recorder.clone());
+    let unreadable = Arc::new(unreadable);
     let everything = watcher::Config::default();
     let ours = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY}"));
     let (campaigns, campaign_stream) =
-        watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress, |_| {});
+        watched::<CouponCampaign>(Api::all(client.clone()), everything.clone(), &progress, &unreadable, |_| {});
     let (classes, class_stream) =
-        watched::<CampaignClass>(Api::all(client.clone()), everything.clone(), &progress, |_| {});
-    let (namespaces, namespace_stream) = watched::<Namespace>(Api::all(client.clone()), everything, &progress, |_| {});
-    let (deployments, deployment_stream) = watched::<Deployment>(Api::all(client.clone()), ours, &progress, |_| {});
+        watched::<CampaignClass>(Api::all(client.clone()), everything.clone(), &progress, &unreadable, |_| {});
+    let (namespaces, namespace_stream) =
+        watched::<Namespace>(Api::all(client.clone()), everything, &progress, &unreadable, |_| {});
+    let (deployments, deployment_stream) =
+        watched::<Deployment>(Api::all(client.clone()), ours, &progress, &unreadable, |_| {});
     let issuers = watcher::Config::default()
         .labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component=issuer"));
     let (issuer_pods, issuer_pod_stream) =
-        watched::<Pod>(Api::all(client.clone()), issuers, &progress, |pod| pod.spec = None);
+        watched::<Pod>(Api::all(client.clone()), issuers, &progress, &unreadable, |pod| pod.spec = None);
     let (autoscalers, autoscaler_stream) = watched::<HorizontalPodAutoscaler>(
         Api::all(client.clone()),
         watcher::Config::default(),
         &progress,
+        &unreadable,
         |autoscaler| autoscaler.status = None,
     );
-    let reporter = Reporter { controller: "coupon-operator".to_owned(), instance: Some(config.pod_name.clone()) };
     let context = Arc::new(Context {
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder,
         systems: SystemsByClass::default(),
         campaigns: campaigns.clone(),
         classes,
@@ -169,7 +179,7 @@ pub async fn run(
         .predicate_filter(predicates::generation.combine(predicates::annotations), PredicateConfig::default());
     let namespace_stream = namespace_stream.predicate_filter(predicates::labels, PredicateConfig::default());
     let shutdown = shutdown.shared();
-    let classes_watched = crate::class_status::run(Arc::clone(&context), shutdown.clone());
+    let classes_watched = crate::class_status::run(Arc::clone(&context), Arc::clone(&unreadable), shutdown.clone());
     let campaigns_watched = Controller::for_stream(campaign_stream, campaigns)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .trigger_backoff(WatchPause::default())
@@ -204,7 +214,7 @@ pub async fn run(
     let kept = async {
         let pods = issuer_pod_stream.for_each(|_| std::future::ready(()));
         let autoscalers = autoscaler_stream.for_each(|_| std::future::ready(()));
-        tokio::join!(pods, autoscalers);
+        tokio::join!(pods, autoscalers, naming);
     };
     let passes = async { tokio::join!(campaigns_watched, classes_watched) };
     tokio::select! {

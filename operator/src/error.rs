@@ -51,6 +51,11 @@ pub enum ReconcileError {
     /// The pass took too long.
     #[error("the pass took too long and was given up; some system accepts connections but does not answer")]
     PassTimeout,
+    /// A pass panicked.
+    #[error(
+        "a fault of the operator itself stopped this pass: {0}; other campaigns go on, and this one is tried again; please report it"
+    )]
+    Panic(String),
     /// A name that cannot be used.
     #[error(transparent)]
     Name(#[from] campaign::identity::NameError),
@@ -76,7 +81,7 @@ impl ReconcileError {
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
             Self::Drain(_) | Self::Repair(_) => ConditionType::LedgerConsistent,
-            Self::PassTimeout => ConditionType::Reconciling,
+            Self::PassTimeout | Self::Panic(_) => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }
     }
@@ -93,6 +98,7 @@ impl ReconcileError {
             Self::Drain(_) => "DrainFailed",
             Self::Repair(_) => "RepublishFailed",
             Self::PassTimeout => "PassTimeout",
+            Self::Panic(_) => "InternalError",
             Self::Name(_) => "InvalidName",
         }
     }

@@ -23,13 +23,18 @@ pub async fn warn(context: &Context, campaign: &CouponCampaign, reason: &str, te
 }
 
 async fn publish(context: &Context, campaign: &CouponCampaign, type_: EventType, reason: &str, text: &str) {
-    let note = text.get(..text.floor_char_boundary(MAX_NOTE)).unwrap_or_default();
+    let note = bounded(text);
     let event =
         Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: action(note), secondary: None };
     // An event that is lost is a pity, never a reason to stop.
     if let Err(error) = context.recorder.publish(&event, &campaign.object_ref(&())).await {
         tracing::debug!(%error, "event could not be published");
     }
+}
+
+/// As much of a text as an event's note may hold.
+pub(crate) fn bounded(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_NOTE)).unwrap_or_default()
 }
 
 /// The note in CamelCase. The client library takes events that differ in their note alone for one event that repeats, and shows

@@ -36,3 +36,4 @@ pub mod reconcile;
 pub mod repair;
 pub mod scale;
 pub mod topic;
+mod unreadable;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use campaign::telemetry;
@@ -12,11 +13,26 @@ use operator::lease::Election;
 use operator::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+/// From SIGTERM to the end: what passes have to come to their end.
+const LEAVING: Duration = Duration::from_millis(1500);
+/// And then the lease, to be given back.
+const RELEASING: Duration = Duration::from_millis(400);
+
+fn main() -> ExitCode {
     let Command::Run(config) = Cli::parse().command;
     telemetry::init_logging(config.log_json);
-    match run(config).await {
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime does not start")
+        .and_then(|runtime| {
+            let result = runtime.block_on(run(config));
+            // Threads that read Kafka may wait for seconds yet; nobody waits for them.
+            runtime.shutdown_background();
+            result
+        });
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -50,6 +66,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let passes = controller::run(client, config, metrics.clone(), progress, stop.clone().cancelled_owned());
     tokio::select! {
         () = passes => {}
+        // Passes end between two steps if they can; one that hangs, or a list that is tried again and again, is dropped, which
+        // is like a crash and what the protocol is made for.
+        () = async { stop.cancelled().await; tokio::time::sleep(LEAVING).await } => {
+            tracing::warn!("passes did not end within {} ms and are dropped", LEAVING.as_millis());
+        }
         // No pass may go on without the lease: the process ends, and with it whatever is under way.
         lost = election.keep() => anyhow::bail!(lost),
         served = probes => {
@@ -57,6 +78,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
         }
     }
     metrics.leader.set(0);
-    election.release().await;
+    if tokio::time::timeout(RELEASING, election.release()).await.is_err() {
+        tracing::warn!("the lease could not be given back in time; it runs out by itself");
+    }
     Ok(())
 }

@@ -25,6 +25,13 @@ pub struct ClassLabels {
     pub class: String,
 }
 
+/// Labels of what belongs to a kind of object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabels {
+    /// Such as `CouponCampaign`.
+    pub kind: String,
+}
+
 /// Labels of a pass.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -61,6 +68,8 @@ pub struct Metrics {
     pub epochs_opened: Family<CampaignLabels, Counter<u64, AtomicU64>>,
     /// Administrative requests to the brokers of each class, since it was connected to.
     pub kafka_requests: Family<ClassLabels, Gauge<i64, AtomicI64>>,
+    /// Objects that cannot be decoded and are skipped.
+    pub unreadable: Family<KindLabels, Gauge<i64, AtomicI64>>,
     /// 1 while this process leads.
     pub leader: Gauge<i64, AtomicI64>,
 }
@@ -81,6 +90,7 @@ impl Metrics {
             republished: Family::default(),
             epochs_opened: Family::default(),
             kafka_requests: Family::default(),
+            unreadable: Family::default(),
             leader: Gauge::default(),
         };
         if let Ok(mut registry) = registry.write() {
@@ -90,6 +100,11 @@ impl Metrics {
                 "operator_kafka_requests",
                 "Administrative requests to the brokers of each class, since it was connected to",
                 all.kafka_requests.clone(),
+            );
+            registry.register(
+                "operator_unreadable_objects",
+                "Objects that cannot be decoded and are skipped, by kind",
+                all.unreadable.clone(),
             );
             registry.register("operator_leader", "1 while this process leads", all.leader.clone());
             registry.register("campaign_issued", "Coupons issued", all.issued.clone());

@@ -32,6 +32,15 @@ fn every_case_of_the_table() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The API server's times reach further than ours, so the rule must refuse what could never be decoded here.
+#[test]
+fn a_time_that_this_program_cannot_hold_is_refused_by_a_rule() {
+    let object = Kind::Campaign.patched(&json!({"spec": {"window": {"end": "9999-12-31T23:59:59Z"}}}));
+    assert!(parses(Kind::Campaign, &object).is_err(), "no time of this program is that late");
+    let refused = client_cel(Kind::Campaign, &object, None);
+    assert!(refused.iter().any(|rule| rule.starts_with("window.start and window.end must lie between")), "{refused:?}");
+}
+
 #[test]
 fn every_rule_has_a_case_that_breaks_it() {
     // A rule that nothing breaks may be a rule that is always true.

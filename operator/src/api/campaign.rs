@@ -108,7 +108,9 @@ pub struct CouponCampaignSpec {
 #[x_kube(
     validation = Rule::new("self.start < self.end").message("window.start must be before window.end"),
     validation = Rule::new("self.start.getMilliseconds() == 0 && self.end.getMilliseconds() == 0")
-        .message("window.start and window.end must be whole seconds; leave out the fraction")
+        .message("window.start and window.end must be whole seconds; leave out the fraction"),
+    validation = Rule::new("self.start >= timestamp('2000-01-01T00:00:00Z') && self.end <= timestamp('2200-01-01T00:00:00Z')")
+        .message("window.start and window.end must lie between 2000-01-01 and 2200-01-01; for a sale without an end, take a far day before it")
 )]
 pub struct Window {
     /// First moment, RFC 3339 with an offset, for example `2026-12-01T10:00:00+09:00`. Fixed once the campaign has opened.

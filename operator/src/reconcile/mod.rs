@@ -15,11 +15,13 @@ mod scaling;
 #[cfg(test)]
 mod scene;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
 use campaign::table;
+use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
@@ -92,7 +94,14 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
         }
     };
     // A pass that hangs would hold its campaign for ever. Dropping one is like a crash, which the protocol is made for.
-    let result = tokio::time::timeout(PASS_DEADLINE, looking).await.unwrap_or(Err(ReconcileError::PassTimeout));
+    let guarded = contain(tokio::time::timeout(PASS_DEADLINE, looking));
+    let result = guarded.await.and_then(|finished| finished.unwrap_or(Err(ReconcileError::PassTimeout)));
+    if let Err(error @ ReconcileError::Panic(_)) = &result {
+        let status = report::status_without_class(&campaign, error, Timestamp::now());
+        if let Err(error) = publish::status(&campaign, &context, &uid, status, false).await {
+            tracing::warn!(campaign = campaign.name_any(), %error, "the status of a pass that panicked could not be written");
+        }
+    }
     context.metrics.duration.observe(started.elapsed().as_secs_f64());
     let outcome = match &result {
         Ok(_) => "success",
@@ -103,6 +112,17 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
         Ok(action) => Ok(action),
         Err(error) => Ok(failed(&campaign, &context, &uid, &error).await),
     }
+}
+
+/// A panic in a pass is that campaign's: it is reported and tried again, like any failure. (Left alone, the controller's own
+/// task would end with it, and with that every other campaign.) What passes share is whole between any two statements, and a
+/// pass that stops anywhere is what the protocol is made for.
+async fn contain<T>(pass: impl Future<Output = T>) -> Result<T, ReconcileError> {
+    AssertUnwindSafe(pass).catch_unwind().await.map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        ReconcileError::Panic(text.unwrap_or_else(|| "a panic without words".to_owned()))
+    })
 }
 
 /// Says what went wrong, once per cause, and when to try again.
@@ -327,4 +347,24 @@ fn next(plan: &Plan, elapsed_ms: i64) -> Action {
         .and_then(|at| u64::try_from(at - plan.now_ms).ok())
         .map_or(calm, |ms| Duration::from_millis(ms + 5));
     Action::requeue(calm.min(until_next))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else one object that meets a fault of ours would end the passes of all.
+    #[tokio::test]
+    async fn a_panic_in_a_pass_is_that_passes_failure() {
+        async fn pass(words: Option<&'static str>) -> u32 {
+            match words {
+                Some(words) => std::panic::panic_any(words.to_owned()),
+                None => 7,
+            }
+        }
+        assert_eq!(contain(pass(None)).await.unwrap(), 7);
+        let error = contain(pass(Some("attempt to add with overflow"))).await.unwrap_err();
+        assert_eq!((error.reason(), error.retry()), ("InternalError", Retry::Backoff));
+        assert!(error.to_string().contains("attempt to add with overflow"), "{error}");
+    }
 }

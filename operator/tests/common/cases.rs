@@ -99,6 +99,17 @@ fn campaign_creates() -> Vec<Case> {
             Cel("window.start must be before window.end"),
         ),
         case(
+            "a window that ends when nobody asks any more",
+            window("2026-12-01T10:00:00Z", "9999-12-30T00:00:00Z"),
+            Cel("window.start and window.end must lie between 2000-01-01 and 2200-01-01"),
+        ),
+        case(
+            "a window that starts before there were computers",
+            window("0001-01-01T00:00:00Z", "2026-12-01T10:00:00Z"),
+            Cel("window.start and window.end must lie between 2000-01-01 and 2200-01-01"),
+        ),
+        case("a window until 2199", window("2026-12-01T10:00:00Z", "2199-12-31T23:59:59Z"), Taken),
+        case(
             "a window start with a fraction",
             window("2026-12-01T10:00:00.5Z", "2026-12-01T11:00:00Z"),
             Cel("window.start and window.end must be whole seconds"),
