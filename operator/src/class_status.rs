@@ -52,6 +52,9 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     use ConditionType as C;
     let mut reports = Vec::new();
     let mut next = class.status.clone().unwrap_or_default();
+    if context.watches_filled().await.is_err() {
+        return Ok(Action::requeue(TROUBLED));
+    }
     match context.systems.get(&context.client, &class, &context.config.pod_namespace).await {
         Err(error) => {
             reports.push(Report::no(C::CredentialsReady, error.reason(), error.to_string()));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -15,12 +15,16 @@ use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, selector};
 use crate::config::Config;
 use crate::connections::SystemsByClass;
+use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pressure::Counts;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
+
+/// How long a pass waits for the watches to show what there is.
+const WATCHES_FILLED: Duration = Duration::from_secs(30);
 
 /// What every pass shares.
 pub struct Context {
@@ -58,6 +62,28 @@ impl Context {
     /// A Deployment of ours, as the watch knows it.
     pub fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
         self.deployments.find(|each| each.name_any() == name && each.namespace().as_deref() == Some(namespace))
+    }
+
+    /// Waits until every watch has shown what there is, for at most [`WATCHES_FILLED`]. Before that a store that is empty says
+    /// nothing: a class that it does not show would be taken for missing, and running pods for none.
+    ///
+    /// # Errors
+    /// They did not come in time, or a watch has ended.
+    pub async fn watches_filled(&self) -> Result<(), ReconcileError> {
+        let all = async {
+            tokio::try_join!(
+                self.campaigns.wait_until_ready(),
+                self.classes.wait_until_ready(),
+                self.namespaces.wait_until_ready(),
+                self.deployments.wait_until_ready(),
+                self.issuer_pods.wait_until_ready(),
+                self.autoscalers.wait_until_ready(),
+            )
+        };
+        match tokio::time::timeout(WATCHES_FILLED, all).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(ReconcileError::WatchesNotFilled),
+        }
     }
 
     /// Milliseconds of a clock that never jumps.

@@ -7,6 +7,7 @@ use campaign::stock::StockError;
 use campaign::table::{Fault, TableError};
 
 use crate::api::ConditionType;
+use crate::children::ownership::NotOurs;
 use crate::class::ClassError;
 use crate::epoch::EpochError;
 
@@ -48,6 +49,12 @@ pub enum ReconcileError {
     /// Publishing missing winners again.
     #[error("missing winners cannot be published: {0}")]
     Repair(String),
+    /// An object that is not ours stands where one of ours belongs.
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
+    /// The watches have not shown what there is.
+    #[error("the operator has just started and has not seen all objects yet; waiting for the Kubernetes API")]
+    WatchesNotFilled,
     /// The pass took too long.
     #[error("the pass took too long and was given up; some system accepts connections but does not answer")]
     PassTimeout,
@@ -72,7 +79,7 @@ impl ReconcileError {
     pub fn condition(&self) -> ConditionType {
         match self {
             Self::Class(error) => error.condition(),
-            Self::Kubernetes(_) => ConditionType::WorkloadsReady,
+            Self::Kubernetes(_) | Self::NotOurs(_) => ConditionType::WorkloadsReady,
             Self::Kafka(AdminError::Unreachable { .. } | AdminError::AuthenticationFailed { .. }) => {
                 ConditionType::KafkaReady
             }
@@ -81,7 +88,7 @@ impl ReconcileError {
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
             Self::Drain(_) | Self::Repair(_) => ConditionType::LedgerConsistent,
-            Self::PassTimeout | Self::Panic(_) => ConditionType::Reconciling,
+            Self::PassTimeout | Self::Panic(_) | Self::WatchesNotFilled => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }
     }
@@ -97,6 +104,9 @@ impl ReconcileError {
             Self::Epoch(error) => error.reason(),
             Self::Drain(_) => "DrainFailed",
             Self::Repair(_) => "RepublishFailed",
+            Self::NotOurs(NotOurs::Foreign { .. }) => "ResourceConflict",
+            Self::NotOurs(NotOurs::Leaving { .. }) => "PredecessorLeaving",
+            Self::WatchesNotFilled => "WatchesNotFilled",
             Self::PassTimeout => "PassTimeout",
             Self::Panic(_) => "InternalError",
             Self::Name(_) => "InvalidName",
@@ -108,7 +118,10 @@ impl ReconcileError {
     pub fn is_overtaken(&self) -> bool {
         let Self::Kubernetes(kube::Error::Api(status)) = self else { return false };
         let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
-        status.is_conflict() || causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+        // An apply that names the UID it was meant for, where another object bears the name by now, is refused as a change of
+        // that field.
+        let is_another = |cause: &kube::core::response::StatusCause| cause.field == "metadata.uid";
+        status.is_conflict() || causes.iter().any(|cause| cause.reason == "NamespaceTerminating" || is_another(cause))
     }
 
     /// When to try again. A cause outside the object is always tried again: it goes away without telling us.
@@ -117,6 +130,9 @@ impl ReconcileError {
             Self::Class(error) => error.retry(),
             Self::Name(_) => Retry::OnChange,
             Self::Epoch(error) => error.retry(),
+            // Whoever made it may rename it, which is no event of ours.
+            Self::NotOurs(NotOurs::Foreign { .. }) => Retry::After(Duration::from_secs(5)),
+            Self::NotOurs(NotOurs::Leaving { .. }) => Retry::After(Duration::from_millis(500)),
             _ => Retry::Backoff,
         }
     }
@@ -193,6 +209,12 @@ mod tests {
         assert!(
             answer(403, "Forbidden", json!([{"reason": "NamespaceTerminating", "message": "gone"}])).is_overtaken()
         );
+        let immutable =
+            json!([{"reason": "FieldValueInvalid", "message": "field is immutable", "field": "metadata.uid"}]);
+        assert!(answer(422, "Invalid", immutable).is_overtaken(), "another object has the name");
+        let selector =
+            json!([{"reason": "FieldValueInvalid", "message": "field is immutable", "field": "spec.selector"}]);
+        assert!(!answer(422, "Invalid", selector).is_overtaken());
         assert!(!answer(403, "Forbidden", json!([])).is_overtaken(), "a right that is missing is said");
         assert!(!answer(500, "InternalError", json!([])).is_overtaken());
         assert!(!ReconcileError::PassTimeout.is_overtaken());

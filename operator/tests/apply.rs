@@ -15,13 +15,14 @@ use common::Kind;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use kubernetes::Kubernetes;
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 use operator::children::apply::{self, Applied};
 use operator::children::{self, Family};
+use operator::error::ReconcileError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -100,6 +101,28 @@ async fn what_the_server_makes_of_a_child_is_no_difference() {
     kubernetes.remove().await;
 }
 
+/// Somebody may make an object, or replace ours, between our look and our write.
+#[tokio::test]
+async fn an_object_that_was_not_looked_at_is_not_written() {
+    let kubernetes = Kubernetes::connect().await;
+    let api: Api<Service> = Api::namespaced(kubernetes.client.clone(), &kubernetes.namespace);
+    let desired = family(&kubernetes.namespace, &class(), children::issuer_service);
+    let foreign: Service = serde_json::from_value(json!({
+        "metadata": {"name": desired.name_any()}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 9999}]},
+    }))
+    .unwrap();
+    let made = api.create(&PostParams::default(), &foreign).await.unwrap();
+
+    let overtaken = |refused: kube::Error| ReconcileError::from(refused).is_overtaken();
+    assert!(overtaken(apply::ensure(&api, &desired, None).await.unwrap_err()), "made meanwhile");
+    let mut replaced = made.clone();
+    replaced.metadata.uid = Some("00000000-0000-0000-0000-000000000000".to_owned());
+    assert!(overtaken(apply::ensure(&api, &desired, Some(&replaced)).await.unwrap_err()), "replaced meanwhile");
+    let left = api.get(&desired.name_any()).await.unwrap();
+    assert_eq!((&left.spec, &left.metadata.owner_references), (&made.spec, &None), "untouched");
+    kubernetes.remove().await;
+}
+
 #[tokio::test]
 async fn what_a_class_no_longer_asks_for_is_taken_away_and_replicas_stay() {
     let kubernetes = Kubernetes::connect().await;
@@ -111,7 +134,7 @@ async fn what_a_class_no_longer_asks_for_is_taken_away_and_replicas_stay() {
     let before = build(&class(), None);
     let name = before.name_any();
     apply::ensure(&api, &build(&class(), Some(2)), None).await.unwrap();
-    apply::scale(&api, &name, 2).await.unwrap();
+    apply::scale(&api, &name, None, 2).await.unwrap();
     apply::ensure(&api, &before, None).await.unwrap();
     let found = api.get(&name).await.unwrap();
     assert_eq!(found.spec.as_ref().unwrap().replicas, Some(2), "letting go must not scale to the default of one");

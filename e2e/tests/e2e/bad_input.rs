@@ -185,6 +185,65 @@ async fn a_topic_that_is_not_ours_is_not_touched() {
     world.leave().await;
 }
 
+/// Objects of somebody else that bear the names of ours: told, and left as they are, before, during and after the campaign.
+#[tokio::test]
+async fn objects_that_are_not_ours_are_not_touched() {
+    let world = World::new("theirs").await;
+    let labels = json!({"app": "theirs"});
+    let template = json!({
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "theirs", "image": "example.com/theirs:1", "imagePullPolicy": "Never"}]},
+    });
+    let deployment = json!({"replicas": 0, "selector": {"matchLabels": labels}, "template": template});
+    for (kind, api, suffix, content) in [
+        ("Service", "v1", "issuer", json!({"spec": {"selector": labels, "ports": [{"port": 9999}]}})),
+        ("Secret", "v1", "connections", json!({"stringData": {"precious": "theirs"}})),
+        (
+            "PodDisruptionBudget",
+            "policy/v1",
+            "issuer",
+            json!({"spec": {"selector": {"matchLabels": labels}, "minAvailable": 0}}),
+        ),
+        ("Deployment", "apps/v1", "issuer", json!({"spec": deployment})),
+        ("Deployment", "apps/v1", "consumer", json!({"spec": deployment})),
+    ] {
+        let name = format!("{}-{suffix}", kind.to_lowercase());
+        let theirs = format!("{name}-{suffix}");
+        let mut object = content;
+        object["apiVersion"] = json!(api);
+        object["kind"] = json!(kind);
+        object["metadata"] = json!({"name": theirs, "namespace": world.namespace});
+        apply(&object).await.unwrap();
+        let look = async || -> Value {
+            let text = kubectl(&["get", kind, &theirs, "-n", &world.namespace, "-o", "json"]).await.unwrap();
+            let mut found: Value = serde_json::from_str(&text).unwrap();
+            // What Kubernetes' own controllers say about it is no change of it.
+            found.as_object_mut().unwrap().remove("status");
+            found["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .retain(|key, _| key == "uid" || key == "labels" || key == "ownerReferences");
+            found
+        };
+        let before = look().await;
+
+        let sale = Sale::apply(&world.client, manifest(&world.namespace, &name, 10, -1, 900)).await.unwrap();
+        let message = sale.until_condition("ResourceConflict", "True", "ResourceConflict").await.unwrap();
+        assert!(message.contains(&format!("{kind} {}/{theirs}", world.namespace)), "{message}");
+        sale.until_condition("Stalled", "True", "ResourceConflict").await.unwrap();
+        assert_eq!(look().await, before, "{kind}: while the campaign is there");
+        if suffix == "consumer" {
+            kubectl(&["delete", kind, &theirs, "-n", &world.namespace]).await.unwrap();
+            sale.until("Ready once the name is free", SOON, Sale::is_ready).await.unwrap();
+            sale.delete("background").await.unwrap();
+        } else {
+            sale.delete("background").await.unwrap();
+            assert_eq!(look().await, before, "{kind}: after the campaign has gone");
+        }
+    }
+    world.leave().await;
+}
+
 /// Two campaigns that would share one ledger: the older one keeps it.
 #[tokio::test]
 async fn two_campaigns_with_one_coupon_id() {

@@ -27,31 +27,43 @@ pub enum Applied {
     Written,
 }
 
-/// Makes sure that a child is as `desired` says. Fields that `desired` does not name are left to others.
+/// Makes sure that a child is as `desired` says. Fields that `desired` does not name are left to others. `found` is the object
+/// as it is, which the caller has claimed (see [`super::ownership`]); `None`: the API server has none.
 pub async fn ensure<K>(api: &Api<K>, desired: &K, found: Option<&K>) -> Result<Applied, kube::Error>
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    let wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
+    let mut wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
     if let Some(found) = found {
         let found = serde_json::to_value(found).map_err(kube::Error::SerdeError)?;
         if covers(&found, &wanted) {
             return Ok(Applied::Unchanged);
         }
     }
-    let parameters = PatchParams::apply(MANAGER).force();
+    // By force only onto the very object that was claimed. Where there was none, one that somebody has made meanwhile is a
+    // conflict, and the next pass looks whose it is.
+    let parameters = match found.and_then(|found| found.meta().uid.as_ref()) {
+        Some(uid) => {
+            wanted["metadata"]["uid"] = json!(uid);
+            PatchParams::apply(MANAGER).force()
+        }
+        None => PatchParams::apply(MANAGER),
+    };
     api.patch(&desired.name_any(), &parameters, &Patch::Apply(&wanted)).await?;
     Ok(Applied::Written)
 }
 
-/// Sets the number of replicas of a Deployment, as the manager that owns nothing else.
-pub async fn scale<K>(api: &Api<K>, name: &str, replicas: i32) -> Result<(), kube::Error>
+/// Sets the number of replicas of a Deployment, as the manager that owns nothing else; of the one with this UID only.
+pub async fn scale<K>(api: &Api<K>, name: &str, uid: Option<&str>, replicas: i32) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
-    let patch = json!({
+    let mut patch = json!({
         "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "spec": {"replicas": replicas}
     });
+    if let Some(uid) = uid {
+        patch["metadata"]["uid"] = json!(uid);
+    }
     api.patch(name, &PatchParams::apply(SCALE_MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(())
 }

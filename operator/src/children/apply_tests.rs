@@ -37,6 +37,7 @@ async fn held_after(desired: &Deployment) -> Deployment {
     held["spec"]["progressDeadlineSeconds"] = json!(600);
     held["spec"]["replicas"] = json!(1);
     held["status"] = json!({"readyReplicas": 1});
+    held["metadata"]["uid"] = json!("0007");
     let container = &mut held["spec"]["template"]["spec"]["containers"][0];
     container["terminationMessagePath"] = json!("/dev/termination-log");
     if container["resources"]["limits"]["cpu"] == "1000m" {
@@ -62,7 +63,7 @@ async fn nothing_is_sent_when_all_is_as_it_should_be() {
 }
 
 #[tokio::test]
-async fn one_forced_apply_is_sent_when_something_differs() {
+async fn one_apply_is_sent_when_something_differs_and_forced_onto_what_was_looked_at_only() {
     let desired = deployment_of(&fixtures::class());
     let mut changed = held_after(&desired).await;
     changed.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0].image = Some("evil".to_owned());
@@ -72,8 +73,10 @@ async fn one_forced_apply_is_sent_when_something_differs() {
         let (method, uri, body) = &sent[0];
         assert_eq!(method, Method::PATCH);
         assert!(uri.starts_with("/apis/apps/v1/namespaces/shop/deployments/spring-consumer?"), "{uri}");
-        assert!(uri.contains("fieldManager=coupon-operator") && uri.contains("force=true"), "{uri}");
+        assert!(uri.contains("fieldManager=coupon-operator"), "{uri}");
         assert!(!uri.contains("coupon-operator-scale"), "{uri}");
+        assert_eq!(uri.contains("force=true"), found.is_some(), "{uri}: nobody's object is taken by force");
+        assert_eq!(body["metadata"].get("uid"), found.and(Some(&json!("0007"))), "no other object than that");
         assert_eq!((&body["kind"], &body["apiVersion"]), (&json!("Deployment"), &json!("apps/v1")));
         assert_eq!(body["spec"].get("replicas"), None, "the number of replicas is another manager's");
     }
@@ -117,12 +120,12 @@ async fn the_first_apply_with_replicas_is_no_other_object() {
 #[tokio::test]
 async fn scaling_touches_replicas_only_as_a_manager_of_its_own() {
     let (api, sent) = server();
-    scale(&api, "spring-consumer", 2).await.unwrap();
+    scale(&api, "spring-consumer", Some("0007"), 2).await.unwrap();
     let (method, uri, body) = sent.lock().unwrap().remove(0);
     assert_eq!(method, Method::PATCH);
     assert!(uri.contains("fieldManager=coupon-operator-scale") && uri.contains("force=true"), "{uri}");
     let expected = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "spring-consumer"}, "spec": {"replicas": 2}
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "spring-consumer", "uid": "0007"}, "spec": {"replicas": 2}
     });
     assert_eq!(body, expected);
 }

@@ -2,6 +2,7 @@
 
 pub mod apply;
 mod budget;
+pub mod ownership;
 mod pods;
 mod quantity;
 mod secret;

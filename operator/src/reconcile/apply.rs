@@ -1,5 +1,6 @@
 //! Does what was decided: one function per kind of thing.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::log::admin::{AdminError, Creation, TopicState};
@@ -14,7 +15,9 @@ use kube::{Api, ResourceExt};
 use super::numbers::{Numbers, Wanted};
 use super::plan::{Plan, Step};
 use super::{Pass, observe::Observation};
+use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
+use crate::children::ownership::claim;
 use crate::children::{self, Component, Family, TOKEN_KEY};
 use crate::epoch::{self, Issuers, Opened};
 use crate::error::ReconcileError;
@@ -202,7 +205,7 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Resul
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
     let found = |component| pass.context.deployment(namespace, &children::object_name(pass.campaign, component));
-    let (issuer, consumer) = (found(Component::Issuer), found(Component::Consumer));
+    let (mut issuer, mut consumer) = (found(Component::Issuer), found(Component::Consumer));
     let wanted = [&numbers.issuer, &numbers.consumer];
     let dormant = wanted.iter().all(|wanted| wanted.replicas == 0);
     let mut scaled = Scaled::default();
@@ -219,8 +222,18 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Resul
         image: &pass.context.config.image,
         image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
     };
-    beside_the_pods(pass, &family).await?;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    // Whose they are is looked at before the first of them is written: a conflict leaves nothing half made.
+    for (component, found) in [(Component::Issuer, &mut issuer), (Component::Consumer, &mut consumer)] {
+        // The watch shows what bears our labels; others may have the name, and a new one comes some moments late.
+        if found.is_none() {
+            *found = deployments.get_opt(&children::object_name(pass.campaign, component)).await?.map(Arc::new);
+        }
+        if let Some(found) = found {
+            claim(found.as_ref(), pass.campaign)?;
+        }
+    }
+    beside_the_pods(pass, &family).await?;
     for (component, found, wanted, build) in [
         (
             Component::Issuer,
@@ -273,14 +286,29 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), Rec
         Api::namespaced(client.clone(), namespace),
         Api::namespaced(client.clone(), namespace),
     );
-    apply::ensure(&secrets, &secret, secrets.get_opt(&secret.name_any()).await?.as_ref()).await?;
-    apply::ensure(&services, &service, services.get_opt(&service.name_any()).await?.as_ref()).await?;
-    apply::ensure(&budgets, &budget, budgets.get_opt(&budget.name_any()).await?.as_ref()).await?;
+    let found_secret = claimed(&secrets, &secret.name_any(), pass.campaign).await?;
+    let found_service = claimed(&services, &service.name_any(), pass.campaign).await?;
+    let found_budget = claimed(&budgets, &budget.name_any(), pass.campaign).await?;
+    apply::ensure(&secrets, &secret, found_secret.as_ref()).await?;
+    apply::ensure(&services, &service, found_service.as_ref()).await?;
+    apply::ensure(&budgets, &budget, found_budget.as_ref()).await?;
     pass.context.memory.update(pass.uid, |memory| {
         memory.token = Some(token);
         memory.children = Some((wanted, Instant::now()));
     });
     Ok(())
+}
+
+/// The object of this name, if there is one and it is ours to write.
+async fn claimed<K>(api: &Api<K>, name: &str, campaign: &CouponCampaign) -> Result<Option<K>, ReconcileError>
+where
+    K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let found = api.get_opt(name).await?;
+    if let Some(found) = &found {
+        claim(found, campaign)?;
+    }
+    Ok(found)
 }
 
 /// Makes sure that a Deployment is as it should be and has as many replicas as wanted. Returns what changed about them.
@@ -300,7 +328,7 @@ async fn deployment(
         // The first apply carries replicas, or the Deployment would start with one. Then the scaler owns the field as well,
         // and only then does the main manager let go of it.
         apply::ensure(api, &build(Some(replicas)), None).await?;
-        apply::scale(api, &name, replicas).await?;
+        apply::scale(api, &name, None, replicas).await?;
         apply::ensure(api, &template, None).await?;
         return Ok(Some(format!("0 -> {replicas}")));
     };
@@ -308,7 +336,7 @@ async fn deployment(
     let target = if wanted.is_left_alone { current } else { wanted.replicas };
     // The scaler first: where it does not own the field yet, the main manager's apply would drop it.
     if !wanted.is_left_alone && (target != current || !owned_by_scaler(found)) {
-        apply::scale(api, &name, target).await?;
+        apply::scale(api, &name, found.metadata.uid.as_deref(), target).await?;
     }
     if apply::ensure(api, &template, Some(found)).await? == Applied::Written {
         tracing::info!(deployment = name, "deployment was written");

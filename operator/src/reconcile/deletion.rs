@@ -11,13 +11,14 @@ use campaign::table;
 use consumer::drain::{self, Drained, Source};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
 use crate::api::{CouponCampaign, DeletionPolicy, Phase};
+use crate::children::ownership::claim;
 use crate::children::{self, Component};
 use crate::class;
 use crate::context::Context;
@@ -142,9 +143,16 @@ async fn pods_gone(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     let mut left = 0;
     for component in [Component::Issuer, Component::Consumer] {
         let name = children::object_name(pass.campaign, component);
-        match deployments.delete(&name, &DeleteParams::background()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
-            other => drop(other?),
+        // Only ours goes, and only the very one that was looked at: somebody else's may bear the name.
+        if let Some(found) = deployments.get_opt(&name).await?
+            && claim(&found, pass.campaign).is_ok()
+        {
+            let this_one = Preconditions { uid: found.metadata.uid, resource_version: None };
+            let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::background() };
+            match deployments.delete(&name, &parameters).await {
+                Err(kube::Error::Api(status)) if status.is_not_found() => {}
+                other => drop(other?),
+            }
         }
         let selector = children::selector_text(pass.campaign, component);
         left += pods.list(&ListParams::default().labels(&selector)).await?.items.len();

@@ -87,6 +87,7 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
     let started = Instant::now();
     let uid = campaign.uid().unwrap_or_default();
     let looking = async {
+        context.watches_filled().await?;
         if campaign.meta().deletion_timestamp.is_some() {
             deletion::release(&campaign, &context, &uid).await
         } else {

@@ -15,6 +15,7 @@ use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TopicStatus,
     WorkloadStatus,
 };
+use crate::children::ownership::NotOurs;
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
 use crate::repair::scan::Looked;
 use crate::topic;
@@ -196,9 +197,11 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         Phase::Pending => Report::no(C::Open, "Pending", "the campaign is not prepared yet"),
     };
     all.push(open);
-    let stalled = plan.refusals.iter().find(|report| report.condition == C::Stalled);
+    let foreign = facts.failure.map(conflict).unwrap_or_default();
+    let refusals: Vec<&Report> = plan.refusals.iter().chain(&foreign).collect();
+    let stalled = refusals.iter().find(|report| report.condition == C::Stalled);
     let mut refused: Vec<C> = Vec::new();
-    for report in &plan.refusals {
+    for report in refusals.iter().copied() {
         if !refused.contains(&report.condition) {
             refused.push(report.condition);
             all.retain(|each| each.condition != report.condition);
@@ -215,6 +218,17 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         (None, None) => all.push(Report::yes(C::Ready, "AsItShouldBe", "all is as it should be at this time")),
     }
     all
+}
+
+/// What an object of somebody else's means, which stands where one of ours belongs: nothing goes on until one of both has
+/// another name.
+fn conflict(failure: &ReconcileError) -> Vec<Report> {
+    let ReconcileError::NotOurs(NotOurs::Foreign { .. }) = failure else { return Vec::new() };
+    let (reason, text) = (failure.reason(), advice(failure));
+    vec![
+        Report::yes(ConditionType::ResourceConflict, reason, text.clone()),
+        Report::yes(ConditionType::Stalled, reason, text),
+    ]
 }
 
 /// Whether a condition is one of the parts that `Ready` sums up.

@@ -5,6 +5,7 @@ use super::super::numbers::There;
 use super::super::scene::{Scene, topic};
 use super::*;
 use crate::api::conditions::find;
+use crate::children::ownership::NotOurs;
 use crate::epoch::EpochError;
 use crate::fixtures::{self, END, LEAD, START};
 
@@ -218,6 +219,35 @@ fn a_topic_that_cannot_be_used_is_not_called_ready() {
     ] {
         assert_eq!(says(&status, condition), expected, "{condition}");
     }
+}
+
+#[test]
+fn an_object_of_somebody_else_in_the_way_is_a_conflict_that_names_it_and_says_what_to_do() {
+    let foreign = NotOurs::Foreign {
+        kind: "Service".to_owned(),
+        namespace: "shop".to_owned(),
+        name: "spring-issuer".to_owned(),
+        owner: Some("Deployment/orders".to_owned()),
+    };
+    let status = status_with(&Scene::open(), 3, Some(&foreign.into()), None, NOW);
+    for (condition, expected) in [
+        (ConditionType::ResourceConflict, "True/ResourceConflict"),
+        (ConditionType::WorkloadsReady, "False/ResourceConflict"),
+        (ConditionType::Stalled, "True/ResourceConflict"),
+        (ConditionType::Ready, "False/ResourceConflict"),
+        (ConditionType::Reconciling, ""),
+    ] {
+        assert_eq!(says(&status, condition), expected, "{condition}");
+    }
+    let text = message(&status, ConditionType::ResourceConflict);
+    for part in ["Service shop/spring-issuer", "Deployment/orders", "left as it is", "metadata.name"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // A predecessor's object goes by itself: nothing is stalled.
+    let leaving = NotOurs::Leaving { kind: "Secret".to_owned(), namespace: "shop".to_owned(), name: "s".to_owned() };
+    let status = status_with(&Scene::open(), 3, Some(&leaving.into()), None, NOW);
+    assert_eq!(says(&status, ConditionType::Reconciling), "True/PredecessorLeaving");
+    assert_eq!(says(&status, ConditionType::Stalled), "");
 }
 
 #[test]
