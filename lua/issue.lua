@@ -6,7 +6,9 @@
 --
 -- Status OK; or nothing was done: CLOSED (no meta), HISTORY (another Redis than the one the ledger was built in), EPOCH
 -- (the caller's is not the open one), BEHIND (ranks that the caller has seen are missing here: a snapshot was resumed. The
--- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again).
+-- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again), DAMAGED (winners,
+-- their requests and the ranks given differ in number: one of the keys was evicted or removed, or an error broke a batch off
+-- between two writes. Also closed on the spot: a user whose request is missing would get a second rank).
 -- Codes: 1 granted, 2 repeated (same user and request: same rank), 3 user limit, 4 sold out, 5 not started, 6 ended, 7 suspended.
 -- A batch that is sent again grants nothing twice.
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -38,6 +40,10 @@ end
 -- A promoted replica may have a clock that is behind: time never goes back within a campaign.
 local now = math.max(now_ms(), tonumber(meta[9]))
 local issued = redis.call('ZCARD', ISSUED)
+if redis.call('HLEN', REQUEST) ~= issued or issued + redis.call('LLEN', FREE) ~= highest then
+  redis.call('DEL', META)
+  return { { 'DAMAGED' }, {} }
+end
 
 -- What every asking user already holds: held[user][n] = '<granted ms>:<request key>'.
 local held, asked = {}, {}

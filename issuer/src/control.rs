@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 use crate::batcher::{BATCH_DEADLINE, Queue};
 use crate::delivery::CONFIRM_DEADLINE;
+use crate::gate::Reason;
 use crate::gatekeeper::Gatekeeper;
 use crate::metrics::Metrics;
 
@@ -67,6 +68,8 @@ struct Pressure {
     epoch: Option<u64>,
     /// Below this epoch nothing is granted.
     floor: u64,
+    /// Why nothing is granted; null while something is.
+    reason: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -113,6 +116,13 @@ async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceReque
         Ok(body) => body,
         Err(rejection) => return problem(rejection.status(), rejection.body_text()),
     };
+    let highest = control.keeper.highest_fence();
+    if floor > highest {
+        tracing::warn!(floor, highest, "a fence beyond every epoch was refused");
+        let text =
+            format!("floor {floor} is beyond every epoch; at most {highest} is taken, and it would never fall again");
+        return problem(StatusCode::UNPROCESSABLE_ENTITY, text);
+    }
     let drained = control.keeper.fence(floor, FENCE_TIMEOUT).await;
     let answer =
         FenceAnswer { floor: drained.floor, drained: drained.outstanding == 0, outstanding: drained.outstanding };
@@ -122,6 +132,7 @@ async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceReque
 }
 
 async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
+    let serving = control.keeper.serving();
     Json(Pressure {
         queue_depth: control.queue.depth(),
         queue_capacity: control.queue.capacity(),
@@ -129,7 +140,8 @@ async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
         delayed: control.metrics.delayed.get(),
         answered: control.metrics.answered.get(),
         outstanding: control.keeper.outstanding(),
-        epoch: control.keeper.serving().ok(),
+        epoch: serving.ok(),
         floor: control.keeper.floor(),
+        reason: serving.err().map(Reason::name),
     })
 }

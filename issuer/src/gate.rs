@@ -46,6 +46,7 @@ impl Reason {
             Self::Refused(Refusal::OtherEpoch { .. }) => "StockOfOtherEpoch",
             Self::Refused(Refusal::HistoryChanged) => "StockHistoryChanged",
             Self::Refused(Refusal::Behind) => "StockBehind",
+            Self::Refused(Refusal::Damaged) => "StockDamaged",
             Self::Broken => "StockBroken",
         }
     }
@@ -113,6 +114,11 @@ impl Gate {
     /// Whether an epoch was ever served.
     pub fn has_served(&self) -> bool {
         self.has_served
+    }
+
+    /// The highest epoch that this process has heard of.
+    pub fn known(&self) -> u64 {
+        self.floor.max(self.serving().unwrap_or(0)).max(self.seen.0)
     }
 
     /// Raises the floor. A lower floor than the present one changes nothing.

@@ -7,11 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use campaign::event::MAX_NUMBER;
 use campaign::sabotage::{Defence, without};
 use campaign::stock::Refusal;
 use tokio::sync::watch;
 
 use crate::gate::{Gate, Reason};
+
+/// Epochs that may be allotted while this process hears of none: an operator that dies between allotting and fencing, again and
+/// again, allots one each time.
+const EPOCHS_AHEAD: u64 = 1_000;
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -113,6 +118,15 @@ impl Gatekeeper {
         self.lock().gate.floor()
     }
 
+    /// The highest epoch that a fence may name now. A floor never falls, so one that is beyond every epoch would end this process's
+    /// work for good.
+    pub fn highest_fence(&self) -> u64 {
+        match self.lock().gate.known() {
+            0 => MAX_NUMBER,
+            known => known.saturating_add(EPOCHS_AHEAD).min(MAX_NUMBER),
+        }
+    }
+
     /// Whether an epoch was ever served.
     pub fn has_served(&self) -> bool {
         self.lock().gate.has_served()
@@ -211,6 +225,16 @@ mod tests {
         });
         drop(pass);
         assert_eq!(waiting.await.unwrap(), Drained { floor: 4, outstanding: 0 });
+    }
+
+    #[test]
+    fn a_fence_beyond_every_epoch_is_told_from_a_late_one() {
+        let keeper = Gatekeeper::new();
+        assert_eq!(keeper.highest_fence(), MAX_NUMBER, "nothing was heard of yet");
+        keeper.open(7);
+        assert_eq!(keeper.highest_fence(), 7 + EPOCHS_AHEAD);
+        keeper.change(|gate| gate.fence(9));
+        assert_eq!(keeper.highest_fence(), 9 + EPOCHS_AHEAD);
     }
 
     #[tokio::test]

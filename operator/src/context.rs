@@ -22,6 +22,7 @@ use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
+use crate::serving::ServingWatch;
 
 /// How long a pass waits for the watches to show what there is.
 const WATCHES_FILLED: Duration = Duration::from_secs(30);
@@ -135,6 +136,8 @@ pub struct Memory {
     pub policies: Policies,
     /// What the issuers counted last.
     pub counts: Counts,
+    /// Whether they serve.
+    pub(crate) serving: ServingWatch,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.
     pub children: Option<(String, Instant)>,
     /// Issuing was closed for the campaign's deletion.

@@ -35,5 +35,6 @@ pub mod pressure;
 pub mod reconcile;
 pub mod repair;
 pub mod scale;
+pub(crate) mod serving;
 pub mod topic;
 mod unreadable;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::epoch::control_url;
 use crate::scale::issuers::Load;
+use crate::serving::Answers;
 
 /// How long a pod may take to answer: one that takes longer is not waited for.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -20,7 +21,7 @@ const CLOSEST_MS: i64 = 500;
 const STALE_MS: i64 = 30_000;
 
 /// What a pod reports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pressure {
     /// Wishes that wait.
@@ -33,18 +34,32 @@ pub struct Pressure {
     pub delayed: u64,
     /// Wishes answered with a rank or a no, rather than told to come back, since the process started.
     pub answered: u64,
+    /// The epoch under which it grants; `None` when it grants nothing.
+    pub epoch: Option<u64>,
+    /// Below this epoch it grants nothing.
+    #[serde(default)]
+    pub floor: u64,
+    /// Why it grants nothing. An older issuer does not say.
+    pub reason: Option<String>,
 }
 
-/// Asks all of these pods that are ready. `None` if one of them did not answer.
-pub async fn ask(http: &reqwest::Client, token: &str, pods: &[Arc<Pod>]) -> Option<BTreeMap<String, Pressure>> {
+/// Asks all of these pods that are ready, by UID. `None`: that one did not answer.
+pub async fn ask(http: &reqwest::Client, token: &str, pods: &[Arc<Pod>]) -> Answers {
     let ready = pods.iter().filter(|pod| is_ready(pod));
     let answers = join_all(ready.map(async |pod| {
-        let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
-        let request = http.get(control_url(ip, "pressure")).bearer_auth(token).timeout(TIMEOUT);
-        let answer = request.send().await.ok()?.error_for_status().ok()?;
-        Some((pod.uid()?, answer.json::<Pressure>().await.ok()?))
+        let answer = async {
+            let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
+            let request = http.get(control_url(ip, "pressure")).bearer_auth(token).timeout(TIMEOUT);
+            request.send().await.ok()?.error_for_status().ok()?.json::<Pressure>().await.ok()
+        };
+        Some((pod.uid()?, answer.await))
     }));
-    answers.await.into_iter().collect()
+    answers.await.into_iter().flatten().collect()
+}
+
+/// What all of them report; `None` if one did not answer.
+pub fn all_of(answers: &Answers) -> Option<BTreeMap<String, Pressure>> {
+    answers.iter().map(|(uid, answer)| Some((uid.clone(), answer.clone()?))).collect()
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -97,11 +112,11 @@ mod tests {
     use super::*;
 
     fn pod(queue_depth: u64, rejected: u64, answered: u64) -> Pressure {
-        Pressure { queue_depth, queue_capacity: 100, rejected, delayed: 10 * rejected, answered }
+        Pressure { queue_depth, queue_capacity: 100, rejected, delayed: 10 * rejected, answered, ..Pressure::default() }
     }
 
     fn pods(all: &[(&str, Pressure)]) -> BTreeMap<String, Pressure> {
-        all.iter().map(|(uid, pressure)| ((*uid).to_owned(), *pressure)).collect()
+        all.iter().map(|(uid, pressure)| ((*uid).to_owned(), pressure.clone())).collect()
     }
 
     #[test]

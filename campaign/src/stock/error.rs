@@ -100,8 +100,9 @@ fn by_code(error: &RedisError) -> Executed {
             "OOM" | "NOREPLICAS" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF" | "LOADING" | "READONLY",
         ) => Executed::No,
         Some("WRONGTYPE") => Executed::Fatal,
-        _ if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() => Executed::Unknown,
-        _ => Executed::Fatal,
+        // Also what is not listed here, such as `ERR` for a right that is missing inside a script, or a script that was killed: the
+        // same batch is sent again until its deadline, and what it left half done closes the campaign (lua/issue.lua).
+        _ => Executed::Unknown,
     }
 }
 
@@ -122,6 +123,9 @@ mod tests {
             (RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "READONLY")), Executed::No),
             (RedisError::from((ErrorKind::Server(ServerErrorKind::BusyLoading), "LOADING")), Executed::No),
             (RedisError::from((ErrorKind::AuthenticationFailed, "no")), Executed::No),
+            // `ERR`, and whatever a later Redis or a proxy may say: one bad moment must not end an issuer's work for good.
+            (RedisError::from((ErrorKind::Server(ServerErrorKind::ResponseError), "ERR")), Executed::Unknown),
+            (RedisError::from((ErrorKind::Extension, "NEWCODE")), Executed::Unknown),
         ] {
             assert_eq!(classify(&error), expected, "{error}");
         }

@@ -91,6 +91,8 @@ pub enum Refusal {
     HistoryChanged,
     /// Ranks that the caller has seen are missing here.
     Behind,
+    /// Winners, their requests and the ranks given differ in number. It was closed on the spot.
+    Damaged,
 }
 
 /// The outcome of one call.
@@ -140,6 +142,7 @@ fn parse(header: &[redis::Value], flat: &[redis::Value], wishes: usize) -> Optio
         b"CLOSED" => return Some(Reply::Refused(Refusal::Closed)),
         b"HISTORY" => return Some(Reply::Refused(Refusal::HistoryChanged)),
         b"BEHIND" => return Some(Reply::Refused(Refusal::Behind)),
+        b"DAMAGED" => return Some(Reply::Refused(Refusal::Damaged)),
         b"EPOCH" => return Some(Reply::Refused(Refusal::OtherEpoch { current: natural(header.get(2)?)? })),
         b"OK" if flat.len() == 6 * wishes => {}
         _ => return None,

@@ -361,6 +361,56 @@ fn a_full_batch_of_users_with_many_coupons_fits() {
     });
 }
 
+/// A key that is evicted, or a batch that an error broke off between two writes: who has a rank could get a second one, or a rank
+/// could be lost. Such a campaign grants nothing, and is closed for everybody, until it is rebuilt.
+#[test]
+fn keys_that_do_not_fit_together_grant_nothing() {
+    let (runtime, connection) = redis();
+    let scenario = || Scenario {
+        limit: 1,
+        beyond: 0,
+        spare: 10,
+        held: vec![(true, 0, 0), (true, 1, 0)],
+        gaps: vec![true, false, false],
+        when: When::Open,
+        suspended: false,
+        steps: Vec::new(),
+    };
+    runtime.block_on(async {
+        for (what, command) in [
+            ("the requests are evicted", ["DEL", "request", ""]),
+            ("one request is missing", ["HDEL", "request", "member"]),
+            ("the winners are evicted", ["DEL", "issued", ""]),
+            ("one winner is missing", ["ZREM", "issued", "member"]),
+            ("the ranks to hand out again are evicted", ["DEL", "free", ""]),
+        ] {
+            let mut subject = Subject::new(&connection, &scenario()).await;
+            let StockKeys { meta, issued, request, free, .. } = subject.keys.clone();
+            let member: Vec<String> =
+                redis::cmd("ZRANGE").arg(&issued).arg(0).arg(0).query_async(&mut subject.redis).await.unwrap();
+            let key = match command[1] {
+                "request" => request,
+                "issued" => issued,
+                _ => free,
+            };
+            let mut damage = redis::cmd(command[0]);
+            damage.arg(key);
+            if command[2] == "member" {
+                damage.arg(&member[0]);
+            }
+            let removed: i64 = damage.query_async(&mut subject.redis).await.unwrap();
+            assert_eq!(removed, 1, "{what}: the damage is done");
+
+            let highest = subject.model.contents.highest;
+            subject.refused(EPOCH, highest, Refusal::Damaged).await;
+            let left: i64 = redis::cmd("EXISTS").arg(&meta).query_async(&mut subject.redis).await.unwrap();
+            assert_eq!(left, 0, "{what}: closed for everybody");
+            subject.refused(EPOCH, highest, Refusal::Closed).await;
+            campaign::stock::forget(&mut subject.redis, &subject.keys).await.unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_closed_campaign_grants_nothing() {
     let (runtime, connection) = redis();

@@ -128,6 +128,7 @@ pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> V
             Refusal::Closed => "it is closed",
             Refusal::HistoryChanged => "its history changed",
             Refusal::OtherEpoch { .. } | Refusal::Behind => "it is behind",
+            Refusal::Damaged => "its keys are damaged",
         }),
         Stock::Found { epoch, held: Some(held) } if held.user == event.user_id && held.n == event.n => {
             Verdict::Replay { epoch }

@@ -134,3 +134,64 @@ async fn a_winner_that_only_redis_holds_becomes_a_row() {
     assert_eq!(events.lines().count(), 1, "it was published once");
     world.leave().await;
 }
+
+/// Fences the campaign's only issuer as its operator would. Returns the pod's UID.
+async fn fence(world: &World, campaign: &str, floor: u64) -> String {
+    let secret = format!("{campaign}-connections");
+    let template = "go-template={{index .data \"control-token\" | base64decode}}";
+    let token = kubectl(&["get", "secret", &secret, "-n", &world.namespace, "-o", template]).await.unwrap();
+    let selector = format!("coupon-operator.io/campaign={campaign},app.kubernetes.io/component=issuer");
+    let path = "jsonpath={.items[0].metadata.uid} {.items[0].status.podIP}";
+    let pod = kubectl(&["get", "pods", "-n", &world.namespace, "-l", &selector, "-o", path]).await.unwrap();
+    let (uid, ip) = pod.trim().split_once(' ').unwrap();
+    let request = reqwest::Client::new()
+        .post(format!("http://{ip}:8081/fence"))
+        .bearer_auth(token.trim())
+        .json(&serde_json::json!({ "floor": floor }));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+    uid.to_owned()
+}
+
+/// An issuer that waits for an epoch that does not come is alive and ready, and answers 503 to everybody. Would fail if only its
+/// probes were looked at.
+#[tokio::test]
+async fn issuers_that_stopped_serving_are_mended() {
+    let world = World::new("mended").await;
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "mended", 100, -1, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    let users = people("user", 130);
+    let mut answers = trickle(&door, &users[..20], 5).await;
+
+    fence(&world, "mended", 2).await;
+    answers.extend(trickle(&door, &users[20..40], 5).await);
+    let epoch =
+        |found: &operator::api::CouponCampaign| found.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
+    let mended = sale.until("a new epoch", SOON, |found| epoch(found) >= 2).await.unwrap();
+    let events =
+        ["get", "events", "-n", &world.namespace, "-o", "name", "--field-selector", "reason=IssuersNotServing"];
+    assert_eq!(kubectl(&events).await.unwrap().lines().count(), 1, "it was said");
+
+    // No epoch can be opened above this floor by counting on, so the pod must go.
+    let beyond = u64::try_from(epoch(&mended)).unwrap() + 500;
+    let stuck = fence(&world, "mended", beyond).await;
+    answers.extend(trickle(&door, &users[40..60], 5).await);
+    e2e::wait::until("the pod that is stuck is replaced", SOON, async || {
+        let pods = ["get", "pods", "-n", &world.namespace, "-o", "jsonpath={.items[*].metadata.uid}"];
+        let pods = kubectl(&pods).await.map_err(|e| e.to_string())?;
+        if pods.contains(&stuck) { Err(pods) } else { Ok(()) }
+    })
+    .await
+    .unwrap();
+
+    let keys = StockKeys::of(&CampaignId::new(REALM, &world.namespace, "mended").unwrap());
+    let url = world.connections.redis.as_deref().unwrap();
+    e2e::install::run("redis-cli", &["-u", url, "DEL", &keys.request], None).await.unwrap();
+    // Who has a rank asks again, whose request Redis has lost: no second rank.
+    let again = door.insist(&users[0], None, SOON).await;
+    assert_eq!(again.rank, answers.iter().find(|each| each.user == users[0]).and_then(|each| each.rank));
+    answers.extend(trickle(&door, &users[60..], 5).await);
+    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (100, 30), "{answers:?}");
+    assert_eq!(ranks(&answers), (1..=100).collect::<Vec<_>>());
+    world.stored_as_told("mended", &answers).await;
+    world.leave().await;
+}

@@ -97,6 +97,11 @@ async fn only_the_operator_may_fence() {
     }
     let wrong = http.post(&url).bearer_auth(super::fixture::TOKEN).json(&serde_json::json!({ "floor": -1 }));
     assert_eq!(issuer.users.send(wrong).await.unwrap().status, 422);
+    // A floor never falls: one that no epoch can reach would end this process's work for good.
+    for floor in [u64::MAX, fixture.epoch + 5_000] {
+        let beyond = issuer.fence(floor).await;
+        assert_eq!(beyond.status, 422, "{beyond:?}");
+    }
     assert_eq!(issuer.users.ask("anna").await.rank(), 1, "nothing was fenced");
 }
 

@@ -178,7 +178,7 @@ async fn created_id(pass: &Pass<'_>, name: &str) -> Result<Option<String>, Admin
 }
 
 /// The token of the issuers' control port, from the Secret that holds it. `None` before there is one.
-async fn token(pass: &Pass<'_>) -> Result<Option<String>, kube::Error> {
+pub(super) async fn token(pass: &Pass<'_>) -> Result<Option<String>, kube::Error> {
     if let Some(token) = pass.context.memory.get(pass.uid).token {
         return Ok(Some(token));
     }

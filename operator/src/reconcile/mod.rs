@@ -6,6 +6,7 @@
 mod aims;
 mod apply;
 mod deletion;
+mod issuers;
 pub(crate) mod numbers;
 pub(crate) mod observe;
 mod plan;
@@ -39,6 +40,7 @@ use crate::error::{ReconcileError, Retry};
 use crate::events;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
+use crate::serving::Verdict;
 pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
 use observe::Observation;
@@ -50,6 +52,8 @@ pub const FINALIZER: &str = "coupon-operator.io/ledger";
 const PASS_DEADLINE: Duration = Duration::from_secs(300);
 /// While coupons are given or stored, every campaign is looked at this often.
 const BUSY: Duration = Duration::from_secs(2);
+/// While issuers do not serve what is open, and may yet.
+const SOON: Duration = Duration::from_secs(1);
 /// Right after a ledger step.
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// After somebody else wrote, or removed, what a pass was about to write.
@@ -184,15 +188,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
     let consumers = There::of(deployment(Component::Consumer).as_deref());
     let mut known = context.memory.get(uid).known;
-    let seen = observe::observe(&systems, &id, consumers.current > 0, &mut known).await;
+    let (seen, answers) =
+        tokio::join!(observe::observe(&systems, &id, consumers.current > 0, &mut known), issuers::ask(&pass));
     context.memory.update(uid, |memory| memory.known = known);
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
-    let plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
+    let mut plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
+    let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
-    let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref()).await;
+    let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
     let workloads = match plan.hands_off {
         true => Ok(apply::Scaled::default()),
         false => apply::workloads(&pass, &plan, &numbers).await,
@@ -224,6 +230,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         consumer: consumer.as_deref(),
         adopted,
         looked: &looked,
+        nobody_serves: serving.nobody_serves(),
     };
     let status = report::status(&facts, Timestamp::now());
     publish::events(&pass, &plan, &done, &scaled).await;
@@ -245,7 +252,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.failures = 0;
         memory.warned = None;
     });
-    Ok(next(&plan, context.elapsed_ms()))
+    Ok(next(&plan, &serving, context.elapsed_ms()))
 }
 
 /// Whether the campaign may use its class at all. Asked until its first epoch: a sale that runs is not left alone because a
@@ -333,9 +340,12 @@ fn together(pause: Duration, elapsed_ms: i64) -> Duration {
 }
 
 /// When to look again.
-fn next(plan: &Plan, elapsed_ms: i64) -> Action {
+fn next(plan: &Plan, serving: &Verdict, elapsed_ms: i64) -> Action {
     if !plan.steps.iter().all(Step::can_wait) {
         return Action::requeue(AT_ONCE);
+    }
+    if serving.is_open_question() {
+        return Action::requeue(SOON);
     }
     let calm = match plan.phase {
         Phase::Pending => Duration::from_millis(300),

@@ -271,6 +271,14 @@ fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
     }
 }
 
+impl Plan {
+    /// Opens a new epoch although Redis and SQL agree: who serves does not.
+    pub(super) fn reopen(&mut self, reason: &'static str) {
+        self.steps.insert(0, Step::OpenEpoch { reason });
+        self.phase = Phase::Repairing;
+    }
+}
+
 type TopicSteps = Result<Option<Vec<TopicStep>>, topic::TopicConflict>;
 
 /// What the database has of a campaign.

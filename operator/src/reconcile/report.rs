@@ -44,6 +44,8 @@ pub struct Facts<'a> {
     pub adopted: Option<u64>,
     /// What the looks for missing winners found.
     pub looked: &'a Looked,
+    /// Why no issuer serves, if none does.
+    pub nobody_serves: Option<&'a str>,
 }
 
 fn count(value: u64) -> i64 {
@@ -188,7 +190,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", adopted.message.clone()));
     }
     let open = match plan.phase {
-        Phase::Open => Report::yes(C::Open, "WindowOpen", "coupons can be had"),
+        Phase::Open => open_report(facts, next),
         Phase::SoldOut => Report::no(C::Open, "SoldOut", "every coupon is issued"),
         Phase::Suspended => Report::no(C::Open, "Suspended", "issuing is suspended by spec.suspend"),
         Phase::Scheduled => Report::no(C::Open, "NotStarted", "the window has not begun"),
@@ -291,6 +293,18 @@ fn stock_report(facts: &Facts<'_>) -> Report {
     }
 }
 
+/// Of a campaign whose window is open, as its users see it.
+fn open_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
+    use ConditionType::Open;
+    if let Some(cause) = facts.nobody_serves {
+        return Report::no(Open, "IssuersNotServing", cause);
+    }
+    if next.issuer.as_ref().is_none_or(|issuer| issuer.ready == 0) {
+        return Report::no(Open, "NoReadyIssuer", "the window is open, but no issuer pod is ready: users reach nobody");
+    }
+    Report::yes(Open, "WindowOpen", "coupons can be had")
+}
+
 fn workloads_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     use ConditionType::WorkloadsReady;
     if facts.plan.phase == Phase::Pending {
@@ -302,6 +316,9 @@ fn workloads_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         .filter(|(_, w)| w.ready < w.wanted)
         .map(|(name, w)| format!("{} of {} {name} pods are ready", w.ready, w.wanted))
         .collect();
+    if let Some(cause) = facts.nobody_serves {
+        return Report::no(WorkloadsReady, "IssuersNotServing", cause);
+    }
     if missing.is_empty() {
         return Report::yes(WorkloadsReady, "PodsReady", "the pods that should run are ready");
     }

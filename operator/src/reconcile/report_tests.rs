@@ -48,6 +48,7 @@ fn status_with(
         consumer: Some(&consumer),
         adopted,
         looked: &Looked::default(),
+        nobody_serves: None,
     };
     status(&facts, now)
 }

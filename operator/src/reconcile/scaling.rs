@@ -10,22 +10,22 @@ use super::observe::Observation;
 use super::plan::Plan;
 use crate::children::{Component, object_name};
 use crate::pressure;
+use crate::serving::Answers;
 
 /// How many pods there should be.
-pub async fn find(
+pub fn find(
     pass: &Pass<'_>,
     plan: &Plan,
     seen: &Observation,
     issuer: Option<&Deployment>,
     consumer: Option<&Deployment>,
+    answers: &Answers,
 ) -> Numbers {
     let Pass { context, campaign, uid, .. } = pass;
     let at_ms = context.elapsed_ms();
-    let load = match (plan.aims.issuer, context.memory.get(uid).token) {
-        (Aim::Follow { .. }, Some(token)) => {
-            let asked = pressure::ask(&context.http, &token, &context.issuer_pods_of(campaign)).await;
-            asked.and_then(|pods| context.memory.update(uid, |memory| memory.counts.see(at_ms, pods)))
-        }
+    let load = match plan.aims.issuer {
+        Aim::Follow { .. } => pressure::all_of(answers)
+            .and_then(|pods| context.memory.update(uid, |memory| memory.counts.see(at_ms, pods))),
         _ => None,
     };
     let claimed =

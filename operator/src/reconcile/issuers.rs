@@ -1,0 +1,70 @@
+//! Asks the issuers what they serve, and mends those that serve nothing.
+
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+use super::observe::Observation;
+use super::plan::{Plan, Step};
+use super::{Pass, apply};
+use crate::events;
+use crate::pressure;
+use crate::serving::{Answers, Epochs, Verdict};
+
+/// What the campaign's ready issuers answer. Empty when there is none, or nobody to ask as.
+pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
+    let pods = pass.context.issuer_pods_of(pass.campaign);
+    if pods.is_empty() {
+        return Answers::new();
+    }
+    match apply::token(pass).await {
+        Ok(Some(token)) => pressure::ask(&pass.context.http, &token, &pods).await,
+        Ok(None) => Answers::new(),
+        Err(error) => {
+            tracing::warn!(campaign = %pass.id, %error, "the token of the issuers' control port could not be read");
+            Answers::new()
+        }
+    }
+}
+
+/// Holds what they answer against what is open, and puts the mend into the plan; pods that are to be replaced are deleted here.
+pub(super) async fn judge(pass: &Pass<'_>, plan: &mut Plan, seen: &Observation, answers: &Answers) -> Verdict {
+    let Pass { context, campaign, uid, .. } = pass;
+    let (at_ms, epochs) = (context.elapsed_ms(), epochs(plan, seen));
+    let verdict = context.memory.update(uid, |memory| memory.serving.see(at_ms, epochs, answers));
+    match &verdict {
+        Verdict::Serving | Verdict::Waiting(_) => {}
+        Verdict::NewEpoch(cause) => {
+            tracing::warn!(campaign = %pass.id, cause, "no issuer serves the open epoch: opening a new one");
+            events::warn(context, campaign, "IssuersNotServing", &format!("{cause}; a new epoch is opened")).await;
+            plan.reopen("IssuersNotServing");
+        }
+        Verdict::Replace(uids, cause) => {
+            tracing::warn!(campaign = %pass.id, cause, ?uids, "issuers that do not serve are replaced");
+            events::warn(context, campaign, "IssuersReplaced", &format!("{cause}; {} are replaced", uids.len())).await;
+            replace(pass, uids).await;
+        }
+    }
+    verdict
+}
+
+/// What is open, if it is served by Redis as well and nothing is to be done to the ledger.
+fn epochs(plan: &Plan, seen: &Observation) -> Option<Epochs> {
+    let (Ok(ledger), Ok(stock)) = (&seen.ledger, &seen.stock) else { return None };
+    let row = ledger.row.as_ref()?;
+    let open = row.open_epoch.filter(|epoch| stock.serves(*epoch))?;
+    let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
+    at_rest.then_some(Epochs { allotted: row.epoch, open })
+}
+
+/// Deletes these pods; their Deployment makes others. A pod that could not be deleted is found again.
+async fn replace(pass: &Pass<'_>, uids: &[String]) {
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
+    for pod in pass.context.issuer_pods_of(pass.campaign) {
+        let Some(uid) = pod.uid().filter(|uid| uids.contains(uid)) else { continue };
+        let this_one = Preconditions { uid: Some(uid), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
+        if let Err(error) = pods.delete(&pod.name_any(), &parameters).await {
+            tracing::warn!(pod = pod.name_any(), %error, "an issuer that does not serve could not be deleted");
+        }
+    }
+}

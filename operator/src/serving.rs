@@ -1,0 +1,268 @@
+//! Whether the issuers serve what the ledger has opened, and what to do when they do not. Pure.
+//!
+//! An issuer that met an answer it cannot trust, or was fenced beyond every epoch, stops by itself until a newer epoch opens: it
+//! is alive, ready, and answers 503 to everybody. Nothing but its own word shows that. So each ready issuer is asked which epoch
+//! it serves; one that says another than the open one for longer than an issuer needs to find the epoch is mended: by a new epoch
+//! if no issuer serves, else by a new pod.
+
+use std::collections::BTreeMap;
+
+use crate::pressure::Pressure;
+
+/// Within this time an issuer finds an epoch that was opened, in milliseconds: it asks the database twice a second, and a busy one
+/// may need some tries.
+const SETTLED_MS: i64 = 4_000;
+/// One that says itself that it needs a new epoch is given this long, in milliseconds.
+const BROKEN_MS: i64 = 1_000;
+/// And one that others outdo for this long, in milliseconds, is replaced.
+const ALONE_MS: i64 = 15_000;
+/// Pause after the first mend, in milliseconds; each further one in a row doubles it.
+const PAUSE_MS: i64 = 10_000;
+/// Longest pause between mends, in milliseconds.
+const LONGEST_PAUSE_MS: i64 = 300_000;
+/// After this long without trouble, in milliseconds, the next mend is the first again.
+const FORGIVEN_MS: i64 = 60_000;
+
+/// What SQL says, while Redis serves the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epochs {
+    /// The highest ever allotted.
+    pub allotted: u64,
+    /// The open one.
+    pub open: u64,
+}
+
+/// A ready issuer, by UID, with what it answered; `None`: nothing.
+pub type Answers = BTreeMap<String, Option<Pressure>>;
+
+/// What is to be done about issuers that do not serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Serving,
+    /// Nothing yet: they may find the epoch, or wait for something that a new epoch does not bring. With the cause in words
+    /// once it lasts.
+    Waiting(Option<String>),
+    /// A new epoch, since none of them serves.
+    NewEpoch(String),
+    /// These pods are to be replaced, by UID.
+    Replace(Vec<String>, String),
+}
+
+impl Verdict {
+    /// Whether it is worth looking again soon.
+    pub fn is_open_question(&self) -> bool {
+        matches!(self, Self::Waiting(_))
+    }
+
+    /// Why users cannot get coupons, if they cannot: no issuer serves.
+    pub fn nobody_serves(&self) -> Option<&str> {
+        match self {
+            Self::Waiting(Some(cause)) | Self::NewEpoch(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// What is remembered of a campaign's issuers. Losing it costs some seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServingWatch {
+    /// Since when each pod has not served, by UID, in milliseconds.
+    since: BTreeMap<String, i64>,
+    /// When the last mend was, and how many there were in a row.
+    mended: Option<(i64, u32)>,
+}
+
+impl ServingWatch {
+    /// Takes in what the ready issuers say at `at_ms`, by a clock that never jumps. `epochs` is `None` while nothing is open or
+    /// it could not be read: then nobody is judged.
+    pub fn see(&mut self, at_ms: i64, epochs: Option<Epochs>, answers: &Answers) -> Verdict {
+        let Some(epochs) = epochs else {
+            self.since.clear();
+            return Verdict::Serving;
+        };
+        // One that does not answer is the probes' to judge; it serves or not, nobody knows.
+        let silent: BTreeMap<&String, &Pressure> = answers
+            .iter()
+            .filter_map(|(uid, answer)| Some((uid, answer.as_ref()?)))
+            .filter(|(_, pressure)| pressure.epoch != Some(epochs.open))
+            .collect();
+        self.since.retain(|uid, _| silent.contains_key(uid));
+        for uid in silent.keys() {
+            self.since.entry((*uid).clone()).or_insert(at_ms);
+        }
+        if silent.is_empty() {
+            if self.mended.is_some_and(|(last, _)| at_ms - last > FORGIVEN_MS) {
+                self.mended = None;
+            }
+            return Verdict::Serving;
+        }
+        let lasts = |uid: &str, millis: i64| self.since.get(uid).is_some_and(|since| at_ms - since >= millis);
+        let beyond = |pressure: &Pressure| pressure.floor > epochs.allotted.saturating_add(1);
+        let lost: Vec<String> = silent
+            .iter()
+            .filter(|(uid, p)| beyond(p) && lasts(uid, SETTLED_MS))
+            .map(|(uid, _)| (*uid).clone())
+            .collect();
+        if !lost.is_empty() {
+            let text = format!("{} issuers were told to wait for an epoch that was never allotted", lost.len());
+            return self.mend(at_ms, Verdict::Replace(lost, text));
+        }
+        let nobody_serves = silent.len() == answers.len();
+        let cause = cause(silent.values().copied());
+        if nobody_serves {
+            let patience = |pressure: &Pressure| if is_broken(pressure) { BROKEN_MS } else { SETTLED_MS };
+            if !silent.iter().all(|(uid, pressure)| lasts(uid, patience(pressure))) {
+                return Verdict::Waiting(None);
+            }
+            return match silent.values().any(|pressure| is_mendable(pressure)) {
+                true => self.mend(at_ms, Verdict::NewEpoch(cause)),
+                false => Verdict::Waiting(Some(cause)),
+            };
+        }
+        let alone: Vec<String> = silent
+            .iter()
+            .filter(|(uid, pressure)| is_mendable(pressure) && lasts(uid, ALONE_MS))
+            .map(|(uid, _)| (*uid).clone())
+            .collect();
+        match alone.is_empty() {
+            true => Verdict::Waiting(None),
+            false => self.mend(at_ms, Verdict::Replace(alone, cause)),
+        }
+    }
+
+    /// The mend, unless the last one was too short ago: what a mend does not help is not mended every few seconds.
+    fn mend(&mut self, at_ms: i64, mend: Verdict) -> Verdict {
+        if let Some((last, times)) = self.mended {
+            let doubled = PAUSE_MS.saturating_mul(1 << times.saturating_sub(1).min(8));
+            if at_ms - last < doubled.min(LONGEST_PAUSE_MS) {
+                return Verdict::Waiting(mend.nobody_serves().map(str::to_owned));
+            }
+        }
+        let times = self.mended.map_or(0, |(_, times)| times);
+        self.mended = Some((at_ms, times.saturating_add(1)));
+        mend
+    }
+}
+
+/// Whether a new epoch, or a new pod, helps: not while it waits for the database or for Redis. An issuer of an older version
+/// does not say why it waits.
+fn is_mendable(pressure: &Pressure) -> bool {
+    !matches!(pressure.reason.as_deref(), Some("DatabaseAway" | "RedisAway" | "Starting" | "UnknownCampaign"))
+}
+
+/// Whether it says itself that it serves no more before a new epoch.
+fn is_broken(pressure: &Pressure) -> bool {
+    matches!(pressure.reason.as_deref(), Some("StockBroken"))
+}
+
+/// The issuers' own words.
+fn cause<'a>(silent: impl Iterator<Item = &'a Pressure>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for pressure in silent {
+        *counts.entry(pressure.reason.as_deref().unwrap_or("no reason given")).or_default() += 1;
+    }
+    let list: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    format!("issuers are ready and grant nothing ({}); users hear 503", list.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCHS: Option<Epochs> = Some(Epochs { allotted: 5, open: 5 });
+
+    fn pod(epoch: Option<u64>, floor: u64, reason: &str) -> Option<Pressure> {
+        let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+        Some(Pressure { epoch, floor, reason, ..Pressure::default() })
+    }
+
+    fn answers(pods: &[(&str, Option<Pressure>)]) -> Answers {
+        pods.iter().map(|(uid, answer)| ((*uid).to_owned(), answer.clone())).collect()
+    }
+
+    /// What each moment brings, of a watch that sees the same all the time.
+    fn verdicts(pods: &[(&str, Option<Pressure>)], at: &[i64]) -> Vec<Verdict> {
+        let mut watch = ServingWatch::default();
+        at.iter().map(|at_ms| watch.see(*at_ms, EPOCHS, &answers(pods))).collect()
+    }
+
+    #[test]
+    fn who_serves_is_left_alone_and_who_has_just_been_fenced_too() {
+        let serving = pod(Some(5), 5, "");
+        assert_eq!(
+            verdicts(&[("a", serving.clone()), ("b", serving)], &[0, 60_000]),
+            [Verdict::Serving, Verdict::Serving]
+        );
+        assert_eq!(
+            verdicts(&[("a", pod(None, 5, "Fenced"))], &[0, 3_900]),
+            [Verdict::Waiting(None), Verdict::Waiting(None)]
+        );
+        assert_eq!(
+            verdicts(&[("a", None)], &[0, 60_000]),
+            [Verdict::Serving, Verdict::Serving],
+            "the probes judge that"
+        );
+        assert_eq!(verdicts(&[], &[0, 60_000]), [Verdict::Serving, Verdict::Serving]);
+    }
+
+    #[test]
+    fn when_nobody_serves_a_new_epoch_is_opened_within_five_seconds() {
+        for reason in ["StockBroken", "Fenced", "StockClosed", "StockBehind", ""] {
+            let verdicts =
+                verdicts(&[("a", pod(None, 6, reason)), ("b", pod(None, 6, reason))], &[0, 1_000, 4_000, 6_000]);
+            let at = if reason == "StockBroken" { 1 } else { 2 };
+            assert!(matches!(&verdicts[at], Verdict::NewEpoch(text) if text.contains("503")), "{reason}: {verdicts:?}");
+            assert!(matches!(&verdicts[3], Verdict::Waiting(Some(_))), "{reason}: not again at once, and not silent");
+        }
+        let other = verdicts(&[("a", pod(Some(4), 4, ""))], &[0, 4_000]);
+        assert!(matches!(other[1], Verdict::NewEpoch(_)), "an epoch that is not open is not served rightly");
+    }
+
+    #[test]
+    fn what_a_new_epoch_does_not_bring_is_waited_for_and_said() {
+        for reason in ["DatabaseAway", "RedisAway", "Starting"] {
+            let verdicts = verdicts(&[("a", pod(None, 5, reason))], &[0, 4_000, 600_000]);
+            for verdict in &verdicts[1..] {
+                assert!(verdict.nobody_serves().is_some_and(|text| text.contains(reason)), "{verdict:?}");
+                assert!(matches!(verdict, Verdict::Waiting(_)), "{verdict:?}");
+            }
+        }
+        let mut watch = ServingWatch::default();
+        let broken = answers(&[("a", pod(None, 6, "StockBroken"))]);
+        assert_eq!(watch.see(0, None, &broken), Verdict::Serving);
+        assert_eq!(watch.see(10_000, None, &broken), Verdict::Serving, "nothing is open: nobody is judged");
+        assert_eq!(watch.see(10_001, EPOCHS, &broken), Verdict::Waiting(None), "and time counts from then");
+    }
+
+    #[test]
+    fn one_of_several_is_replaced_and_the_others_go_on() {
+        let pods = [("a", pod(Some(5), 5, "")), ("b", pod(None, 6, "StockBroken"))];
+        let found = verdicts(&pods, &[0, 14_000, 15_000]);
+        assert_eq!(found[..2], [Verdict::Waiting(None), Verdict::Waiting(None)]);
+        assert!(matches!(&found[2], Verdict::Replace(uids, _) if uids == &["b"]), "{found:?}");
+        assert_eq!(found[2].nobody_serves(), None, "users are served");
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_an_epoch_that_nobody_allotted_is_replaced() {
+        // No epoch can be opened above such a floor, and the floor of a process never falls.
+        let pods = [("a", pod(None, u64::MAX, "Fenced")), ("b", pod(Some(5), 5, ""))];
+        let found = verdicts(&pods, &[0, 4_000]);
+        assert!(matches!(&found[1], Verdict::Replace(uids, _) if uids == &["a"]), "{found:?}");
+    }
+
+    #[test]
+    fn mends_that_do_not_help_become_rare() {
+        let mut watch = ServingWatch::default();
+        let broken = answers(&[("a", pod(None, 6, "StockBroken"))]);
+        let hour = 1800;
+        let mends = (0..hour).filter(|tick| matches!(watch.see(tick * 2_000, EPOCHS, &broken), Verdict::NewEpoch(_)));
+        assert_eq!(mends.count(), 16, "in an hour");
+        let serving = answers(&[("a", pod(Some(5), 5, ""))]);
+        watch.see(hour * 2_000 + FORGIVEN_MS * 6, EPOCHS, &serving);
+        watch.see(hour * 2_000 + FORGIVEN_MS * 6 + 1, EPOCHS, &broken);
+        let again = watch.see(hour * 2_000 + FORGIVEN_MS * 6 + 3_000, EPOCHS, &broken);
+        assert!(matches!(again, Verdict::NewEpoch(_)), "after a quiet time the first mend comes at once");
+    }
+}
