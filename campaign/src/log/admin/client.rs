@@ -52,14 +52,20 @@ pub(super) struct Client {
     native: RdClient<DefaultClientContext>,
     bootstrap: String,
     next_call: AtomicUsize,
-    requests: AtomicU64,
+    /// Counts those of the clients before and after this one as well.
+    requests: Arc<AtomicU64>,
     waiting: Mutex<HashMap<usize, oneshot::Sender<Event>>>,
     trouble: Mutex<Option<Failure>>,
 }
 
 impl Client {
-    /// Makes the client and starts its thread, which ends, and takes the client down, once only it holds it.
-    pub fn start(config: &ClientConfig) -> Result<Arc<Self>, AdminError> {
+    /// Makes the client and starts its thread, which ends, and takes the client down, once only it holds it. `trouble`: the last
+    /// connection error that the client before it met.
+    pub fn start(
+        config: &ClientConfig,
+        requests: Arc<AtomicU64>,
+        trouble: Option<Failure>,
+    ) -> Result<Arc<Self>, AdminError> {
         let Some(bootstrap) = config.get("bootstrap.servers").filter(|servers| !servers.is_empty()) else {
             return Err(AdminError::InvalidClient { cause: "bootstrap.servers is not set".into() });
         };
@@ -85,9 +91,9 @@ impl Client {
             native,
             bootstrap,
             next_call: AtomicUsize::new(1),
-            requests: AtomicU64::new(0),
+            requests,
             waiting: Mutex::default(),
-            trouble: Mutex::default(),
+            trouble: Mutex::new(trouble),
         });
         let collecting = Arc::clone(&client);
         std::thread::Builder::new()
@@ -106,9 +112,9 @@ impl Client {
         &self.bootstrap
     }
 
-    /// How many requests were made.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    /// The last connection error since a call last succeeded.
+    pub fn trouble(&self) -> Option<Failure> {
+        lock(&self.trouble).clone()
     }
 
     /// Notes requests; librdkafka makes several of some calls.
@@ -118,7 +124,7 @@ impl Client {
 
     /// Sorts a failure, with what is known about the connections.
     pub fn sort(&self, failure: Failure, subject: Subject<'_>, deadline: Duration) -> AdminError {
-        let trouble = lock(&self.trouble).clone();
+        let trouble = self.trouble();
         classify(failure, subject, Circumstances { bootstrap: self.bootstrap.clone(), deadline, trouble })
     }
 
@@ -303,7 +309,7 @@ fn refused(error: KafkaError) -> AdminError {
 }
 
 /// What these locks guard is whole between any two statements, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -318,9 +324,13 @@ mod tests {
 
     use super::*;
 
+    fn start(config: &ClientConfig) -> Result<Arc<Client>, AdminError> {
+        Client::start(config, Arc::default(), None)
+    }
+
     /// Nothing listens there, so calls stay open until their deadline.
     fn client() -> Arc<Client> {
-        Client::start(ClientConfig::new().set("bootstrap.servers", "127.0.0.1:1")).unwrap()
+        start(ClientConfig::new().set("bootstrap.servers", "127.0.0.1:1")).unwrap()
     }
 
     fn ask(client: &Arc<Client>, deadline: Duration) -> Call {
@@ -368,10 +378,10 @@ mod tests {
     fn a_refused_property_is_named_without_its_value() {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", "127.0.0.1:1").set("sasl.pasword", "hunter2");
-        let error = Client::start(&config).err().unwrap();
+        let error = start(&config).err().unwrap();
         assert!(error.to_string().contains("sasl.pasword"), "{error}");
         assert!(!error.to_string().contains("hunter2"), "{error}");
-        let error = Client::start(&ClientConfig::new()).err().unwrap();
+        let error = start(&ClientConfig::new()).err().unwrap();
         assert!(error.to_string().contains("bootstrap.servers"), "{error}");
     }
 }

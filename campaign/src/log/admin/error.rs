@@ -221,7 +221,7 @@ pub(super) fn classify(failure: Failure, subject: Subject<'_>, around: Circumsta
 }
 
 /// Nobody answered; the code says only at which step librdkafka gave up.
-fn is_silence(code: Code) -> bool {
+pub(super) fn is_silence(code: Code) -> bool {
     matches!(
         code,
         Code::OperationTimedOut
@@ -237,7 +237,7 @@ fn is_silence(code: Code) -> bool {
 }
 
 /// A broker answered, but a leader, controller or coordinator is just moving or overloaded.
-fn is_passing(code: Code) -> bool {
+pub(super) fn is_passing(code: Code) -> bool {
     matches!(
         code,
         Code::LeaderNotAvailable

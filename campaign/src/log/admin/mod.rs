@@ -15,6 +15,7 @@ mod model;
 mod native;
 mod offsets;
 mod records;
+mod renewal;
 mod request;
 mod topics;
 
@@ -34,18 +35,20 @@ pub use self::model::{
 
 use self::client::{Call, Client, Event};
 use self::error::{Failure, Subject};
+use self::renewal::{Renewal, Tries, is_moving};
 
-/// An administrative client. Cheap to clone; clones share one librdkafka client, which goes when the last of them does.
+/// An administrative client. Cheap to clone; clones share one librdkafka client, which goes when the last of them does, and is
+/// replaced when it believes in leaders of the past.
 #[derive(Clone)]
 pub struct KafkaAdmin {
-    client: Arc<Client>,
+    renewal: Arc<Renewal>,
     deadline: Duration,
 }
 
 impl std::fmt::Debug for KafkaAdmin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KafkaAdmin")
-            .field("bootstrap", &self.client.bootstrap())
+            .field("bootstrap", &self.client().bootstrap())
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
@@ -61,17 +64,17 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError::InvalidClient`] for a property that librdkafka refuses.
     pub fn new(config: &ClientConfig) -> Result<Self, AdminError> {
-        Ok(Self { client: Client::start(config)?, deadline: Self::DEADLINE })
+        Ok(Self { renewal: Arc::new(Renewal::start(config)?), deadline: Self::DEADLINE })
     }
 
     /// How many requests were made of the brokers. One that several brokers share the answer of counts once.
     pub fn requests(&self) -> u64 {
-        self.client.requests()
+        self.renewal.requests()
     }
 
     /// The same client with another deadline for each request, between 1 ms and an hour.
     pub fn within(&self, deadline: Duration) -> Self {
-        Self { client: Arc::clone(&self.client), deadline }
+        Self { renewal: Arc::clone(&self.renewal), deadline }
     }
 
     /// Cluster id and live brokers.
@@ -79,7 +82,7 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError`] if the cluster could not be asked.
     pub async fn describe_cluster(&self) -> Result<ClusterState, AdminError> {
-        let call = request::describe_cluster(&self.client, self.deadline);
+        let call = request::describe_cluster(&self.client(), self.deadline);
         self.read(call, Subject::Cluster, answer::cluster).await
     }
 
@@ -93,9 +96,19 @@ impl KafkaAdmin {
         if groups.is_empty() {
             return Ok(Batch::new());
         }
+        let mut tries = Tries::until(self.deadline);
+        loop {
+            let result = self.groups(&groups).await;
+            if !tries.again(result.as_ref().map_or_else(is_moving, any_moving)).await {
+                return result;
+            }
+        }
+    }
+
+    async fn groups(&self, groups: &[String]) -> Result<Batch<String, Group>, AdminError> {
         // librdkafka asks each group's coordinator by itself.
-        self.client.count_requests(groups.len() - 1);
-        let call = request::describe_groups(&self.client, self.deadline, &groups);
+        self.client().count_requests(groups.len() - 1);
+        let call = request::describe_groups(&self.client(), self.deadline, groups);
         let described = self.read(call, Subject::Cluster, answer::groups).await?;
         let sorted = described.into_iter().map(|(name, result)| {
             let result = match result {
@@ -107,7 +120,7 @@ impl KafkaAdmin {
             (name, result)
         });
         let described = sorted.collect();
-        Ok(self.complete(groups, described, |name| Subject::Group(name)))
+        Ok(self.complete(groups.to_vec(), described, |name| Subject::Group(name)))
     }
 
     /// Deletes a group with its offsets.
@@ -115,12 +128,16 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError::GroupActive`] while it has members.
     pub async fn delete_group(&self, group: &str) -> Result<Deletion, AdminError> {
-        let call = request::delete_group(&self.client, self.deadline, group);
+        let call = request::delete_group(&self.client(), self.deadline, group);
         match self.event(call).await.and_then(|event| answer::only(answer::group_results(&event)?)) {
             Ok(_) => Ok(Deletion::Deleted),
             Err(failure) if failure.code == Code::GroupIdNotFound => Ok(Deletion::Absent),
             Err(failure) => Err(self.sorted(failure, Subject::Group(group))),
         }
+    }
+
+    fn client(&self) -> Arc<Client> {
+        self.renewal.client()
     }
 
     async fn event(&self, call: Result<Call, Failure>) -> Result<Event, Failure> {
@@ -138,7 +155,9 @@ impl KafkaAdmin {
     }
 
     fn sorted(&self, failure: Failure, subject: Subject<'_>) -> AdminError {
-        self.client.sort(failure, subject, self.deadline)
+        // The one place that every failure passes, those of single groups and partitions included.
+        self.renewal.heed(&failure);
+        self.client().sort(failure, subject, self.deadline)
     }
 
     /// Gives everything asked for an entry, so that a caller never takes a gap in the answer for "nothing there".
@@ -156,6 +175,11 @@ impl KafkaAdmin {
         }
         found
     }
+}
+
+/// Whether a part of it failed because somebody is moving.
+fn any_moving<K, V>(batch: &Batch<K, V>) -> bool {
+    batch.values().any(|each| each.as_ref().is_err_and(is_moving))
 }
 
 fn unanswered() -> Failure {

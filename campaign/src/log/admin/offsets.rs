@@ -8,7 +8,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::error::{AdminError, Failure, Subject};
 use super::model::{Batch, TopicState};
-use super::{KafkaAdmin, answer, request, unanswered};
+use super::renewal::{Tries, is_moving};
+use super::{KafkaAdmin, answer, any_moving, request, unanswered};
 
 /// Partitions in one ListOffsets request; librdkafka merges the brokers' answers in quadratic time.
 const OFFSETS_PER_REQUEST: usize = 500;
@@ -43,9 +44,24 @@ impl KafkaAdmin {
     ) -> Result<Batch<(String, i32), i64>, AdminError> {
         let wanted: BTreeSet<_> = partitions.iter().map(|(topic, id)| (topic.as_ref().to_owned(), *id)).collect();
         let wanted: Vec<_> = wanted.into_iter().collect();
-        let chunks = wanted.chunks(OFFSETS_PER_REQUEST).map(|chunk| self.offsets_of_some(chunk, position));
+        let chunks = wanted.chunks(OFFSETS_PER_REQUEST).map(|chunk| self.settled_offsets(chunk, position));
         let offsets = try_join_all(chunks).await?.into_iter().flatten().collect();
         Ok(self.complete(wanted, offsets, |(topic, _)| Subject::Topic(topic)))
+    }
+
+    /// Of partitions whose leaders are not just moving; if they still are in the end, with that error.
+    async fn settled_offsets(
+        &self,
+        wanted: &[(String, i32)],
+        position: Offset,
+    ) -> Result<Batch<(String, i32), i64>, AdminError> {
+        let mut tries = Tries::until(self.deadline);
+        loop {
+            let result = self.offsets_of_some(wanted, position).await;
+            if !tries.again(result.as_ref().map_or_else(is_moving, any_moving)).await {
+                return result;
+            }
+        }
     }
 
     async fn offsets_of_some(
@@ -53,7 +69,7 @@ impl KafkaAdmin {
         wanted: &[(String, i32)],
         position: Offset,
     ) -> Result<Batch<(String, i32), i64>, AdminError> {
-        let call = request::list_offsets(&self.client, self.deadline, wanted, position);
+        let call = request::list_offsets(&self.client(), self.deadline, wanted, position);
         let listed = match self.event(call).await.and_then(|event| answer::listed_offsets(&event)) {
             Ok(listed) => listed,
             // No partition of the whole request has a leader; librdkafka does not say why.
@@ -112,7 +128,22 @@ impl KafkaAdmin {
         if partition_count <= 0 {
             return Ok(BTreeMap::new());
         }
-        let call = request::committed_offsets(&self.client, self.deadline, group, topic, partition_count);
+        let mut tries = Tries::until(self.deadline);
+        loop {
+            let result = self.committed(group, topic, partition_count).await;
+            if !tries.again(result.as_ref().is_err_and(is_moving)).await {
+                return result;
+            }
+        }
+    }
+
+    async fn committed(
+        &self,
+        group: &str,
+        topic: &str,
+        partition_count: i32,
+    ) -> Result<BTreeMap<i32, Option<i64>>, AdminError> {
+        let call = request::committed_offsets(&self.client(), self.deadline, group, topic, partition_count);
         let listed =
             self.read(call, Subject::Group(group), |event| answer::only(answer::group_results(event)?)).await?;
         let mut committed = BTreeMap::new();
@@ -139,7 +170,7 @@ impl KafkaAdmin {
         if offsets.is_empty() {
             return Ok(());
         }
-        let call = request::commit_offsets(&self.client, self.deadline, group, topic, offsets);
+        let call = request::commit_offsets(&self.client(), self.deadline, group, topic, offsets);
         let set = self.read(call, Subject::Group(group), |event| answer::only(answer::group_results(event)?)).await?;
         for (_, _, result) in set {
             result.map_err(|failure| match failure.code {

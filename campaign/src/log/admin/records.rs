@@ -31,7 +31,7 @@ impl KafkaAdmin {
         if before.is_empty() {
             return Ok(Batch::new());
         }
-        let call = request(&self.client, self.deadline, topic, before);
+        let call = request(&self.client(), self.deadline, topic, before);
         let deleted = self.read(call, Subject::Topic(topic), answer).await?;
         let sorted = deleted.into_iter().map(|(_, partition, result)| {
             (partition, result.map_err(|failure| self.sorted(failure, Subject::Topic(topic))))

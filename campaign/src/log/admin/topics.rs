@@ -21,7 +21,7 @@ impl KafkaAdmin {
         if names.is_empty() {
             return Ok(Batch::new());
         }
-        let call = request::describe_topics(&self.client, self.deadline, &names);
+        let call = request::describe_topics(&self.client(), self.deadline, &names);
         let described = self.read(call, Subject::Cluster, answer::topics).await?;
         let sorted = described.into_iter().map(|(name, result)| {
             let state = match result {
@@ -55,7 +55,7 @@ impl KafkaAdmin {
     pub async fn create_topics(&self, specs: &[TopicSpec]) -> Result<Batch<String, Creation>, AdminError> {
         let mut created = Batch::new();
         for some in chunks(specs) {
-            let call = request::create_topics(&self.client, self.deadline, some);
+            let call = request::create_topics(&self.client(), self.deadline, some);
             for (name, result) in self.read(call, Subject::Cluster, answer::topic_results).await? {
                 let asked = some.iter().find(|spec| spec.name == name).map_or(0, |spec| spec.replication_factor);
                 let result = match result {
@@ -81,7 +81,7 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError::InvalidPartitions`] if it already has as many or more; else as [`KafkaAdmin::create_topic`].
     pub async fn grow_partitions(&self, name: &str, total: usize) -> Result<(), AdminError> {
-        let call = request::grow_partitions(&self.client, self.deadline, name, total);
+        let call = request::grow_partitions(&self.client(), self.deadline, name, total);
         self.read(call, Subject::Topic(name), |event| answer::only(answer::topic_results(event)?)).await
     }
 
@@ -90,7 +90,7 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError`]; `Unsupported` if the brokers forbid deletion.
     pub async fn delete_topic(&self, name: &str) -> Result<Deletion, AdminError> {
-        let call = request::delete_topic(&self.client, self.deadline, name);
+        let call = request::delete_topic(&self.client(), self.deadline, name);
         match self.read(call, Subject::Topic(name), |event| answer::only(answer::topic_results(event)?)).await {
             Ok(()) => Ok(Deletion::Deleted),
             Err(AdminError::UnknownTopic { .. }) => Ok(Deletion::Absent),
@@ -103,7 +103,7 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError`]; `UnknownTopic` if it is not there.
     pub async fn topic_config(&self, name: &str) -> Result<BTreeMap<String, ConfigEntry>, AdminError> {
-        let call = request::topic_configs(&self.client, self.deadline, &[name.to_owned()]);
+        let call = request::topic_configs(&self.client(), self.deadline, &[name.to_owned()]);
         self.read(call, Subject::Topic(name), |event| answer::only(answer::configs(event)?)).await
     }
 
@@ -119,7 +119,7 @@ impl KafkaAdmin {
         if names.is_empty() {
             return Ok(Batch::new());
         }
-        let call = request::topic_configs(&self.client, self.deadline, &names);
+        let call = request::topic_configs(&self.client(), self.deadline, &names);
         let described = self.read(call, Subject::Cluster, answer::configs).await?;
         let sorted = described.into_iter().map(|(name, result)| {
             let result = result.map_err(|failure| self.sorted(failure, Subject::Topic(&name)));
@@ -143,7 +143,7 @@ impl KafkaAdmin {
         if set.is_empty() && delete.is_empty() {
             return Ok(());
         }
-        let call = request::set_config_incremental(&self.client, self.deadline, name, set, &distinct(delete));
+        let call = request::set_config_incremental(&self.client(), self.deadline, name, set, &distinct(delete));
         self.read(call, Subject::Topic(name), |event| answer::only(answer::configs(event)?)).await.map(drop)
     }
 }
