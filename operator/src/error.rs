@@ -129,7 +129,11 @@ pub fn stock_reason(error: &StockError) -> &'static str {
 
 /// A stable word for a failed statement.
 pub fn table_reason(error: &TableError) -> &'static str {
+    if matches!(error, TableError::SchemaTooNew { .. }) {
+        return "DatabaseSchemaTooNew";
+    }
     match error.fault() {
+        Fault::Away if error.is_read_only() => "DatabaseReadOnly",
         Fault::Away => "DatabaseUnavailable",
         Fault::Contention => "DatabaseContention",
         Fault::Denied => "DatabaseAccessDenied",
@@ -160,12 +164,19 @@ pub fn stock_advice(error: &StockError) -> String {
 /// The same for the database.
 pub fn table_advice(error: &TableError) -> String {
     let hint = match error.fault() {
+        _ if matches!(error, TableError::SchemaTooNew { .. }) => return error.to_string(),
+        _ if error.is_read_only() => {
+            "the server takes no writes: let database in the CampaignClass name the primary, or make this server writable again"
+        }
+        _ if error.is_missing_right() => {
+            "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
+        }
         Fault::Denied => {
             "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, and \
              the database's name"
         }
         Fault::Schema => {
-            "check that the database named in the CampaignClass exists; the operator makes the tables in it"
+            "check that the database named in the CampaignClass exists, and that nobody else changes the operator's tables in it"
         }
         _ => "check database in the CampaignClass, and that the server runs",
     };
@@ -176,6 +187,15 @@ pub fn table_advice(error: &TableError) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn tables_of_newer_programs_are_not_taken_for_a_missing_database() {
+        let error = TableError::SchemaTooNew { known: 4, minimum: 7 };
+        assert_eq!(table_reason(&error), "DatabaseSchemaTooNew");
+        let advice = table_advice(&error);
+        assert!(advice.contains("upgrade the operator to a version that knows schema 7"), "{advice}");
+        assert!(!advice.contains("exists"), "{advice}");
+    }
 
     #[test]
     fn a_write_that_was_overtaken_is_no_failure() {

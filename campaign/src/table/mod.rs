@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod lookup;
 mod migrate;
+mod moved;
 mod store;
 mod terms;
 
@@ -21,6 +22,6 @@ pub use campaign::{
 pub use connect::connect;
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
-pub use migrate::migrate;
+pub use migrate::{Migration, migrate, migrations};
 pub use store::{LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};
