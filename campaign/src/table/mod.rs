@@ -6,6 +6,7 @@
 mod barrier;
 mod campaign;
 mod connect;
+mod discard;
 mod error;
 mod lookup;
 mod migrate;
@@ -20,6 +21,7 @@ pub use campaign::{
     set_issued_count, set_opened, set_topic, try_set_issued_count,
 };
 pub use connect::connect;
+pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};

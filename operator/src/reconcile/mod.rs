@@ -7,7 +7,7 @@ mod aims;
 mod apply;
 mod deletion;
 pub(crate) mod numbers;
-pub(crate) mod observe;
+pub mod observe;
 mod plan;
 mod publish;
 mod report;
