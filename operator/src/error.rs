@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use campaign::log::admin::AdminError;
-use campaign::stock::StockError;
+use campaign::stock::{Denial, StockError};
 use campaign::table::{Fault, TableError};
 
 use crate::api::ConditionType;
@@ -123,7 +123,14 @@ pub fn stock_reason(error: &StockError) -> &'static str {
         StockError::Settings(_) => "RedisSettingsInvalid",
         StockError::NoPrimary { .. } => "RedisNoPrimary",
         StockError::Answer { .. } => "RedisUnexpectedAnswer",
-        StockError::Timeout(_) | StockError::Redis(_) => "RedisUnavailable",
+        StockError::Timeout(_) | StockError::Redis(_) => match error.denial() {
+            Some(Denial::ReadOnly) => "RedisReadOnly",
+            Some(Denial::Loading) => "RedisLoading",
+            Some(Denial::PrimaryDown) => "RedisPrimaryDown",
+            Some(Denial::TooFewReplicas) => "RedisTooFewReplicas",
+            Some(Denial::ClusterDown) => "RedisClusterDown",
+            None => "RedisUnavailable",
+        },
     }
 }
 
@@ -156,7 +163,20 @@ pub fn stock_advice(error: &StockError) -> String {
     let hint = if error.is_authentication() {
         "check redis-username and redis-password in the Secret that the CampaignClass names"
     } else {
-        "check redis in the CampaignClass, and that the server runs"
+        match error.denial() {
+            Some(Denial::ReadOnly) => {
+                "it is a replica: let redis in the CampaignClass lead to the primary, or use Sentinel"
+            }
+            Some(Denial::Loading) => "it reads its data from disk; it goes on by itself when that is done",
+            Some(Denial::PrimaryDown) => {
+                "it is a replica that has lost its primary: bring that back, or promote a replica"
+            }
+            Some(Denial::TooFewReplicas) => "bring its replicas back, or lower min-replicas-to-write",
+            Some(Denial::ClusterDown) => {
+                "a cluster is not supported: let redis in the CampaignClass name a single primary"
+            }
+            None => "check redis in the CampaignClass, and that the server runs",
+        }
     };
     format!("{error}; {hint}")
 }
