@@ -1,5 +1,5 @@
 -- A campaign's row outlives the object in Kubernetes: a manifest that is applied again finds its ledger here.
-CREATE TABLE campaign (
+CREATE TABLE IF NOT EXISTS campaign (
     id               BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
     realm            VARBINARY(20)   NOT NULL,
     namespace        VARBINARY(63)   NOT NULL,
@@ -23,7 +23,7 @@ CREATE TABLE campaign (
 ) ENGINE = InnoDB;
 
 -- One row per coupon. The two unique keys are the last wall: no rank twice, no n-th coupon of a user twice.
-CREATE TABLE issued_coupon (
+CREATE TABLE IF NOT EXISTS issued_coupon (
     campaign_id    BIGINT UNSIGNED NOT NULL,
     issue_rank     BIGINT UNSIGNED NOT NULL,
     -- Bytes: no collation may decide that two users are one.
@@ -39,7 +39,7 @@ CREATE TABLE issued_coupon (
 ) ENGINE = InnoDB;
 
 -- Where the log ended when an epoch began. A record of an older epoch at or beyond it is void.
-CREATE TABLE epoch_barrier (
+CREATE TABLE IF NOT EXISTS epoch_barrier (
     campaign_id  BIGINT UNSIGNED NOT NULL,
     epoch        BIGINT UNSIGNED NOT NULL,
     topic_id     VARBINARY(64)   NOT NULL,

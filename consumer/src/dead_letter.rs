@@ -1,7 +1,8 @@
 //! Writes records that cannot be stored to the dead letter topic: the original bytes, and where and why it failed.
 //!
 //! The headers are Spring Kafka's, with its binary encodings, and readable ones beside them. A record is done only when
-//! the topic has acknowledged it; until then it holds its partition.
+//! the topic has acknowledged it; until then it holds its partition. What is too large for the topic is cut, and says so: its
+//! copy in the campaign's topic goes with the retention, but nothing behind it waits for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ use crate::status::Status;
 
 /// Dead letters that may wait to be written; as many again are being written.
 pub const QUEUE: usize = 64;
+/// Longest header for where a record first lay, in bytes, that a cut letter keeps.
+const MAX_KEPT: usize = 1_000;
 /// How long Kafka may take to answer for the topic's partitions.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -44,6 +47,48 @@ const ORIGIN: [&str; 9] = [
 /// The headers for what went wrong on the latest trip.
 pub const FAILURE: [&str; 4] = ["kafka_dlt-exception-fqcn", "kafka_dlt-exception-message", "exception", "retry_count"];
 
+/// What was left out of a dead letter, such as `value`, and how large the record's value was, in bytes.
+pub const TRUNCATED: [&str; 2] = ["truncated", "original_value_size"];
+
+/// What is left out of a dead letter that the topic does not take whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Cut {
+    /// The value.
+    value: bool,
+    /// The key, and the headers that are not ours.
+    rest: bool,
+}
+
+impl Cut {
+    /// What to leave out next: the larger part, then both. `None`: there is nothing left to cut.
+    fn further(self, message: &OwnedMessage) -> Option<Self> {
+        let headers = message.headers().and_then(raw_headers).unwrap_or_default();
+        let size = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
+        let rest = message.key().map_or(0, <[u8]>::len)
+            + headers.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+        match self {
+            Self { value: false, rest: false } if value(message) >= rest => Some(Self { value: true, rest: false }),
+            Self { value: false, rest: false } => Some(Self { value: false, rest: true }),
+            Self { value: true, rest: true } => None,
+            _ => Some(Self { value: true, rest: true }),
+        }
+    }
+
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self { value: false, rest: false } => None,
+            Self { value: true, rest: false } => Some("value"),
+            Self { value: false, rest: true } => Some("key,headers"),
+            Self { value: true, rest: true } => Some("value,key,headers"),
+        }
+    }
+}
+
+/// Bytes of a record's value.
+fn value(message: &OwnedMessage) -> usize {
+    message.payload().map_or(0, <[u8]>::len)
+}
+
 /// A record that cannot be stored.
 #[derive(Debug)]
 pub struct DeadLetter {
@@ -57,11 +102,15 @@ pub struct DeadLetter {
 
 /// The headers of a dead letter: all of the original's, then where it first lay and what went wrong now. A record that
 /// was a dead letter before keeps its first origin; what went wrong then is replaced.
-pub fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32) -> OwnedHeaders {
+fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32, cut: Cut) -> OwnedHeaders {
     let known = message.headers().and_then(raw_headers).unwrap_or_default();
     let has_any = |wanted: &[&str]| known.iter().any(|(name, _)| wanted.contains(&name.as_str()));
     let mut all = match message.headers() {
         None => OwnedHeaders::new(),
+        Some(original) if cut.rest => original
+            .iter()
+            .filter(|header| ORIGIN.contains(&header.key) && header.value.map_or(0, <[u8]>::len) <= MAX_KEPT)
+            .fold(OwnedHeaders::new(), |all, header| all.insert(Header { key: header.key, value: header.value })),
         Some(original) if has_any(&FAILURE) => original
             .iter()
             .filter(|header| !FAILURE.contains(&header.key))
@@ -94,6 +143,10 @@ pub fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u3
     add(FAILURE[1], text.as_bytes());
     add(FAILURE[2], format!("{name}: {text}").as_bytes());
     add(FAILURE[3], retries.to_string().as_bytes());
+    if let Some(name) = cut.name() {
+        add(TRUNCATED[0], name.as_bytes());
+        add(TRUNCATED[1], value(message).to_string().as_bytes());
+    }
     all
 }
 
@@ -125,14 +178,18 @@ impl DeadLetters {
         let overrides = [
             ("enable.idempotence", "true"),
             ("acks", "all"),
-            ("linger.ms", "5"),
+            // The topic's bound is for a batch: beside another letter, one that fits would be refused.
+            ("batch.num.messages", "1"),
+            ("linger.ms", "0"),
             // As the issuer's producer, for letters that cannot keep their partition.
             ("partitioner", "murmur2_random"),
             ("delivery.timeout.ms", "10000"),
             ("request.timeout.ms", "5000"),
             ("queue.buffering.max.messages", "1000"),
-            // The topic's own bound decides, not this client's: a dead letter is larger than the record it was.
-            ("message.max.bytes", "16777216"),
+            // The topic's own bound decides, not this client's: a dead letter is larger than the record it was. What came here
+            // compressed must be allowed to go on compressed.
+            ("message.max.bytes", "134217728"),
+            ("compression.type", "lz4"),
         ];
         Ok(Self {
             producer: client_config(kafka, client_id, &overrides).create()?,
@@ -155,14 +212,20 @@ impl DeadLetters {
 
     async fn write(&self, letter: DeadLetter) {
         let partition = letter.record.partition();
-        let mut failures = 0;
+        let (mut failures, mut cut) = (0, Cut::default());
         while letter.record.is_wanted() {
-            let Err(error) = self.try_write(&letter).await else {
+            let Err(error) = self.try_write(&letter, cut).await else {
                 crash_point(CrashPoint::AfterDeadLetter);
                 self.metrics.dead_letter(letter.reason.name());
                 letter.record.complete();
                 break;
             };
+            if let Some(further) = cut.further(&letter.record.message).filter(|_| is_too_large(&error)) {
+                let (offset, without) = (letter.record.offset(), further.name());
+                tracing::warn!(partition, offset, without, %error, "a dead letter is too large for its topic, and is cut");
+                cut = further;
+                continue;
+            }
             if failures == 0 {
                 self.status.hold_partition(partition, error.to_string());
             }
@@ -183,16 +246,17 @@ impl DeadLetters {
         }
     }
 
-    async fn try_write(&self, letter: &DeadLetter) -> Result<(), KafkaError> {
+    async fn try_write(&self, letter: &DeadLetter, cut: Cut) -> Result<(), KafkaError> {
         let message = &letter.record.message;
         let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers(
             message,
             &self.group,
             &letter.reason,
             letter.retries,
+            cut,
         ));
-        record.key = message.key();
-        record.payload = message.payload();
+        record.key = message.key().filter(|_| !cut.rest);
+        record.payload = message.payload().filter(|_| !cut.value);
         if self.has_partition(message.partition()).await? {
             record.partition = Some(message.partition());
         }
@@ -224,6 +288,12 @@ impl DeadLetters {
     }
 }
 
+/// Whether the topic, or the client, says that the record is larger than it takes.
+fn is_too_large(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +313,7 @@ mod tests {
 
     #[test]
     fn numbers_are_big_endian_as_spring_writes_them() {
-        let all = read(&headers(&message(None, 513), "g", &Reason::Conflict, 0));
+        let all = read(&headers(&message(None, 513), "g", &Reason::Conflict, 0, Cut::default()));
         assert_eq!(values(&all, "kafka_dlt-original-partition"), [[0, 0, 0, 1]]);
         assert_eq!(values(&all, "kafka_dlt-original-offset"), [[0, 0, 0, 0, 0, 0, 2, 1]]);
         assert_eq!(values(&all, "kafka_dlt-original-timestamp"), [[0, 0, 0, 0, 0, 0, 1, 2]]);
@@ -257,8 +327,14 @@ mod tests {
         let own = OwnedHeaders::new()
             .insert(Header { key: "trace", value: Some("a") })
             .insert(Header { key: "trace", value: None::<&str> });
-        let first = headers(&message(Some(own), 7), "g", &Reason::Rejected("first".into()), 5);
-        let second = read(&headers(&message(Some(first.clone()), 99), "g2", &Reason::AboveTotal { total: 3 }, 0));
+        let first = headers(&message(Some(own), 7), "g", &Reason::Rejected("first".into()), 5, Cut::default());
+        let second = read(&headers(
+            &message(Some(first.clone()), 99),
+            "g2",
+            &Reason::AboveTotal { total: 3 },
+            0,
+            Cut::default(),
+        ));
         let first = read(&first);
         assert_eq!(second[..2], first[..2], "the record's own headers stay, in order, null and all");
         for name in ORIGIN {
@@ -267,5 +343,29 @@ mod tests {
         assert_eq!(values(&second, "exception"), [b"RankAboveTotal: the rank is above the campaign's total of 3"]);
         assert_eq!(values(&second, "retry_count"), [b"0"]);
         assert_eq!(second.len(), first.len());
+    }
+
+    /// Wrong: a winner's value is thrown away because of a stranger's headers, or a letter is cut without an end.
+    #[test]
+    fn the_larger_part_is_cut_first_and_then_the_rest() {
+        let record = |value: usize, header: usize| {
+            let headers = OwnedHeaders::new().insert(Header { key: "trace", value: Some(&vec![b'x'; header]) });
+            let (timestamp, key) = (Timestamp::NotAvailable, Some(b"key".to_vec()));
+            OwnedMessage::new(Some(vec![b'v'; value]), key, "t".to_owned(), timestamp, 1, 7, Some(headers))
+        };
+        let cuts = |message: &OwnedMessage| -> Vec<&str> {
+            std::iter::successors(Cut::default().further(message), |cut| cut.further(message))
+                .filter_map(Cut::name)
+                .collect()
+        };
+        assert_eq!(cuts(&record(5_000, 10)), ["value", "value,key,headers"]);
+        assert_eq!(cuts(&record(10, 5_000)), ["key,headers", "value,key,headers"]);
+
+        let cut = Cut { value: true, rest: true };
+        let all = read(&headers(&record(5_000, 10), "g", &Reason::Conflict, 0, cut));
+        assert_eq!(values(&all, "truncated"), [b"value,key,headers"]);
+        assert_eq!(values(&all, "original_value_size"), [b"5000"]);
+        assert_eq!(values(&all, ORIGINAL_OFFSET), [b"7"]);
+        assert!(values(&all, "trace").is_empty());
     }
 }

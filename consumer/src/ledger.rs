@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::mysql::MySqlPool;
 
+use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::table::{self, CampaignRowId, Fault, LoggedWinner, StoreMode, Stored, TableError};
 
@@ -53,6 +54,15 @@ impl Ledger {
             }
         }
         stored
+    }
+
+    /// Those of these winners that people have given up for good.
+    ///
+    /// # Errors
+    /// As [`table::discarded_among`].
+    pub async fn discarded(&mut self, winners: &[&CouponIssued]) -> Result<Vec<CouponIssued>, TableError> {
+        let row = self.find().await?;
+        in_time(table::discarded_among(&self.pool, &self.campaign, row, winners)).await
     }
 
     /// Closes the connections that nobody uses now. Their prepared statements remember tables as they were: on MariaDB, one

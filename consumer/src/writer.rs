@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::sabotage::{CrashPoint, crash_point};
-use campaign::table::{LoggedWinner, Position, Stored, TableError};
+use campaign::table::{LoggedWinner, Position, RowOutcome, Stored, TableError};
 
 use crate::dead_letter::DeadLetter;
 use crate::decide::{Breaker, Fate, PROBE_INTERVAL, Reason, Step, Tries, fate};
@@ -231,7 +231,8 @@ impl Writer {
     }
 
     /// Does what the outcomes say. False when it gave up.
-    async fn settle(&self, unit: Unit, stored: &Stored) -> bool {
+    async fn settle(&mut self, unit: Unit, stored: &Stored) -> bool {
+        let given_up = self.given_up(&unit.winners, stored).await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64);
         for (index, (record, winner)) in unit.records.into_iter().zip(&unit.winners).enumerate() {
             let Some(outcome) = stored.outcomes.get(index) else { continue };
@@ -250,6 +251,10 @@ impl Writer {
                     self.metrics.record("void");
                     record.complete();
                 }
+                Fate::DeadLetter(_) if given_up.iter().any(|grant| grant.same_grant(&winner.event)) => {
+                    self.metrics.record("discarded");
+                    record.complete();
+                }
                 Fate::DeadLetter(reason) => {
                     self.metrics.record(if reason == Reason::Conflict { "conflict" } else { "above_total" });
                     if !self.bury(record, reason, 0).await {
@@ -259,6 +264,21 @@ impl Writer {
             }
         }
         true
+    }
+
+    /// Winners that another coupon keeps from being rows, and that people have given up already: whoever won them may ask again,
+    /// and each answer is written to the topic anew.
+    async fn given_up(&mut self, winners: &[LoggedWinner], stored: &Stored) -> Vec<CouponIssued> {
+        let pairs = winners.iter().zip(&stored.outcomes);
+        let conflicts = pairs.filter(|(_, outcome)| **outcome == RowOutcome::Conflict);
+        let conflicts: Vec<&CouponIssued> = conflicts.map(|(winner, _)| &winner.event).collect();
+        if conflicts.is_empty() {
+            return Vec::new();
+        }
+        self.ledger.discarded(&conflicts).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it cannot be read which grants are given up; conflicts become dead letters");
+            Vec::new()
+        })
     }
 
     /// Hands a record to the dead letter topic. False when the process stops before there is room for it.

@@ -102,6 +102,22 @@ impl Systems {
         *self.redis.lock().await = None;
     }
 
+    /// Does some work on a connection to the Redis primary. After a failure the next one connects anew, and asks again who the
+    /// primary is.
+    ///
+    /// # Errors
+    /// Redis is away, or the work failed.
+    pub async fn with_redis<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, StockError>,
+    ) -> Result<T, StockError> {
+        let result = work(&mut self.redis().await?).await;
+        if result.is_err() {
+            self.forget_redis().await;
+        }
+        result
+    }
+
     /// How many administrative requests were made of Kafka.
     pub fn kafka_requests(&self) -> u64 {
         self.kafka.requests() + self.topics.requests()

@@ -52,13 +52,25 @@ pub struct DeadRanks {
     read: Range,
     letters: Arc<BTreeSet<Letter>>,
     barriers: Arc<Barriers>,
+    /// Ranks of grants that people have given up: they have no letter any more.
+    discarded: Arc<BTreeSet<u64>>,
     ranks: Arc<BTreeSet<u64>>,
 }
 
 impl DeadRanks {
-    /// The ranks.
+    /// The ranks of dead letters, and of grants that are given up for good: each has somebody who looked, or looks, after it.
     pub fn ranks(&self) -> &BTreeSet<u64> {
         &self.ranks
+    }
+
+    /// The same with these ranks of grants that are given up.
+    #[must_use]
+    pub fn and_discarded(mut self, discarded: BTreeSet<u64>) -> Self {
+        if *self.discarded != discarded {
+            self.discarded = Arc::new(discarded);
+            self.ranks = Arc::new(union(&self.letters, &self.barriers, &self.discarded));
+        }
+        self
     }
 
     /// Brings them up to date: `span` is the part of the topic that is there now. Reads only what is new, unless records
@@ -89,10 +101,16 @@ impl DeadRanks {
         } else if self.barriers == barriers.barriers {
             return Ok(self);
         }
-        self.ranks = Arc::new(held(&self.letters, &barriers.barriers));
         self.barriers = Arc::clone(&barriers.barriers);
+        self.ranks = Arc::new(union(&self.letters, &self.barriers, &self.discarded));
         Ok(self)
     }
+}
+
+fn union(letters: &BTreeSet<Letter>, barriers: &Barriers, discarded: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let mut all = held(letters, barriers);
+    all.extend(discarded);
+    all
 }
 
 /// The ranks that these letters hold.

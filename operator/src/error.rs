@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use campaign::log::admin::AdminError;
-use campaign::stock::StockError;
+use campaign::stock::{Denial, StockError};
 use campaign::table::{Fault, TableError};
 
 use crate::api::ConditionType;
@@ -145,13 +145,24 @@ pub fn stock_reason(error: &StockError) -> &'static str {
         StockError::Settings(_) => "RedisSettingsInvalid",
         StockError::NoPrimary { .. } => "RedisNoPrimary",
         StockError::Answer { .. } => "RedisUnexpectedAnswer",
-        StockError::Timeout(_) | StockError::Redis(_) => "RedisUnavailable",
+        StockError::Timeout(_) | StockError::Redis(_) => match error.denial() {
+            Some(Denial::ReadOnly) => "RedisReadOnly",
+            Some(Denial::Loading) => "RedisLoading",
+            Some(Denial::PrimaryDown) => "RedisPrimaryDown",
+            Some(Denial::TooFewReplicas) => "RedisTooFewReplicas",
+            Some(Denial::ClusterDown) => "RedisClusterDown",
+            None => "RedisUnavailable",
+        },
     }
 }
 
 /// A stable word for a failed statement.
 pub fn table_reason(error: &TableError) -> &'static str {
+    if matches!(error, TableError::SchemaTooNew { .. }) {
+        return "DatabaseSchemaTooNew";
+    }
     match error.fault() {
+        Fault::Away if error.is_read_only() => "DatabaseReadOnly",
         Fault::Away => "DatabaseUnavailable",
         Fault::Contention => "DatabaseContention",
         Fault::Denied => "DatabaseAccessDenied",
@@ -174,7 +185,20 @@ pub fn stock_advice(error: &StockError) -> String {
     let hint = if error.is_authentication() {
         "check redis-username and redis-password in the Secret that the CampaignClass names"
     } else {
-        "check redis in the CampaignClass, and that the server runs"
+        match error.denial() {
+            Some(Denial::ReadOnly) => {
+                "it is a replica: let redis in the CampaignClass lead to the primary, or use Sentinel"
+            }
+            Some(Denial::Loading) => "it reads its data from disk; it goes on by itself when that is done",
+            Some(Denial::PrimaryDown) => {
+                "it is a replica that has lost its primary: bring that back, or promote a replica"
+            }
+            Some(Denial::TooFewReplicas) => "bring its replicas back, or lower min-replicas-to-write",
+            Some(Denial::ClusterDown) => {
+                "a cluster is not supported: let redis in the CampaignClass name a single primary"
+            }
+            None => "check redis in the CampaignClass, and that the server runs",
+        }
     };
     format!("{error}; {hint}")
 }
@@ -182,12 +206,19 @@ pub fn stock_advice(error: &StockError) -> String {
 /// The same for the database.
 pub fn table_advice(error: &TableError) -> String {
     let hint = match error.fault() {
+        _ if matches!(error, TableError::SchemaTooNew { .. }) => return error.to_string(),
+        _ if error.is_read_only() => {
+            "the server takes no writes: let database in the CampaignClass name the primary, or make this server writable again"
+        }
+        _ if error.is_missing_right() => {
+            "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
+        }
         Fault::Denied => {
             "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, and \
              the database's name"
         }
         Fault::Schema => {
-            "check that the database named in the CampaignClass exists; the operator makes the tables in it"
+            "check that the database named in the CampaignClass exists, and that nobody else changes the operator's tables in it"
         }
         _ => "check database in the CampaignClass, and that the server runs",
     };
@@ -198,6 +229,15 @@ pub fn table_advice(error: &TableError) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn tables_of_newer_programs_are_not_taken_for_a_missing_database() {
+        let error = TableError::SchemaTooNew { known: 4, minimum: 7 };
+        assert_eq!(table_reason(&error), "DatabaseSchemaTooNew");
+        let advice = table_advice(&error);
+        assert!(advice.contains("upgrade the operator to a version that knows schema 7"), "{advice}");
+        assert!(!advice.contains("exists"), "{advice}");
+    }
 
     #[test]
     fn a_write_that_was_overtaken_is_no_failure() {

@@ -13,6 +13,34 @@ pub enum Executed {
     Fatal,
 }
 
+/// Why a Redis that answers takes no writes for now. Nothing was executed, and a new connection may find a better server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// It is a replica (by now).
+    ReadOnly,
+    /// It reads its data from disk.
+    Loading,
+    /// It is a replica that has lost its primary.
+    PrimaryDown,
+    /// It is a primary with fewer replicas than it was told to have.
+    TooFewReplicas,
+    /// Its cluster does not serve all slots.
+    ClusterDown,
+}
+
+impl Denial {
+    fn of_code(code: &str) -> Option<Self> {
+        Some(match code {
+            "READONLY" => Self::ReadOnly,
+            "LOADING" => Self::Loading,
+            "MASTERDOWN" => Self::PrimaryDown,
+            "NOREPLICAS" => Self::TooFewReplicas,
+            "CLUSTERDOWN" => Self::ClusterDown,
+            _ => return None,
+        })
+    }
+}
+
 /// A failed call to Redis.
 #[derive(Debug, thiserror::Error)]
 pub enum StockError {
@@ -51,6 +79,14 @@ impl StockError {
             Self::Answer { .. } => Executed::Fatal,
             Self::Settings(_) | Self::NoPrimary { .. } => Executed::No,
             Self::Redis(error) => classify(error),
+        }
+    }
+
+    /// Why the server takes no writes for now, if that is what it said.
+    pub fn denial(&self) -> Option<Denial> {
+        match self {
+            Self::Redis(error) => Denial::of_code(error.code()?),
+            _ => None,
         }
     }
 
@@ -96,9 +132,8 @@ fn classify(error: &RedisError) -> Executed {
 
 fn by_code(error: &RedisError) -> Executed {
     match error.code() {
-        Some(
-            "OOM" | "NOREPLICAS" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF" | "LOADING" | "READONLY",
-        ) => Executed::No,
+        Some(code) if Denial::of_code(code).is_some() => Executed::No,
+        Some("OOM" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF") => Executed::No,
         Some("WRONGTYPE") => Executed::Fatal,
         // Also what is not listed here, such as `ERR` for a right that is missing inside a script, or a script that was killed: the
         // same batch is sent again until its deadline, and what it left half done closes the campaign (lua/issue.lua).
@@ -109,6 +144,36 @@ fn by_code(error: &RedisError) -> Executed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Wrong: a server that takes no writes for now is taken for one that lies, and issuing stops until a new epoch.
+    #[test]
+    fn the_table_of_servers_that_take_no_writes() {
+        let answer = |line: &str| {
+            let mut parser = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+            match parser.as_mut() {
+                Ok(redis::Value::ServerError(error)) => StockError::from(RedisError::from(error.clone())),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (line, expected) in [
+            ("READONLY You can't write against a read only replica.", Some(Denial::ReadOnly)),
+            ("LOADING Redis is loading the dataset in memory", Some(Denial::Loading)),
+            (
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                Some(Denial::PrimaryDown),
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", Some(Denial::TooFewReplicas)),
+            ("CLUSTERDOWN The cluster is down", Some(Denial::ClusterDown)),
+            ("OOM command not allowed when used memory > 'maxmemory'.", None),
+            ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.", None),
+        ] {
+            let error = answer(line);
+            assert_eq!((error.denial(), error.executed()), (expected, Executed::No), "{line}");
+            assert!(!error.is_authentication(), "{line}");
+        }
+        assert_eq!(answer("ERR unknown command").denial(), None);
+        assert_eq!(StockError::Timeout(5).denial(), None);
+    }
 
     #[test]
     fn the_error_table() {

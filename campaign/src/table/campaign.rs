@@ -11,7 +11,7 @@ use crate::event::CouponIssued;
 use crate::identity::{CampaignId, RequestKey, UserId};
 
 /// Most ranks of one question.
-const MAX_RANKS: usize = 5_000;
+pub(super) const MAX_RANKS: usize = 5_000;
 
 /// Number of a campaign's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

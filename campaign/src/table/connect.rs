@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::moved;
 use crate::settings::{Database, DatabaseTls};
 
 /// How long to wait for a free or new connection.
@@ -42,11 +43,18 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
                 // statement may hang for longer than a lock is worth waiting for.
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
+                // Single statements are meant to be committed, whatever the server makes of new sessions.
+                connection.execute("SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'").await?;
                 Ok(())
             })
         })
-        .after_release(|connection, _| {
+        // Given back before its error was seen, or idle since before the failover.
+        .before_acquire(|_, about| Box::pin(async move { Ok(!moved::is_suspect(about.age)) }))
+        .after_release(|connection, about| {
             Box::pin(async move {
+                if moved::is_suspect(about.age) {
+                    return Ok(false);
+                }
                 // A statement that was given up may hang for minutes (a dead peer). The pool itself would wait for it
                 // without end, and run out of connections just when the database is back.
                 match tokio::time::timeout(RELEASE_TIMEOUT, connection.ping()).await {

@@ -22,10 +22,26 @@ pub enum Fault {
 pub enum TableError {
     /// The database or the way to it failed.
     #[error("database: {0}")]
-    Sql(#[from] sqlx::Error),
-    /// A migration failed.
-    #[error("database migration: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Sql(sqlx::Error),
+    /// The database refused a migration; the next try goes on there.
+    #[error("database migration {version}: {source}")]
+    Migration {
+        /// Its version.
+        version: i64,
+        /// What the database said.
+        source: sqlx::Error,
+    },
+    /// The tables were made for newer programs than this one.
+    #[error(
+        "the tables need a program that knows at least schema {minimum}, this one knows schema {known}: upgrade the operator to a \
+         version that knows schema {minimum}"
+    )]
+    SchemaTooNew {
+        /// The newest schema version that this program knows.
+        known: i64,
+        /// The lowest one that the tables ask for.
+        minimum: i64,
+    },
     /// No answer within the deadline, in seconds.
     #[error("the database did not answer within {0} s")]
     Timeout(u64),
@@ -39,10 +55,34 @@ impl TableError {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Timeout(_) => Fault::Away,
-            Self::NoCampaign(_) => Fault::Schema,
-            Self::Sql(error) | Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => sql_fault(error),
-            Self::Migrate(_) => Fault::Schema,
+            Self::NoCampaign(_) | Self::SchemaTooNew { .. } => Fault::Schema,
+            Self::Sql(error) | Self::Migration { source: error, .. } => sql_fault(error),
         }
+    }
+
+    /// Whether the server said that it takes no writes: it is no primary (any more), and the primary is to be looked for.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Sql(error) | Self::Migration { source: error, .. } => is_read_only(error),
+            _ => false,
+        }
+    }
+
+    /// Whether the server knows the user, but does not let it do this: a right is missing.
+    pub fn is_missing_right(&self) -> bool {
+        match self {
+            // For a command on a table or column, for an administrative privilege.
+            Self::Sql(error) | Self::Migration { source: error, .. } => {
+                matches!(number_of(error), Some(1142 | 1143 | 1227))
+            }
+            _ => false,
+        }
+    }
+
+    /// The database refused this migration.
+    pub(super) fn migration(version: i64, source: sqlx::Error) -> Self {
+        notice(&source);
+        Self::Migration { version, source }
     }
 
     /// Whether a unique key stood in the way.
@@ -51,12 +91,49 @@ impl TableError {
     }
 }
 
+impl From<sqlx::Error> for TableError {
+    /// Every failed statement comes by here, so here it is noticed that connections lead to the wrong server.
+    fn from(error: sqlx::Error) -> Self {
+        notice(&error);
+        Self::Sql(error)
+    }
+}
+
+fn notice(error: &sqlx::Error) {
+    if is_read_only(error) {
+        super::moved::note(std::time::Instant::now());
+    }
+}
+
+/// The server's number of an error; `None` if no server said it.
+pub(super) fn number_of(error: &sqlx::Error) -> Option<u16> {
+    match error {
+        sqlx::Error::Database(error) => error.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number),
+        _ => None,
+    }
+}
+
+fn is_read_only(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else { return false };
+    number_of(error).is_some_and(|number| says_read_only(number, said.message()))
+}
+
+/// The table of servers that take no writes. Source: MariaDB and MySQL error references; proxies have no number of their own.
+fn says_read_only(number: u16, text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let named = text.contains("read-only") || text.contains("read only") || text.contains("read_only");
+    match number {
+        // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE.
+        1792 | 1836 => true,
+        // ER_OPTION_PREVENTS_STATEMENT, which other options than read_only say too; ER_UNKNOWN_ERROR, which proxies use.
+        1290 | 1105 => named,
+        _ => false,
+    }
+}
+
 fn sql_fault(error: &sqlx::Error) -> Fault {
     match error {
-        sqlx::Error::Database(error) => match error.try_downcast_ref::<MySqlDatabaseError>() {
-            Some(error) => number_fault(error.number()),
-            None => Fault::Rejected,
-        },
+        sqlx::Error::Database(_) => number_of(error).map_or(Fault::Rejected, number_fault),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => Fault::Schema,
         sqlx::Error::Encode(_) => Fault::Rejected,
         // Everything else is about the connection or the pool.
@@ -93,6 +170,26 @@ mod tests {
         assert_eq!(TableError::Timeout(5).fault(), Fault::Away);
         for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, std::io::Error::other("gone").into()] {
             assert_eq!(sql_fault(&error), Fault::Away, "{error}");
+        }
+    }
+
+    /// Wrong: a connection to a server that became a replica stays in use for as long as it lives.
+    #[test]
+    fn the_table_of_servers_that_take_no_writes() {
+        let option = "The MariaDB server is running with the --read-only option so it cannot execute this statement";
+        for (number, text, expected) in [
+            (1290, option, true),
+            (1290, "The MySQL server is running with the --super-read-only option", true),
+            (1290, "The MySQL server is running with the --secure-file-priv option", false),
+            (1792, "Cannot execute statement in a READ ONLY transaction", true),
+            (1836, "Running in read-only mode", true),
+            (1105, "primary is read only, try again", true),
+            (1105, "target: coupons.-.replica: vttablet: Read-Only", true),
+            (1105, "unknown error", false),
+            (1062, "Duplicate entry 'read-only' for key 'PRIMARY'", false),
+        ] {
+            assert_eq!(says_read_only(number, text), expected, "{number} {text}");
+            assert!(!expected || number_fault(number) == Fault::Away, "{number} is no fault of the record's");
         }
     }
 

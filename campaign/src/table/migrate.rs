@@ -1,36 +1,220 @@
 //! Brings the tables up to date.
+//!
+//! Every statement of `migrations/` may run again: MariaDB and MySQL commit each change of a table by itself, so an operator that
+//! dies, or lacks a right, half way leaves the rest to the next one. The bookkeeping is that of sqlx, whose own runner stops for
+//! good at a migration that broke off. Checksums are written, but not compared: the text of a statement that has run may change
+//! as long as what it makes does not.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sqlx::mysql::MySqlPool;
+use sqlx::mysql::{MySqlConnection, MySqlPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, MySql};
 
-use super::error::TableError;
+use super::error::{TableError, number_of};
 
 /// How long migrations may take, waiting for the lock included.
 const DEADLINE: Duration = Duration::from_secs(120);
+/// How long to wait for another process that migrates. After that both go on: each statement may run twice.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// The books, as sqlx keeps them.
+const BOOKS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+                     installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
+                     execution_time BIGINT NOT NULL)";
 
-/// Runs the migrations of `migrations/` that have not run yet, under a lock of the database: two processes do not collide.
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// One migration of this program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Migration {
+    /// Its version; the highest one is the version of the schema that this program knows.
+    pub version: i64,
+    /// What it is about.
+    pub description: String,
+    /// Its statements, in order.
+    pub statements: Vec<String>,
+    checksum: Vec<u8>,
+}
+
+/// The migrations of this program, in order.
+pub fn migrations() -> Vec<Migration> {
+    let one = |migration: &sqlx::migrate::Migration| Migration {
+        version: migration.version,
+        description: migration.description.to_string(),
+        statements: statements(migration.sql.as_str()),
+        checksum: migration.checksum.to_vec(),
+    };
+    MIGRATOR.iter().map(one).collect()
+}
+
+/// Splits a file into its statements. Comments have lines of their own, and no statement has a semicolon within.
+fn statements(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    code.join("\n").split(';').map(str::trim).filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
+}
+
+/// Runs the migrations of `migrations/` that have not run yet. Where none is missing nothing is written, and no right to change
+/// tables is needed. Migrations that only a newer program knows are no obstacle, unless the database says so.
+///
+/// # Errors
+/// [`TableError::SchemaTooNew`] if these tables are for newer programs only; [`TableError::Migration`] says at which migration the
+/// database refused, each time anew.
 pub async fn migrate(pool: &MySqlPool) -> Result<(), TableError> {
-    match tokio::time::timeout(DEADLINE, migrate_locked(pool)).await {
+    match tokio::time::timeout(DEADLINE, look_and_migrate(pool)).await {
         Ok(result) => result,
         Err(_) => Err(TableError::Timeout(DEADLINE.as_secs())),
     }
 }
 
-async fn migrate_locked(pool: &MySqlPool) -> Result<(), TableError> {
-    let mut migrations = sqlx::migrate!("../migrations");
-    // sqlx waits for its own lock with a negative timeout, which MariaDB answers with NULL, at once and without a lock.
-    migrations.set_locking(false);
-    let mut lock = pool.acquire().await?;
-    // The lock belongs to its connection and goes with it, however this ends.
-    lock.close_on_drop();
-    let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('coupon-migrations-', MD5(DATABASE())), ?)")
-        .bind(DEADLINE.as_secs())
-        .fetch_one(&mut *lock)
-        .await?;
-    if locked != Some(1) {
-        return Err(TableError::Timeout(DEADLINE.as_secs()));
+async fn look_and_migrate(pool: &MySqlPool) -> Result<(), TableError> {
+    let own = migrations();
+    let mut connection = pool.acquire().await?;
+    if missing(&own, &mut connection).await?.is_empty() {
+        return Ok(());
     }
-    // `run` would want a second connection, which a small pool may not have, or a lifetime that the compiler cannot prove.
-    Ok(migrations.run_direct(None, &mut *lock, false).await?)
+    // The lock belongs to its connection and goes with it, however this ends.
+    connection.close_on_drop();
+    lock(&mut connection).await?;
+    // Somebody else may have been at work meanwhile.
+    let Some(recorded) = recorded(&mut connection).await? else {
+        sqlx::raw_sql(BOOKS).execute(&mut *connection).await?;
+        return run(own.iter().collect(), &mut connection).await;
+    };
+    run(not_done(&own, &recorded), &mut connection).await
+}
+
+/// The migrations that are to run.
+async fn missing<'a>(own: &'a [Migration], connection: &mut MySqlConnection) -> Result<Vec<&'a Migration>, TableError> {
+    let known = own.last().map_or(0, |migration| migration.version);
+    if let Some(minimum) = minimum_reader(connection).await?.filter(|minimum| *minimum > known) {
+        return Err(TableError::SchemaTooNew { known, minimum });
+    }
+    Ok(not_done(own, &recorded(connection).await?.unwrap_or_default()))
+}
+
+fn not_done<'a>(own: &'a [Migration], recorded: &BTreeMap<i64, bool>) -> Vec<&'a Migration> {
+    own.iter().filter(|migration| recorded.get(&migration.version) != Some(&true)).collect()
+}
+
+/// The versions in the books, each with whether it was finished; `None` if there are no books yet.
+async fn recorded(connection: &mut MySqlConnection) -> Result<Option<BTreeMap<i64, bool>>, TableError> {
+    let rows: Result<Vec<(i64, bool)>, sqlx::Error> =
+        sqlx::query_as("SELECT version, success FROM _sqlx_migrations").fetch_all(connection).await;
+    if_there(rows.map(|rows| rows.into_iter().collect()))
+}
+
+/// The lowest schema version that a program must know; `None` where no migration has said it yet.
+async fn minimum_reader(connection: &mut MySqlConnection) -> Result<Option<i64>, TableError> {
+    let found: Result<Option<i64>, sqlx::Error> =
+        sqlx::query_scalar("SELECT MAX(minimum_reader) FROM schema_compatibility").fetch_one(connection).await;
+    Ok(if_there(found)?.flatten())
+}
+
+/// `None` instead of an error about a table that is not there.
+fn if_there<T>(result: Result<T, sqlx::Error>) -> Result<Option<T>, TableError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        // ER_NO_SUCH_TABLE
+        Err(error) if number_of(&error) == Some(1146) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes the lock of this database's migrations, if the server knows such locks. They only spare the second process an error
+/// line in the server's log: some clusters and proxies refuse `GET_LOCK`, and a holder whose machine died keeps it for hours.
+async fn lock(connection: &mut PoolConnection<MySql>) -> Result<(), TableError> {
+    let asked = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('coupon-migrations-', MD5(DATABASE())), ?)")
+        .bind(LOCK_WAIT.as_secs())
+        .fetch_one(&mut **connection)
+        .await;
+    match asked {
+        Ok(Some(1_i64)) => {}
+        Ok(Some(_)) => tracing::warn!(
+            seconds = LOCK_WAIT.as_secs(),
+            "another process holds the lock of the migrations; going on without it, which is safe"
+        ),
+        Ok(None) => tracing::warn!("the database gives no lock for migrations; going on without it, which is safe"),
+        Err(error) if number_of(&error).is_some() => {
+            tracing::warn!(%error, "the database refuses a lock for migrations; going on without it, which is safe");
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+async fn run(missing: Vec<&Migration>, connection: &mut MySqlConnection) -> Result<(), TableError> {
+    for migration in missing {
+        run_one(migration, connection).await.map_err(|source| TableError::migration(migration.version, source))?;
+        tracing::info!(version = migration.version, migration.description, "the tables were migrated");
+    }
+    Ok(())
+}
+
+async fn run_one(migration: &Migration, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (?, ?, FALSE, ?, -1) \
+         ON DUPLICATE KEY UPDATE checksum = VALUES(checksum)",
+    )
+    .bind(migration.version)
+    .bind(&migration.description)
+    .bind(&migration.checksum)
+    .execute(&mut *connection)
+    .await?;
+    for statement in &migration.statements {
+        match sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut *connection).await {
+            Ok(_) => {}
+            // MySQL has no ADD COLUMN IF NOT EXISTS.
+            Err(error) if number_of(&error).is_some_and(is_done_already) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    sqlx::query("UPDATE _sqlx_migrations SET success = TRUE WHERE version = ?")
+        .bind(migration.version)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether the error says that an earlier try has done the same: ER_DUP_FIELDNAME, ER_DUP_KEYNAME.
+fn is_done_already(number: u16) -> bool {
+    matches!(number, 1060 | 1061)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_split_into_statements_without_comments() {
+        let text =
+            "-- One; two.\nCREATE TABLE a (\n    -- What; for.\n    b INT\n);\n\nALTER TABLE a ADD COLUMN c INT;\n";
+        assert_eq!(statements(text), ["CREATE TABLE a (\n    b INT\n)", "ALTER TABLE a ADD COLUMN c INT"]);
+    }
+
+    /// Wrong: an operator that dies half way leaves tables that no operator can migrate any more.
+    #[test]
+    fn every_statement_may_run_again_on_mariadb_and_mysql() {
+        let repeatable = |statement: &str| {
+            let words: Vec<String> = statement.split_whitespace().map(str::to_uppercase).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            match words.as_slice() {
+                ["CREATE", "TABLE", "IF", "NOT", "EXISTS", ..] => true,
+                // One column each: of two, the first being there would keep the second away. IF is MariaDB's only.
+                ["ALTER", "TABLE", _, "ADD", "COLUMN", next, rest @ ..] => *next != "IF" && !rest.contains(&"ADD"),
+                ["INSERT", ..] => statement.contains("ON DUPLICATE KEY UPDATE"),
+                _ => false,
+            }
+        };
+        let all = migrations();
+        assert!(all.windows(2).all(|pair| pair[0].version < pair[1].version));
+        for migration in &all {
+            assert!(!migration.statements.is_empty(), "{}", migration.version);
+            for statement in &migration.statements {
+                assert!(repeatable(statement), "migration {}: {statement}", migration.version);
+            }
+        }
+        assert!(!repeatable("ALTER TABLE a ADD COLUMN b INT, ADD COLUMN c INT"));
+        assert!(!repeatable("CREATE TABLE a (b INT)"));
+    }
 }

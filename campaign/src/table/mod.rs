@@ -6,9 +6,11 @@
 mod barrier;
 mod campaign;
 mod connect;
+mod discard;
 mod error;
 mod lookup;
 mod migrate;
+mod moved;
 mod store;
 mod terms;
 
@@ -19,8 +21,9 @@ pub use campaign::{
     set_issued_count, set_opened, set_topic, try_set_issued_count,
 };
 pub use connect::connect;
+pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
-pub use migrate::migrate;
+pub use migrate::{Migration, migrate, migrations};
 pub use store::{LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

@@ -86,7 +86,8 @@ fn holder<'a>(letter: &Letter, ranks: &[u64], held: &'a [Option<Held>]) -> Optio
     held.get(index)?.as_ref()
 }
 
-async fn rows(office: &Office, row: &CampaignRow, letters: &[&Letter]) -> Result<Vec<CouponIssued>, ReplayError> {
+/// The rows that stand where these letters' would.
+pub async fn rows(office: &Office, row: &CampaignRow, letters: &[&Letter]) -> Result<Vec<CouponIssued>, ReplayError> {
     let events: Vec<&CouponIssued> = letters.iter().filter_map(|letter| letter.event.as_ref().ok()).collect();
     Ok(in_time(table::rows_in_the_way(&office.pool, &office.campaign, row.id, &events)).await?)
 }

@@ -17,6 +17,7 @@ mod outcome;
 mod progress;
 mod publish;
 mod report;
+mod settle;
 mod trim;
 mod watch;
 
@@ -42,6 +43,7 @@ use letters::{Letter, Letters};
 use outcome::Outcome;
 use progress::Progress;
 use publish::Publisher;
+use trim::Trimmed;
 
 /// Names this program to the brokers.
 const CLIENT_ID: &str = "coupon-dead-letters";
@@ -142,8 +144,14 @@ impl Office {
             watch::until_rows(self, &row, &letters.ends, &chosen, &mut outcomes, deadline).await?;
         }
         let results: Vec<(&Letter, &Outcome)> = chosen.iter().copied().zip(&outcomes).collect();
-        let trimmed =
-            if wanted.trim && !wanted.dry_run { Some(self.trim(&row, &letters, &results).await?) } else { None };
+        let trimmed = match wanted.trim && !wanted.dry_run {
+            true => {
+                // First, or a rank would be neither a letter's nor settled for a moment.
+                settle::settle(self, &row, &chosen, &outcomes).await?;
+                self.trim(&row, &letters, &results).await?
+            }
+            false => Trimmed::NotAsked,
+        };
         let unknown: Vec<Position> = wanted
             .discard
             .iter()
@@ -152,7 +160,7 @@ impl Office {
             .collect();
         let end = report::End { left: letters.left, trimmed, unknown };
         report::replay(&self.campaign, &results, &end, wanted, out)?;
-        Ok(outcomes.iter().all(Outcome::is_well))
+        Ok(outcomes.iter().all(Outcome::is_well) && !matches!(end.trimmed, Trimmed::Failed { .. }))
     }
 
     async fn judge_and_publish(
@@ -190,13 +198,14 @@ impl Office {
         Ok(outcomes)
     }
 
-    /// Removes the letters at the head of each partition that are rows by now, or given up. How many.
+    /// Removes the letters at the head of each partition that are rows by now, or given up. That Kafka refuses is no error: what
+    /// was done before is to be told.
     async fn trim(
         &self,
         row: &CampaignRow,
         letters: &Letters,
         results: &[(&Letter, &Outcome)],
-    ) -> Result<u64, ReplayError> {
+    ) -> Result<Trimmed, ReplayError> {
         let discarded: BTreeSet<Position> = results
             .iter()
             .filter(|(_, outcome)| matches!(outcome, Outcome::Discarded(_)))
@@ -211,15 +220,23 @@ impl Office {
             |(letter, stored): (&Letter, bool)| (letter.position, stored || discarded.contains(&letter.position));
         let before = trim::heads(letters.all.iter().zip(stored).map(done));
         if before.is_empty() {
-            return Ok(0);
+            return Ok(Trimmed::Removed(0));
         }
         let topic = self.campaign.dead_letter_topic();
-        for result in self.admin.delete_records(&topic, &before).await?.into_values() {
-            result?;
-        }
-        let removed =
-            |letter: &&Letter| before.get(&letter.position.partition).is_some_and(|end| letter.position.offset < *end);
-        Ok(letters.all.iter().filter(removed).count() as u64)
+        let answers = match self.admin.delete_records(&topic, &before).await {
+            Ok(answers) => answers,
+            Err(error) => return Ok(Trimmed::failed(0, &topic, &error)),
+        };
+        let gone = |letter: &&Letter| {
+            let Position { partition, offset } = letter.position;
+            let removed = answers.iter().any(|(id, answer)| *id == partition && answer.is_ok());
+            removed && before.get(&partition).is_some_and(|end| offset < *end)
+        };
+        let removed = letters.all.iter().filter(gone).count() as u64;
+        Ok(match answers.values().find_map(|answer| answer.as_ref().err()) {
+            None => Trimmed::Removed(removed),
+            Some(error) => Trimmed::failed(removed, &topic, error),
+        })
     }
 
     /// First and next offset of each partition of the dead-letter topic.

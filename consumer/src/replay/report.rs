@@ -11,6 +11,7 @@ use super::args::Replay;
 use super::decide::Verdict;
 use super::letters::Letter;
 use super::outcome::Outcome;
+use super::trim::Trimmed;
 
 /// Longest cell but the last of a row, in characters.
 const MAX_CELL: usize = 40;
@@ -36,8 +37,8 @@ pub fn list(campaign: &CampaignId, letters: &[&Letter], left: u64, json: bool, o
 pub struct End {
     /// Letters that were not read.
     pub left: u64,
-    /// Letters that were removed from the topic; `None` when none were to be.
-    pub trimmed: Option<u64>,
+    /// What became of letters that could go.
+    pub trimmed: Trimmed,
     /// Letters to be discarded that are not there, or were not read.
     pub unknown: Vec<Position>,
 }
@@ -62,7 +63,7 @@ pub fn replay(
         });
         let summary = json!({
             "campaign": campaign.to_string(), "dryRun": wanted.dry_run, "letters": letters.collect::<Vec<_>>(),
-            "counts": counts, "trimmed": end.trimmed, "notRead": end.left,
+            "counts": counts, "trimmed": end.trimmed.removed(), "trimFailed": failure(end), "notRead": end.left,
             "notFound": end.unknown.iter().map(|at| json!({"partition": at.partition, "offset": at.offset})).collect::<Vec<_>>(),
         });
         return writeln!(out, "{summary}");
@@ -73,7 +74,18 @@ pub fn replay(
         row
     });
     table(&["PARTITION", "OFFSET", "RANK", "USER", "REASON", "RESULT", ""], rows.collect(), out)?;
-    writeln!(out, "{}", summary(results, &counts, end, wanted.dry_run) + &not_read(end.left))
+    writeln!(out, "{}", summary(results, &counts, end, wanted.dry_run) + &not_read(end.left))?;
+    match &end.trimmed {
+        Trimmed::Failed { text, .. } => writeln!(out, "{text}"),
+        Trimmed::NotAsked | Trimmed::Removed(_) => Ok(()),
+    }
+}
+
+fn failure(end: &End) -> Value {
+    match &end.trimmed {
+        Trimmed::Failed { reason, text, .. } => json!({"reason": reason, "text": text}),
+        Trimmed::NotAsked | Trimmed::Removed(_) => Value::Null,
+    }
 }
 
 fn summary(results: &[(&Letter, &Outcome)], counts: &BTreeMap<&str, u64>, end: &End, dry_run: bool) -> String {
@@ -100,7 +112,7 @@ fn summary(results: &[(&Letter, &Outcome)], counts: &BTreeMap<&str, u64>, end: &
         (discarded, true) => format!(", {discarded} would be discarded"),
         (discarded, false) => format!(", {discarded} discarded"),
     };
-    let trimmed = end.trimmed.map(|count| format!("; {count} removed from the topic")).unwrap_or_default();
+    let trimmed = end.trimmed.removed().map(|count| format!("; {count} removed from the topic")).unwrap_or_default();
     let unknown: Vec<String> = end.unknown.iter().map(|at| format!("{}:{}", at.partition, at.offset)).collect();
     let unknown = if unknown.is_empty() { String::new() } else { format!("; not found: {}", unknown.join(", ")) };
     let chosen = results.len();

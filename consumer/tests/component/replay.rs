@@ -264,3 +264,55 @@ async fn a_redis_that_is_away_is_an_error() {
     assert_eq!(ran.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("Redis"));
 }
+
+/// Wrong: whoever won a grant that people gave up asks again, and it is a dead letter once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_discarded_grant_that_comes_again_is_no_dead_letter() {
+    let stage = Stage::new(1).await;
+    let foreign = CouponIssued { rank: 500, ..stage.winner(1) };
+    table::store(&stage.pool, stage.row, table::StoreMode::Direct(&[CouponIssued { epoch: 0, ..foreign }]))
+        .await
+        .unwrap();
+    for winner in [&stage.winner(1), &stage.winner(2)] {
+        stage.publish_to(0, winner).await;
+    }
+    let consumer = stage.start();
+    stage.all_committed().await;
+    redis_holds(&stage, 1, &[stage.winner(1), stage.winner(2)]).await;
+    let (code, done) = dead_letters(&stage, &stage.connections, "replay --trim --discard 0:0").await;
+    assert_eq!((code, results(&done), done["trimmed"].as_u64()), (0, vec!["Discarded"], Some(1)));
+
+    stage.publish_to(0, &stage.winner(1)).await;
+    // Another conflict is one as before.
+    stage.publish_to(0, &CouponIssued { user_id: UserId::new("other").unwrap(), ..stage.winner(2) }).await;
+    stage.all_committed().await;
+    let listed = dead_letters(&stage, &stage.connections, "list").await.1;
+    let letters = listed["letters"].as_array().unwrap();
+    assert_eq!(letters.iter().map(|letter| letter["userId"].as_str().unwrap()).collect::<Vec<_>>(), ["other"]);
+    let counts =
+        ["stored", "duplicate", "void", "conflict", "discarded"].map(|outcome| consumer.metrics.records(outcome));
+    assert_eq!(counts, [1, 0, 0, 2, 1]);
+    consumer.stop().await;
+}
+
+/// Wrong: Kafka does not let letters be removed, and nobody hears what was replayed before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_records_cannot_be_removed_hides_nothing_of_the_result() {
+    let stage = Stage::without_dead_letter_topic(1).await;
+    let topic = stage.campaign.dead_letter_topic();
+    // Kafka deletes no records of such a topic, whoever asks.
+    stage.create_topic_with(&topic, &[("cleanup.policy", "compact")]).await;
+    let refusal = Refusal::of(&stage, "user-1").await;
+    stage.publish([stage.winner(1)]).await;
+    let consumer = stage.start();
+    stage.all_committed().await;
+    refusal.lift().await;
+    redis_holds(&stage, 1, &[stage.winner(1)]).await;
+    let (code, done) = dead_letters(&stage, &stage.connections, "replay --trim").await;
+    assert_eq!((code, results(&done), done["trimmed"].as_u64()), (3, vec!["Stored"], Some(0)));
+    assert_eq!(done["counts"]["Stored"], 1);
+    assert_eq!(done["trimFailed"]["reason"], "KafkaPolicyViolation", "{}", done["trimFailed"]);
+    let text = done["trimFailed"]["text"].as_str().unwrap();
+    assert!(text.starts_with(&format!("deleting records of topic {topic} failed")), "{text}");
+    consumer.stop().await;
+}

@@ -106,13 +106,19 @@ impl Stage {
     }
 
     pub async fn create_topic(&self, name: &str) {
+        self.create_topic_with(name, &[]).await;
+    }
+
+    /// With these settings.
+    pub async fn create_topic_with(&self, name: &str, settings: &[(&str, &str)]) {
+        let own = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let spec = TopicSpec {
             name: name.to_owned(),
             partitions: self.partitions,
             replication_factor: 1,
             // Tests write records of any time. With the default of a week Kafka removes those of 1970 when it next looks: half a
             // minute after its start, and every five minutes from then on.
-            config: BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]),
+            config: own.chain([("retention.ms".to_owned(), "-1".to_owned())]).collect(),
         };
         self.admin.create_topic(&spec).await.unwrap();
         eventually("the topic has leaders", async || {
@@ -162,6 +168,16 @@ impl Stage {
         record.payload = value;
         record.headers = headers;
         producer.send(record, PATIENCE).await.unwrap().offset
+    }
+
+    /// Writes a value of a stranger's, which may be large, into one partition, compressed.
+    pub async fn publish_large(&self, partition: i32, value: &[u8], headers: Option<OwnedHeaders>) {
+        let settings = [("acks", "all"), ("message.max.bytes", "10000000"), ("compression.type", "lz4")];
+        let producer: FutureProducer = client_config(&self.connections.kafka, "test", &settings).create().unwrap();
+        let topic = self.campaign.topic();
+        let mut record = FutureRecord::<[u8], [u8]>::to(&topic).partition(partition).payload(value).key(b"stranger");
+        record.headers = headers;
+        producer.send(record, PATIENCE).await.unwrap();
     }
 
     pub async fn publish_to(&self, partition: i32, winner: &CouponIssued) -> i64 {

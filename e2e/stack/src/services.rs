@@ -139,6 +139,12 @@ impl MariaDb {
     pub fn workload_url(&self) -> String {
         connections::database_workload_url(self.address)
     }
+
+    /// The socket by which `root` comes in without a password, with every right.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.service.folder.path.join("sql").join("sql.sock")
+    }
 }
 
 /// What can be done to every kind of server.

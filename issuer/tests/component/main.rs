@@ -7,6 +7,7 @@ mod crash;
 mod fencing;
 mod fixture;
 mod issuing;
+mod moved;
 mod outage;
 mod process;
 mod proxy;

@@ -18,6 +18,29 @@ pub struct Merged {
     pub in_redis: bool,
 }
 
+/// The n-th place of a rank that is only kept. Far above every limit, so that it takes no place of its user's.
+const KEPT_N: u32 = 1_000_001;
+
+impl Merged {
+    /// Keeps the ranks of grants that are given up: nobody gets them again. A rank that somebody holds stays whose it is.
+    pub fn keep(&mut self, discarded: Vec<CouponIssued>, total: u64) {
+        let ledger = &mut self.ledger;
+        for event in discarded.into_iter().filter(|event| event.rank <= total) {
+            let Err(at) = ledger.winners.binary_search_by_key(&event.rank, |winner| winner.rank) else { continue };
+            let places: HashSet<u32> =
+                ledger.winners.iter().filter(|winner| winner.user == event.user_id).map(|winner| winner.n).collect();
+            let n = (KEPT_N..u32::MAX).find(|n| !places.contains(n)).unwrap_or(u32::MAX);
+            if let Ok(free) = ledger.free.binary_search(&event.rank) {
+                ledger.free.remove(free);
+            }
+            ledger.free.extend(ledger.highest + 1..event.rank);
+            ledger.highest = ledger.highest.max(event.rank);
+            ledger.winners.insert(at, LedgerWinner { n, ..from_event(event) });
+            self.in_redis = false;
+        }
+    }
+}
+
 #[derive(Default)]
 struct Book {
     winners: Vec<LedgerWinner>,
@@ -128,6 +151,27 @@ mod tests {
         let merged = merge(vec![event(2, "anna", 1)], vec![event(5, "carl", 1), event(11, "eve", 1)], vec![], 10);
         assert_eq!(ranks(&merged), [(2, "anna"), (5, "carl")]);
         assert_eq!(merged.ledger.free, [1, 3, 4]);
+    }
+
+    /// Wrong: a rank that was answered, and then given up by people because another coupon is in its place, is sold again.
+    #[test]
+    fn a_discarded_rank_is_neither_free_nor_anybody_else_s() {
+        let rows = || vec![event(1, "anna", 1), event(4, "bob", 1)];
+        let given_up = || vec![event(2, "anna", 1), event(4, "carl", 1), event(7, "anna", 1), event(11, "eve", 1)];
+        let mut merged = merge(rows(), vec![], vec![held(2, "anna", 1)], 10);
+        assert_eq!(merged.ledger.free, [2, 3], "without it");
+        merged.keep(given_up(), 10);
+        assert_eq!(ranks(&merged), [(1, "anna"), (2, "anna"), (4, "bob"), (7, "anna")]);
+        assert_eq!((merged.ledger.free.as_slice(), merged.ledger.highest, merged.in_redis), (&[3, 5, 6][..], 7, false));
+        let places: HashSet<_> = merged.ledger.winners.iter().map(|winner| (winner.user.clone(), winner.n)).collect();
+        assert_eq!(places.len(), 4, "each has a place of its own");
+
+        // Once Redis holds that, it need not be filled again.
+        let in_redis = merged.ledger.winners.iter().map(|winner| held(winner.rank, winner.user.as_str(), winner.n));
+        let mut again = merge(rows(), vec![], in_redis.collect(), 10);
+        again.keep(given_up(), 10);
+        assert!(again.in_redis);
+        assert_eq!((ranks(&again), &again.ledger.free), (ranks(&merged), &merged.ledger.free));
     }
 
     #[test]

@@ -174,7 +174,9 @@ pub async fn open(
     }
 
     // 3. What each of them says, in order of authority.
-    let merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, terms.terms.total.max(row.total));
+    let total = terms.terms.total.max(row.total);
+    let mut merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, total);
+    merged.keep(table::discarded(&systems.sql, campaign, id).await?, total);
 
     crash_point(CrashPoint::AfterRead);
 

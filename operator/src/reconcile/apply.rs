@@ -90,10 +90,11 @@ async fn change_terms(pass: &Pass<'_>, row: &CampaignRow, step: &Step, number: u
             Ok(set == TotalSet::Done)
         }
         Step::Configure(terms) => {
-            let mut redis = pass.systems.redis().await?;
             let epoch = row.open_epoch.unwrap_or(row.epoch);
-            let terms = terms.numbered(number);
-            let configured = stock::configure(&mut redis, &StockKeys::of(pass.id), epoch, &terms).await?;
+            let (keys, terms) = (StockKeys::of(pass.id), terms.numbered(number));
+            let configuring =
+                pass.systems.with_redis(async |redis| stock::configure(redis, &keys, epoch, &terms).await);
+            let configured = configuring.await?;
             Ok(configured == Configured::Done)
         }
         _ => Ok(false),

@@ -118,9 +118,8 @@ async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     let sql = &pass.systems.sql;
     pass.systems.migrate().await?;
     let Some(row) = table::find(sql, pass.id).await? else { return Ok(false) };
-    let mut redis = pass.systems.redis().await?;
     let keys = StockKeys::of(pass.id);
-    let stock = stock::observe(&mut redis, &keys).await?;
+    let stock = pass.systems.with_redis(async |redis| stock::observe(redis, &keys).await).await?;
     // Also if nothing is open: a repair that was begun before, and is still under way somewhere, must not open its epoch now.
     let begun = pass.context.memory.get(pass.uid).closed;
     if !begun || row.open_epoch.is_some() || stock.open.is_some() {
@@ -128,7 +127,7 @@ async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
         let epoch = table::allot_epoch(sql, row.id, known).await?;
         fence(&apply::issuers(pass).await?, epoch).await?;
         table::set_issued_count(sql, row.id, stock.issued).await?;
-        stock::close(&mut redis, &keys).await?;
+        pass.systems.with_redis(async |redis| stock::close(redis, &keys).await).await?;
         pass.context.memory.update(pass.uid, |memory| memory.closed = true);
     }
     Ok(true)
@@ -210,8 +209,8 @@ async fn topic_is_ours(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
 
 /// Removes what the policy says: Redis keys, group, topic; the dead-letter topic only when it is empty. Rows always stay.
 async fn remove(pass: &Pass<'_>) -> Result<String, ReconcileError> {
-    let mut redis = pass.systems.redis().await?;
-    stock::forget(&mut redis, &StockKeys::of(pass.id)).await?;
+    let keys = StockKeys::of(pass.id);
+    pass.systems.with_redis(async |redis| stock::forget(redis, &keys).await).await?;
     let kafka = &pass.systems.kafka;
     kafka.delete_group(&pass.id.group()).await?;
     if !topic_is_ours(pass).await? {

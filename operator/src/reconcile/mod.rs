@@ -8,7 +8,7 @@ mod apply;
 mod deletion;
 mod issuers;
 pub(crate) mod numbers;
-pub(crate) mod observe;
+pub mod observe;
 mod plan;
 mod publish;
 mod report;

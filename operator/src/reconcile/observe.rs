@@ -66,7 +66,7 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
     Observation { ledger, stock, log }
 }
 
-/// How many ranks dead letters hold that are no rows.
+/// How many ranks dead letters hold, or grants that are given up, that are no rows.
 async fn dead_ranks(
     systems: &Systems,
     campaign: &CampaignId,
@@ -86,6 +86,14 @@ async fn dead_ranks(
         Ok(fresh) => *dead = fresh,
         Err(error) => {
             tracing::warn!(%campaign, %error, "dead letters could not be read");
+            return None;
+        }
+    }
+    // After the topic: whoever gives up a letter records it before removing it.
+    match table::discarded_ranks(&systems.sql, row.id).await {
+        Ok(discarded) => *dead = std::mem::take(dead).and_discarded(discarded),
+        Err(error) => {
+            tracing::warn!(%campaign, %error, "grants that are given up could not be read");
             return None;
         }
     }

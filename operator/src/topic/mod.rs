@@ -120,11 +120,26 @@ pub fn replication(kafka: &api::Kafka, brokers: usize) -> Replication {
     Replication { factor: live, min_in_sync: asked_min.min((live - 1).max(1)), lowered: true }
 }
 
-/// What both topics are configured to. Winners are kept for the class' retention, dead letters until they are dealt with.
+/// Kafka's key for the largest record, or batch of records, in bytes.
+const MAX_BYTES: &str = "max.message.bytes";
+/// Kafka's own bound. Set all the same: what the brokers' default is does not show, and dead letters must be allowed more.
+const DEFAULT_MAX_BYTES: u64 = 1_048_588;
+/// How much larger a dead letter may be than its record: the headers that say where it lay and what went wrong, twice over.
+const DEAD_LETTER_MARGIN: u64 = 65_536;
+
+/// What both topics are configured to. Winners are kept for the class' retention, dead letters until they are dealt with. The
+/// dead-letter topic takes whatever the topic takes, and its headers.
 pub fn config(kafka: &api::Kafka, min_in_sync: i32, dead_letters: bool) -> BTreeMap<String, String> {
     let retention_ms =
         if dead_letters { "-1".to_owned() } else { (u64::from(kafka.retention_hours) * 3_600_000).to_string() };
     let mut all = kafka.topic_config.clone();
+    let max_bytes = all.get(MAX_BYTES).cloned().unwrap_or_else(|| DEFAULT_MAX_BYTES.to_string());
+    // What is no number is Kafka's to refuse.
+    let max_bytes = match max_bytes.parse::<u64>() {
+        Ok(bytes) if dead_letters => bytes.saturating_add(DEAD_LETTER_MARGIN).min(i32::MAX as u64).to_string(),
+        _ => max_bytes,
+    };
+    all.insert(MAX_BYTES.to_owned(), max_bytes);
     for (key, value) in [
         ("cleanup.policy", "delete".to_owned()),
         ("min.insync.replicas", min_in_sync.to_string()),

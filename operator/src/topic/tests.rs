@@ -137,3 +137,19 @@ fn dead_letters_do_not_expire() {
     assert_eq!(config(&kafka(false), 2, true)["retention.ms"], "-1");
     assert_eq!(config(&kafka(false), 2, false)["retention.ms"], "604800000");
 }
+
+/// Wrong: a record that just fitted into the topic never fits into the dead-letter topic, and holds its partition for ever.
+#[test]
+fn the_dead_letter_topic_takes_what_the_topic_takes_and_more() {
+    for (asked, topic, dead) in [
+        (None, "1048588", "1114124"),
+        (Some("5000000"), "5000000", "5065536"),
+        (Some("2147483647"), "2147483647", "2147483647"),
+        (Some("much"), "much", "much"),
+    ] {
+        let mut class = kafka(false);
+        class.topic_config.extend(asked.map(|bytes| ("max.message.bytes".to_owned(), bytes.to_owned())));
+        assert_eq!(config(&class, 2, false)["max.message.bytes"], topic);
+        assert_eq!(config(&class, 2, true)["max.message.bytes"], dead);
+    }
+}

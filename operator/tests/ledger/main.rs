@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod dead_letters;
+mod discarded;
 mod log;
 mod missing_winners;
 mod stage;

@@ -15,7 +15,7 @@ use rdkafka::message::Message;
 
 use crate::stage::Stage;
 
-fn held(rank: u64) -> LedgerWinner {
+pub fn held(rank: u64) -> LedgerWinner {
     LedgerWinner {
         rank,
         n: 1,
@@ -25,7 +25,7 @@ fn held(rank: u64) -> LedgerWinner {
     }
 }
 
-async fn published(stage: &Stage) -> Vec<CouponIssued> {
+pub async fn published(stage: &Stage) -> Vec<CouponIssued> {
     let (campaign, topic) = (stage.campaign.clone(), stage.campaign.topic());
     let (kafka, range) = (stage.systems.settings.operator.kafka.clone(), stage.span(&topic).await);
     let reading = tokio::task::spawn_blocking(move || {

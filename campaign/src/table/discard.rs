@@ -1,0 +1,98 @@
+//! Grants that people have given up for good. Each keeps its rank: nobody publishes it again, and nobody else gets it.
+
+use std::collections::BTreeSet;
+
+use sqlx::mysql::MySqlPool;
+use sqlx::{MySql, QueryBuilder};
+
+use super::campaign::{COUPON_COLUMNS, CampaignRowId, CouponColumns, MAX_RANKS, coupon};
+use super::error::TableError;
+use crate::event::CouponIssued;
+use crate::identity::CampaignId;
+
+/// Longest reason that is kept, in characters.
+const MAX_WHY: usize = 300;
+
+/// Records that this grant is given up, and why. Doing it twice changes nothing.
+///
+/// # Errors
+/// The database failed.
+pub async fn discard(pool: &MySqlPool, id: CampaignRowId, grant: &CouponIssued, why: &str) -> Result<(), TableError> {
+    sqlx::query(
+        "INSERT INTO discarded_coupon \
+         (campaign_id, issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms, why) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE issue_rank = VALUES(issue_rank)",
+    )
+    .bind(id.0)
+    .bind(grant.rank)
+    .bind(grant.user_id.as_str().as_bytes())
+    .bind(grant.n)
+    .bind(grant.request_key.as_str().as_bytes())
+    .bind(grant.epoch)
+    .bind(grant.occurred_at.as_millisecond())
+    .bind(why.chars().take(MAX_WHY).collect::<String>())
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// The ranks of all grants that are given up.
+///
+/// # Errors
+/// The database failed.
+pub async fn discarded_ranks(pool: &MySqlPool, id: CampaignRowId) -> Result<BTreeSet<u64>, TableError> {
+    let ranks: Vec<u64> = sqlx::query_scalar("SELECT issue_rank FROM discarded_coupon WHERE campaign_id = ?")
+        .bind(id.0)
+        .fetch_all(pool)
+        .await?;
+    Ok(ranks.into_iter().collect())
+}
+
+/// All grants that are given up, lowest rank first. The issued count is not stored; the rank stands in.
+///
+/// # Errors
+/// The database failed.
+pub async fn discarded(
+    pool: &MySqlPool,
+    campaign: &CampaignId,
+    id: CampaignRowId,
+) -> Result<Vec<CouponIssued>, TableError> {
+    let mut query = select(id);
+    query.push(" ORDER BY issue_rank");
+    let rows: Vec<CouponColumns> = query.build_query_as().fetch_all(pool).await?;
+    rows.into_iter().map(|columns| coupon(campaign, columns)).collect()
+}
+
+/// Those of these grants that are given up.
+///
+/// # Errors
+/// The database failed.
+pub async fn discarded_among(
+    pool: &MySqlPool,
+    campaign: &CampaignId,
+    id: CampaignRowId,
+    grants: &[&CouponIssued],
+) -> Result<Vec<CouponIssued>, TableError> {
+    let mut found = Vec::new();
+    for chunk in grants.chunks(MAX_RANKS) {
+        let mut query = select(id);
+        query.push(" AND issue_rank IN (");
+        let mut ranks = query.separated(", ");
+        for grant in chunk {
+            ranks.push_bind(grant.rank);
+        }
+        query.push(")");
+        let rows: Vec<CouponColumns> = query.build_query_as().fetch_all(pool).await?;
+        for columns in rows {
+            let row = coupon(campaign, columns)?;
+            found.extend(grants.iter().any(|grant| row.same_grant(grant)).then_some(row));
+        }
+    }
+    Ok(found)
+}
+
+fn select(id: CampaignRowId) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("SELECT ");
+    query.push(COUPON_COLUMNS).push(" FROM discarded_coupon WHERE campaign_id = ").push_bind(id.0);
+    query
+}

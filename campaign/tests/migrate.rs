@@ -1,0 +1,286 @@
+//! Migrations against real databases of their own: what broke off goes on, what is missing is named, and programs of different
+//! versions live with the same tables.
+
+// Clippy knows test functions, but not the helpers beside them.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use campaign::identity::CampaignId;
+use campaign::settings::{Database, DatabaseTls, Login};
+use campaign::table::{self, Fault, TableError};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, raw_sql};
+use stack::services::MariaDb;
+
+/// The migrations of release 0.1.0, as it ran them.
+static RELEASED: sqlx::migrate::Migrator = sqlx::migrate!("tests/released/0.1.0");
+/// Creates nothing that is there already.
+const BOOKS: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+                     installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
+                     checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
+
+struct Server {
+    mariadb: MariaDb,
+    root: MySqlPool,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let mariadb = tokio::task::spawn_blocking(MariaDb::start).await.unwrap().unwrap();
+        let options = MySqlConnectOptions::new().socket(mariadb.socket()).username("root");
+        let root = MySqlPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        Self { mariadb, root }
+    }
+
+    async fn as_root(&self, sql: &str) {
+        raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.root).await.unwrap();
+    }
+
+    fn settings(&self, database: &str) -> Database {
+        let url = self.mariadb.url();
+        let (login, place) = url.strip_prefix("mysql://").unwrap().split_once('@').unwrap();
+        let (username, password) = login.split_once(':').unwrap();
+        let (host, port) = place.split_once('/').unwrap().0.split_once(':').unwrap();
+        Database {
+            host: host.to_owned(),
+            port: port.parse().unwrap(),
+            name: database.to_owned(),
+            login: Login { username: username.to_owned(), password: password.to_owned() },
+            tls: DatabaseTls::Disabled,
+            ca_pem: None,
+        }
+    }
+
+    /// An empty database, reached as the operator reaches it.
+    async fn database(&self, name: &str) -> MySqlPool {
+        self.as_root(&format!("CREATE DATABASE {name}")).await;
+        table::connect(&self.settings(name), 2)
+    }
+
+    /// The same as a user who may not do anything yet.
+    async fn stranger(&self, name: &str) -> MySqlPool {
+        self.as_root("CREATE USER 'stranger'@'%' IDENTIFIED BY 'strange'").await;
+        let mut settings = self.settings(name);
+        settings.login = Login { username: "stranger".to_owned(), password: "strange".to_owned() };
+        table::connect(&settings, 2)
+    }
+}
+
+async fn execute(pool: &MySqlPool, sql: &str) {
+    raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await.unwrap();
+}
+
+/// Tables and columns, which is what a migration is about.
+async fn columns(pool: &MySqlPool) -> BTreeSet<(String, String, String)> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT CONVERT(table_name USING utf8mb4), CONVERT(column_name USING utf8mb4), CONVERT(column_type USING utf8mb4) \
+         FROM information_schema.columns WHERE table_schema = DATABASE()",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    rows.into_iter().collect()
+}
+
+async fn is_recorded(pool: &MySqlPool) {
+    let rows: Vec<(i64, bool)> =
+        sqlx::query_as("SELECT version, success FROM _sqlx_migrations ORDER BY version").fetch_all(pool).await.unwrap();
+    let expected: Vec<(i64, bool)> = table::migrations().iter().map(|migration| (migration.version, true)).collect();
+    assert_eq!(rows, expected);
+}
+
+async fn works(pool: &MySqlPool) {
+    let campaign = CampaignId::new("test", "migrate", &format!("c{:016x}", rand::random::<u64>())).unwrap();
+    let row = table::register(pool, &campaign, 7).await.unwrap();
+    assert_eq!((row.total, row.terms_number), (7, 0));
+}
+
+/// Wrong: an operator that is killed, or loses the database, half way leaves tables that nobody can migrate any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_broke_off_anywhere_is_finished_by_the_next_one() {
+    let server = Server::start().await;
+    let whole = server.database("coupons_whole").await;
+    table::migrate(&whole).await.unwrap();
+    let wanted = columns(&whole).await;
+    let mut number = 0;
+    for migration in table::migrations() {
+        for done in 0..=migration.statements.len() {
+            // Killed before the row of the migration was written, and after; with the row kept by the books, and lost with them.
+            for dirty in [false, true] {
+                number += 1;
+                let pool = server.database(&format!("coupons_broken_{number}")).await;
+                execute(&pool, BOOKS).await;
+                for earlier in table::migrations().iter().take_while(|each| each.version < migration.version) {
+                    for statement in &earlier.statements {
+                        execute(&pool, statement).await;
+                    }
+                    record(&pool, earlier.version, true).await;
+                }
+                if dirty {
+                    record(&pool, migration.version, false).await;
+                }
+                for statement in &migration.statements[..done] {
+                    execute(&pool, statement).await;
+                }
+                let place = format!("migration {}, {done} statements, dirty {dirty}", migration.version);
+                table::migrate(&pool).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+                assert_eq!(columns(&pool).await, wanted, "{place}");
+                is_recorded(&pool).await;
+                works(&pool).await;
+                table::migrate(&pool).await.unwrap();
+                pool.close().await;
+            }
+        }
+    }
+    assert!(number > 8, "{number}");
+    // Made by hand, without any books.
+    execute(&whole, "DROP TABLE _sqlx_migrations").await;
+    table::migrate(&whole).await.unwrap();
+    assert_eq!(columns(&whole).await, wanted);
+    is_recorded(&whole).await;
+}
+
+async fn record(pool: &MySqlPool, version: i64, success: bool) {
+    let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (?, '', ?, '', -1)";
+    sqlx::query(sql).bind(version).bind(success).execute(pool).await.unwrap();
+}
+
+/// Wrong: the upgrade stops because the text of an old migration changed, or loses what is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_the_last_release_made_are_taken_over() {
+    let server = Server::start().await;
+    let (fresh, old) = (server.database("coupons_fresh").await, server.database("coupons_old").await);
+    table::migrate(&fresh).await.unwrap();
+    let mut connection = old.acquire().await.unwrap();
+    let mut released = RELEASED.iter().cloned().collect::<Vec<_>>();
+    released.sort_by_key(|migration| migration.version);
+    let mut released = sqlx::migrate::Migrator::with_migrations(released);
+    released.set_locking(false);
+    released.run_direct(None, &mut *connection, false).await.unwrap();
+    drop(connection);
+    let campaign = CampaignId::new("test", "migrate", "kept").unwrap();
+    let before = table::register(&old, &campaign, 9).await.unwrap();
+
+    table::migrate(&old).await.unwrap();
+    assert_eq!(columns(&old).await, columns(&fresh).await);
+    let after = table::find(&old, &campaign).await.unwrap().unwrap();
+    assert_eq!((after.id, after.total, after.terms_number), (before.id, before.total, before.terms_number));
+    is_recorded(&old).await;
+}
+
+/// Wrong: the second look hides which right is missing, the right that was granted does not help, or an operator whose tables are
+/// up to date cannot start because it may not make any.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_named_each_time_and_granting_it_is_enough() {
+    let server = Server::start().await;
+    server.as_root("CREATE DATABASE coupons_rights").await;
+    let pool = server.stranger("coupons_rights").await;
+    server.as_root("GRANT SELECT ON coupons_rights.* TO 'stranger'@'%'").await;
+    for right in ["CREATE", "INSERT, UPDATE", "ALTER"] {
+        // Each look names the same; connections learn of rights when they are made.
+        for look in 1..=2 {
+            let error = table::migrate(&pool).await.unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_missing_right() && error.fault() == Fault::Denied, "{right}, look {look}: {text}");
+            assert!(
+                text.contains(&format!("{right} command denied to user 'stranger'")),
+                "{right}, look {look}: {text}"
+            );
+            assert!(text.contains("for table"), "{text}");
+        }
+        server.as_root(&format!("GRANT {right} ON coupons_rights.* TO 'stranger'@'%'")).await;
+    }
+    table::migrate(&pool).await.unwrap();
+    is_recorded(&pool).await;
+
+    server.as_root("REVOKE CREATE, ALTER ON coupons_rights.* FROM 'stranger'@'%'").await;
+    pool.close().await;
+    let mut settings = server.settings("coupons_rights");
+    settings.login = Login { username: "stranger".to_owned(), password: "strange".to_owned() };
+    let later = table::connect(&settings, 1);
+    table::migrate(&later).await.unwrap();
+    works(&later).await;
+}
+
+/// Wrong: after an upgrade that was taken back no campaign is looked after; or an old program writes into tables that it does not
+/// understand.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_program_works_with_newer_tables_unless_they_forbid_it() {
+    let server = Server::start().await;
+    let pool = server.database("coupons_newer").await;
+    table::migrate(&pool).await.unwrap();
+    execute(&pool, "ALTER TABLE campaign ADD COLUMN of_the_future INT NOT NULL DEFAULT 3").await;
+    record(&pool, 9_999, true).await;
+    table::migrate(&pool).await.unwrap();
+    works(&pool).await;
+
+    execute(&pool, "UPDATE schema_compatibility SET minimum_reader = 9999").await;
+    let known = table::migrations().last().unwrap().version;
+    let error = table::migrate(&pool).await.unwrap_err();
+    assert!(matches!(error, TableError::SchemaTooNew { known: own, minimum: 9_999 } if own == known), "{error}");
+    assert!(error.to_string().contains("upgrade the operator to a version that knows schema 9999"), "{error}");
+    execute(&pool, &format!("UPDATE schema_compatibility SET minimum_reader = {known}")).await;
+    table::migrate(&pool).await.unwrap();
+
+    // Running migrations again does not let older programs in.
+    execute(&pool, "DELETE FROM _sqlx_migrations WHERE version = 4").await;
+    table::migrate(&pool).await.unwrap();
+    let minimum: i64 =
+        sqlx::query_scalar("SELECT minimum_reader FROM schema_compatibility").fetch_one(&pool).await.unwrap();
+    assert_eq!(minimum, known);
+}
+
+/// Wrong: whoever has a database administrator make the tables leaves a version out.
+#[test]
+fn the_page_for_administrators_names_every_version() {
+    let page = include_str!("../../migrations/README.md");
+    for migration in table::migrations() {
+        let named = format!("({}, '{}'", migration.version, migration.description);
+        assert!(page.contains(&named), "{named} is missing in migrations/README.md");
+    }
+}
+
+/// Wrong: a machine that died with the lock in hand keeps every other operator from starting for hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_never_free_holds_nothing_up_for_long() {
+    let server = Server::start().await;
+    let pool = server.database("coupons_locked").await;
+    let mut holder = pool.acquire().await.unwrap();
+    let locked: i64 = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('coupon-migrations-', MD5(DATABASE())), 0)")
+        .fetch_one(&mut *holder)
+        .await
+        .unwrap();
+    assert_eq!(locked, 1);
+    tokio::time::timeout(Duration::from_secs(60), table::migrate(&pool)).await.unwrap().unwrap();
+    is_recorded(&pool).await;
+}
+
+/// Wrong: after a failover the pool goes on with connections to the old primary, which refuses every write for as long as they live.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_no_writes_is_not_used_again() {
+    let server = Server::start().await;
+    server.as_root("CREATE DATABASE coupons_read_only").await;
+    let pool = table::connect(&server.settings("coupons_read_only"), 1);
+    table::migrate(&pool).await.unwrap();
+    let campaign = CampaignId::new("test", "migrate", "moved").unwrap();
+    let row = table::register(&pool, &campaign, 5).await.unwrap();
+    let connection = async || -> u64 { sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&pool).await.unwrap() };
+    let before = connection().await;
+    assert_eq!(connection().await, before, "a connection that works is kept");
+
+    server.as_root("SET GLOBAL read_only = 1").await;
+    let single = table::set_issued_count(&pool, row.id, 1).await.unwrap_err();
+    assert!(single.is_read_only() && single.fault() == Fault::Away, "{single}");
+    let between = connection().await;
+    assert_ne!(between, before, "the next try connects anew");
+    let transaction = table::allot_epoch(&pool, row.id, 0).await.unwrap_err();
+    assert!(transaction.is_read_only() && transaction.fault() == Fault::Away, "{transaction}");
+    assert_ne!(connection().await, between, "after a transaction too");
+
+    server.as_root("SET GLOBAL read_only = 0").await;
+    assert_eq!(table::allot_epoch(&pool, row.id, 0).await.unwrap(), 1);
+    let after = connection().await;
+    assert_eq!(connection().await, after, "connections are kept again");
+}
