@@ -6,6 +6,8 @@
 mod barrier;
 mod campaign;
 mod connect;
+mod count;
+mod drained;
 mod error;
 mod lookup;
 mod migrate;
@@ -19,6 +21,8 @@ pub use campaign::{
     set_issued_count, set_opened, set_topic, try_set_issued_count,
 };
 pub use connect::connect;
+pub use count::{Highest, ServerQuestion, count_between, highest_rank};
+pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
 pub use migrate::migrate;
