@@ -40,7 +40,7 @@ use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
-use observe::Observation;
+use observe::{Known, Observation};
 use plan::{Plan, Step};
 
 /// Keeps the object until the ledger is closed.
@@ -166,18 +166,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let mut known = context.memory.get(uid).known;
     known.rows.pages.remember(persisted(campaign, &id));
     let observed_at = Instant::now();
-    let mut seen = observe::observe(&systems, &id, consumers.current > 0, &mut known).await;
+    let (seen, plan) = look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known).await;
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
-    let decide = |seen: &Observation| plan::plan(campaign, &class, &id, seen, Timestamp::now().as_millisecond());
-    let mut plan = decide(&seen);
-    if plan.wants_count {
-        observe::recount(&systems, &mut seen, &mut known, Effort::Whole).await;
-        plan = decide(&seen);
-    }
-    if let (Phase::Completed, Ok(log)) = (plan.phase, &seen.log) {
-        known.drained.keep(&systems, &id, log, consumers.current > 0).await;
-    }
     context.memory.update(uid, |memory| memory.keep(known));
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -241,6 +232,28 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.warned = None;
     });
     Ok(next(&plan, context.elapsed_ms()))
+}
+
+/// Reads what is there and decides what should be. `consumers`: whether any run. What is worth to be remembered goes to `known`.
+pub async fn look_and_decide(
+    systems: &Systems,
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    id: &CampaignId,
+    consumers: bool,
+    known: &mut Known,
+) -> (Observation, Plan) {
+    let decide = |seen: &Observation| plan::plan(campaign, class, id, seen, Timestamp::now().as_millisecond());
+    let mut seen = observe::observe(systems, id, consumers, known).await;
+    let mut plan = decide(&seen);
+    if plan.wants_count {
+        observe::recount(systems, &mut seen, known, Effort::Whole).await;
+        plan = decide(&seen);
+    }
+    if let (Phase::Completed, Ok(log)) = (plan.phase, &seen.log) {
+        known.drained.keep(systems, id, log, consumers).await;
+    }
+    (seen, plan)
 }
 
 /// How many rows status remembers of this ledger.

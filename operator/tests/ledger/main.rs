@@ -5,5 +5,7 @@
 mod dead_letters;
 mod log;
 mod missing_winners;
+mod operator_eyes;
+mod restored;
 mod stage;
 mod terms;

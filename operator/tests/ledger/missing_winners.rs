@@ -16,7 +16,7 @@ use rdkafka::message::Message;
 
 use crate::stage::Stage;
 
-fn held(rank: u64) -> LedgerWinner {
+pub fn held(rank: u64) -> LedgerWinner {
     LedgerWinner {
         rank,
         n: 1,
