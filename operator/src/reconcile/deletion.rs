@@ -85,10 +85,11 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     let mut left = drain_log(&pass).await?;
     let mut known = context.memory.get(uid).known;
     let Settled { stored, in_the_way } = settle(&systems, &id, &mut known).await?;
-    if stored + in_the_way > 0 {
-        left = format!(
-            "{left}; {stored} winners that only Redis held are stored, in the place of {in_the_way} more another row stands"
-        );
+    if stored > 0 {
+        left = format!("{left}; {stored} winners that only Redis held are stored");
+    }
+    if in_the_way > 0 {
+        left = format!("{left}; {in_the_way} winners that Redis holds are not, as other rows stand in their places");
     }
     let text = match campaign.spec.deletion_policy {
         DeletionPolicy::Retain => format!("{left}; topic, Redis keys and rows stay"),
