@@ -148,6 +148,16 @@ pub struct Memory {
     pub warned: Option<String>,
 }
 
+impl Memory {
+    /// Takes in what a pass has learned. Where counts were forgotten, looks for missing winners begin at the first rank.
+    pub fn keep(&mut self, known: Known) {
+        if self.known.rows.pages.generation() != known.rows.pages.generation() {
+            self.scan = Scan::default();
+        }
+        self.known = known;
+    }
+}
+
 /// The memories of all campaigns.
 #[derive(Debug, Default)]
 pub struct Memories(Mutex<HashMap<String, Memory>>);

@@ -49,6 +49,12 @@ pub enum ReconcileError {
     /// Publishing missing winners again.
     #[error("missing winners cannot be published: {0}")]
     Repair(String),
+    /// A campaign that is being deleted has winners that are neither rows nor dead letters.
+    #[error(
+        "{0} winners whom Redis knows are neither rows nor dead letters, so nothing is removed; trying again, or set the \
+         annotation coupon-operator.io/release to leave all as it is"
+    )]
+    WinnersNotStored(u64),
     /// An object that is not ours stands where one of ours belongs.
     #[error(transparent)]
     NotOurs(#[from] NotOurs),
@@ -87,7 +93,7 @@ impl ReconcileError {
             Self::Stock(_) => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
-            Self::Drain(_) | Self::Repair(_) => ConditionType::LedgerConsistent,
+            Self::Drain(_) | Self::Repair(_) | Self::WinnersNotStored(_) => ConditionType::LedgerConsistent,
             Self::PassTimeout | Self::Panic(_) | Self::WatchesNotFilled => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }
@@ -104,6 +110,7 @@ impl ReconcileError {
             Self::Epoch(error) => error.reason(),
             Self::Drain(_) => "DrainFailed",
             Self::Repair(_) => "RepublishFailed",
+            Self::WinnersNotStored(_) => "WinnersNotStored",
             Self::NotOurs(NotOurs::Foreign { .. }) => "ResourceConflict",
             Self::NotOurs(NotOurs::Leaving { .. }) => "PredecessorLeaving",
             Self::WatchesNotFilled => "WatchesNotFilled",

@@ -2,6 +2,7 @@
 
 use campaign::identity::CampaignId;
 use campaign::settings;
+use campaign::table::{CampaignRow, CampaignRowId};
 use serde_json::json;
 
 use crate::api::{CampaignClass, CouponCampaign};
@@ -78,5 +79,21 @@ pub fn connections() -> settings::Connections {
             tls: settings::DatabaseTls::Disabled,
             ca_pem: None,
         },
+    }
+}
+
+/// The row of [`campaign`], just registered.
+pub fn row() -> CampaignRow {
+    CampaignRow {
+        id: CampaignRowId(1),
+        total: 100,
+        terms_number: 0,
+        epoch: 0,
+        open_epoch: None,
+        topic_id: None,
+        kafka_cluster_id: None,
+        opened_start_ms: None,
+        opened_key_by: None,
+        issued_count: 0,
     }
 }

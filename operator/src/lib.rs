@@ -7,6 +7,7 @@
 //!   once, through [`gather`];
 //! - [`scale`]: how many pods there should be; [`pressure`]: what issuers say of their load;
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
+//! - [`ledger_count`]: how many rows there are;
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
 //! - [`class`], [`connections`], [`class_status`]: where Kafka, Redis and the database are, and whether they answer;
@@ -29,6 +30,7 @@ pub mod events;
 mod fixtures;
 pub mod gather;
 pub mod lease;
+pub mod ledger_count;
 pub mod log_view;
 pub mod metrics;
 pub mod pressure;

@@ -6,7 +6,9 @@
 mod barrier;
 mod campaign;
 mod connect;
+mod count;
 mod discard;
+mod drained;
 mod error;
 mod lookup;
 mod migrate;
@@ -21,7 +23,9 @@ pub use campaign::{
     set_issued_count, set_opened, set_topic, try_set_issued_count,
 };
 pub use connect::connect;
+pub use count::{Highest, ServerQuestion, count_between, highest_rank};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
+pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};

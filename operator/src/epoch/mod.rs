@@ -239,8 +239,3 @@ pub async fn ends(systems: &Systems, topic: &str, partitions: i32) -> Result<BTr
     let found = systems.kafka.end_offsets(&wanted).await?;
     found.into_iter().map(|((_, partition), offset)| Ok((partition, offset?))).collect()
 }
-
-/// The part of the log that is not stored yet: from the committed offsets (missing = the beginning) to `ends`.
-pub fn unread(committed: &BTreeMap<i32, Option<i64>>, ends: &BTreeMap<i32, i64>) -> campaign::log::tail::Range {
-    read::range(committed, ends)
-}

@@ -2,6 +2,7 @@
 //!
 //! [`reader`] gathers what passes want to know at about the same time and asks for all of it in a handful of requests.
 
+pub mod drained;
 pub mod reader;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,37 @@ pub struct Offsets {
     pub ends: BTreeMap<i32, i64>,
     /// What the group has committed; `None`: nothing yet.
     pub committed: BTreeMap<i32, Option<i64>>,
+    /// Before these everything was found stored once; a partition that is missing: nothing is on record.
+    pub drained: BTreeMap<i32, i64>,
+}
+
+impl Offsets {
+    /// Where the group goes on in a partition: what was removed, or is on record as stored, need not be read.
+    pub fn position(&self, partition: i32) -> i64 {
+        let start = self.starts.get(&partition).copied().unwrap_or(0);
+        self.passed(partition).unwrap_or(0).max(start)
+    }
+
+    /// Before what everything is known to be stored: by the group's commit, or by what is on record.
+    fn passed(&self, partition: i32) -> Option<i64> {
+        self.committed.get(&partition).copied().flatten().max(self.drained.get(&partition).copied())
+    }
+
+    /// Offsets on record which the group has forgotten.
+    pub fn expired(&self) -> BTreeMap<i32, i64> {
+        let forgotten = |id: &i32| self.committed.get(id).is_some_and(Option::is_none);
+        self.drained.iter().filter(|(id, _)| forgotten(id)).map(|(id, offset)| (*id, *offset)).collect()
+    }
+
+    /// What is still to be read, by partition: from, to.
+    pub fn unread(&self) -> Range {
+        self.ends.iter().map(|(partition, end)| (*partition, (self.position(*partition), *end))).collect()
+    }
+
+    /// Records that wait.
+    pub fn lag(&self) -> u64 {
+        self.unread().values().map(|(from, to)| natural(to - from)).sum()
+    }
 }
 
 impl LogView {
@@ -47,7 +79,7 @@ impl LogView {
         let offsets = self.offsets.as_ref()?;
         let partition = |(id, end): (&i32, &i64)| {
             let start = offsets.starts.get(id).copied().unwrap_or(0);
-            (*id, Partition { start, end: *end, committed: offsets.committed.get(id).copied().flatten() })
+            (*id, Partition { start, end: *end, committed: offsets.passed(*id) })
         };
         Some(Reading { at_ms, partitions: offsets.ends.iter().map(partition).collect(), group: self.group })
     }
@@ -110,6 +142,7 @@ impl Answers {
             starts: span.iter().map(|(id, (start, _))| (*id, *start)).collect(),
             ends: span.iter().map(|(id, (_, end))| (*id, *end)).collect(),
             committed,
+            drained: BTreeMap::new(),
         });
         let view = LogView {
             topic: TopicView {
@@ -162,6 +195,28 @@ fn partitions(name: &str, state: &TopicState) -> Vec<(String, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        /// Wrong: records that were removed, or that were stored before the commits expired, are waited for without end.
+        #[test]
+        fn a_position_is_never_below_what_is_gone_or_on_record(
+            start in 0..20i64, length in 0..20i64, committed in proptest::option::of(0..50i64),
+            drained in proptest::option::of(0..50i64),
+        ) {
+            let end = start + length;
+            let offsets = Offsets {
+                starts: BTreeMap::from([(0, start)]),
+                ends: BTreeMap::from([(0, end)]),
+                committed: BTreeMap::from([(0, committed)]),
+                drained: drained.into_iter().map(|offset| (0, offset)).collect(),
+            };
+            let position = offsets.position(0);
+            let known = [Some(start), committed, drained];
+            proptest::prop_assert_eq!(Some(position), known.into_iter().flatten().max());
+            proptest::prop_assert_eq!(offsets.lag() == 0, position >= end);
+            proptest::prop_assert_eq!(offsets.lag(), u64::try_from((end - position).max(0)).unwrap());
+        }
+    }
 
     #[test]
     fn lag_counts_from_the_commit_or_the_first_record_and_is_unknown_with_a_part_of_it() {

@@ -81,7 +81,16 @@ pub fn aims(campaign: &CouponCampaign, phase: Phase, terms: &Terms, now_ms: i64,
             return Aims { issuer: Aim::Hold { reason }, consumer: Aim::Hold { reason } };
         }
         Phase::Completed => return dormant("every winner is stored"),
-        _ if now_ms < lead_ms => return dormant("the window is not near"),
+        _ if now_ms < lead_ms => {
+            let dormant = dormant("the window is not near");
+            // A ledger that was continued, or a database that came back from a backup: rows do not wait for the window.
+            let reason = "winners wait to be stored";
+            let storing = Aim::Follow { floor: Floor::Least, reason };
+            return match work {
+                Work::Lag(_) | Work::Gap(_) => Aims { consumer: storing, ..dormant },
+                Work::None | Work::Unknown => dormant,
+            };
+        }
         _ => {}
     }
     let ended = now_ms >= terms.end_ms;

@@ -1,6 +1,7 @@
 //! Lets go of a campaign that is being deleted: closes issuing, stores what is left in the log, then keeps or removes what
 //! the deletion policy says. Done in this process: foreground deletion removes the pods first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use campaign::identity::CampaignId;
@@ -25,7 +26,9 @@ use crate::context::Context;
 use crate::epoch::{self, fence};
 use crate::error::ReconcileError;
 use crate::events;
+use crate::log_view::Offsets;
 use crate::metrics::CampaignLabels;
+use crate::repair::settle::{Settled, settle};
 
 /// With this annotation set to `true` the object goes at once, whatever is left behind.
 pub const RELEASE_ANNOTATION: &str = "coupon-operator.io/release";
@@ -80,7 +83,15 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     if !pods_gone(&pass).await? {
         return Ok(Action::requeue(AGAIN));
     }
-    let left = drain_log(&pass).await?;
+    let mut left = drain_log(&pass).await?;
+    let mut known = context.memory.get(uid).known;
+    let Settled { stored, in_the_way } = settle(&systems, &id, &mut known).await?;
+    if stored > 0 {
+        left = format!("{left}; {stored} winners that only Redis held are stored");
+    }
+    if in_the_way > 0 {
+        left = format!("{left}; {in_the_way} winners that Redis holds are not, as other rows stand in their places");
+    }
     let text = match campaign.spec.deletion_policy {
         DeletionPolicy::Retain => format!("{left}; topic, Redis keys and rows stay"),
         DeletionPolicy::Delete => format!("{left}; {}", remove(&pass).await?),
@@ -169,7 +180,7 @@ async fn drain_log(pass: &Pass<'_>) -> Result<String, ReconcileError> {
     let kafka = &pass.systems.kafka;
     let committed = kafka.committed_offsets(&pass.id.group(), &topic, partitions).await?;
     let ends = epoch::ends(pass.systems, &topic, partitions).await?;
-    let range: Range = epoch::unread(&committed, &ends);
+    let range = unread(pass, committed, ends).await?;
     if range.values().all(|(from, to)| from >= to) {
         return Ok("the log was drained".to_owned());
     }
@@ -192,6 +203,26 @@ async fn drain_log(pass: &Pass<'_>) -> Result<String, ReconcileError> {
     };
     kafka.commit_offsets(&pass.id.group(), &topic, &drained.next).await?;
     Ok(format!("{} winners that were left in the log are stored", drained.stored))
+}
+
+/// The part of the log that is not stored: from where the group is, or from what is on record as stored.
+async fn unread(
+    pass: &Pass<'_>,
+    committed: BTreeMap<i32, Option<i64>>,
+    ends: BTreeMap<i32, i64>,
+) -> Result<Range, ReconcileError> {
+    let topic = pass.id.topic();
+    let wanted: Vec<(&str, i32)> = ends.keys().map(|partition| (topic.as_str(), *partition)).collect();
+    let mut starts = BTreeMap::new();
+    for ((_, partition), start) in pass.systems.kafka.start_offsets(&wanted).await? {
+        starts.insert(partition, start?);
+    }
+    let row = table::find(&pass.systems.sql, pass.id).await?;
+    let drained = match row.and_then(|row| Some((row.id, row.topic_id?))) {
+        Some((row, topic_id)) => table::drained(&pass.systems.sql, row, &topic_id).await?,
+        None => BTreeMap::new(),
+    };
+    Ok(Offsets { starts, ends, committed, drained }.unread())
 }
 
 /// Whether the topic of our name is the one that we created, which only SQL knows.

@@ -9,7 +9,7 @@ mod deletion;
 mod issuers;
 pub(crate) mod numbers;
 pub mod observe;
-mod plan;
+pub mod plan;
 mod publish;
 mod report;
 mod scaling;
@@ -38,12 +38,13 @@ use crate::connections::Systems;
 use crate::context::Context;
 use crate::error::{ReconcileError, Retry};
 use crate::events;
+use crate::ledger_count::Effort;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::Verdict;
 pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
-use observe::Observation;
+use observe::{Known, Observation};
 use plan::{Plan, Step};
 
 /// Keeps the object until the ledger is closed.
@@ -188,12 +189,15 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
     let consumers = There::of(deployment(Component::Consumer).as_deref());
     let mut known = context.memory.get(uid).known;
-    let (seen, answers) =
-        tokio::join!(observe::observe(&systems, &id, consumers.current > 0, &mut known), issuers::ask(&pass));
-    context.memory.update(uid, |memory| memory.known = known);
+    known.rows.pages.remember(persisted(campaign, &id));
+    let observed_at = Instant::now();
+    let ((seen, mut plan), answers) = tokio::join!(
+        look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known),
+        issuers::ask(&pass)
+    );
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
-    let mut plan = plan::plan(campaign, &class, &id, &seen, Timestamp::now().as_millisecond());
+    context.memory.update(uid, |memory| memory.keep(known));
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -208,6 +212,11 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         (Ok(done), Err(error)) => (done, apply::Scaled::default(), Some(error)),
         (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
     };
+    if let Some((opened, _)) = &done.opened {
+        context.memory.update(uid, |memory| {
+            repair::begin_after_opening(memory, opened, &seen, observed_at.elapsed());
+        });
+    }
     record_issued(&pass, &seen).await?;
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
@@ -253,6 +262,34 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.warned = None;
     });
     Ok(next(&plan, &serving, context.elapsed_ms()))
+}
+
+/// Reads what is there and decides what should be. `consumers`: whether any run. What is worth to be remembered goes to `known`.
+pub async fn look_and_decide(
+    systems: &Systems,
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    id: &CampaignId,
+    consumers: bool,
+    known: &mut Known,
+) -> (Observation, Plan) {
+    let decide = |seen: &Observation| plan::plan(campaign, class, id, seen, Timestamp::now().as_millisecond());
+    let mut seen = observe::observe(systems, id, consumers, known).await;
+    let mut plan = decide(&seen);
+    if plan.wants_count {
+        observe::recount(systems, &mut seen, known, Effort::Whole).await;
+        plan = decide(&seen);
+    }
+    if let (Phase::Completed, Ok(log)) = (plan.phase, &seen.log) {
+        known.drained.keep(systems, id, log, consumers).await;
+    }
+    (seen, plan)
+}
+
+/// How many rows status remembers of this ledger.
+fn persisted(campaign: &CouponCampaign, id: &CampaignId) -> u64 {
+    let status = campaign.status.as_ref().filter(|status| status.coupon_id.as_deref() == Some(id.coupon_id()));
+    status.and_then(|status| status.persisted).and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
 }
 
 /// Whether the campaign may use its class at all. Asked until its first epoch: a sale that runs is not left alone because a

@@ -8,6 +8,8 @@ use campaign::table::{self, CampaignRow, TableError};
 
 use crate::connections::Systems;
 use crate::dead::{DeadBarriers, DeadRanks};
+use crate::ledger_count::{Effort, LedgerCount};
+use crate::log_view::drained::Drained;
 use crate::log_view::{LogView, Sighted};
 
 /// What the three systems say of a campaign.
@@ -25,19 +27,40 @@ pub struct Observation {
 pub struct LedgerView {
     /// Its row; `None` before it was registered.
     pub row: Option<CampaignRow>,
-    /// Coupons stored.
+    /// Coupons stored, as they were counted.
     pub stored: u64,
     /// Highest rank stored.
     pub highest: u64,
-    /// All ranks up to this one are stored: counting starts above it the next time.
-    pub complete_up_to: u64,
+    /// Whether all of them were counted in this pass.
+    pub counted_whole: bool,
+    /// How long ago the oldest of the counts was made that make up `stored`, in milliseconds.
+    pub count_age_ms: i64,
+    /// The most that ever were stored, as far as is known.
+    pub had: u64,
+}
+
+impl LedgerView {
+    /// A campaign that has no row.
+    pub fn unregistered() -> Self {
+        Self { row: None, stored: 0, highest: 0, counted_whole: true, count_age_ms: 0, had: 0 }
+    }
+
+    fn of(row: CampaignRow, count: &mut LedgerCount) -> Self {
+        let count_age_ms = count.age_ms();
+        let pages = &count.pages;
+        let stored = pages.stored().unwrap_or(0);
+        let (highest, counted_whole, had) = (pages.highest(), pages.are_whole(), pages.had());
+        Self { row: Some(row), stored, highest, counted_whole, count_age_ms, had }
+    }
 }
 
 /// What is known from earlier passes, so that it need not be read again.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// All ranks up to this one are rows.
-    pub complete_up_to: u64,
+    /// How many rows there are.
+    pub rows: LedgerCount,
+    /// Up to where the log was found stored once.
+    pub drained: Drained,
     /// Ranks of dead letters.
     pub dead: DeadRanks,
     /// What they are judged by.
@@ -46,15 +69,14 @@ pub struct Known {
 
 /// Reads all three; of the consumer group its `members` only if they are asked for. Brings `known` up to date.
 pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, known: &mut Known) -> Observation {
+    let Known { rows, drained, .. } = known;
     // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
-    let in_order = async { (ledger(systems, campaign, known.complete_up_to).await, stock(systems, campaign).await) };
+    let in_order = async { (ledger(systems, campaign, rows, drained).await, stock(systems, campaign).await) };
     let ((ledger, stock), log) = tokio::join!(in_order, systems.log.view(campaign, members));
-    if let Ok(ledger) = &ledger {
-        known.complete_up_to = ledger.complete_up_to;
-    }
     let row = ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
+            known.drained.apply(&mut view);
             view.dead_ranks = match (row, dead_span) {
                 (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, known).await,
                 _ => None,
@@ -63,7 +85,35 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
         }
         Err(error) => Err(error),
     };
-    Observation { ledger, stock, log }
+    let mut seen = Observation { ledger, stock, log };
+    // A gap may be one of counts that are some seconds old.
+    if seen.gap() && known.rows.wants_closer_look() {
+        recount(systems, &mut seen, known, Effort::Growing).await;
+    }
+    seen
+}
+
+/// Counts more of the rows, within the pass that has observed.
+pub async fn recount(systems: &Systems, seen: &mut Observation, known: &mut Known, effort: Effort) {
+    let Ok(LedgerView { row: Some(row), stored, highest, .. }) = &seen.ledger else { return };
+    let (row, stored, highest) = (row.clone(), *stored, *highest);
+    if let Err(error) = known.rows.count(&systems.sql, &row, effort).await {
+        seen.ledger = Err(error);
+        return;
+    }
+    let now = LedgerView::of(row, &mut known.rows);
+    // Redis was read before: rows of winners that it has granted since are no sign that it forgot them.
+    let issued = seen.stock.as_ref().map_or(0, |stock| stock.issued);
+    seen.ledger = Ok(LedgerView { stored: now.stored.min(stored.max(issued)), highest, ..now });
+}
+
+impl Observation {
+    /// Whether fewer rows and dead letters were counted than there are winners, though nothing waits in the log.
+    fn gap(&self) -> bool {
+        let (Ok(ledger), Ok(stock), Ok(log)) = (&self.ledger, &self.stock, &self.log) else { return false };
+        let found = log.dead_ranks.map(|dead| ledger.stored + dead);
+        ledger.row.is_some() && log.lag == Some(0) && found.is_some_and(|found| found < stock.issued)
+    }
 }
 
 /// How many ranks dead letters hold, or grants that are given up, that are no rows.
@@ -108,15 +158,17 @@ async fn dead_ranks(
     }
 }
 
-async fn ledger(systems: &Systems, campaign: &CampaignId, complete_up_to: u64) -> Result<LedgerView, TableError> {
+async fn ledger(
+    systems: &Systems,
+    campaign: &CampaignId,
+    rows: &mut LedgerCount,
+    drained: &mut Drained,
+) -> Result<LedgerView, TableError> {
     systems.migrate().await?;
-    let Some(row) = table::find(&systems.sql, campaign).await? else {
-        return Ok(LedgerView { row: None, stored: 0, highest: 0, complete_up_to: 0 });
-    };
-    let (above, highest) = table::count_stored(&systems.sql, row.id, complete_up_to).await?;
-    let stored = complete_up_to + above;
-    let complete_up_to = if stored == highest { highest } else { complete_up_to };
-    Ok(LedgerView { row: Some(row), stored, highest, complete_up_to })
+    let Some(row) = table::find(&systems.sql, campaign).await? else { return Ok(LedgerView::unregistered()) };
+    rows.refresh(&systems.sql, &row).await?;
+    drained.refresh(&systems.sql, &row, rows.pages.generation()).await?;
+    Ok(LedgerView::of(row, rows))
 }
 
 async fn stock(systems: &Systems, campaign: &CampaignId) -> Result<StockState, StockError> {

@@ -33,6 +33,8 @@ pub struct Plan {
     pub now_ms: i64,
     /// The key of the records, which is fixed once the campaign has opened.
     pub key_by: KeyBy,
+    /// All seems to be stored, and only a count of all rows can tell.
+    pub wants_count: bool,
 }
 
 /// One thing to do to the ledger.
@@ -254,10 +256,14 @@ pub fn plan(
             phase(before, &terms, now_ms, issued, &work, all_rows)
         }
     };
+    let uncounted = ledger.is_some_and(|ledger| !ledger.counted_whole);
+    let wants_count = phase == Phase::Completed && before != Phase::Completed && uncounted;
+    // Said, and acted upon, only when every row was counted after it seemed so.
+    let phase = if wants_count { Phase::Draining } else { phase };
     let lead_ms = lead_ms(campaign, class, &terms);
     let aims = aims(campaign, phase, &terms, now_ms, lead_ms, &work);
     let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
-    Plan { steps, phase, aims, hands_off, refusals, terms, next_ms, now_ms, key_by }
+    Plan { steps, phase, aims, hands_off, refusals, terms, next_ms, now_ms, key_by, wants_count }
 }
 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {

@@ -20,7 +20,8 @@ prop_compose! {
             opened_start_ms: opened.then_some(START - HOUR), ..scene.row().clone()
         };
         let row = scene.row().clone();
-        LedgerView { row: registered.then_some(row), stored, highest: stored + gap, complete_up_to: 0 }
+        let row = registered.then_some(row);
+        LedgerView { row, stored, highest: stored + gap, had: stored, ..LedgerView::unregistered() }
     }
 }
 

@@ -193,6 +193,37 @@ fn completed_stays_completed() {
     assert_eq!(replayed.plan().phase, Phase::Draining, "a dead letter that was put back must still be stored");
 }
 
+/// Wrong: a campaign is called completed by counts that were made before all of it was stored, or never again.
+#[test]
+fn only_a_count_of_all_rows_completes_a_campaign() {
+    let stored = || Scene::open().issued(10).stored(10).at(END).was(Phase::Draining);
+    let plan = stored().counted_before(1_000).plan();
+    assert_eq!((plan.phase, plan.wants_count), (Phase::Draining, true));
+    let plan = stored().plan();
+    assert_eq!((plan.phase, plan.wants_count), (Phase::Completed, false));
+    for (what, scene) in [
+        ("the window is open", Scene::open().issued(10).stored(10).counted_before(1_000)),
+        ("one is missing", Scene::open().issued(10).stored(9).counted_before(1_000).at(END)),
+        ("it is completed already", stored().counted_before(1_000).was(Phase::Completed)),
+    ] {
+        assert!(!scene.plan().wants_count, "{what}");
+    }
+    let lost = Scene::completed().stored(90);
+    assert_eq!(lost.plan().phase, Phase::Draining, "rows that a completed campaign has lost must be stored again");
+}
+
+#[test]
+fn rows_do_not_wait_for_the_window() {
+    for (expected, scene) in [
+        ((NONE, NONE), Scene::prepared().issued(10).stored(10)),
+        ((NONE, LEAST), Scene::prepared().issued(10).stored(8)),
+        ((NONE, LEAST), Scene::prepared().issued(10).stored(8).lag(2)),
+        ((NONE, NONE), Scene::prepared().issued(10).stored(8).kafka_away()),
+    ] {
+        assert_eq!(pods(&scene), expected, "{scene:#?}");
+    }
+}
+
 // Pods.
 
 #[test]

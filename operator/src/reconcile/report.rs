@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::numbers::{self, Numbers, Wanted};
-use super::observe::Observation;
+use super::observe::{LedgerView, Observation};
 use super::plan::{Plan, Work};
 use crate::api::conditions::{self, Report};
 use crate::api::{
@@ -17,8 +17,12 @@ use crate::api::{
 };
 use crate::children::ownership::NotOurs;
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
+use crate::log_view::LogView;
 use crate::repair::scan::Looked;
 use crate::topic;
+
+/// What was counted longer ago than this, in milliseconds, is not known any more.
+const COUNTED_LATELY_MS: i64 = 600_000;
 
 /// What a pass knows when it reports.
 pub struct Facts<'a> {
@@ -329,7 +333,11 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
     use ConditionType::LedgerConsistent;
     let ledger = facts.seen.ledger.as_ref().ok();
     let issued = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
-    let work = Work::of(ledger, facts.seen.log.as_ref().ok(), issued);
+    let log = facts.seen.log.as_ref().ok();
+    let work = Work::of(ledger, log, issued);
+    if let Some(text) = rows_missing(ledger, log, issued) {
+        return Report::no(LedgerConsistent, "RowsMissing", text);
+    }
     if let (Looked { missing, published, oldest_ms: Some(oldest_ms), .. }, Work::Lag(_) | Work::Gap(_)) =
         (facts.looked, work)
     {
@@ -340,6 +348,9 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
         return Report::no(LedgerConsistent, "WinnersMissing", text);
     }
     match work {
+        Work::None if ledger.is_some_and(|ledger| ledger.count_age_ms > COUNTED_LATELY_MS) => {
+            Report::unknown(LedgerConsistent, "NotCounted", "some rows were not counted for ten minutes and more")
+        }
         Work::None => Report::yes(LedgerConsistent, "AllStored", "every winner is a row or a dead letter"),
         Work::Lag(_) => Report::yes(LedgerConsistent, "InTheLog", "winners that are no rows yet wait in the log"),
         Work::Gap(_) => Report::no(
@@ -351,6 +362,20 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
             Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared")
         }
     }
+}
+
+/// What is to be said of rows that the database has lost and that Redis does not hold either.
+fn rows_missing(ledger: Option<&LedgerView>, log: Option<&LogView>, issued: Option<u64>) -> Option<String> {
+    let (ledger, issued, dead) = (ledger?, issued?, log?.dead_ranks?);
+    let known = issued.max(ledger.stored + dead);
+    let lost = ledger.had.saturating_sub(known);
+    (lost > 0 && ledger.row.is_some()).then(|| {
+        format!(
+            "the database has {} rows and once had {}; Redis knows {issued} winners, so {lost} rows are missing that nothing \
+             here can bring back: restore a newer backup of the database",
+            ledger.stored, ledger.had
+        )
+    })
 }
 
 #[cfg(test)]

@@ -182,9 +182,26 @@ fn winners_that_are_nowhere_durable_are_counted() {
         (Scene::open().issued(10).stored(6).lag(4), "True/InTheLog", None),
         (Scene::open().issued(10).stored(6), "False/Unconfirmed", Some(4)),
         (Scene::open().issued(10).stored(6).kafka_away(), "Unknown/Unreadable", None),
+        (Scene::open().issued(10).stored(10).counted_before(600_000), "True/AllStored", Some(0)),
+        (Scene::open().issued(10).stored(10).counted_before(600_001), "Unknown/NotCounted", Some(0)),
+        // Redis holds them: they are published again.
+        (Scene::open().issued(10).stored(6).had(10), "False/Unconfirmed", Some(4)),
+        (Scene::open().issued(6).stored(6).had(10), "False/RowsMissing", Some(0)),
+        (Scene::open().issued(6).stored(5).had(10), "False/RowsMissing", Some(1)),
+        (Scene::open().issued(8).stored(6).dead_letters(4).had(10), "True/AllStored", Some(0)),
     ] {
         let status = status_of(&scene);
         assert_eq!((says(&status, LedgerConsistent).as_str(), status.unconfirmed), (expected, unconfirmed));
+    }
+}
+
+/// Wrong: winners that database and Redis have both lost are passed over in silence.
+#[test]
+fn rows_that_nothing_can_bring_back_are_said_in_numbers() {
+    let status = status_of(&Scene::open().issued(250).stored(240).had(300).quantity(1_000));
+    let text = message(&status, ConditionType::LedgerConsistent);
+    for part in ["has 240 rows", "once had 300", "knows 250 winners", "50 rows are missing", "backup"] {
+        assert!(text.contains(part), "{part}: {text}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use campaign::log::admin::{AdminError, ConfigEntry, ConfigSource, Partition, Topic, TopicState};
 use campaign::stock::{OpenStock, StockError, StockState, Terms};
-use campaign::table::{CampaignRow, CampaignRowId, TableError};
+use campaign::table::{CampaignRow, TableError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -70,7 +70,7 @@ impl Scene {
         Self {
             campaign: fixtures::campaign(),
             class: fixtures::class(),
-            ledger: Some(LedgerView { row: None, stored: 0, highest: 0, complete_up_to: 0 }),
+            ledger: Some(LedgerView::unregistered()),
             stock: Some(StockState { now_ms, history: "h1".to_owned(), issued: 0, open: None }),
             log: Some(log),
             clock_ms: now_ms,
@@ -80,18 +80,7 @@ impl Scene {
     /// It has its row.
     pub fn registered() -> Self {
         let mut scene = Self::new_campaign();
-        scene.ledger.as_mut().unwrap().row = Some(CampaignRow {
-            id: CampaignRowId(1),
-            total: 100,
-            terms_number: 0,
-            epoch: 0,
-            open_epoch: None,
-            topic_id: None,
-            kafka_cluster_id: None,
-            opened_start_ms: None,
-            opened_key_by: None,
-            issued_count: 0,
-        });
+        scene.ledger.as_mut().unwrap().row = Some(fixtures::row());
         scene
     }
 
@@ -176,7 +165,20 @@ impl Scene {
     /// So many are rows.
     pub fn stored(mut self, count: u64) -> Self {
         let ledger = self.ledger.as_mut().unwrap();
-        (ledger.stored, ledger.highest, ledger.complete_up_to) = (count, count, count);
+        (ledger.stored, ledger.highest, ledger.had) = (count, count, count);
+        self
+    }
+
+    /// The rows were counted so long ago, and not all of them in this pass.
+    pub fn counted_before(mut self, age_ms: i64) -> Self {
+        let ledger = self.ledger.as_mut().unwrap();
+        (ledger.counted_whole, ledger.count_age_ms) = (false, age_ms);
+        self
+    }
+
+    /// There were so many rows once.
+    pub fn had(mut self, rows: u64) -> Self {
+        self.ledger.as_mut().unwrap().had = rows;
         self
     }
 
@@ -185,7 +187,7 @@ impl Scene {
         let ends = (0..3).map(|id| (id, i64::try_from((lag + 2 - u64::try_from(id).unwrap()) / 3).unwrap()));
         let zeros = (0..3).map(|id| (id, 0)).collect();
         let committed = (0..3).map(|id| (id, Some(0))).collect();
-        self.log().offsets = Some(Offsets { starts: zeros, ends: ends.collect(), committed });
+        self.log().offsets = Some(Offsets { starts: zeros, ends: ends.collect(), committed, drained: BTreeMap::new() });
         self.log().lag = Some(lag);
         self
     }

@@ -5,6 +5,7 @@
 //! the same script call found in force, so that a grant that a newer epoch has taken back is void when it arrives.
 
 pub mod scan;
+pub mod settle;
 pub mod watch;
 
 use std::collections::BTreeSet;
@@ -20,12 +21,14 @@ use kube::ResourceExt;
 use crate::api;
 use crate::connections::Systems;
 use crate::context::Memory;
+use crate::epoch::Opened;
 use crate::error::ReconcileError;
 use crate::events;
+use crate::ledger_count::pages::Pages;
 use crate::metrics::CampaignLabels;
 use crate::reconcile::{Pass, observe::Observation};
 use scan::{Looked, Part, Scan};
-use watch::Due;
+use watch::{Due, Sight};
 
 /// Rows' ranks in one page.
 const PAGE: u32 = 10_000;
@@ -44,8 +47,8 @@ pub struct Subject<'a> {
     pub key_by: KeyBy,
     /// Ranks of dead letters: they have a record, and somebody looks after it.
     pub dead: &'a BTreeSet<u64>,
-    /// All ranks up to this one are known to be rows.
-    pub complete_up_to: u64,
+    /// Where the rows are, as they were counted.
+    pub pages: &'a Pages,
 }
 
 /// What one look found.
@@ -55,8 +58,6 @@ pub struct Found {
     pub looked: Looked,
     /// Everything up to this rank was looked at.
     pub seen_up_to: u64,
-    /// All ranks up to this one are rows.
-    pub complete_up_to: u64,
 }
 
 /// Looks for winners that only Redis holds, when it is time to, and publishes them again. What was found is remembered.
@@ -70,44 +71,12 @@ pub async fn look_for_missing(
     key_by: api::KeyBy,
     at_rest: bool,
 ) -> Result<(), ReconcileError> {
-    let Pass { context, uid, .. } = pass;
-    let (Ok(ledger), Ok(stock), Ok(log)) = (&seen.ledger, &seen.stock, &seen.log) else { return Ok(()) };
-    let (Some(row), Some(open), Some(offsets)) = (&ledger.row, &stock.open, &log.offsets) else { return Ok(()) };
-    let serves = row.open_epoch.is_some_and(|epoch| stock.serves(epoch));
-    let complete = ledger.stored >= stock.issued;
-    if !at_rest || !serves || complete || without(Defence::RepairLoop) {
-        context.memory.update(uid, |memory| {
-            memory.watch.begin_anew();
-            memory.scan = Scan::default();
-        });
-        return Ok(());
-    }
-    let sight = watch::Sight {
-        epoch: open.epoch,
-        now_ms: stock.now_ms,
-        highest: open.highest,
-        ends: &offsets.ends,
-        committed: &offsets.committed,
-    };
-    let Some(due) = context.memory.update(uid, |memory| memory.watch.see(&sight)) else { return Ok(()) };
-    let Memory { known, scan, .. } = context.memory.get(uid);
-    let subject = Subject {
-        systems: pass.systems,
-        campaign: pass.id,
-        row: row.id,
-        key_by: key_by.into(),
-        dead: known.dead.ranks(),
-        complete_up_to: known.complete_up_to,
-    };
-    let found = look(&subject, &scan, due).await?;
-    context.memory.update(uid, |memory| {
-        memory.known.complete_up_to = memory.known.complete_up_to.max(found.complete_up_to);
-        // The next look of this round needs no new wait: what is due stays so.
-        if memory.scan.take(found.looked, found.seen_up_to, due.up_to) {
-            memory.watch.begin_anew();
-        }
-    });
-    let Looked { missing, published, .. } = found.looked;
+    let Pass { context, uid, systems, id, .. } = pass;
+    let mut memory = context.memory.get(uid);
+    let looked = take_turn(systems, id, seen, key_by, at_rest, &mut memory).await;
+    let Memory { watch, scan, .. } = memory;
+    context.memory.update(uid, |kept| (kept.watch, kept.scan) = (watch, scan));
+    let Looked { missing, published, .. } = looked?;
     if published > 0 {
         let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: pass.campaign.name_any() };
         context.metrics.republished.get_or_create(&labels).inc_by(published);
@@ -117,6 +86,51 @@ pub async fn look_for_missing(
     Ok(())
 }
 
+/// What [`look_for_missing`] does, without telling anybody. Answers what this look has found.
+///
+/// # Errors
+/// As [`look`].
+pub async fn take_turn(
+    systems: &Systems,
+    campaign: &CampaignId,
+    seen: &Observation,
+    key_by: api::KeyBy,
+    at_rest: bool,
+    memory: &mut Memory,
+) -> Result<Looked, ReconcileError> {
+    let nothing = Ok(Looked::default());
+    let (Ok(ledger), Ok(stock), Ok(log)) = (&seen.ledger, &seen.stock, &seen.log) else { return nothing };
+    let (Some(row), Some(open), Some(offsets)) = (&ledger.row, &stock.open, &log.offsets) else { return nothing };
+    let serves = row.open_epoch.is_some_and(|epoch| stock.serves(epoch));
+    let complete = ledger.stored >= stock.issued;
+    let sight = Sight { epoch: open.epoch, now_ms: stock.now_ms, highest: open.highest, issued: stock.issued, offsets };
+    if !at_rest || !serves || complete || without(Defence::RepairLoop) {
+        memory.watch.pass_over(&sight, complete);
+        memory.scan = Scan::default();
+        return nothing;
+    }
+    let Some(due) = memory.watch.see(&sight) else { return nothing };
+    let known = &memory.known;
+    let (dead, pages) = (known.dead.ranks(), &known.rows.pages);
+    let subject = Subject { systems, campaign, row: row.id, key_by: key_by.into(), dead, pages };
+    let found = look(&subject, &memory.scan, due).await?;
+    // The next look of this round needs no new wait: what is due stays so.
+    if memory.scan.take(found.looked, found.seen_up_to, due.up_to) {
+        memory.watch.begin_anew();
+    }
+    Ok(found.looked)
+}
+
+/// An epoch was opened, `passed` after Redis was read: what it found in Redis only is due from now on.
+pub fn begin_after_opening(memory: &mut Memory, opened: &Opened, seen: &Observation, passed: Duration) {
+    let Ok(stock) = &seen.stock else { return };
+    let passed_ms = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+    // Free ranks lie below the highest one.
+    let due = Due { up_to: opened.winners + opened.free, granted_by_ms: stock.now_ms.saturating_add(passed_ms) };
+    memory.watch.opened(opened.epoch, due);
+    memory.scan = Scan::default();
+}
+
 /// Goes on where `scan` is: finds winners among those that are due which are missing, and publishes them.
 ///
 /// # Errors
@@ -124,7 +138,7 @@ pub async fn look_for_missing(
 pub async fn look(subject: &Subject<'_>, scan: &Scan, due: Due) -> Result<Found, ReconcileError> {
     let Subject { systems, campaign, row, .. } = subject;
     let part = part(subject, scan, due.up_to).await?;
-    let Part { complete_up_to, mut seen_up_to, .. } = part;
+    let mut seen_up_to = part.seen_up_to;
     let mut looked = Looked::default();
     let keys = StockKeys::of(campaign);
     let mut log: Option<WinnerLog> = None;
@@ -169,13 +183,13 @@ pub async fn look(subject: &Subject<'_>, scan: &Scan, due: Due) -> Result<Found,
             "winners that only Redis held are published again"
         );
     }
-    Ok(Found { looked, seen_up_to, complete_up_to })
+    Ok(Found { looked, seen_up_to })
 }
 
 /// Reads which ranks of this look's part are no rows.
 async fn part(subject: &Subject<'_>, scan: &Scan, up_to: u64) -> Result<Part, table::TableError> {
-    let mut part = scan.part(subject.complete_up_to, up_to);
-    while let Some((from, to)) = part.wanted() {
+    let mut part = scan.part(up_to);
+    while let Some((from, to)) = part.wanted(subject.pages) {
         let rows = table::read_ranks(&subject.systems.sql, subject.row, from, to, PAGE).await?;
         // Beyond the last row of a page that is not full there are no rows.
         let end = rows.last().copied().filter(|_| rows.len() == PAGE as usize).unwrap_or(to);

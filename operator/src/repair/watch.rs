@@ -8,11 +8,16 @@
 //! 3. once the group has committed these ends, all of them that were written are rows or dead letters. What is neither,
 //!    now, is missing.
 //!
+//! The first two lie in the past where nothing was granted for so long, and where an epoch was opened: its fence has heard from
+//! every issuer that it is done.
+//!
 //! While the database is away the group commits nothing, so nothing is missing and nothing is published, however long it
 //! takes: plain lag is no gap. An issuer that was frozen for longer than step 2 may write a winner that was published in its
 //! place; both records say the same, and one row comes of them.
 
 use std::collections::BTreeMap;
+
+use crate::log_view::Offsets;
 
 /// From a grant to the moment when its issuer has written it or given it up, in milliseconds: a batch's deadline (2 s) and
 /// the deadline for becoming durable (8 s), and some time for what lies between.
@@ -27,10 +32,10 @@ pub struct Sight<'a> {
     pub now_ms: i64,
     /// Highest rank ever given.
     pub highest: u64,
-    /// End of each partition of the log.
-    pub ends: &'a BTreeMap<i32, i64>,
-    /// What the group has committed; `None`: nothing yet.
-    pub committed: &'a BTreeMap<i32, Option<i64>>,
+    /// Number of winners.
+    pub issued: u64,
+    /// Where the log ends, and how far the group is.
+    pub offsets: &'a Offsets,
 }
 
 /// Which winners must be durable by now.
@@ -46,35 +51,71 @@ pub struct Due {
 struct Round {
     epoch: u64,
     due: Due,
+    /// All that is due was written or given up when this round began.
+    settled: bool,
     /// Where the log ended once all were settled.
     ends: Option<BTreeMap<i32, i64>>,
+}
+
+/// Since when nothing was granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Quiet {
+    epoch: u64,
+    highest: u64,
+    issued: u64,
+    since_ms: i64,
 }
 
 /// The three moments of one campaign. Losing it costs a wait, nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
     round: Option<Round>,
+    quiet: Option<Quiet>,
 }
 
 impl Watch {
+    /// A new epoch was opened: the fence has confirmed that every grant of an earlier one was written or given up.
+    pub fn opened(&mut self, epoch: u64, due: Due) {
+        self.round = Some(Round { epoch, due, settled: true, ends: None });
+    }
+
     /// Takes in what a pass saw. Answers which winners must be durable by now, if that can be said.
     pub fn see(&mut self, sight: &Sight<'_>) -> Option<Due> {
+        let quiet_since_ms = self.quiet_since_ms(sight);
         let round = match &mut self.round {
             Some(round) if round.epoch == sight.epoch => round,
             // Another epoch was opened: what was granted before it was carried over, under new records.
             _ => self.round.insert(Round {
                 epoch: sight.epoch,
-                due: Due { up_to: sight.highest, granted_by_ms: sight.now_ms },
+                due: Due { up_to: sight.highest, granted_by_ms: quiet_since_ms },
+                settled: false,
                 ends: None,
             }),
         };
-        if round.ends.is_none() && sight.now_ms >= round.due.granted_by_ms + SETTLE_MS {
-            round.ends = Some(sight.ends.clone());
+        let settled = round.settled || sight.now_ms >= round.due.granted_by_ms + SETTLE_MS;
+        if round.ends.is_none() && settled {
+            round.ends = Some(sight.offsets.ends.clone());
         }
         let ends = round.ends.as_ref()?;
-        let passed =
-            |(partition, end): (&i32, &i64)| sight.committed.get(partition).copied().flatten().unwrap_or(0) >= *end;
-        ends.iter().all(passed).then_some(round.due)
+        ends.iter().all(|(partition, end)| sight.offsets.position(*partition) >= *end).then_some(round.due)
+    }
+
+    /// The same for a pass that looks for nothing: the next look begins anew. `complete`: as there is nothing to look for; else
+    /// what was due when an epoch was opened stays so.
+    pub fn pass_over(&mut self, sight: &Sight<'_>, complete: bool) {
+        self.quiet_since_ms(sight);
+        if complete || !self.round.as_ref().is_some_and(|round| round.settled) {
+            self.begin_anew();
+        }
+    }
+
+    /// Since when this is all that was granted: then the first moment lies in the past.
+    fn quiet_since_ms(&mut self, sight: &Sight<'_>) -> i64 {
+        let Sight { epoch, highest, issued, now_ms, .. } = *sight;
+        let same = |quiet: &Quiet| (quiet.epoch, quiet.highest, quiet.issued) == (epoch, highest, issued);
+        let quiet = self.quiet.filter(same).unwrap_or(Quiet { epoch, highest, issued, since_ms: now_ms });
+        self.quiet = Some(quiet);
+        quiet.since_ms
     }
 
     /// The winners that were due are dealt with, or there is nothing to look for: the next look begins anew.
@@ -87,19 +128,29 @@ impl Watch {
 mod tests {
     use super::*;
 
-    fn offsets(offset: i64) -> BTreeMap<i32, i64> {
-        BTreeMap::from([(0, offset), (1, 0)])
-    }
-
     struct Scene {
         watch: Watch,
         epoch: u64,
     }
 
+    fn offsets(start: i64, end: i64, committed: Option<i64>) -> Offsets {
+        Offsets {
+            starts: BTreeMap::from([(0, start), (1, 0)]),
+            ends: BTreeMap::from([(0, end), (1, 0)]),
+            committed: BTreeMap::from([(0, committed), (1, None)]),
+            drained: BTreeMap::new(),
+        }
+    }
+
     impl Scene {
         fn look(&mut self, now_ms: i64, highest: u64, end: i64, committed: Option<i64>) -> Option<Due> {
-            let (ends, committed) = (offsets(end), BTreeMap::from([(0, committed), (1, None)]));
-            self.watch.see(&Sight { epoch: self.epoch, now_ms, highest, ends: &ends, committed: &committed })
+            let offsets = offsets(0, end, committed);
+            self.watch.see(&Sight { epoch: self.epoch, now_ms, highest, issued: highest, offsets: &offsets })
+        }
+
+        fn miss_nothing(&mut self, now_ms: i64, highest: u64, issued: u64) {
+            let offsets = offsets(0, 0, None);
+            self.watch.pass_over(&Sight { epoch: self.epoch, now_ms, highest, issued, offsets: &offsets }, true);
         }
     }
 
@@ -118,8 +169,8 @@ mod tests {
         assert_eq!(scene.look(17_000, 99, 99, Some(90)), Some(due), "what came later does not count");
         assert_eq!(scene.look(19_000, 99, 99, Some(95)), Some(due), "until it is dealt with");
         scene.watch.begin_anew();
-        assert_eq!(scene.look(21_000, 99, 99, Some(99)), None);
-        assert_eq!(scene.look(33_000, 99, 99, Some(99)), Some(Due { up_to: 99, granted_by_ms: 21_000 }));
+        assert_eq!(scene.look(21_000, 100, 99, Some(99)), None);
+        assert_eq!(scene.look(33_000, 100, 99, Some(99)), Some(Due { up_to: 100, granted_by_ms: 21_000 }));
     }
 
     #[test]
@@ -146,5 +197,60 @@ mod tests {
         scene.epoch = 2;
         assert_eq!(scene.look(SETTLE_MS, 3, 3, Some(3)), None);
         assert_eq!(scene.look(2 * SETTLE_MS, 3, 3, Some(3)), Some(Due { up_to: 3, granted_by_ms: SETTLE_MS }));
+    }
+
+    /// Wrong: what an opening found in Redis only waits as if an issuer could still write it.
+    #[test]
+    fn what_was_granted_before_an_epoch_was_opened_is_due_once_the_group_is_at_the_end() {
+        let mut scene = scene();
+        scene.look(0, 9, 9, Some(9));
+        let due = Due { up_to: 9, granted_by_ms: 700 };
+        scene.epoch = 2;
+        scene.watch.opened(2, due);
+        assert_eq!(scene.look(720, 9, 12, Some(9)), None, "rows of some of them may wait in the log");
+        assert_eq!(scene.look(2_000, 11, 14, Some(12)), Some(due), "what the new epoch grants is not due");
+        scene.watch.begin_anew();
+        assert_eq!(scene.look(4_000, 11, 14, Some(14)), None);
+        scene.epoch = 3;
+        assert_eq!(scene.look(5_000, 11, 14, Some(14)), None, "another epoch, which somebody else opened");
+
+        scene.watch.opened(3, due);
+        let offsets = offsets(0, 0, None);
+        let sight = Sight { epoch: 3, now_ms: 5_000, highest: 11, issued: 11, offsets: &offsets };
+        scene.watch.pass_over(&sight, false);
+        assert_eq!(scene.look(5_000, 11, 0, None), Some(due), "a step that came first makes nothing undue");
+    }
+
+    #[test]
+    fn where_nothing_was_granted_for_long_all_of_it_is_due_at_once() {
+        let mut scene = scene();
+        scene.miss_nothing(0, 9, 9);
+        scene.miss_nothing(SETTLE_MS - 1, 9, 9);
+        assert_eq!(scene.look(SETTLE_MS, 9, 9, Some(9)), Some(Due { up_to: 9, granted_by_ms: 0 }));
+        for (what, highest, issued, epoch) in
+            [("a rank", 10, 10, 1), ("a free rank", 10, 11, 1), ("an epoch", 10, 11, 2)]
+        {
+            scene.miss_nothing(SETTLE_MS, 10, 9);
+            scene.epoch = epoch;
+            let offsets = offsets(0, 9, Some(9));
+            let sight = Sight { epoch, now_ms: 3 * SETTLE_MS, highest, issued, offsets: &offsets };
+            assert_eq!(scene.watch.see(&sight), None, "{what} is new");
+            scene.watch.begin_anew();
+        }
+    }
+
+    proptest::proptest! {
+        /// Wrong: a partition whose records retention removed, and that gets no new one, is waited for without end.
+        #[test]
+        fn removed_records_are_not_waited_for(
+            start in 0..30i64, length in 0..30i64, committed in proptest::option::of(0..60i64),
+        ) {
+            let offsets = offsets(start, start + length, committed);
+            let mut watch = Watch::default();
+            let sight = |now_ms| Sight { epoch: 1, now_ms, highest: 3, issued: 3, offsets: &offsets };
+            watch.see(&sight(0));
+            let passed = committed.unwrap_or(0).max(start) >= start + length;
+            proptest::prop_assert_eq!(watch.see(&sight(SETTLE_MS)).is_some(), passed);
+        }
     }
 }

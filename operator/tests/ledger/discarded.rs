@@ -38,7 +38,7 @@ async fn looked(stage: &Stage, known: &Known) -> Looked {
         row: stage.row,
         key_by: KeyBy::User,
         dead: known.dead.ranks(),
-        complete_up_to: known.complete_up_to,
+        pages: &known.rows.pages,
     };
     look(&subject, &Scan::default(), Due { up_to: 3, granted_by_ms: 1 }).await.unwrap().looked
 }

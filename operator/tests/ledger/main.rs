@@ -6,5 +6,7 @@ mod dead_letters;
 mod discarded;
 mod log;
 mod missing_winners;
+mod operator_eyes;
+mod restored;
 mod stage;
 mod terms;

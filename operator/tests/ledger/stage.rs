@@ -73,11 +73,16 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new() -> Self {
+        Self::of(TOTAL).await
+    }
+
+    /// One of so many coupons.
+    pub async fn of(total: u64) -> Self {
         let (operator, workload) = (connections(), connections());
         let systems = Systems::new(ClassConnections { operator, workload }).unwrap();
         let campaign = CampaignId::new("test", "operator", &format!("c{:016x}", rand::random::<u64>())).unwrap();
         systems.migrate().await.unwrap();
-        let row = table::register(&systems.sql, &campaign, TOTAL).await.unwrap().id;
+        let row = table::register(&systems.sql, &campaign, total).await.unwrap().id;
         table::set_topic(&systems.sql, row, TOPIC, "cluster-1").await.unwrap();
         let stage = Self { systems, campaign, row };
         stage.create_topic(&stage.campaign.topic()).await;
@@ -135,9 +140,14 @@ impl Stage {
 
     /// Puts this into Redis.
     pub async fn fill(&self, epoch: u64, number: u64, ledger: &Ledger) {
+        self.fill_on(epoch, number, terms(TOTAL), ledger).await;
+    }
+
+    /// The same, on other terms.
+    pub async fn fill_on(&self, epoch: u64, number: u64, terms: Terms, ledger: &Ledger) {
         let mut redis = self.systems.redis().await.unwrap();
         let history = observe(&mut redis, &StockKeys::of(&self.campaign)).await.unwrap().history;
-        let (attempt, terms) = (epoch.to_string(), terms(TOTAL).numbered(number));
+        let (attempt, terms) = (epoch.to_string(), terms.numbered(number));
         let filled = fill(&mut redis, &self.campaign, &attempt, &history, epoch, &terms, ledger).await.unwrap();
         assert_eq!(filled, Filled::Done);
     }

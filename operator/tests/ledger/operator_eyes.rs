@@ -1,0 +1,165 @@
+//! An operator's passes over a stage, as far as they need no Kubernetes; and a consumer beside it.
+
+use std::time::{Duration, Instant};
+
+use campaign::log::admin::TopicState;
+use campaign::stock::Terms;
+use campaign::stock::rebuild::Ledger;
+use campaign::table::{self, StoreMode, store};
+use consumer::drain::{self, Source};
+use operator::api::{CampaignClass, CouponCampaign, Phase};
+use operator::context::Memory;
+use operator::reconcile::look_and_decide;
+use operator::reconcile::observe::Observation;
+use operator::reconcile::plan::{Plan, Step};
+use operator::repair::scan::Looked;
+use operator::repair::take_turn;
+use serde_json::json;
+
+use crate::missing_winners::held;
+use crate::stage::Stage;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two passes.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Long ago, and long from now, milliseconds since 1970.
+pub const PAST: i64 = 1_577_836_800_000;
+pub const FUTURE: i64 = 4_102_444_800_000;
+
+/// What one pass saw, decided and published.
+pub struct Pass {
+    pub seen: Observation,
+    pub plan: Plan,
+    pub looked: Looked,
+}
+
+impl Pass {
+    pub fn stored(&self) -> u64 {
+        self.seen.ledger.as_ref().unwrap().stored
+    }
+}
+
+/// One process, which remembers from pass to pass.
+pub struct Operator<'a> {
+    pub stage: &'a Stage,
+    pub memory: Memory,
+    campaign: CouponCampaign,
+    class: CampaignClass,
+}
+
+fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).unwrap().to_string()
+}
+
+impl<'a> Operator<'a> {
+    /// A campaign on these terms, whose first `rows` winners of `winners` are rows. The topic is recorded as the campaign's.
+    pub async fn of(stage: &'a Stage, terms: Terms, winners: u64, rows: u64) -> Self {
+        let (kafka, name) = (&stage.systems.kafka, stage.campaign.topic());
+        let TopicState::Present(topic) = kafka.describe_topics(&[&name]).await.unwrap().remove(&name).unwrap().unwrap()
+        else {
+            panic!("the topic is there")
+        };
+        let cluster = kafka.describe_cluster().await.unwrap().cluster_id;
+        table::set_topic(&stage.systems.sql, stage.row, &topic.topic_id, &cluster).await.unwrap();
+        if terms.start_ms == PAST {
+            table::set_opened(&stage.systems.sql, stage.row, PAST, "User").await.unwrap();
+        }
+        let ledger = Ledger { winners: (1..=winners).map(held).collect(), free: Vec::new(), highest: winners };
+        stage.fill_on(1, 1, terms, &ledger).await;
+        let stored: Vec<_> = (1..=rows).map(|rank| stage.winner(rank, 1)).collect();
+        store(&stage.systems.sql, stage.row, StoreMode::Direct(&stored)).await.unwrap();
+        Self { stage, memory: Memory::default(), campaign: campaign(stage, terms), class: class() }
+    }
+
+    /// The same with nothing remembered.
+    pub fn restarted(self) -> Self {
+        Self { memory: Memory::default(), ..self }
+    }
+
+    /// One pass.
+    pub async fn pass(&mut self) -> Pass {
+        let (systems, id) = (&self.stage.systems, &self.stage.campaign);
+        let mut known = self.memory.known.clone();
+        let (seen, plan) = look_and_decide(systems, &self.campaign, &self.class, id, false, &mut known).await;
+        self.memory.keep(known);
+        let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
+        let looked = take_turn(systems, id, &seen, plan.key_by, at_rest, &mut self.memory).await.unwrap();
+        self.campaign.status.get_or_insert_default().phase = Some(plan.phase);
+        Pass { seen, plan, looked }
+    }
+
+    /// Passes until one is as wanted.
+    pub async fn until(&mut self, what: &str, wanted: impl Fn(&Pass) -> bool) -> Pass {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let pass = self.pass().await;
+            if wanted(&pass) {
+                return pass;
+            }
+            let (ledger, log) = (&pass.seen.ledger, &pass.seen.log);
+            assert!(Instant::now() < deadline, "{what}: {:?} {ledger:?} {log:?}", pass.plan);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// The same, with a consumer at work.
+    pub async fn until_stored(&mut self, rows: u64) -> Pass {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let pass = self.pass().await;
+            if pass.stored() == rows {
+                return pass;
+            }
+            assert!(Instant::now() < deadline, "{} of {rows} rows; {:?}", pass.stored(), pass.plan);
+            self.consume(&pass).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Stores what waits in the log, and commits.
+    pub async fn consume(&self, pass: &Pass) {
+        let Stage { systems, campaign, .. } = self.stage;
+        let range = pass.seen.log.as_ref().unwrap().offsets.as_ref().unwrap().unread();
+        let kafka = &systems.settings.operator.kafka;
+        let source = Source { kafka, pool: &systems.sql, campaign, range: &range };
+        let drained = drain::drain(source, PATIENCE, |_| {}).await.unwrap();
+        systems.kafka.commit_offsets(&campaign.group(), &campaign.topic(), &drained.next).await.unwrap();
+    }
+}
+
+fn campaign(stage: &Stage, terms: Terms) -> CouponCampaign {
+    serde_json::from_value(json!({
+        "apiVersion": "coupon-operator.io/v1alpha1",
+        "kind": "CouponCampaign",
+        "metadata": {"name": stage.campaign.coupon_id(), "namespace": "operator", "uid": "0001", "generation": 1},
+        "spec": {
+            "totalQuantity": terms.total,
+            "perUserLimit": terms.limit,
+            "partitions": 1,
+            "suspend": terms.suspended,
+            "window": {"start": time(terms.start_ms), "end": time(terms.end_ms)},
+        },
+        "status": {"phase": Phase::Draining, "epoch": 1},
+    }))
+    .unwrap()
+}
+
+fn class() -> CampaignClass {
+    serde_json::from_value(json!({
+        "apiVersion": "coupon-operator.io/v1alpha1",
+        "kind": "CampaignClass",
+        "metadata": {"name": "main"},
+        "spec": {
+            "realm": "test",
+            "kafka": {
+                "bootstrapServers": ["kafka:9092"], "security": {"protocol": "Plaintext"},
+                "replicationFactor": 1, "minInSyncReplicas": 1, "allowLowerReplication": true,
+            },
+            "redis": {"url": "redis://redis:6379"},
+            "database": {"host": "mysql", "name": "coupons"},
+            "credentials": {"operator": {"secretName": "operator"}, "workload": {"secretName": "workload"}},
+        },
+    }))
+    .unwrap()
+}
