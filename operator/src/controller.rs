@@ -21,6 +21,7 @@ use crate::children::MANAGED_BY;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
+use crate::epoch::Queue;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
 
@@ -158,6 +159,7 @@ pub async fn run(
         metrics,
         http: reqwest::Client::new(),
         memory: Memories::default(),
+        repairs: Queue::default(),
         client,
         config,
     });
