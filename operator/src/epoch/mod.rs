@@ -147,7 +147,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// What cannot be read.
-pub async fn ready(systems: &Systems, campaign: &CampaignId, row: &CampaignRow) -> Result<(), EpochError> {
+async fn ready(systems: &Systems, campaign: &CampaignId, row: &CampaignRow) -> Result<(), EpochError> {
     let log = async {
         let (_, partitions) = topic(systems, campaign).await?;
         systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;
@@ -166,7 +166,11 @@ pub async fn ready(systems: &Systems, campaign: &CampaignId, row: &CampaignRow) 
     Ok(())
 }
 
-/// Opens a new epoch. `known` is the highest epoch that anybody else remembers.
+/// Opens a new epoch. `known` is the highest epoch that anybody else remembers; `about_to_allot` is called once all that is to be
+/// read was seen to be readable.
+///
+/// # Errors
+/// The epoch was not opened. Unless `about_to_allot` was called, none was allotted.
 pub async fn open(
     systems: &Systems,
     issuers: &Issuers,
@@ -174,8 +178,11 @@ pub async fn open(
     row: &CampaignRow,
     terms: &Terms,
     known: u64,
+    about_to_allot: impl FnOnce(),
 ) -> Result<Opened, EpochError> {
     let id = row.id;
+    ready(systems, campaign, row).await?;
+    about_to_allot();
     // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished. The terms were decided
     // from `row`: if somebody has changed them since, the total could be above SQL's.
     let begun = table::begin_epoch(&systems.sql, row, known).await?;

@@ -114,22 +114,15 @@ async fn open_epoch(
         0 => None,
         _ => Some(pass.context.repairs.turn(row.total.max(plan.terms.total)).await?),
     };
-    if let Err(error) = epoch::ready(pass.systems, pass.id, row).await {
-        if matches!(error, epoch::EpochError::Stock(_)) {
-            pass.systems.forget_redis().await;
-        }
-        return Err(error.into());
-    }
     // Noted before: a pass that is given up half way cannot say it afterwards.
-    memory.update(pass.uid, |memory| {
-        memory.allotted = true;
-        memory.burnt = memory.burnt.saturating_add(1);
-    });
-    let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known).await;
+    let allotting = || {
+        memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (true, memory.burnt.saturating_add(1)));
+    };
+    let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known, allotting).await;
     if let Err(epoch::EpochError::Outdated { newest }) = opened {
         // The first attempt has taken a number of terms itself.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
-        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, newest).await;
+        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, newest, || {}).await;
     }
     if matches!(opened, Err(epoch::EpochError::Stock(_))) {
         pass.systems.forget_redis().await;
