@@ -54,7 +54,7 @@ fn sources() -> impl Strategy<Value = Sources> {
     let winners = |most: u64, size| proptest::collection::vec((1..most, 0usize..4, 1u32..3), 0..size);
     (winners(8, 7), winners(13, 9), winners(13, 9), any::<bool>()).prop_map(|(rows, records, held, whole)| {
         let stored = merge(rows.into_iter().map(|(r, u, n)| event(r, u, n)).collect(), vec![], vec![], COUPONS);
-        let rows: Vec<_> = stored.ledger.winners.iter().map(|w| event_of(w)).collect();
+        let rows: Vec<_> = stored.ledger.winners.iter().map(event_of).collect();
         let records: Vec<_> = records.into_iter().map(|(r, u, n)| event(r, u, n)).collect();
         let mut members = BTreeMap::new();
         if whole {
