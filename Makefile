@@ -59,6 +59,16 @@ outages: image ## SCENARIO=database-away|kafka-away|redis-failover|broker-killed
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name outages -- $(TARGET)/debug/outages \
 		--evidence $(TARGET)/outages $(SCENARIO)
 
+# The figures of docs/ARCHITECTURE.md, section 5: a line for an empty Redis, for one that lost nothing, and for one that lost a bit.
+WINNERS ?= 1000000
+.PHONY: repair-bench
+repair-bench: install ## WINNERS=1000000 put into Redis by a repair: time, memory, longest hold-up (some 2 min a million after a build)
+	@cargo test $(LOCKED) --workspace --no-run --test repair_size
+	@$(STACK) up --name repair-bench --without kubernetes
+	@COUPON_REPAIR_WINNERS=$(WINNERS) $(STACK) exec --name repair-bench -- \
+		cargo test --workspace --offline --test repair_size -- --nocapture; \
+		status=$$?; $(STACK) down --name repair-bench; exit $$status
+
 .PHONY: bench-operator
 bench-operator: image ## A thousand campaigns and what they cost the operator, in a stack of its own; the last line is JSON (some 6 min)
 	@$(STACK) up --name bench

@@ -8,15 +8,16 @@
 if history() ~= ARGV[1] then return 'HISTORY' end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'GONE' end
 if redis.call('ZCARD', KEYS[2]) ~= tonumber(ARGV[2]) then return 'COUNTS' end
+if redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[2]) then return 'COUNTS' end
 if redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[3]) then return 'COUNTS' end
 -- Time never goes back within a campaign, not even on a promoted replica with a slower clock.
 local last_ms = math.max(tonumber(redis.call('HGET', KEYS[6], 'last_ms') or 0), tonumber(ARGV[12]))
 for i = 2, 5 do
+  -- RENAME and DEL free what was there at once: for a million winners that is most of a second in which nobody is served.
+  redis.call('UNLINK', KEYS[5 + i])
   if redis.call('EXISTS', KEYS[i]) == 1 then
     redis.call('RENAME', KEYS[i], KEYS[5 + i])
     redis.call('PERSIST', KEYS[5 + i])
-  else
-    redis.call('DEL', KEYS[5 + i])
   end
 end
 redis.call('DEL', KEYS[1], KEYS[6])

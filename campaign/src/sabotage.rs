@@ -32,7 +32,7 @@ pub enum CrashPoint {
     AfterFence,
     /// Operator: the barrier is in SQL, the ledger is not read.
     AfterBarrier,
-    /// Operator: the ledger is read, Redis is not written.
+    /// Operator: the ledger is read, nothing of it is bound or swapped in.
     AfterRead,
     /// Operator: temporary keys are half written.
     AfterChunk,

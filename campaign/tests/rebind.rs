@@ -56,7 +56,7 @@ impl Scene {
     }
 
     async fn rebind(&mut self, history: &str, epoch: u64) -> Rebound {
-        let (campaign, before, winners) = (&self.campaign, &self.before, self.ledger.winners.len());
+        let (campaign, before, winners) = (&self.campaign, &self.before, self.ledger.winners.len() as u64);
         rebind(&mut self.connection, campaign, history, before, epoch, &TERMS.numbered(epoch), winners).await.unwrap()
     }
 

@@ -15,6 +15,7 @@ use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, selector};
 use crate::config::Config;
 use crate::connections::SystemsByClass;
+use crate::epoch::Queue;
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pressure::Counts;
@@ -57,6 +58,8 @@ pub struct Context {
     pub http: reqwest::Client,
     /// What is remembered of each campaign, by UID.
     pub memory: Memories,
+    /// Whose repair may go on.
+    pub repairs: Queue,
 }
 
 impl Context {
@@ -126,6 +129,10 @@ pub struct Memory {
     pub adopted: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
+    /// Epochs in a row that were allotted and not opened.
+    pub burnt: u32,
+    /// The last attempt to open an epoch went so far that one was allotted.
+    pub allotted: bool,
     /// When the status was last written; at first, when the campaign was first looked at.
     pub status_written: Option<Instant>,
     /// The phase that the last pass found.

@@ -22,6 +22,7 @@ use crate::children::MANAGED_BY;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
+use crate::epoch::Queue;
 use crate::metrics::Metrics;
 use crate::reconcile::reconcile;
 use crate::unreadable::UnreadableObjects;
@@ -168,6 +169,7 @@ pub async fn run(
         metrics,
         http: reqwest::Client::new(),
         memory: Memories::default(),
+        repairs: Queue::default(),
         client,
         config,
     });

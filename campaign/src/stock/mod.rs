@@ -2,6 +2,7 @@
 //!
 //! Redis decides and orders; it is not the record. Whatever is in it can be rebuilt from Kafka and SQL ([`rebuild`]).
 
+mod attempt;
 pub mod connect;
 mod error;
 mod issue;

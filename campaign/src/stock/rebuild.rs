@@ -6,17 +6,12 @@
 
 use redis::aio::MultiplexedConnection;
 
+pub use super::attempt::{Attempt, FREE_OF_CALL, FillError, Totals, WINNERS_OF_CALL};
 use super::error::StockError;
 use super::keys::StockKeys;
-use super::script::{REBIND, REBUILD_BEGIN, REBUILD_SWAP, REBUILD_WRITE};
+use super::script::REBIND;
 use super::state::{NumberedTerms, OpenStock};
 use crate::identity::{CampaignId, RequestKey, UserId};
-use crate::sabotage::{CrashPoint, crash_point};
-
-/// Winners in one call.
-const CHUNK: usize = 500;
-/// How long an attempt may take; then its keys vanish. A million winners take some ten seconds.
-const ATTEMPT_SECONDS: u64 = 900;
 
 /// A winner as the ledger knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,10 +60,10 @@ pub async fn rebind(
     before: &OpenStock,
     epoch: u64,
     terms: &NumberedTerms,
-    winners: usize,
+    winners: u64,
 ) -> Result<Rebound, StockError> {
     let live = StockKeys::of(campaign);
-    let numbers = [before.epoch, before.highest, winners as u64, epoch];
+    let numbers = [before.epoch, before.highest, winners, epoch];
     let mut arguments = vec![history.to_owned()];
     arguments.extend(numbers.map(|number| number.to_string()));
     arguments.extend(terms.arguments());
@@ -93,6 +88,7 @@ pub enum Filled {
 }
 
 /// Writes `ledger` under `epoch`. `history` is the one captured before Redis was read; `attempt` must never have been used.
+/// For a ledger that fits into memory; others are written by an [`Attempt`] of one's own.
 pub async fn fill(
     connection: &mut MultiplexedConnection,
     campaign: &CampaignId,
@@ -102,57 +98,26 @@ pub async fn fill(
     terms: &NumberedTerms,
     ledger: &Ledger,
 ) -> Result<Filled, StockError> {
-    let (temporary, live) = (StockKeys::of_attempt(campaign, attempt), StockKeys::of(campaign));
-    let seconds = ATTEMPT_SECONDS.to_string();
-    let begun: String = REBUILD_BEGIN.call(connection, &[&temporary.meta], &[history, &seconds]).await?;
-    match begun.as_str() {
-        "OK" => {}
-        "HISTORY" => return Ok(Filled::HistoryChanged),
-        "TAKEN" => return Ok(Filled::Lost),
-        _ => return Err(REBUILD_BEGIN.unexpected(begun)),
-    }
-    let mut free = ledger.free.chunks(CHUNK);
-    let mut winners = ledger.winners.chunks(CHUNK);
-    loop {
-        let (some_winners, some_free) = (winners.next(), free.next());
-        if some_winners.is_none() && some_free.is_none() {
-            break;
+    let filling = async {
+        let mut attempt = Attempt::begin(connection, campaign, attempt, history).await?;
+        for winners in ledger.winners.chunks(WINNERS_OF_CALL) {
+            attempt.write(winners).await?;
         }
-        let arguments = chunk(history, &seconds, some_winners.unwrap_or_default(), some_free.unwrap_or_default());
-        let written: String = REBUILD_WRITE.call(connection, &temporary.all(), &arguments).await?;
-        match written.as_str() {
-            "OK" => {}
-            "HISTORY" => return Ok(Filled::HistoryChanged),
-            "GONE" => return Ok(Filled::Lost),
-            _ => return Err(REBUILD_WRITE.unexpected(written)),
+        for free in ledger.free.chunks(FREE_OF_CALL) {
+            attempt.write_free(free).await?;
         }
-        crash_point(CrashPoint::AfterChunk);
+        let totals = Totals {
+            winners: ledger.winners.len() as u64,
+            free: ledger.free.len() as u64,
+            highest: ledger.highest,
+            latest_ms: ledger.winners.iter().map(|winner| winner.granted_ms).max().unwrap_or(0),
+        };
+        attempt.swap(epoch, terms, &totals).await
+    };
+    match filling.await {
+        Ok(()) => Ok(Filled::Done),
+        Err(FillError::HistoryChanged) => Ok(Filled::HistoryChanged),
+        Err(FillError::Lost) => Ok(Filled::Lost),
+        Err(FillError::Stock(error)) => Err(error),
     }
-    crash_point(CrashPoint::BeforeSwap);
-    let mut arguments =
-        vec![history.to_owned(), ledger.winners.len().to_string(), ledger.free.len().to_string(), epoch.to_string()];
-    arguments.extend(terms.arguments());
-    arguments.push(ledger.highest.to_string());
-    arguments.push(ledger.winners.iter().map(|winner| winner.granted_ms).max().unwrap_or(0).to_string());
-    let keys: Vec<&str> = temporary.all().into_iter().chain(live.all()).collect();
-    let swapped: String = REBUILD_SWAP.call(connection, &keys, &arguments).await?;
-    match swapped.as_str() {
-        "OK" => Ok(Filled::Done),
-        "HISTORY" => Ok(Filled::HistoryChanged),
-        "GONE" | "COUNTS" => Ok(Filled::Lost),
-        _ => Err(REBUILD_SWAP.unexpected(swapped)),
-    }
-}
-
-fn chunk(history: &str, seconds: &str, winners: &[LedgerWinner], free: &[u64]) -> Vec<String> {
-    let mut arguments = vec![history.to_owned(), seconds.to_owned(), winners.len().to_string()];
-    for winner in winners {
-        arguments.push(winner.rank.to_string());
-        arguments.push(winner.n.to_string());
-        arguments.push(winner.user.as_str().to_owned());
-        arguments.push(winner.granted_ms.to_string());
-        arguments.push(winner.key.as_str().to_owned());
-    }
-    arguments.extend(free.iter().map(u64::to_string));
-    arguments
 }

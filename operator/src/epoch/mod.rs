@@ -3,27 +3,33 @@
 //! The order of the steps is the protocol; each exists because leaving it out loses or doubles a coupon
 //! (docs/ARCHITECTURE.md, "When Redis' history changes").
 
+mod bind;
 mod fence;
-pub mod merge;
+pub mod fill;
+pub mod join;
+mod queue;
+mod ranks;
 pub(crate) mod read;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
 use campaign::sabotage::{CrashPoint, crash_point};
-use campaign::stock::rebuild::{Filled, Rebound, fill, rebind};
+use campaign::stock::rebuild::FillError;
 use campaign::stock::{self, StockError, StockKeys, StockState, Terms};
 use campaign::table::{self, CampaignRow, EpochCommit, Numbers, TableError};
-use rand::RngExt;
 
 use crate::api::ConditionType;
 use crate::connections::Systems;
 use crate::error::{Retry, stock_reason, table_reason};
 
+use sources::Sources;
+
 pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
+pub use queue::Queue;
 
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +60,9 @@ pub enum EpochError {
     /// Redis changed its history, or the attempt was lost.
     #[error("Redis changed while it was being filled; trying again under a new epoch")]
     RedisChanged,
+    /// Other campaigns are being repaired.
+    #[error("waiting for the repairs of other campaigns to end; large ones are done one at a time")]
+    Queued,
     /// Issuer pods could not be listed or deleted.
     #[error("Kubernetes API: {0}")]
     Kubernetes(#[from] kube::Error),
@@ -74,6 +83,15 @@ pub enum EpochError {
     Reader(#[from] tokio::task::JoinError),
 }
 
+impl From<FillError> for EpochError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::HistoryChanged | FillError::Lost => Self::RedisChanged,
+            FillError::Stock(error) => Self::Stock(error),
+        }
+    }
+}
+
 impl EpochError {
     pub(crate) fn condition(&self) -> ConditionType {
         match self {
@@ -90,6 +108,7 @@ impl EpochError {
             Self::Outdated { .. } => "EpochOutdated",
             Self::RepairBlocked { .. } => "RepairBlocked",
             Self::RedisChanged => "RedisChanged",
+            Self::Queued => "RepairQueued",
             Self::Kubernetes(_) => "KubernetesError",
             Self::Stock(error) => stock_reason(error),
             Self::Table(error) => table_reason(error),
@@ -102,7 +121,7 @@ impl EpochError {
     pub(crate) fn retry(&self) -> Retry {
         match self {
             Self::Superseded | Self::Outdated { .. } | Self::RedisChanged => Retry::After(Duration::from_millis(200)),
-            Self::RepairBlocked { .. } => Retry::After(Duration::from_secs(1)),
+            Self::RepairBlocked { .. } | Self::Queued => Retry::After(Duration::from_secs(1)),
             _ => Retry::Backoff,
         }
     }
@@ -123,7 +142,35 @@ pub struct Opened {
     pub rebound: bool,
 }
 
-/// Opens a new epoch. `known` is the highest epoch that anybody else remembers.
+/// Whether all that a repair reads can be read now. Asked before an epoch is allotted: while, say, offsets cannot be read, none
+/// is used up. What is read here decides nothing.
+///
+/// # Errors
+/// What cannot be read.
+async fn ready(systems: &Systems, campaign: &CampaignId, row: &CampaignRow) -> Result<(), EpochError> {
+    let log = async {
+        let (_, partitions) = topic(systems, campaign).await?;
+        systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;
+        ends(systems, &campaign.topic(), partitions).await?;
+        let dead = campaign.dead_letter_topic();
+        ends(systems, &dead, self::partitions(systems, &dead).await?).await?;
+        Ok::<_, EpochError>(())
+    };
+    let stock = async {
+        let mut redis = systems.redis().await?;
+        stock::observe(&mut redis, &StockKeys::of(campaign)).await?;
+        Ok::<_, EpochError>(())
+    };
+    let ledger = async { Ok::<_, EpochError>(table::read_ranks(&systems.sql, row.id, 1, row.total, 1).await?) };
+    tokio::try_join!(log, stock, ledger)?;
+    Ok(())
+}
+
+/// Opens a new epoch. `known` is the highest epoch that anybody else remembers; `about_to_allot` is called once all that is to be
+/// read was seen to be readable.
+///
+/// # Errors
+/// The epoch was not opened. Unless `about_to_allot` was called, none was allotted.
 pub async fn open(
     systems: &Systems,
     issuers: &Issuers,
@@ -131,8 +178,11 @@ pub async fn open(
     row: &CampaignRow,
     terms: &Terms,
     known: u64,
+    about_to_allot: impl FnOnce(),
 ) -> Result<Opened, EpochError> {
     let id = row.id;
+    ready(systems, campaign, row).await?;
+    about_to_allot();
     // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished. The terms were decided
     // from `row`: if somebody has changed them since, the total could be above SQL's.
     let begun = table::begin_epoch(&systems.sql, row, known).await?;
@@ -144,7 +194,7 @@ pub async fn open(
 
     // 2. Read the ledger, in this order: offsets first, or a record stored in between would be in neither.
     let mut redis = systems.redis().await?;
-    let StockState { history, open: before, .. } = stock::observe(&mut redis, &StockKeys::of(campaign)).await?;
+    let StockState { history, open: before, issued, .. } = stock::observe(&mut redis, &StockKeys::of(campaign)).await?;
     let (topic_id, partitions) = topic(systems, campaign).await?;
     let committed = systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;
     let ends = ends(systems, &campaign.topic(), partitions).await?;
@@ -153,51 +203,25 @@ pub async fn open(
         EpochCommit::Superseded => return Err(EpochError::Superseded),
     }
     crash_point(CrashPoint::AfterBarrier);
-    let barriers = table::barriers(&systems.sql, id, &topic_id).await?;
-    let rows = read::rows(&systems.sql, campaign, id).await?;
-    let dead_letter_topic = campaign.dead_letter_topic();
-    let dead_partitions = self::partitions(systems, &dead_letter_topic).await?;
-    let dead_range = read::range(&BTreeMap::new(), &self::ends(systems, &dead_letter_topic, dead_partitions).await?);
-    let dead_barriers = table::barriers_of_dead_letters(&systems.sql, id, &topic_id).await?;
-    let dead: Vec<CouponIssued> = read::dead_letters(&systems.settings.operator.kafka, campaign, dead_range)
-        .await?
-        .into_iter()
-        .filter(|letter| read::holds_its_rank(letter.event.epoch, letter.origin, &dead_barriers))
-        .map(|letter| letter.event)
-        .collect();
-    let tail_range = read::range(&committed, &ends);
-    let tail = read::tail(&systems.settings.operator.kafka, campaign, tail_range, barriers).await?;
-    let held = read::held(&mut redis, campaign).await?;
-    // A restored database may have forgotten epochs that records remember. Ours must be above all of them.
-    if let Some(newest) = tail.iter().chain(&dead).map(|event| event.epoch).max().filter(|newest| *newest > epoch) {
-        return Err(EpochError::Outdated { newest });
-    }
-
-    // 3. What each of them says, in order of authority.
-    let total = terms.terms.total.max(row.total);
-    let mut merged = merge::merge(rows, tail.into_iter().chain(dead).collect(), held, total);
-    merged.keep(table::discarded(&systems.sql, campaign, id).await?, total);
-
-    crash_point(CrashPoint::AfterRead);
-
-    // 4. If Redis lost nothing, bind it to the new epoch; else write it afresh, under keys of an attempt that nobody used
-    // before.
-    let winners = merged.ledger.winners.len();
-    let rebound = match before.filter(|_| merged.in_redis) {
-        None => false,
-        Some(before) => match rebind(&mut redis, campaign, &history, &before, epoch, terms, winners).await? {
-            Rebound::Done => true,
-            Rebound::Other => false,
-            Rebound::HistoryChanged => return Err(EpochError::RedisChanged),
-        },
+    let sources = Sources {
+        systems,
+        campaign,
+        id,
+        epoch,
+        topic_id,
+        unread: read::range(&committed, &ends),
+        total: terms.terms.total.max(row.total),
     };
-    if !rebound {
-        let attempt = format!("{epoch}-{:016x}", rand::rng().random::<u64>());
-        match fill(&mut redis, campaign, &attempt, &history, epoch, terms, &merged.ledger).await? {
-            Filled::Done => {}
-            Filled::HistoryChanged | Filled::Lost => return Err(EpochError::RedisChanged),
-        }
-    }
+
+    // 3. If Redis lost nothing, bind it to the new epoch; else write it afresh, under keys of an attempt that nobody used before.
+    let bound = match before {
+        Some(before) => bind::bind(&sources, &mut redis, &history, &before, issued, terms).await?,
+        None => None,
+    };
+    let opened = match bound {
+        Some(opened) => opened,
+        None => sources.fill(&mut redis, &history, terms).await?,
+    };
     crash_point(CrashPoint::AfterSwap);
 
     // 5. Open: issuers take it from SQL.
@@ -205,14 +229,7 @@ pub async fn open(
         EpochCommit::Done => {}
         EpochCommit::Superseded => return Err(EpochError::Superseded),
     }
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    Ok(Opened {
-        epoch,
-        winners: count(merged.ledger.winners.len()),
-        free: count(merged.ledger.free.len()),
-        redis_only: merged.redis_only,
-        rebound,
-    })
+    Ok(opened)
 }
 
 async fn topic(systems: &Systems, campaign: &CampaignId) -> Result<(String, i32), EpochError> {

@@ -7,16 +7,17 @@ use campaign::identity::CampaignId;
 use campaign::log;
 use campaign::log::tail::{self, Range, TailError};
 use campaign::settings::Kafka;
-use campaign::stock::{self, Held, StockError, StockKeys};
-use campaign::table::{self, Barriers, CampaignRowId, Position, TableError};
+use campaign::table::{Barriers, Position};
 use rdkafka::message::{BorrowedMessage, Message};
-use redis::aio::MultiplexedConnection;
-use sqlx::mysql::MySqlPool;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::EpochError;
 
-/// Rows, or members, of one call.
-const PAGE: u32 = 5_000;
+/// Records that are handed on together.
+const CHUNK: usize = 1_000;
+/// Chunks that a thread may have read ahead.
+const CHUNKS_AHEAD: usize = 2;
 
 /// From the committed offsets (missing = the beginning) to `ends`.
 pub fn range(committed: &BTreeMap<i32, Option<i64>>, ends: &BTreeMap<i32, i64>) -> Range {
@@ -24,28 +25,28 @@ pub fn range(committed: &BTreeMap<i32, Option<i64>>, ends: &BTreeMap<i32, i64>) 
     ends.iter().map(|(partition, end)| (*partition, (from(partition), *end))).collect()
 }
 
-/// All rows.
-pub async fn rows(sql: &MySqlPool, campaign: &CampaignId, id: CampaignRowId) -> Result<Vec<CouponIssued>, TableError> {
-    let (mut all, mut above) = (Vec::new(), 0);
-    loop {
-        let page = table::read_rows(sql, campaign, id, above, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(all) };
-        above = last.rank;
-        all.extend(page);
-    }
+/// How many records lie in a range, at most.
+pub fn size(range: &Range) -> u64 {
+    range.values().map(|(from, to)| to.saturating_sub(*from).max(0).unsigned_abs()).sum()
 }
 
 /// Winners in a range of the topic that are not void.
-pub async fn tail(
+pub fn tail(settings: &Kafka, campaign: &CampaignId, range: Range, barriers: Barriers) -> Records<CouponIssued> {
+    Records::read(settings, campaign, campaign.topic(), range, move |event, message| {
+        (!barriers.voids(event.epoch, message.partition(), message.offset())).then_some(event)
+    })
+}
+
+/// Winners in a range of the dead-letter topic that hold their ranks by these barriers.
+pub fn dead_winners(
     settings: &Kafka,
     campaign: &CampaignId,
     range: Range,
     barriers: Barriers,
-) -> Result<Vec<CouponIssued>, EpochError> {
-    read(settings, campaign, campaign.topic(), range, move |event, message| {
-        (!barriers.voids(event.epoch, message.partition(), message.offset())).then_some(event)
+) -> Records<CouponIssued> {
+    Records::read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
+        holds_its_rank(event.epoch, log::origin(message), &barriers).then_some(event)
     })
-    .await
 }
 
 /// A winner in the dead-letter topic.
@@ -68,45 +69,80 @@ pub async fn dead_letters(
     campaign: &CampaignId,
     range: Range,
 ) -> Result<Vec<DeadLetter>, EpochError> {
-    read(settings, campaign, campaign.dead_letter_topic(), range, |event, message| {
+    let topic = campaign.dead_letter_topic();
+    let mut reading = Records::read(settings, campaign, topic, range, |event, message| {
         Some(DeadLetter { event, origin: log::origin(message) })
-    })
-    .await
-}
-
-async fn read<T: Send + 'static>(
-    settings: &Kafka,
-    campaign: &CampaignId,
-    topic: String,
-    range: Range,
-    take: impl Fn(CouponIssued, &BorrowedMessage<'_>) -> Option<T> + Send + 'static,
-) -> Result<Vec<T>, EpochError> {
-    if range.values().all(|(from, to)| from >= to) {
-        return Ok(Vec::new());
-    }
-    let (settings, campaign) = (settings.clone(), campaign.clone());
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut found = Vec::new();
-        tail::read::<TailError>(&settings, &topic, &range, |message| {
-            // What is no winner of ours is the consumer's to judge; it holds no rank.
-            let event = CouponIssued::decode(&campaign, message.payload()).ok();
-            found.extend(event.and_then(|event| take(event, message)));
-            Ok(())
-        })?;
-        Ok::<_, TailError>(found)
     });
-    Ok(reading.await??)
+    let mut all = Vec::new();
+    while let Some(some) = reading.next().await? {
+        all.extend(some);
+    }
+    Ok(all)
 }
 
-/// All winners that Redis holds.
-pub async fn held(redis: &mut MultiplexedConnection, campaign: &CampaignId) -> Result<Vec<Held>, StockError> {
-    let keys = StockKeys::of(campaign);
-    let (mut all, mut from) = (Vec::new(), 0);
-    loop {
-        let page = stock::read_winners(redis, &keys, from, PAGE as usize).await?;
-        let Some(last) = page.last() else { return Ok(all) };
-        from = last.rank + 1;
-        all.extend(page);
+/// Records that a thread reads, some at a time: it waits while nobody takes them, and ends when this is dropped.
+pub struct Records<T> {
+    arriving: mpsc::Receiver<Vec<T>>,
+    thread: Option<JoinHandle<Result<(), TailError>>>,
+}
+
+/// Why a thread stopped reading before the end.
+enum Stopped {
+    Tail(TailError),
+    /// Whoever wanted the records is gone.
+    Unwanted,
+}
+
+impl From<TailError> for Stopped {
+    fn from(error: TailError) -> Self {
+        Self::Tail(error)
+    }
+}
+
+impl<T: Send + 'static> Records<T> {
+    fn read(
+        settings: &Kafka,
+        campaign: &CampaignId,
+        topic: String,
+        range: Range,
+        take: impl Fn(CouponIssued, &BorrowedMessage<'_>) -> Option<T> + Send + 'static,
+    ) -> Self {
+        let (sender, arriving) = mpsc::channel(CHUNKS_AHEAD);
+        if range.values().all(|(from, to)| from >= to) {
+            return Self { arriving, thread: None };
+        }
+        let (settings, campaign) = (settings.clone(), campaign.clone());
+        let thread = tokio::task::spawn_blocking(move || {
+            let mut chunk = Vec::new();
+            let read = tail::read::<Stopped>(&settings, &topic, &range, |message| {
+                // What is no winner of ours is the consumer's to judge; it holds no rank.
+                let event = CouponIssued::decode(&campaign, message.payload()).ok();
+                chunk.extend(event.and_then(|event| take(event, message)));
+                if chunk.len() < CHUNK {
+                    return Ok(());
+                }
+                sender.blocking_send(std::mem::take(&mut chunk)).map_err(|_| Stopped::Unwanted)
+            });
+            match read {
+                Err(Stopped::Tail(error)) => return Err(error),
+                Err(Stopped::Unwanted) => return Ok(()),
+                // Nobody is there to miss the last ones if they cannot be sent.
+                Ok(()) => drop(sender.blocking_send(chunk)),
+            }
+            Ok(())
+        });
+        Self { arriving, thread: Some(thread) }
+    }
+
+    /// The next ones; `None` when all were read.
+    pub async fn next(&mut self) -> Result<Option<Vec<T>>, EpochError> {
+        if let Some(some) = self.arriving.recv().await {
+            return Ok(Some(some));
+        }
+        match self.thread.take() {
+            Some(thread) => Ok(thread.await?.map(|()| None)?),
+            None => Ok(None),
+        }
     }
 }
 

@@ -111,16 +111,29 @@ async fn open_epoch(
     let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
     let known = in_redis.max(in_status.unwrap_or(0));
     let issuers = issuers(pass).await?;
-    let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known).await;
+    let memory = &pass.context.memory;
+    memory.update(pass.uid, |memory| memory.allotted = false);
+    // A campaign that never had an epoch has no ledger to read.
+    let _turn = match row.epoch {
+        0 => None,
+        _ => Some(pass.context.repairs.turn(row.total.max(plan.terms.total)).await?),
+    };
+    // Noted before: a pass that is given up half way cannot say it afterwards.
+    let allotting = || {
+        memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (true, memory.burnt.saturating_add(1)));
+    };
+    let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known, allotting).await;
     if let Err(epoch::EpochError::Outdated { newest }) = opened {
         // The first attempt has taken a number of terms itself.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
-        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, newest).await;
+        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, newest, || {}).await;
     }
     if matches!(opened, Err(epoch::EpochError::Stock(_))) {
         pass.systems.forget_redis().await;
     }
-    Ok(opened?)
+    let opened = opened?;
+    memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (false, 0));
+    Ok(opened)
 }
 
 /// How to speak to the campaign's issuer pods.

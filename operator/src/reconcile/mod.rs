@@ -36,6 +36,7 @@ use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
 use crate::context::Context;
+use crate::epoch::EpochError;
 use crate::error::{ReconcileError, Retry};
 use crate::events;
 use crate::ledger_count::Effort;
@@ -51,6 +52,8 @@ use plan::{Plan, Step};
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
 /// Longest pass: above a fence, the reading of a long log and the filling of Redis together.
 const PASS_DEADLINE: Duration = Duration::from_secs(300);
+/// And for each coupon: reading and writing a winner takes some 10 us on an idle machine. For ten million, 15 minutes in all.
+const PASS_DEADLINE_PER_COUPON: Duration = Duration::from_micros(60);
 /// While coupons are given or stored, every campaign is looked at this often.
 const BUSY: Duration = Duration::from_secs(2);
 /// While issuers do not serve what is open, and may yet.
@@ -100,7 +103,7 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
         }
     };
     // A pass that hangs would hold its campaign for ever. Dropping one is like a crash, which the protocol is made for.
-    let guarded = contain(tokio::time::timeout(PASS_DEADLINE, looking));
+    let guarded = contain(tokio::time::timeout(deadline(campaign.spec.total_quantity), looking));
     let result = guarded.await.and_then(|finished| finished.unwrap_or(Err(ReconcileError::PassTimeout)));
     if let Err(error @ ReconcileError::Panic(_)) = &result {
         let status = report::status_without_class(&campaign, error, Timestamp::now());
@@ -131,6 +134,12 @@ async fn contain<T>(pass: impl Future<Output = T>) -> Result<T, ReconcileError> 
     })
 }
 
+/// How long a pass over a campaign of so many coupons may take.
+fn deadline(total: i64) -> Duration {
+    let coupons = u32::try_from(total.max(0)).unwrap_or(u32::MAX);
+    PASS_DEADLINE + PASS_DEADLINE_PER_COUPON * coupons
+}
+
 /// Says what went wrong, once per cause, and when to try again.
 async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) -> Action {
     if error.is_overtaken() {
@@ -153,11 +162,26 @@ async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: 
         );
         events::warn(context, campaign, error.reason(), &text).await;
     }
+    let memory = context.memory.get(uid);
+    if let Some(pause) = pause_after_epochs(error, memory.allotted, memory.burnt) {
+        return Action::requeue(pause);
+    }
     match error.retry() {
         Retry::OnChange => Action::await_change(),
         Retry::After(pause) => Action::requeue(pause),
         Retry::Backoff => Action::requeue(backoff::pause(failures).min(longest_pause(campaign))),
     }
+}
+
+/// The pause after an epoch that was allotted and not opened, from the second in a row on. Not for a pod that must be waited for:
+/// that is waiting, and ends any moment.
+fn pause_after_epochs(error: &ReconcileError, allotted: bool, burnt: u32) -> Option<Duration> {
+    let in_vain = match error {
+        ReconcileError::Epoch(EpochError::RepairBlocked { .. }) => false,
+        ReconcileError::Epoch(_) | ReconcileError::PassTimeout => allotted,
+        _ => false,
+    };
+    (in_vain && burnt > 1).then(|| backoff::epoch_pause(burnt))
 }
 
 /// While people wait for coupons, or rows for the consumers, a system that is back must not wait for us.
@@ -414,5 +438,35 @@ mod tests {
         let error = contain(pass(Some("attempt to add with overflow"))).await.unwrap_err();
         assert_eq!((error.reason(), error.retry()), ("InternalError", Retry::Backoff));
         assert!(error.to_string().contains("attempt to add with overflow"), "{error}");
+    }
+
+    /// Wrong: an epoch is allotted every two seconds for as long as a ledger cannot be read.
+    #[test]
+    fn epochs_in_vain_are_begun_at_growing_pauses() {
+        let epoch = |error| ReconcileError::Epoch(error);
+        let blocked = || EpochError::RepairBlocked { pod: String::new(), uid: String::new(), node: String::new() };
+        for (error, allotted, burnt, at_least) in [
+            (epoch(EpochError::RedisChanged), true, 1, None),
+            (epoch(EpochError::RedisChanged), true, 2, Some(0.75)),
+            (epoch(EpochError::RedisChanged), true, 4, Some(3.0)),
+            (epoch(EpochError::RedisChanged), true, 100, Some(22.5)),
+            (ReconcileError::PassTimeout, true, 4, Some(3.0)),
+            (epoch(EpochError::RedisChanged), false, 4, None),
+            (epoch(blocked()), true, 4, None),
+            (ReconcileError::Repair(String::new()), true, 4, None),
+        ] {
+            let pause = pause_after_epochs(&error, allotted, burnt).map(|pause| pause.as_secs_f64());
+            assert_eq!(pause.is_some(), at_least.is_some(), "{error}, {burnt}");
+            assert!(
+                pause.zip(at_least).is_none_or(|(pause, least)| (least..=37.5).contains(&pause)),
+                "{error}, {burnt}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_large_campaign_has_time_to_be_repaired() {
+        assert_eq!(deadline(1).as_secs(), 300);
+        assert_eq!(deadline(10_000_000).as_secs(), 900);
     }
 }

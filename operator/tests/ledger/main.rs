@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod api;
 mod dead_letters;
 mod discarded;
 mod log;
+mod merge;
 mod missing_winners;
 mod operator_eyes;
+mod repair;
 mod restored;
 mod stage;
 mod terms;

@@ -1,4 +1,4 @@
-//! Puts together what SQL, Kafka and Redis say about who has won. Pure.
+//! Puts together what SQL, Kafka and Redis say about who has won, all at once and in memory: what a streamed repair must come to.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,0 +1,76 @@
+//! Binds a Redis that lost nothing to the new epoch, instead of filling it.
+
+use campaign::sabotage::{CrashPoint, crash_point};
+use campaign::stock::rebuild::{Rebound, rebind};
+use campaign::stock::{NumberedTerms, OpenStock};
+use campaign::table;
+use redis::aio::MultiplexedConnection;
+
+use super::join::{Join, Joined, MAX_EXTRA, Next};
+use super::sources::Sources;
+use super::{EpochError, Opened, read};
+
+/// `None`: Redis does not hold exactly this ledger, or too much of it is unread to tell. `issued`: winners that Redis counts.
+pub(super) async fn bind(
+    sources: &Sources<'_>,
+    redis: &mut MultiplexedConnection,
+    history: &str,
+    before: &OpenStock,
+    issued: u64,
+    terms: &NumberedTerms,
+) -> Result<Option<Opened>, EpochError> {
+    if read::size(&sources.unread) > MAX_EXTRA {
+        return Ok(None);
+    }
+    // Spares the comparison where it cannot succeed.
+    let (stored, _) = table::count_stored(&sources.systems.sql, sources.id, 0).await?;
+    if stored > issued || issued - stored > MAX_EXTRA {
+        return Ok(None);
+    }
+    let Some(Joined { winners, redis_only }) = joined(sources, redis).await? else { return Ok(None) };
+    crash_point(CrashPoint::AfterRead);
+    match rebind(redis, sources.campaign, history, before, sources.epoch, terms, winners).await? {
+        Rebound::Done => {}
+        Rebound::Other => return Ok(None),
+        Rebound::HistoryChanged => return Err(EpochError::RedisChanged),
+    }
+    let free = before.highest.saturating_sub(winners);
+    Ok(Some(Opened { epoch: sources.epoch, winners, free, redis_only, rebound: true }))
+}
+
+/// Reads rows and Redis side by side, then the log. (Nobody is granted anything meanwhile: a rank that is read before a row above
+/// it is the same as after.)
+async fn joined(sources: &Sources<'_>, redis: &mut MultiplexedConnection) -> Result<Option<Joined>, EpochError> {
+    let mut join = Join::new(sources.total);
+    let (mut above, mut from) = (0, 0);
+    loop {
+        match join.compare() {
+            Next::Rows => {
+                let page = sources.rows(above).await?;
+                above = page.last().map_or(above, |row| row.rank);
+                join.push_rows(page);
+            }
+            Next::Held => {
+                let page = sources.held(redis, from).await?;
+                from = page.last().map_or(from, |held| held.rank + 1);
+                join.push_held(page);
+            }
+            Next::Differs => return Ok(None),
+            Next::Finished => break,
+        }
+    }
+    let dead = sources.dead_range().await?;
+    if read::size(&dead) > MAX_EXTRA {
+        return Ok(None);
+    }
+    let mut log = sources.log(dead).await?;
+    let mut same = true;
+    // Read to its end all the same: it tells the newest epoch.
+    while let Some(some) = log.next().await? {
+        same &= some.iter().all(|record| join.record(record));
+    }
+    // A rank that was given up must not be handed out again: where Redis has it free, it is filled.
+    let given_up = sources.discarded().await?;
+    same &= given_up.iter().all(|event| event.rank > sources.total || join.holds(event.rank));
+    Ok(same.then(|| join.joined()))
+}

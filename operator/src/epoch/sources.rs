@@ -1,0 +1,144 @@
+//! What SQL, Kafka and Redis say about who has won, read some at a time.
+
+use std::collections::BTreeMap;
+
+use campaign::event::CouponIssued;
+use campaign::identity::CampaignId;
+use campaign::log::tail::Range;
+use campaign::sabotage::{CrashPoint, crash_point};
+use campaign::stock::rebuild::{Attempt, Totals};
+use campaign::stock::{self, Held, NumberedTerms, StockError, StockKeys};
+use campaign::table::{self, CampaignRowId, TableError};
+use rand::RngExt;
+use redis::aio::MultiplexedConnection;
+
+use super::fill::{Filling, from_event, from_held, kept};
+use super::read::{self, Records};
+use super::{EpochError, Opened, ends, partitions};
+use crate::connections::Systems;
+
+/// Rows, or members, of one call.
+const PAGE: u32 = 2_000;
+
+/// A restored database may have forgotten epochs; so many at most are believed on a record's word.
+const EPOCHS_AHEAD: u64 = 1_000;
+
+/// The sources of one repair, after its barrier was committed.
+pub(super) struct Sources<'a> {
+    pub systems: &'a Systems,
+    pub campaign: &'a CampaignId,
+    pub id: CampaignRowId,
+    pub epoch: u64,
+    pub topic_id: String,
+    /// From the committed offsets to the barrier.
+    pub unread: Range,
+    /// Ranks above it are left out.
+    pub total: u64,
+}
+
+/// What the log has that counts: unread records, then dead letters. (The unread records are those up to the barrier, whenever
+/// they are read; so they may come first here, as their authority wants it.)
+pub(super) struct Log {
+    tail: Records<CouponIssued>,
+    dead: Records<CouponIssued>,
+    epoch: u64,
+    /// The newest epoch of a record. A restored database may have forgotten it; ours must be above it.
+    newest: u64,
+}
+
+impl Log {
+    /// The next ones; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<CouponIssued>>, EpochError> {
+        let some = match self.tail.next().await? {
+            Some(some) => Some(some),
+            None => self.dead.next().await?,
+        };
+        // No ledger is that far ahead of the database: what a stranger wrote, or a fault of ours, must not raise epochs for ever.
+        let farthest = self.epoch.saturating_add(EPOCHS_AHEAD);
+        let some = some.map(|records| {
+            let (known, absurd): (Vec<_>, Vec<_>) = records.into_iter().partition(|event| event.epoch <= farthest);
+            for event in absurd {
+                tracing::warn!(
+                    rank = event.rank,
+                    epoch = event.epoch,
+                    "a record of an epoch that nobody allotted is void"
+                );
+            }
+            known
+        });
+        self.newest = some.iter().flatten().map(|event| event.epoch).fold(self.newest, u64::max);
+        if some.is_none() && self.newest > self.epoch {
+            return Err(EpochError::Outdated { newest: self.newest });
+        }
+        Ok(some)
+    }
+}
+
+impl Sources<'_> {
+    pub(super) async fn rows(&self, above: u64) -> Result<Vec<CouponIssued>, TableError> {
+        table::read_rows(&self.systems.sql, self.campaign, self.id, above, PAGE).await
+    }
+
+    pub(super) async fn held(&self, redis: &mut MultiplexedConnection, from: u64) -> Result<Vec<Held>, StockError> {
+        stock::read_winners(redis, &StockKeys::of(self.campaign), from, PAGE as usize).await
+    }
+
+    /// Grants that people have given up: each keeps its rank, so that nobody gets it again.
+    pub(super) async fn discarded(&self) -> Result<Vec<CouponIssued>, TableError> {
+        table::discarded(&self.systems.sql, self.campaign, self.id).await
+    }
+
+    /// The dead-letter topic as it is now. To be asked for after the rows were read.
+    pub(super) async fn dead_range(&self) -> Result<Range, EpochError> {
+        let topic = self.campaign.dead_letter_topic();
+        let partitions = partitions(self.systems, &topic).await?;
+        Ok(read::range(&BTreeMap::new(), &ends(self.systems, &topic, partitions).await?))
+    }
+
+    /// The unread records, and the dead letters of `dead`.
+    pub(super) async fn log(&self, dead: Range) -> Result<Log, EpochError> {
+        let (kafka, campaign, sql) = (&self.systems.settings.operator.kafka, self.campaign, &self.systems.sql);
+        let dead_barriers = table::barriers_of_dead_letters(sql, self.id, &self.topic_id).await?;
+        let barriers = table::barriers(sql, self.id, &self.topic_id).await?;
+        Ok(Log {
+            tail: read::tail(kafka, campaign, self.unread.clone(), barriers),
+            dead: read::dead_winners(kafka, campaign, dead, dead_barriers),
+            epoch: self.epoch,
+            newest: 0,
+        })
+    }
+
+    /// Writes Redis afresh: rows, then records, then what Redis still holds; whoever comes first stands.
+    pub(super) async fn fill(
+        &self,
+        redis: &mut MultiplexedConnection,
+        history: &str,
+        terms: &NumberedTerms,
+    ) -> Result<Opened, EpochError> {
+        let name = format!("{}-{:016x}", self.epoch, rand::rng().random::<u64>());
+        let attempt = Attempt::begin(redis, self.campaign, &name, history).await?;
+        let mut filling = Filling::new(attempt, self.total);
+        let mut rows = self.rows(0).await?;
+        while let Some(last) = rows.last() {
+            let next = self.rows(last.rank);
+            let (next, taken) = tokio::join!(next, filling.take(rows.into_iter().map(from_event).collect()));
+            taken?;
+            rows = next?;
+        }
+        let mut log = self.log(self.dead_range().await?).await?;
+        while let Some(some) = log.next().await? {
+            filling.take(some.into_iter().map(from_event).collect()).await?;
+        }
+        let mut redis_only = 0;
+        let mut held = self.held(redis, 0).await?;
+        while let Some(last) = held.last() {
+            let from = last.rank + 1;
+            redis_only += filling.take(held.into_iter().map(from_held).collect()).await?;
+            held = self.held(redis, from).await?;
+        }
+        filling.take(self.discarded().await?.into_iter().map(kept).collect()).await?;
+        crash_point(CrashPoint::AfterRead);
+        let Totals { winners, free, .. } = filling.finish(self.epoch, terms).await?;
+        Ok(Opened { epoch: self.epoch, winners, free, redis_only, rebound: false })
+    }
+}

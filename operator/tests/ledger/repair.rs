@@ -1,0 +1,229 @@
+//! A streamed repair comes to what merging everything in memory comes to, on a real Redis.
+
+use std::collections::BTreeMap;
+
+use campaign::event::CouponIssued;
+use campaign::identity::{RequestKey, UserId};
+use campaign::stock::rebuild::{Attempt, Ledger, LedgerWinner};
+use campaign::stock::{Held, StockKeys, observe, read_winners};
+use campaign::table::{StoreMode, store};
+use operator::epoch::fill::{Filling, from_event, from_held};
+use operator::epoch::join::{Join, Joined, Next};
+use operator::epoch::{self, EpochError};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use redis::AsyncCommands;
+
+use crate::api::no_issuers;
+use crate::merge::{Merged, merge};
+use crate::stage::{Stage, terms};
+
+/// Sources that contradict each other in all ways are made so often.
+const CASES: usize = 150;
+const COUPONS: u64 = 10;
+
+#[derive(Debug, Clone)]
+struct Sources {
+    rows: Vec<CouponIssued>,
+    records: Vec<CouponIssued>,
+    held: Vec<Held>,
+}
+
+fn event(rank: u64, user: usize, n: u32) -> CouponIssued {
+    CouponIssued {
+        coupon_id: "spring".into(),
+        user_id: UserId::new(format!("user-{user}")).unwrap(),
+        rank,
+        issued_count: rank,
+        occurred_at: jiff::Timestamp::from_millisecond(i64::try_from(rank).unwrap()).unwrap(),
+        n,
+        epoch: 1,
+        request_key: RequestKey::new(format!("k-{rank}")).unwrap(),
+    }
+}
+
+fn held_of(rank: u64, user: usize, n: u32) -> Held {
+    let event = event(rank, user, n);
+    let granted = rank.is_multiple_of(2).then(|| (event.occurred_at.as_millisecond(), event.request_key.clone()));
+    Held { user: event.user_id, rank, n, granted }
+}
+
+/// As SQL and Redis can have them: rows with unique ranks and members, held members once; both by rank.
+fn sources() -> impl Strategy<Value = Sources> {
+    let winners = |most: u64, size| proptest::collection::vec((1..most, 0usize..4, 1u32..3), 0..size);
+    (winners(8, 7), winners(13, 9), winners(13, 9), any::<bool>()).prop_map(|(rows, records, held, whole)| {
+        let stored = merge(rows.into_iter().map(|(r, u, n)| event(r, u, n)).collect(), vec![], vec![], COUPONS);
+        let rows: Vec<_> = stored.ledger.winners.iter().map(event_of).collect();
+        let records: Vec<_> = records.into_iter().map(|(r, u, n)| event(r, u, n)).collect();
+        let mut members = BTreeMap::new();
+        if whole {
+            // Often Redis has all that is durable: what is bound then must be bound rightly.
+            let durable = merge(rows.clone(), records.clone(), vec![], COUPONS).ledger.winners;
+            members.extend(durable.into_iter().map(|w| ((w.user.as_str().to_owned(), w.n), w.rank)));
+        }
+        for (rank, user, n) in held {
+            members.entry((format!("user-{user}"), n)).or_insert(rank);
+        }
+        let user = |name: &str| name.trim_start_matches("user-").parse::<usize>().unwrap();
+        let mut held: Vec<_> = members.iter().map(|((name, n), rank)| held_of(*rank, user(name), *n)).collect();
+        held.sort_by_key(|held| (held.rank, held.n, held.user.as_str().to_owned()));
+        Sources { rows, records, held }
+    })
+}
+
+fn event_of(winner: &LedgerWinner) -> CouponIssued {
+    event(winner.rank, winner.user.as_str().trim_start_matches("user-").parse().unwrap(), winner.n)
+}
+
+fn joined(sources: &Sources) -> Option<Joined> {
+    let mut join = Join::new(COUPONS);
+    let (mut rows, mut held) = (sources.rows.chunks(2), sources.held.chunks(3));
+    loop {
+        match join.compare() {
+            Next::Rows => join.push_rows(rows.next().unwrap_or_default().to_vec()),
+            Next::Held => join.push_held(held.next().unwrap_or_default().to_vec()),
+            Next::Differs => return None,
+            Next::Finished => break,
+        }
+    }
+    sources.records.iter().all(|record| join.record(record)).then(|| join.joined())
+}
+
+fn merged(sources: &Sources) -> Merged {
+    merge(sources.rows.clone(), sources.records.clone(), sources.held.clone(), COUPONS)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    /// Wrong: a Redis that lacks a winner, or has another one at its rank, is bound and goes on.
+    #[test]
+    fn what_is_bound_is_the_ledger(sources in sources()) {
+        let merged = merged(&sources);
+        let joined = joined(&sources);
+        if let Some(Joined { winners, redis_only }) = joined {
+            prop_assert!(merged.in_redis);
+            prop_assert_eq!((winners, redis_only), (merged.ledger.winners.len() as u64, merged.redis_only));
+        }
+        // Only contradictions within the log are left to filling.
+        let alone = merge(vec![], sources.records.clone(), vec![], COUPONS).ledger.winners.len();
+        let consistent = sources.records.iter().all(|record| {
+            record.rank > COUPONS
+                || sources.rows.iter().any(|row| row.rank == record.rank)
+                || merged.ledger.winners.iter().any(|w| (w.rank, w.user.as_str(), w.n) == (record.rank, record.user_id.as_str(), record.n))
+        });
+        if merged.in_redis && consistent && alone > 0 {
+            prop_assert!(joined.is_some());
+        }
+    }
+}
+
+/// Wrong: a streamed repair lets another winner stand than the order of authority does, or keeps other free ranks.
+#[tokio::test]
+async fn what_is_filled_is_the_ledger() {
+    let stage = Stage::new().await;
+    let keys = StockKeys::of(&stage.campaign);
+    let mut redis = stage.systems.redis().await.unwrap();
+    let history = observe(&mut redis, &keys).await.unwrap().history;
+    let mut runner = TestRunner::deterministic();
+    for case in 0..CASES {
+        let sources = sources().new_tree(&mut runner).unwrap().current();
+        let expected = merged(&sources);
+        let attempt = Attempt::begin(&redis, &stage.campaign, &format!("case-{case}"), &history).await.unwrap();
+        let mut filling = Filling::new(attempt, COUPONS);
+        for rows in sources.rows.chunks(3) {
+            filling.take(rows.iter().cloned().map(from_event).collect()).await.unwrap();
+        }
+        for records in sources.records.chunks(4) {
+            filling.take(records.iter().cloned().map(from_event).collect()).await.unwrap();
+        }
+        let redis_only = filling.take(sources.held.iter().cloned().map(from_held).collect()).await.unwrap();
+        let epoch = case as u64 + 1;
+        let totals = filling.finish(epoch, &terms(COUPONS).numbered(epoch)).await.unwrap();
+
+        assert_eq!(redis_only, expected.redis_only, "{sources:?}");
+        assert_eq!(in_redis(&stage).await, expected.ledger, "{sources:?}");
+        let winners = &expected.ledger.winners;
+        assert_eq!((totals.winners, totals.highest), (winners.len() as u64, expected.ledger.highest));
+        assert_eq!(totals.latest_ms, winners.iter().map(|w| w.granted_ms).max().unwrap_or(0), "{sources:?}");
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        winners.iter().for_each(|w| *counts.entry(w.user.as_str().to_owned()).or_default() += 1);
+        let found: BTreeMap<String, u64> = redis.hgetall(&keys.count).await.unwrap();
+        assert_eq!(found, counts, "{sources:?}");
+    }
+}
+
+/// The ledger that Redis holds now.
+async fn in_redis(stage: &Stage) -> Ledger {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
+    let winners = read_winners(&mut redis, &keys, 0, 100).await.unwrap().into_iter().map(from_held).collect();
+    let free: Vec<u64> = redis.lrange(&keys.free, 0, -1).await.unwrap();
+    let highest = observe(&mut redis, &keys).await.unwrap().open.unwrap().highest;
+    Ledger { winners, free, highest }
+}
+
+/// Wrong: a winner that only one of the systems has is lost, or a lost rank is not given again.
+#[tokio::test]
+async fn what_each_system_has_comes_together() {
+    let stage = Stage::new().await;
+    let of = |rank| from_event(stage.winner(rank, 1));
+    let ledger = Ledger { winners: [1, 6].map(of).to_vec(), free: vec![2, 3, 4, 5], highest: 6 };
+    stage.fill(1, 1, &ledger).await;
+    let rows = [1, 2].map(|rank| stage.winner(rank, 1));
+    store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
+    stage.dead_letter(&stage.winner(4, 1), 7).await;
+    let open = async || {
+        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), 0, || {}).await
+    };
+    let opened = open().await.unwrap();
+    assert_eq!((opened.winners, opened.free, opened.redis_only, opened.rebound), (4, 2, 1, false));
+    let expected = Ledger { winners: [1, 2, 4, 6].map(of).to_vec(), free: vec![3, 5], highest: 6 };
+    assert_eq!(in_redis(&stage).await, expected);
+    // Nothing was lost since.
+    let opened = open().await.unwrap();
+    assert_eq!((opened.winners, opened.free, opened.redis_only, opened.rebound), (4, 2, 1, true));
+    assert_eq!(in_redis(&stage).await, expected);
+}
+
+/// Wrong: while Kafka, say, is away, an epoch is allotted, and all issuers fenced, with each try.
+#[tokio::test]
+async fn an_epoch_is_allotted_only_when_the_ledger_can_be_read() {
+    let stage = Stage::new().await;
+    let mut connections = stage.systems.settings.clone();
+    connections.operator.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
+    let without_kafka = operator::connections::Systems::new(connections).unwrap();
+    let before = stage.row().await;
+    for _ in 0..3 {
+        let mut allotted = false;
+        let opened =
+            epoch::open(&without_kafka, &no_issuers(), &stage.campaign, &before, &terms(100), 0, || allotted = true)
+                .await;
+        assert!(matches!(opened, Err(EpochError::Kafka(_))), "{opened:?}");
+        assert!(!allotted);
+    }
+    assert_eq!(stage.row().await.epoch, before.epoch);
+}
+
+/// Wrong: what an attempt wrote lies in Redis for a quarter of an hour after it was given up, and is then freed at one blow.
+#[tokio::test]
+async fn an_attempt_that_is_given_up_leaves_nothing_behind() {
+    let stage = Stage::new().await;
+    let mut redis = stage.systems.redis().await.unwrap();
+    let history = observe(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap().history;
+    let attempt = Attempt::begin(&redis, &stage.campaign, "given-up", &history).await.unwrap();
+    let mut filling = Filling::new(attempt, 100);
+    filling.take((1..=50).map(|rank| from_event(stage.winner(rank, 1))).collect()).await.unwrap();
+    let pattern = format!("coupon:rebuild:given-up:*{}*", stage.campaign.coupon_id());
+    assert_eq!(keys(&mut redis, &pattern).await, 4);
+    drop(filling);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while keys(&mut redis, &pattern).await > 0 {
+        assert!(std::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+async fn keys(redis: &mut redis::aio::MultiplexedConnection, pattern: &str) -> usize {
+    redis.keys::<_, Vec<String>>(pattern).await.unwrap().len()
+}
