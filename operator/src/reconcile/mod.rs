@@ -50,7 +50,7 @@ use plan::{Plan, Step};
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
 /// Longest pass: above a fence, the reading of a long log and the filling of Redis together.
-const PASS_DEADLINE: Duration = Duration::from_secs(300);
+pub(crate) const PASS_DEADLINE: Duration = Duration::from_secs(300);
 /// While coupons are given or stored, every campaign is looked at this often.
 const BUSY: Duration = Duration::from_secs(2);
 /// While issuers do not serve what is open, and may yet.
