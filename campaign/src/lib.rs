@@ -6,6 +6,7 @@
 //! - [`log`]: the Kafka side, where a winner becomes durable;
 //! - [`table`]: the SQL side, where a winner becomes a row (`migrations/`);
 //! - [`settings`]: how a process is told where those three are;
+//! - [`listening`]: binding ports, and saying which;
 //! - [`telemetry`]: logs, metrics and probes, the same in every process;
 //! - [`sabotage`]: faults that tests ask for; not in release builds.
 //!
@@ -14,6 +15,7 @@
 
 pub mod event;
 pub mod identity;
+pub mod listening;
 pub mod log;
 pub mod sabotage;
 pub mod settings;

@@ -1,6 +1,5 @@
 //! Logs, metrics and probes, the same in every process.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 
 use axum::Router;
@@ -61,9 +60,8 @@ pub fn router(registry: SharedRegistry, probes: Arc<dyn Probes>) -> Router {
         .with_state(Arc::new(Served { registry, probes }))
 }
 
-/// Serves [`router`] on `address` until the process ends.
-pub async fn serve(address: SocketAddr, registry: SharedRegistry, probes: Arc<dyn Probes>) -> std::io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
+/// Serves [`router`] until the process ends.
+pub async fn serve(listener: TcpListener, registry: SharedRegistry, probes: Arc<dyn Probes>) -> std::io::Result<()> {
     axum::serve(listener, router(registry, probes)).await
 }
 

@@ -42,6 +42,9 @@ pub struct Config {
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:9090")]
     pub probe_listen: SocketAddr,
+    /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.
+    #[arg(long, env = "COUPON_ADDRESSES_FILE")]
+    pub addresses_file: Option<PathBuf>,
     /// Names this process to the brokers.
     #[arg(long, env = "POD_NAME", default_value = "coupon-consumer")]
     pub pod_name: String,

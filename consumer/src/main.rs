@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use campaign::settings::Connections;
-use campaign::telemetry;
+use campaign::{listening, telemetry};
 use clap::Parser;
 use consumer::config::{Cli, Command, Config};
 use consumer::metrics::{self, Metrics};
@@ -66,6 +66,9 @@ async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
 
 async fn run(config: Config) -> anyhow::Result<()> {
     let connections = Connections::load(&config.connections)?;
+    let (listener, address) = listening::bind(config.probe_listen, "probes").await?;
+    listening::announce(config.addresses_file.as_deref(), &[("probe", address)])?;
+    tracing::info!(campaign = %config.campaign, probe = %address, "listening");
     let registry = telemetry::registry(metrics::PREFIX);
     let metrics = match registry.write() {
         Ok(mut registry) => Metrics::new(&mut registry),
@@ -85,8 +88,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tokio::pin!(work);
     tokio::select! {
         result = &mut work => return result.context("the consumer ended"),
-        result = telemetry::serve(config.probe_listen, registry, status) => {
-            result.with_context(|| format!("serving probes on {}", config.probe_listen))?;
+        result = telemetry::serve(listener, registry, status) => {
+            result.with_context(|| format!("serving probes on {address}"))?;
         }
         result = telemetry::shutdown_signal() => {
             result.context("waiting for signals")?;

@@ -16,6 +16,7 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use operator::reconcile::PAUSE_ANNOTATION;
+use rand::RngExt;
 use serde_json::json;
 use stack::Connections;
 use tokio::sync::Mutex;
@@ -167,10 +168,12 @@ async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
     leave(&arena).await;
 }
 
-async fn arena(namespace: &str) -> Arena {
+/// With a namespace of its own: that of an earlier run may be going yet.
+async fn arena(what: &str) -> Arena {
+    let namespace = format!("{what}-{:06x}", rand::rng().random_range(0..0x100_0000));
     let connections = Connections::from_env().unwrap();
     install::install(&connections).await.unwrap();
-    Arena::new(connections, namespace, true).await.unwrap()
+    Arena::new(connections, &namespace, true).await.unwrap()
 }
 
 async fn leave(arena: &Arena) {

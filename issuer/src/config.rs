@@ -84,6 +84,10 @@ pub struct Config {
     #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:9090")]
     pub probe_listen: SocketAddr,
 
+    /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.
+    #[arg(long, env = "COUPON_ADDRESSES_FILE")]
+    pub addresses_file: Option<PathBuf>,
+
     /// When a winner is told.
     #[arg(long, env = "COUPON_ACKNOWLEDGE", value_enum, default_value = "Durable")]
     pub acknowledge: Acknowledge,

@@ -10,8 +10,7 @@ use anyhow::Context;
 use campaign::log::producer::WinnerLog;
 use campaign::settings::Connections;
 use campaign::stock::{StockKeys, sentinel};
-use campaign::{table, telemetry};
-use tokio::net::TcpListener;
+use campaign::{listening, table, telemetry};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -102,22 +101,15 @@ impl telemetry::Probes for Probes {
     }
 }
 
-async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}"))?;
-    let bound = listener.local_addr()?;
-    Ok((listener, bound))
-}
-
 impl Service {
     /// Starts everything. What is away now is waited for in the background; readiness says so.
     ///
     /// # Errors
     /// An address cannot be listened on, or a setting cannot be used.
     pub async fn start(config: &Config, connections: &Connections, control_token: String) -> anyhow::Result<Self> {
-        let (public, public_address) = bind(config.listen, "users").await?;
-        let (control_listener, control_address) = bind(config.control_listen, "the operator").await?;
-        let (probe, probe_address) = bind(config.probe_listen, "probes").await?;
+        let (public, public_address) = listening::bind(config.listen, "users").await?;
+        let (control_listener, control_address) = listening::bind(config.control_listen, "the operator").await?;
+        let (probe, probe_address) = listening::bind(config.probe_listen, "probes").await?;
 
         let registry = telemetry::registry(metrics::PREFIX);
         let metrics = Metrics::register(&registry);
@@ -207,6 +199,8 @@ impl Service {
             });
         }
         let addresses = Addresses { public: public_address, control: control_address, probe: probe_address };
+        let named = [("public", public_address), ("control", control_address), ("probe", probe_address)];
+        listening::announce(config.addresses_file.as_deref(), &named)?;
         tracing::info!(campaign = %config.campaign, public = %addresses.public, control = %addresses.control, probe = %addresses.probe, "listening");
         Ok(Self {
             addresses,

@@ -1,6 +1,7 @@
 //! The operator's configuration: flags or environment, read once.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +39,9 @@ pub struct Config {
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:8080")]
     pub probe_listen: SocketAddr,
+    /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.
+    #[arg(long, env = "COUPON_ADDRESSES_FILE")]
+    pub addresses_file: Option<PathBuf>,
     /// Logs as JSON instead of plain lines.
     #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set)]
     pub log_json: bool,

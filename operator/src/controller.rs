@@ -1,12 +1,9 @@
 //! The stream of passes: watches in, passes out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use campaign::telemetry::{Probes, Verdict};
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
-use jiff::Timestamp;
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -24,7 +21,8 @@ use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
 use crate::epoch::Queue;
 use crate::metrics::Metrics;
-use crate::reconcile::reconcile;
+use crate::progress::{Part, Progress};
+use crate::reconcile::{deadline, reconcile};
 use crate::unreadable::UnreadableObjects;
 
 /// Passes at the same time. They mostly wait, and Kafka is read once for those that come together.
@@ -33,39 +31,6 @@ const CONCURRENCY: u16 = 64;
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
 /// And after this long at first.
 const WATCH_PAUSE_FIRST: Duration = Duration::from_millis(500);
-/// A process whose watches say nothing for this long is taken to be stuck. The API server sends a bookmark about every
-/// minute, and ends each watch after some minutes.
-const SILENCE: Duration = Duration::from_secs(600);
-
-/// Tells whether the watches live.
-#[derive(Debug, Default)]
-pub struct Progress {
-    last_ms: AtomicI64,
-    leading: std::sync::atomic::AtomicBool,
-}
-
-impl Progress {
-    fn note(&self) {
-        self.last_ms.store(Timestamp::now().as_millisecond(), Ordering::Relaxed);
-    }
-}
-
-impl Probes for Progress {
-    fn alive(&self) -> Verdict {
-        let last = self.last_ms.load(Ordering::Relaxed);
-        let silent = Timestamp::now().as_millisecond() - last;
-        // A standby has no watches yet; it is alive as long as it answers.
-        if !self.leading.load(Ordering::Relaxed) || silent < i64::try_from(SILENCE.as_millis()).unwrap_or(i64::MAX) {
-            return Ok(());
-        }
-        Err(format!("the watches have been silent for {} s", silent / 1000))
-    }
-
-    fn ready(&self) -> Verdict {
-        Ok(())
-    }
-}
-
 /// Pauses between tries of a watch: doubled up to a low cap, since all watches share one pause.
 #[derive(Debug, Clone)]
 struct WatchPause(Duration);
@@ -115,7 +80,10 @@ where
             }
             slim(object);
         })
-        .inspect_ok(move |_| progress.note())
+        .inspect(move |event| match event {
+            Ok(_) => progress.watch_works(&K::kind(&())),
+            Err(error) => progress.watch_failed(&K::kind(&()), error.to_string()),
+        })
         .reflect(writer)
         .touched_objects();
     (store, stream)
@@ -129,8 +97,6 @@ pub async fn run(
     progress: Arc<Progress>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    progress.note();
-    progress.leading.store(true, Ordering::Relaxed);
     let reporter = Reporter { controller: "coupon-operator".to_owned(), instance: Some(config.pod_name.clone()) };
     let recorder = Recorder::new(client.clone(), reporter);
     let (unreadable, naming) = UnreadableObjects::new(metrics.clone(), recorder.clone());
@@ -182,6 +148,7 @@ pub async fn run(
     let namespace_stream = namespace_stream.predicate_filter(predicates::labels, PredicateConfig::default());
     let shutdown = shutdown.shared();
     let classes_watched = crate::class_status::run(Arc::clone(&context), Arc::clone(&unreadable), shutdown.clone());
+    let passing = Arc::clone(&progress);
     let campaigns_watched = Controller::for_stream(campaign_stream, campaigns)
         .with_config(controller::Config::default().concurrency(CONCURRENCY))
         .trigger_backoff(WatchPause::default())
@@ -199,7 +166,15 @@ pub async fn run(
         })
         .graceful_shutdown_on(shutdown)
         .run(
-            reconcile,
+            move |campaign: Arc<CouponCampaign>, context| {
+                let name = ObjectRef::from_obj(campaign.as_ref()).to_string();
+                let under_way = passing.pass(name, deadline(campaign.spec.total_quantity));
+                async move {
+                    let result = reconcile(campaign, context).await;
+                    drop(under_way);
+                    result
+                }
+            },
             |_, error, _| {
                 // Passes handle their own errors; this is for what the runtime itself reports.
                 tracing::warn!(%error, "pass failed");
@@ -222,6 +197,8 @@ pub async fn run(
     tokio::select! {
         _ = passes => {}
         _ = kept => tracing::error!("a watch has ended by itself"),
+        // In the same task as the controller: it ticks only while that is polled.
+        () = progress.beat(Part::Controller) => {}
     }
 }
 

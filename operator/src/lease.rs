@@ -1,9 +1,10 @@
 //! Leader election: one operator works, others stand by. Every write carries the resourceVersion that was read, so of two
 //! candidates one loses with a conflict. No lease fences Kafka, Redis or SQL: epochs do that (docs/ARCHITECTURE.md).
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
@@ -37,6 +38,7 @@ pub struct Election {
     leases: Api<Lease>,
     holder: String,
     pace: Pace,
+    sighting: Mutex<Option<Sighting>>,
 }
 
 /// The lease is no longer ours.
@@ -47,23 +49,45 @@ pub struct Lost(String);
 /// What a candidate may do with the lease as it is.
 #[derive(Debug, PartialEq, Eq)]
 enum Stand {
-    /// Nobody has it, or it is ours.
+    /// Nobody has it, it is ours, or its holder is dead.
     Take,
     /// Somebody else holds it.
     Wait,
 }
 
-fn stand(spec: &LeaseSpec, holder: &str, now: Timestamp) -> Stand {
-    let held_by = spec.holder_identity.as_deref().unwrap_or_default();
-    let duration = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or(0).into());
-    let expired = spec.renew_time.as_ref().is_none_or(|renewed| renewed.0 + duration < now);
-    if held_by.is_empty() || held_by == holder || expired { Stand::Take } else { Stand::Wait }
+/// A lease of somebody else's as it was last found to have changed. Whether its holder is alive is told by whether it changes, and
+/// timed here, from then on, by a clock that only runs forward: the time written in it is the clock of another machine, which may
+/// be wrong by minutes.
+#[derive(Debug, Clone, PartialEq)]
+struct Sighting {
+    holder: String,
+    renewed: Option<MicroTime>,
+    since: Instant,
+}
+
+fn stand(spec: &LeaseSpec, me: &str, seen: &mut Option<Sighting>, default: Duration, now: Instant) -> Stand {
+    let holder = spec.holder_identity.as_deref().unwrap_or_default();
+    if holder.is_empty() || holder == me {
+        *seen = None;
+        return Stand::Take;
+    }
+    let unchanged = seen.as_ref().filter(|seen| seen.holder == holder && seen.renewed == spec.renew_time);
+    let since = unchanged.map_or(now, |seen| seen.since);
+    *seen = Some(Sighting { holder: holder.to_owned(), renewed: spec.renew_time.clone(), since });
+    let written =
+        spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|&seconds| seconds > 0);
+    if now - since > written.map_or(default, Duration::from_secs) { Stand::Take } else { Stand::Wait }
 }
 
 impl Election {
     /// A candidate with a name of its own.
     pub fn new(client: Client, namespace: &str, holder: &str) -> Self {
-        Self { leases: Api::namespaced(client, namespace), holder: holder.to_owned(), pace: PACE }
+        Self {
+            leases: Api::namespaced(client, namespace),
+            holder: holder.to_owned(),
+            pace: PACE,
+            sighting: Mutex::default(),
+        }
     }
 
     /// Waits until the lease is ours.
@@ -79,17 +103,22 @@ impl Election {
         }
     }
 
-    /// Renews the lease for as long as that succeeds. Whoever calls this must stop all work when it returns.
-    pub async fn keep(&self) -> Lost {
+    /// Renews the lease for as long as that succeeds, and calls `renewal` at the start and each time. Whoever calls this must stop
+    /// all work when it returns.
+    pub async fn keep(&self, renewal: impl Fn()) -> Lost {
         let Pace { renew, give_up, call, .. } = self.pace;
         let mut renewed = Instant::now();
+        renewal();
         loop {
-            // Others count from the time written, which is before the call: so do we. And no pause or call may outlast the end.
+            // Others count from when they see the renewal, which is after the call began: we count from before it. And no pause or call may outlast the end.
             let end = renewed + give_up;
             sleep_until(end.min(Instant::now() + renew)).await;
             let began = Instant::now();
             match timeout_at(end.min(began + call), self.try_hold()).await {
-                Ok(Ok(true)) => renewed = began,
+                Ok(Ok(true)) => {
+                    renewed = began;
+                    renewal();
+                }
                 Ok(Ok(false)) => return Lost("somebody else holds it".to_owned()),
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
                 Err(_) => tracing::warn!("the Kubernetes API did not answer about the lease"),
@@ -119,6 +148,7 @@ impl Election {
 
     /// One try to take or renew. False: somebody else holds it, or was faster.
     async fn try_hold(&self) -> Result<bool, kube::Error> {
+        // For people who read the lease; nobody decides by it.
         let now = Timestamp::now();
         let Some(mut lease) = self.leases.get_opt(NAME).await? else {
             let lease = Lease {
@@ -128,12 +158,17 @@ impl Election {
             return settle(self.leases.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.clone().unwrap_or_default();
-        if stand(&spec, &self.holder, now) == Stand::Wait {
+        if self.stand(&spec) == Stand::Wait {
             return Ok(false);
         }
         // `lease` still has the resourceVersion that was read: the write fails if anybody wrote in between.
         lease.spec = Some(self.held(&spec, now));
         settle(self.leases.replace(NAME, &PostParams::default(), &lease).await)
+    }
+
+    fn stand(&self, spec: &LeaseSpec) -> Stand {
+        let mut seen = self.sighting.lock().unwrap_or_else(PoisonError::into_inner);
+        stand(spec, &self.holder, &mut seen, self.pace.duration, Instant::now())
     }
 
     fn held(&self, before: &LeaseSpec, now: Timestamp) -> LeaseSpec {
@@ -165,23 +200,65 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn who_may_take_the_lease() {
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let lease = |holder: &str, seconds_ago: i64| LeaseSpec {
+    /// A lease as its holder wrote it, by the holder's clock.
+    fn lease(holder: &str, renewed: &str) -> LeaseSpec {
+        LeaseSpec {
             holder_identity: (!holder.is_empty()).then(|| holder.to_owned()),
             lease_duration_seconds: Some(15),
-            renew_time: Some(MicroTime(now - SignedDuration::from_secs(seconds_ago))),
+            renew_time: (!renewed.is_empty()).then(|| MicroTime(renewed.parse().unwrap())),
             ..LeaseSpec::default()
-        };
+        }
+    }
+
+    #[test]
+    fn who_may_take_the_lease_at_first_sight() {
         for (spec, expected) in [
             (LeaseSpec::default(), Stand::Take),
-            (lease("", 1), Stand::Take),
-            (lease("me", 1), Stand::Take),
-            (lease("other", 14), Stand::Wait),
-            (lease("other", 16), Stand::Take),
+            (lease("", "2026-01-01T00:00:00Z"), Stand::Take),
+            (lease("me", "2026-01-01T00:00:00Z"), Stand::Take),
+            (lease("other", ""), Stand::Wait),
+            (lease("other", "1999-01-01T00:00:00Z"), Stand::Wait),
+            (lease("other", "2999-01-01T00:00:00Z"), Stand::Wait),
         ] {
-            assert_eq!(stand(&spec, "me", now), expected, "{spec:?}");
+            assert_eq!(stand(&spec, "me", &mut None, PACE.duration, Instant::now()), expected, "{spec:?}");
+        }
+    }
+
+    /// Wrong: a candidate whose clock is ahead takes the lease from a holder that is alive, or one whose clock is behind never does.
+    #[test]
+    fn no_clock_of_another_machine_decides() {
+        // The holder's clock: years behind ours, years ahead, and running backwards.
+        for clock in [
+            ["1999-01-01T00:00:00Z", "1999-01-01T00:00:03Z"],
+            ["2999-01-01T00:00:00Z", "2999-01-01T00:00:03Z"],
+            ["2026-01-01T00:00:03Z", "2026-01-01T00:00:00Z"],
+        ] {
+            let (start, mut seen) = (Instant::now(), None);
+            let mut look = |spec: &LeaseSpec, seconds: u64| {
+                stand(spec, "me", &mut seen, PACE.duration, start + Duration::from_secs(seconds))
+            };
+            // Alive: it renews every 3 s.
+            for round in 0..20_u64 {
+                let renewed = lease("other", clock[usize::from(round % 2 == 1)]);
+                assert_eq!(look(&renewed, 3 * round), Stand::Wait, "{clock:?} {round}");
+            }
+            // Then it dies.
+            let last = lease("other", clock[1]);
+            assert_eq!(look(&last, 57 + 15), Stand::Wait, "{clock:?}");
+            assert_eq!(look(&last, 57 + 16), Stand::Take, "{clock:?}");
+            // Somebody else was faster: the count begins again.
+            assert_eq!(look(&lease("third", clock[1]), 57 + 17), Stand::Wait, "{clock:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_without_a_duration_gets_ours() {
+        let (start, mut seen) = (Instant::now(), None);
+        for seconds in [None, Some(0), Some(-5)] {
+            let spec = LeaseSpec { lease_duration_seconds: seconds, ..lease("other", "") };
+            assert_eq!(stand(&spec, "me", &mut seen, PACE.duration, start), Stand::Wait);
+            let late = start + PACE.duration + Duration::from_secs(1);
+            assert_eq!(stand(&spec, "me", &mut seen.clone(), PACE.duration, late), Stand::Take);
         }
     }
 
@@ -196,7 +273,7 @@ mod tests {
     fn candidate(pace: Pace) -> (Election, Handle<Request<Body>, Response<Body>>) {
         let (service, server) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
         let leases = Api::namespaced(Client::new(service, "default"), "default");
-        (Election { leases, holder: "me".to_owned(), pace }, server)
+        (Election { leases, holder: "me".to_owned(), pace, sighting: Mutex::default() }, server)
     }
 
     #[tokio::test]
@@ -215,7 +292,7 @@ mod tests {
                 held.push(request);
             }
         });
-        let lost = timeout(pace.duration, election.keep()).await.expect("gives up by itself");
+        let lost = timeout(pace.duration, election.keep(|| {})).await.expect("gives up by itself");
         assert!(lost.to_string().contains("could not be renewed"), "{lost}");
         silent.abort();
     }
@@ -243,6 +320,10 @@ mod tests {
             answer.send_response(Response::builder().status(409).body(body).unwrap());
             sent
         });
+        // It was seen for the first time long ago.
+        let renewed = Some(MicroTime("2020-01-01T00:00:00Z".parse().unwrap()));
+        let since = Instant::now() - Duration::from_secs(16);
+        *election.sighting.lock().unwrap() = Some(Sighting { holder: "other".to_owned(), renewed, since });
         assert!(!election.try_hold().await.unwrap());
         let sent = server.await.unwrap();
         assert_eq!(sent.metadata.resource_version.as_deref(), Some("7"), "the write says what was read");

@@ -11,7 +11,7 @@
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
 //! - [`class`], [`connections`], [`class_status`]: where Kafka, Redis and the database are, and whether they answer;
-//! - [`lease`]: who works when several operators run.
+//! - [`lease`]: who works when several operators run; [`progress`]: whether this one is alive.
 
 pub mod api;
 pub mod backoff;
@@ -34,6 +34,7 @@ pub mod ledger_count;
 pub mod log_view;
 pub mod metrics;
 pub mod pressure;
+pub mod progress;
 pub mod reconcile;
 pub mod repair;
 pub mod scale;

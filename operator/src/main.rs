@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use campaign::telemetry;
+use campaign::{listening, telemetry};
 use clap::Parser;
 use operator::config::{Cli, Command, Config};
-use operator::controller::{self, Progress};
+use operator::controller;
 use operator::lease::Election;
 use operator::metrics::Metrics;
+use operator::progress::{Part, Progress};
 use tokio_util::sync::CancellationToken;
 
 /// From SIGTERM to the end: what passes have to come to their end.
@@ -41,12 +42,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// A read that brings nothing for this long ends its connection: above the watches' own idle timeout (290 s and a margin), and
+/// what ends a call on a connection that is dead.
+const READ: Duration = Duration::from_secs(330);
+
+async fn client() -> anyhow::Result<kube::Client> {
+    let mut config = kube::Config::infer().await?;
+    config.read_timeout = Some(READ);
+    config.reset_reader_on_write = true;
+    Ok(kube::Client::try_from(config)?)
+}
+
 async fn run(config: Config) -> anyhow::Result<()> {
-    let client = kube::Client::try_default().await.context("no way to the Kubernetes API")?;
+    let client = client().await.context("no way to the Kubernetes API")?;
     let registry = telemetry::registry("coupon");
     let metrics = Metrics::new(&registry);
     let progress = Arc::new(Progress::default());
-    let probes = tokio::spawn(telemetry::serve(config.probe_listen, registry, progress.clone()));
+    let (listener, address) = listening::bind(config.probe_listen, "probes").await?;
+    listening::announce(config.addresses_file.as_deref(), &[("probe", address)])?;
+    tracing::info!(probe = %address, "listening");
+    let probes = tokio::spawn(telemetry::serve(listener, registry, progress.clone()));
     let stop = CancellationToken::new();
     let asked = stop.clone();
     tokio::spawn(async move {
@@ -63,6 +78,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!("leading");
     metrics.leader.set(1);
+    let (heart, renewed) = (Arc::clone(&progress), Arc::clone(&progress));
+    let heartbeat = tokio::spawn(async move { heart.beat(Part::Runtime).await });
     let passes = controller::run(client, config, metrics.clone(), progress, stop.clone().cancelled_owned());
     tokio::select! {
         () = passes => {}
@@ -72,7 +89,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
             tracing::warn!("passes did not end within {} ms and are dropped", LEAVING.as_millis());
         }
         // No pass may go on without the lease: the process ends, and with it whatever is under way.
-        lost = election.keep() => anyhow::bail!(lost),
+        lost = election.keep(|| renewed.heard(Part::Lease)) => anyhow::bail!(lost),
+        ended = heartbeat => ended.context("the heartbeat died")?,
         served = probes => {
             served.context("the probe server died")?.context("the probe server failed")?;
         }

@@ -1,6 +1,8 @@
 //! The real binary.
 
-use std::process::{Child, Command, ExitStatus};
+use std::net::SocketAddr;
+use std::process::{Command, ExitStatus};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
@@ -9,15 +11,15 @@ use campaign::yaml;
 use consumer::SESSION;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use stack::child::{self, Running};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::stage::{PATIENCE, Stage, eventually};
 
 /// A running `coupon-consumer`; killed when dropped.
 pub struct Process {
-    child: Child,
-    port: u16,
-    folder: std::path::PathBuf,
+    running: Mutex<Running>,
+    probe: SocketAddr,
 }
 
 impl Process {
@@ -27,38 +29,36 @@ impl Process {
 
     /// With other connections, and more in its environment. What it says goes to a file, see [`Process::said`].
     pub fn start_with(campaign: &CampaignId, connections_to: &Connections, environment: &[(&str, &str)]) -> Self {
-        let folder = std::env::temp_dir().join(format!("coupon-consumer-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir(&folder).unwrap();
+        let folder = child::folder("coupon-consumer").unwrap();
         let connections = folder.join("connections.yaml");
         std::fs::write(&connections, yaml::to_string(connections_to).unwrap()).unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
+        command
             .env("COUPON_CAMPAIGN", campaign.to_string())
             .env("COUPON_CONNECTIONS", &connections)
-            .env("COUPON_PROBE_LISTEN", format!("127.0.0.1:{port}"))
+            .env("COUPON_PROBE_LISTEN", "127.0.0.1:0")
             .env("COUPON_LOG_JSON", "true")
             .env("COUPON_BATCH", "50")
             .env("POD_NAME", "consumer-0")
-            .envs(environment.iter().copied())
-            .stderr(std::fs::File::create(folder.join("stderr")).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, port, folder }
+            .envs(environment.iter().copied());
+        let mut running = Running::start("coupon-consumer", command, folder).unwrap();
+        let probe = running.addresses(PATIENCE).unwrap()["probe"];
+        Self { running: Mutex::new(running), probe }
     }
 
     /// All that it has logged.
     pub fn said(&self) -> String {
-        std::fs::read_to_string(self.folder.join("stderr")).unwrap()
+        self.running.lock().unwrap().said()
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.running.lock().unwrap().id().cast_signed()), signal).unwrap();
     }
 
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.running.lock().unwrap().ended().unwrap() {
                 return status;
             }
             assert!(Instant::now() < deadline, "it does not end");
@@ -68,7 +68,7 @@ impl Process {
 
     /// Status code and body.
     async fn get(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
+        let mut stream = tokio::net::TcpStream::connect(self.probe).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
@@ -78,18 +78,11 @@ impl Process {
     }
 
     pub async fn ready(&self) {
-        eventually("ready", async || self.get("/readyz").await.is_some_and(|(code, _)| code == 200)).await;
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", self.said());
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
+        eventually("ready", async || {
+            self.running.lock().unwrap().alive().unwrap();
+            self.get("/readyz").await.is_some_and(|(code, _)| code == 200)
+        })
+        .await;
     }
 }
 

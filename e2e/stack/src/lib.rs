@@ -9,6 +9,7 @@
 
 pub mod cache;
 pub mod cgroup;
+pub mod child;
 pub mod connections;
 pub mod control;
 pub mod down;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, wait};
 
+use crate::child::last_words;
 use crate::control::{Action, Answer, Part, Request, State, Status, read_line, write_line};
 use crate::install::Installed;
 use crate::layout::Layout;
@@ -175,7 +176,8 @@ impl Parts {
                     return Ok(());
                 }
                 Err(seen) if at.elapsed() > server.ready_within => {
-                    bail!("not ready after {} s: {seen}", server.ready_within.as_secs());
+                    let said = last_words(&server.log);
+                    bail!("not ready after {} s: {seen}{said}", server.ready_within.as_secs());
                 }
                 Err(_) => {}
             }
@@ -198,7 +200,7 @@ impl Parts {
         loop {
             for entry in self.lock().iter_mut() {
                 let ended = match entry.process.as_mut().map(Process::ended) {
-                    Some(Ok(Some(status))) => format!("ended by itself: {status}"),
+                    Some(Ok(Some(status))) => format!("ended by itself: {status}{}", last_words(&entry.server.log)),
                     Some(Err(error)) => format!("cannot be watched: {error}"),
                     Some(Ok(None)) | None => continue,
                 };

@@ -37,7 +37,7 @@ async fn durable(fixture: &Fixture) -> BTreeMap<u64, String> {
 async fn dies_at(point: CrashPoint, connections: impl Fn(&Fixture) -> Connections) {
     let fixture = Fixture::open(terms(COUPONS, 1)).await;
     let connections = connections(&fixture);
-    let mut first = Process::start(&fixture, &connections, &[("COUPON_CRASH_AT", &format!("{point}:5"))]);
+    let first = Process::start(&fixture, &connections, &[("COUPON_CRASH_AT", &format!("{point}:5"))]);
     first.ready().await;
     let heard: Vec<_> = futures::stream::iter(0..USERS)
         .map(|user| {

@@ -1,56 +1,69 @@
 //! The real binary, for tests in which it dies or works without one of its defences.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use campaign::settings::Connections;
 use campaign::yaml;
+use stack::child::{self, Running};
 
 use super::fixture::{Fixture, TOKEN, Users, eventually};
 
+/// Until a program that was just started has bound its ports, on a machine that is busy.
+const STARTED: Duration = Duration::from_secs(60);
+
 /// A running `coupon-issuer`; killed when dropped.
 pub struct Process {
-    child: Child,
-    folder: PathBuf,
+    running: Mutex<Running>,
     pub users: Users,
     control: String,
     probe: String,
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Process {
-    /// Starts one with these variables in its environment.
+    /// Starts one with these variables in its environment, and waits until it listens.
     pub fn start(fixture: &Fixture, connections: &Connections, variables: &[(&str, &str)]) -> Self {
-        let folder = std::env::temp_dir().join(format!("coupon-issuer-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir(&folder).unwrap();
+        let folder = child::folder("coupon-issuer").unwrap();
         let (file, token) = (folder.join("connections.yaml"), folder.join("control-token"));
         std::fs::write(&file, yaml::to_string(connections).unwrap()).unwrap();
         std::fs::write(&token, TOKEN).unwrap();
-        let at = |port: u16| format!("127.0.0.1:{port}");
-        let (public, control, probe) = (at(free_port()), at(free_port()), at(free_port()));
-        let child = Command::new(env!("CARGO_BIN_EXE_coupon-issuer"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-issuer"));
+        command
             .env("COUPON_CAMPAIGN", fixture.campaign.to_string())
             .env("COUPON_CONNECTIONS", &file)
             .env("COUPON_CONTROL_TOKEN_FILE", &token)
-            .env("COUPON_LISTEN", &public)
-            .env("COUPON_CONTROL_LISTEN", &control)
-            .env("COUPON_PROBE_LISTEN", &probe)
-            .envs(variables.iter().copied())
-            .spawn()
-            .unwrap();
-        let url = |address: String| format!("http://{address}");
-        let users = Users::new(url(public), fixture.campaign.coupon_id());
-        Self { child, folder, users, control: url(control), probe: url(probe) }
+            .env("COUPON_LISTEN", "127.0.0.1:0")
+            .env("COUPON_CONTROL_LISTEN", "127.0.0.1:0")
+            .env("COUPON_PROBE_LISTEN", "127.0.0.1:0")
+            .envs(variables.iter().copied());
+        let mut running = Running::start("coupon-issuer", command, folder).unwrap();
+        let addresses = running.addresses(STARTED).unwrap();
+        let url = |name: &str| format!("http://{}", addresses[name]);
+        let users = Users::new(url("public"), fixture.campaign.coupon_id());
+        Self { users, control: url("control"), probe: url("probe"), running: Mutex::new(running) }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap()
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.running().id()
+    }
+
+    /// What `/readyz` answers; nothing if it cannot be reached.
+    pub async fn readiness(&self) -> Option<u16> {
+        let answer = self.users.http.get(format!("{}/readyz", self.probe)).send().await.ok()?;
+        Some(answer.status().as_u16())
     }
 
     /// Waits until it is ready.
     pub async fn ready(&self) {
         eventually("the process is ready", async || {
-            let answer = self.users.http.get(format!("{}/readyz", self.probe)).send().await.ok()?;
-            answer.status().is_success().then_some(())
+            self.running().alive().unwrap();
+            (self.readiness().await == Some(200)).then_some(())
         })
         .await;
     }
@@ -62,16 +75,7 @@ impl Process {
     }
 
     /// Waits until it has ended by itself.
-    pub async fn ended(&mut self) -> ExitStatus {
-        eventually("the process has ended", async || self.child.try_wait().unwrap()).await
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
+    pub async fn ended(&self) -> ExitStatus {
+        eventually("the process has ended", async || self.running().ended().unwrap()).await
     }
 }

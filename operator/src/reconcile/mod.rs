@@ -135,7 +135,7 @@ async fn contain<T>(pass: impl Future<Output = T>) -> Result<T, ReconcileError> 
 }
 
 /// How long a pass over a campaign of so many coupons may take.
-fn deadline(total: i64) -> Duration {
+pub(crate) fn deadline(total: i64) -> Duration {
     let coupons = u32::try_from(total.max(0)).unwrap_or(u32::MAX);
     PASS_DEADLINE + PASS_DEADLINE_PER_COUPON * coupons
 }
