@@ -149,6 +149,18 @@ async fn one_missing_topic_spoils_no_answer_about_another() {
     admin.delete_topic(&here).await.unwrap();
 }
 
+/// Wrong: "it leads already" counts as a failure, or a failure of one partition hides inside an answer that succeeds.
+#[tokio::test]
+async fn preferred_leaders_are_elected_and_a_partition_that_is_not_there_is_named() {
+    let admin = admin();
+    let name = new_topic(&admin, "elect", 2, &[]).await;
+    admin.elect_preferred_leaders(Some(&[(name.clone(), 0), (name.clone(), 1)])).await.unwrap();
+    admin.elect_preferred_leaders(None).await.unwrap();
+    let missing = unique("nowhere");
+    let error = admin.elect_preferred_leaders(Some(&[(name, 0), (missing.clone(), 0)])).await.unwrap_err();
+    assert!(matches!(&error, AdminError::UnknownTopic { topic } if *topic == missing), "{error:?}");
+}
+
 #[tokio::test]
 async fn partitions_grow_and_never_shrink() {
     let admin = admin();

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pressure::Counts;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
+use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 use crate::serving::ServingWatch;
@@ -145,6 +146,8 @@ pub struct Memory {
     pub counts: Counts,
     /// Whether they serve.
     pub(crate) serving: ServingWatch,
+    /// Since when offsets cannot be read.
+    pub(crate) unread: UnreadWatch,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.
     pub children: Option<(String, Instant)>,
     /// Issuing was closed for the campaign's deletion.

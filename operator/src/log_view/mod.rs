@@ -23,6 +23,8 @@ pub struct LogView {
     pub lag: Option<u64>,
     /// Where the log ends and how far the group is; `None` when either could not be read.
     pub offsets: Option<Offsets>,
+    /// Why they could not be read, if they could not.
+    pub unread: Option<AdminError>,
     /// Who consumes it; `None` when that was not asked for, or could not be read.
     pub group: Option<Membership>,
     /// Records in the dead-letter topic; `None` when it could not be read.
@@ -126,6 +128,13 @@ impl Answers {
         (0..partition_count(state)).map(|id| Some((id, (offset(&self.starts, id)?, offset(&self.ends, id)?)))).collect()
     }
 
+    /// What kept a topic's offsets, or what its group has committed, from being read.
+    fn unread(&self, name: &str) -> Option<AdminError> {
+        let committed = self.committed.get(name).and_then(|each| each.as_ref().err());
+        let mut failed = self.starts.iter().chain(&self.ends).filter(|((topic, _), _)| topic == name);
+        committed.or_else(|| failed.find_map(|(_, each)| each.as_ref().err())).cloned()
+    }
+
     /// What they say of one campaign.
     fn of(&self, campaign: &CampaignId) -> Result<Sighted, AdminError> {
         let (name, dlt) = (campaign.topic(), campaign.dead_letter_topic());
@@ -145,6 +154,7 @@ impl Answers {
             drained: BTreeMap::new(),
         });
         let view = LogView {
+            unread: self.unread(&name),
             topic: TopicView {
                 cluster_id: self.cluster.cluster_id.clone(),
                 brokers: self.cluster.brokers.len(),

@@ -15,6 +15,7 @@ mod report;
 mod scaling;
 #[cfg(test)]
 mod scene;
+pub(crate) mod unread;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
 use observe::{Known, Observation};
 use plan::{Plan, Step};
+use unread::Unread;
 
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
@@ -264,6 +266,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         adopted,
         looked: &looked,
         nobody_serves: serving.nobody_serves(),
+        offsets_unread: tell_unread(&pass, &seen).await,
     };
     let status = report::status(&facts, Timestamp::now());
     publish::events(&pass, &plan, &done, &scaled).await;
@@ -286,6 +289,16 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.warned = None;
     });
     Ok(next(&plan, &serving, context.elapsed_ms()))
+}
+
+/// Whether the offsets have been unreadable for long; an event says so once.
+async fn tell_unread(pass: &Pass<'_>, seen: &Observation) -> bool {
+    let error = seen.log.as_ref().ok().and_then(|log| log.unread.as_ref());
+    let unread = pass.context.memory.update(pass.uid, |memory| memory.unread.see(error.is_some(), Instant::now()));
+    if let (Unread::Long { new: true }, Some(error)) = (&unread, error) {
+        events::warn(pass.context, pass.campaign, "OffsetsUnreadable", &report::unread_text(error)).await;
+    }
+    unread != Unread::No
 }
 
 /// Reads what is there and decides what should be. `consumers`: whether any run. What is worth to be remembered goes to `known`.

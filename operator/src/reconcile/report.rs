@@ -1,7 +1,7 @@
 //! Says what was found and done: conditions and status. Pure.
 
 use campaign::identity::CampaignId;
-use campaign::log::admin::TopicState;
+use campaign::log::admin::{AdminError, TopicState};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub adopted: Option<u64>,
     /// What the looks for missing winners found.
     pub looked: &'a Looked,
+    /// The offsets have been unreadable for long.
+    pub offsets_unread: bool,
     /// Why no issuer serves, if none does.
     pub nobody_serves: Option<&'a str>,
 }
@@ -146,6 +148,22 @@ fn url(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId) -> Str
         .unwrap_or_else(|| format!("http://{name}-issuer.{namespace}.svc/api/coupons/{}/issue", id.coupon_id()))
 }
 
+/// What keeps Kafka from being read, or parts of it for long.
+fn kafka_failure(facts: &Facts<'_>) -> Option<(&'static str, String)> {
+    match &facts.seen.log {
+        Err(error) => Some((error.reason(), error.to_string())),
+        Ok(log) if facts.offsets_unread => log.unread.as_ref().map(|error| ("OffsetsUnreadable", unread_text(error))),
+        Ok(_) => None,
+    }
+}
+
+/// Offsets that cannot be read, in words.
+pub(super) fn unread_text(error: &AdminError) -> String {
+    format!(
+        "the offsets of the topic or of its consumer group cannot be read, so what waits to be stored is not known: {error}"
+    )
+}
+
 fn topic_status(facts: &Facts<'_>) -> Option<TopicStatus> {
     let log = facts.seen.log.as_ref().ok()?;
     let TopicState::Present(topic) = &log.topic.events else { return None };
@@ -173,7 +191,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             "the database answers",
         ),
         part(C::RedisReady, seen.stock.as_ref().err().map(|e| (stock_reason(e), stock_advice(e))), "Redis answers"),
-        part(C::KafkaReady, seen.log.as_ref().err().map(|e| (e.reason(), e.to_string())), "Kafka answers"),
+        part(C::KafkaReady, kafka_failure(facts), "Kafka answers"),
         topic_report(facts),
         stock_report(facts),
         workloads_report(facts, next),
@@ -346,6 +364,15 @@ fn consistency_report(facts: &Facts<'_>) -> Report {
             "{missing} winners were in Redis only, the oldest granted at {oldest:.0}; {published} of them are published again"
         );
         return Report::no(LedgerConsistent, "WinnersMissing", text);
+    }
+    // Enough rows for all winners prove nothing about records that nobody could look at.
+    let unread = match (&facts.seen.log, &work) {
+        (Ok(log), Work::None | Work::Unknown) => log.unread.as_ref(),
+        (Err(error), Work::None) => Some(error),
+        _ => None,
+    };
+    if let Some(error) = unread {
+        return Report::unknown(LedgerConsistent, "NotCompared", unread_text(error));
     }
     match work {
         Work::None if ledger.is_some_and(|ledger| ledger.count_age_ms > COUNTED_LATELY_MS) => {

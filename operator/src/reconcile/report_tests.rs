@@ -33,6 +33,18 @@ fn status_with(
     adopted: Option<u64>,
     now: Timestamp,
 ) -> CouponCampaignStatus {
+    status_while(scene, ready_consumers, failure, adopted, now, false)
+}
+
+/// `offsets_unread`: what cannot be read of the log could not be read for long.
+fn status_while(
+    scene: &Scene,
+    ready_consumers: i32,
+    failure: Option<&ReconcileError>,
+    adopted: Option<u64>,
+    now: Timestamp,
+    offsets_unread: bool,
+) -> CouponCampaignStatus {
     let (issuer, consumer) = (deployment(1, 1), deployment(3, ready_consumers));
     let (plan, seen) = (scene.plan(), scene.observation());
     let numbers = scene.numbers(There::of(Some(&issuer)), There::of(Some(&consumer)));
@@ -49,6 +61,7 @@ fn status_with(
         adopted,
         looked: &Looked::default(),
         nobody_serves: None,
+        offsets_unread,
     };
     status(&facts, now)
 }
@@ -117,6 +130,27 @@ fn a_system_that_is_away_is_named_with_advice_and_the_others_are_well() {
         assert!(message(&status, away).contains(advice), "{}", message(&status, away));
         assert_eq!(says(&status, Ready), format!("False/{reason}"));
         assert!(message(&status, Ready).contains(advice), "Ready alone tells the story");
+    }
+}
+
+/// Wrong: all is green while nobody can say what waits in the log.
+#[test]
+fn offsets_that_stay_unreadable_are_a_condition_with_kafkas_words_and_nothing_is_called_stored() {
+    use ConditionType::{KafkaReady, LedgerConsistent, Ready};
+    let all_stored = || Scene::open().issued(10).stored(10);
+    for (scene, long, kafka, consistent) in [
+        (all_stored(), true, "True/Available", "True/AllStored"),
+        (all_stored().offsets_unread(), false, "True/Available", "Unknown/NotCompared"),
+        (all_stored().offsets_unread(), true, "False/OffsetsUnreadable", "Unknown/NotCompared"),
+        (Scene::open().issued(10).stored(6).offsets_unread(), true, "False/OffsetsUnreadable", "Unknown/NotCompared"),
+        (all_stored().kafka_away(), false, "False/KafkaUnreachable", "Unknown/NotCompared"),
+    ] {
+        let status = status_while(&scene, 3, None, None, NOW, long);
+        assert_eq!((says(&status, KafkaReady).as_str(), says(&status, LedgerConsistent).as_str()), (kafka, consistent));
+        if kafka.ends_with("OffsetsUnreadable") {
+            assert_eq!(says(&status, Ready), kafka);
+            assert!(message(&status, Ready).contains("Not coordinator"), "{}", message(&status, Ready));
+        }
     }
 }
 

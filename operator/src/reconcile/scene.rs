@@ -9,6 +9,7 @@ use campaign::stock::{OpenStock, StockError, StockState, Terms};
 use campaign::table::{CampaignRow, TableError};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::numbers::{Numbers, Policies, Sight, There};
 use super::observe::{LedgerView, Observation};
@@ -63,6 +64,7 @@ impl Scene {
             },
             lag: Some(0),
             offsets: None,
+            unread: None,
             group: None,
             dead_letters: Some(0),
             dead_ranks: Some(0),
@@ -228,6 +230,18 @@ impl Scene {
 
     pub fn kafka_away(mut self) -> Self {
         self.log = None;
+        self
+    }
+
+    /// The group's coordinator does not answer for it; everything else does.
+    pub fn offsets_unread(mut self) -> Self {
+        let log = self.log();
+        (log.lag, log.offsets) = (None, None);
+        log.unread = Some(AdminError::Other {
+            resource: "group g".to_owned(),
+            code: RDKafkaErrorCode::NotCoordinator,
+            message: "Broker: Not coordinator".to_owned(),
+        });
         self
     }
 

@@ -191,6 +191,19 @@ pub(super) unsafe fn partition_offsets(list: *const sys::rd_kafka_topic_partitio
     }
 }
 
+/// What became of a partition in an answer that holds no offsets.
+///
+/// # Safety
+/// `result` is valid.
+pub(super) unsafe fn partition_error(result: *const sys::rd_kafka_topic_partition_result_t) -> PartitionOffset {
+    // SAFETY: valid as the caller says, and its parts live as long.
+    unsafe {
+        let partition = &*sys::rd_kafka_topic_partition_result_partition(result);
+        let failed = failure_of(sys::rd_kafka_topic_partition_result_error(result));
+        (text(partition.topic), partition.partition, outcome(failed, partition.offset))
+    }
+}
+
 pub(super) fn listed_offsets(event: &Event) -> Result<Vec<PartitionOffset>, Failure> {
     // SAFETY: as said above.
     unsafe {

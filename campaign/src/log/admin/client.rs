@@ -154,6 +154,7 @@ impl Client {
     ) -> Result<Owned<sys::rd_kafka_AdminOptions_t>, Failure> {
         use sys::rd_kafka_admin_op_t::{
             RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, RD_KAFKA_ADMIN_OP_CREATETOPICS, RD_KAFKA_ADMIN_OP_DELETETOPICS,
+            RD_KAFKA_ADMIN_OP_ELECTLEADERS,
         };
         let mut complaint = Complaint::new();
         // SAFETY: the client is valid; the options made are owned by nobody else.
@@ -171,7 +172,10 @@ impl Client {
         };
         let on_controller = matches!(
             kind,
-            RD_KAFKA_ADMIN_OP_CREATETOPICS | RD_KAFKA_ADMIN_OP_CREATEPARTITIONS | RD_KAFKA_ADMIN_OP_DELETETOPICS
+            RD_KAFKA_ADMIN_OP_CREATETOPICS
+                | RD_KAFKA_ADMIN_OP_CREATEPARTITIONS
+                | RD_KAFKA_ADMIN_OP_DELETETOPICS
+                | RD_KAFKA_ADMIN_OP_ELECTLEADERS
         );
         if on_controller && Code::from(code) == Code::NoError {
             // SAFETY: as above; these kinds know this option.

@@ -10,6 +10,7 @@
 
 mod answer;
 mod client;
+mod elect;
 mod error;
 mod model;
 mod native;

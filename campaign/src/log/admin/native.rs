@@ -43,6 +43,7 @@ native! {
     sys::rd_kafka_TopicCollection_t => sys::rd_kafka_TopicCollection_destroy,
     sys::rd_kafka_ListConsumerGroupOffsets_t => sys::rd_kafka_ListConsumerGroupOffsets_destroy,
     sys::rd_kafka_AlterConsumerGroupOffsets_t => sys::rd_kafka_AlterConsumerGroupOffsets_destroy,
+    sys::rd_kafka_ElectLeaders_t => sys::rd_kafka_ElectLeaders_destroy,
     sys::rd_kafka_error_t => sys::rd_kafka_error_destroy,
     sys::rd_kafka_event_t => sys::rd_kafka_event_destroy,
     sys::rd_kafka_queue_t => sys::rd_kafka_queue_destroy,
