@@ -9,6 +9,7 @@ mod deletion;
 mod issuers;
 pub(crate) mod numbers;
 pub mod observe;
+mod outcome;
 pub mod plan;
 mod publish;
 mod report;
@@ -17,13 +18,11 @@ mod scaling;
 mod scene;
 pub(crate) mod unread;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
 use campaign::table;
-use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
@@ -32,13 +31,11 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
-use crate::backoff;
 use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
 use crate::context::Context;
-use crate::epoch::EpochError;
-use crate::error::{ReconcileError, Retry};
+use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
 use crate::metrics::{CampaignLabels, ClassLabels};
@@ -47,23 +44,19 @@ use crate::serving::Verdict;
 pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
 use observe::{Known, Observation};
+pub(crate) use outcome::deadline;
+use outcome::{contain, failed};
 use plan::{Plan, Step};
 use unread::Unread;
 
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
-/// Longest pass: above a fence, the reading of a long log and the filling of Redis together.
-const PASS_DEADLINE: Duration = Duration::from_secs(300);
-/// And for each coupon: reading and writing a winner takes some 10 us on an idle machine. For ten million, 15 minutes in all.
-const PASS_DEADLINE_PER_COUPON: Duration = Duration::from_micros(60);
 /// While coupons are given or stored, every campaign is looked at this often.
 const BUSY: Duration = Duration::from_secs(2);
 /// While issuers do not serve what is open, and may yet.
 const SOON: Duration = Duration::from_secs(1);
 /// Right after a ledger step.
 const AT_ONCE: Duration = Duration::from_millis(20);
-/// After somebody else wrote, or removed, what a pass was about to write.
-const OVERTAKEN: Duration = Duration::from_millis(500);
 /// A dormant campaign is looked at this often: Redis may have lost it.
 const CALM: Duration = Duration::from_secs(60);
 /// The issued count in SQL is written at most this often.
@@ -125,75 +118,6 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
     }
 }
 
-/// A panic in a pass is that campaign's: it is reported and tried again, like any failure. (Left alone, the controller's own
-/// task would end with it, and with that every other campaign.) What passes share is whole between any two statements, and a
-/// pass that stops anywhere is what the protocol is made for.
-async fn contain<T>(pass: impl Future<Output = T>) -> Result<T, ReconcileError> {
-    AssertUnwindSafe(pass).catch_unwind().await.map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        ReconcileError::Panic(text.unwrap_or_else(|| "a panic without words".to_owned()))
-    })
-}
-
-/// How long a pass over a campaign of so many coupons may take.
-pub(crate) fn deadline(total: i64) -> Duration {
-    let coupons = u32::try_from(total.max(0)).unwrap_or(u32::MAX);
-    PASS_DEADLINE + PASS_DEADLINE_PER_COUPON * coupons
-}
-
-/// Says what went wrong, once per cause, and when to try again.
-async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) -> Action {
-    if error.is_overtaken() {
-        tracing::debug!(campaign = campaign.name_any(), %error, "overtaken; looking again");
-        return Action::requeue(OVERTAKEN);
-    }
-    let text = crate::error::advice(error);
-    let (failures, new) = context.memory.update(uid, |memory| {
-        memory.failures += 1;
-        let new = memory.warned.as_ref() != Some(&text);
-        memory.warned = Some(text.clone());
-        (memory.failures, new)
-    });
-    if new {
-        tracing::warn!(
-            namespace = campaign.namespace(),
-            campaign = campaign.name_any(),
-            reason = error.reason(),
-            "{text}"
-        );
-        events::warn(context, campaign, error.reason(), &text).await;
-    }
-    let memory = context.memory.get(uid);
-    if let Some(pause) = pause_after_epochs(error, memory.allotted, memory.burnt) {
-        return Action::requeue(pause);
-    }
-    match error.retry() {
-        Retry::OnChange => Action::await_change(),
-        Retry::After(pause) => Action::requeue(pause),
-        Retry::Backoff => Action::requeue(backoff::pause(failures).min(longest_pause(campaign))),
-    }
-}
-
-/// The pause after an epoch that was allotted and not opened, from the second in a row on. Not for a pod that must be waited for:
-/// that is waiting, and ends any moment.
-fn pause_after_epochs(error: &ReconcileError, allotted: bool, burnt: u32) -> Option<Duration> {
-    let in_vain = match error {
-        ReconcileError::Epoch(EpochError::RepairBlocked { .. }) => false,
-        ReconcileError::Epoch(_) | ReconcileError::PassTimeout => allotted,
-        _ => false,
-    };
-    (in_vain && burnt > 1).then(|| backoff::epoch_pause(burnt))
-}
-
-/// While people wait for coupons, or rows for the consumers, a system that is back must not wait for us.
-fn longest_pause(campaign: &CouponCampaign) -> Duration {
-    match campaign.status.as_ref().and_then(|status| status.phase) {
-        Some(Phase::Open | Phase::SoldOut | Phase::Repairing | Phase::Draining) => BUSY,
-        _ => Duration::MAX,
-    }
-}
-
 async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<Action, ReconcileError> {
     let resolved = match admitted(campaign, context).await {
         Ok(()) => resolve(campaign, context).await,
@@ -243,7 +167,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
             repair::begin_after_opening(memory, opened, &seen, observed_at.elapsed());
         });
     }
-    record_issued(&pass, &seen).await?;
+    let failure = failure.or(record_issued(&pass, &seen).await.err());
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
     let looked = context.memory.get(uid).scan.found();
@@ -432,54 +356,4 @@ fn next(plan: &Plan, serving: &Verdict, elapsed_ms: i64) -> Action {
         .and_then(|at| u64::try_from(at - plan.now_ms).ok())
         .map_or(calm, |ms| Duration::from_millis(ms + 5));
     Action::requeue(calm.min(until_next))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Else one object that meets a fault of ours would end the passes of all.
-    #[tokio::test]
-    async fn a_panic_in_a_pass_is_that_passes_failure() {
-        async fn pass(words: Option<&'static str>) -> u32 {
-            match words {
-                Some(words) => std::panic::panic_any(words.to_owned()),
-                None => 7,
-            }
-        }
-        assert_eq!(contain(pass(None)).await.unwrap(), 7);
-        let error = contain(pass(Some("attempt to add with overflow"))).await.unwrap_err();
-        assert_eq!((error.reason(), error.retry()), ("InternalError", Retry::Backoff));
-        assert!(error.to_string().contains("attempt to add with overflow"), "{error}");
-    }
-
-    /// Wrong: an epoch is allotted every two seconds for as long as a ledger cannot be read.
-    #[test]
-    fn epochs_in_vain_are_begun_at_growing_pauses() {
-        let epoch = |error| ReconcileError::Epoch(error);
-        let blocked = || EpochError::RepairBlocked { pod: String::new(), uid: String::new(), node: String::new() };
-        for (error, allotted, burnt, at_least) in [
-            (epoch(EpochError::RedisChanged), true, 1, None),
-            (epoch(EpochError::RedisChanged), true, 2, Some(0.75)),
-            (epoch(EpochError::RedisChanged), true, 4, Some(3.0)),
-            (epoch(EpochError::RedisChanged), true, 100, Some(22.5)),
-            (ReconcileError::PassTimeout, true, 4, Some(3.0)),
-            (epoch(EpochError::RedisChanged), false, 4, None),
-            (epoch(blocked()), true, 4, None),
-            (ReconcileError::Repair(String::new()), true, 4, None),
-        ] {
-            let pause = pause_after_epochs(&error, allotted, burnt).map(|pause| pause.as_secs_f64());
-            assert_eq!(pause.is_some(), at_least.is_some(), "{error}, {burnt}");
-            assert!(
-                pause.zip(at_least).is_none_or(|(pause, least)| (least..=37.5).contains(&pause)),
-                "{error}, {burnt}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_large_campaign_has_time_to_be_repaired() {
-        assert_eq!(deadline(1).as_secs(), 300);
-        assert_eq!(deadline(10_000_000).as_secs(), 900);
-    }
 }
