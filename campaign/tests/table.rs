@@ -297,6 +297,17 @@ async fn a_direct_insert_needs_the_epoch_of_its_grant() {
     assert_eq!(ledger.rows().await.len(), 1);
 }
 
+/// A repair holds the rank of such a record for free: a row of it would stand in the way of who gets that rank next.
+#[tokio::test]
+async fn a_record_of_an_epoch_that_nobody_can_have_allotted_is_void() {
+    let ledger = Ledger::new(100).await;
+    let newest = table::allot_epoch(&ledger.pool, ledger.id, 0).await.unwrap();
+    let ahead = |rank: u64, by: u64| CouponIssued { epoch: newest + by, ..ledger.winner(rank, &format!("u{rank}"), 1) };
+    let stored =
+        ledger.store(&[ahead(1, table::EPOCHS_AHEAD), ahead(2, table::EPOCHS_AHEAD + 1), ahead(3, 1 << 52)]).await;
+    assert_eq!(stored.outcomes, [RowOutcome::Stored, RowOutcome::Void, RowOutcome::Void]);
+}
+
 /// Wrong: the barrier is taken for that of another topic of the same name.
 #[tokio::test]
 async fn a_barrier_voids_late_records_of_its_topic_only() {

@@ -29,5 +29,5 @@ pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};
-pub use store::{LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
+pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

@@ -14,6 +14,10 @@ use super::error::TableError;
 use crate::event::CouponIssued;
 use crate::sabotage::{CrashPoint, Defence, crash_point, without};
 
+/// A database that was restored may have forgotten epochs, which records of the log remember. So many ahead of it are believed, here
+/// and where a repair reads the log; a record beyond them is no ledger's: what a stranger wrote must not raise epochs for ever.
+pub const EPOCHS_AHEAD: u64 = 1_000;
+
 /// Where a record lies in the campaign's topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -46,7 +50,8 @@ pub enum StoreMode<'a> {
 pub enum RowOutcome {
     /// A new row, or the row was there with the same content: success either way.
     Stored,
-    /// The record is void: it belongs to an epoch that ended before it arrived. Nobody was told about it.
+    /// The record is void: it belongs to an epoch that ended before it arrived, or to one that is more than [`EPOCHS_AHEAD`] ahead.
+    /// Nobody was told about it.
     Void,
     /// Another row holds the rank, or the user's n-th place. It stands; this one is not stored.
     Conflict,
@@ -91,7 +96,8 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
     let void = |index: usize, event: &CouponIssued| match mode {
         StoreMode::Logged(winners) => {
             let Position { partition, offset } = winners[index].position;
-            barriers.voids(event.epoch, partition, offset) && !without(Defence::BarrierRule)
+            let late = barriers.voids(event.epoch, partition, offset) && !without(Defence::BarrierRule);
+            late || event.epoch > epoch.saturating_add(EPOCHS_AHEAD)
         }
         StoreMode::Direct(_) => event.epoch != epoch && !without(Defence::ConditionalInsert),
     };

@@ -20,9 +20,6 @@ use crate::connections::Systems;
 /// Rows, or members, of one call.
 const PAGE: u32 = 2_000;
 
-/// A restored database may have forgotten epochs; so many at most are believed on a record's word.
-const EPOCHS_AHEAD: u64 = 1_000;
-
 /// The sources of one repair, after its barrier was committed.
 pub(super) struct Sources<'a> {
     pub systems: &'a Systems,
@@ -54,7 +51,7 @@ impl Log {
             None => self.dead.next().await?,
         };
         // No ledger is that far ahead of the database: what a stranger wrote, or a fault of ours, must not raise epochs for ever.
-        let farthest = self.epoch.saturating_add(EPOCHS_AHEAD);
+        let farthest = self.epoch.saturating_add(table::EPOCHS_AHEAD);
         let some = some.map(|records| {
             let (known, absurd): (Vec<_>, Vec<_>) = records.into_iter().partition(|event| event.epoch <= farthest);
             for event in absurd {
