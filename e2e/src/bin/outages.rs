@@ -11,7 +11,7 @@ use e2e::chaos::arena::Arena;
 use e2e::install::install;
 use e2e::outages::report::Report;
 use e2e::outages::saboteur::Saboteur;
-use e2e::outages::{away, broker, crash, failover, without};
+use e2e::outages::{away, broker, crash, failover, restored, roll, without};
 use stack::Connections;
 
 const NAMESPACE: &str = "outages";
@@ -44,6 +44,10 @@ enum Scenario {
     RedisFailover,
     /// One of three brokers dies (a stack with three brokers).
     BrokerKilled,
+    /// All brokers are restarted one after another under 200 users a second, then Redis is emptied (three brokers).
+    BrokersRoll,
+    /// The database is put back to a backup from the middle of the sale.
+    DatabaseRestored,
     /// The operator dies at each of its crash points.
     OperatorCrash {
         /// Only at this one.
@@ -91,6 +95,8 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
         Scenario::KafkaAway { minutes: m } => away::kafka(&arena, minutes(*m), &evidence("kafka-away")).await,
         Scenario::RedisFailover => failover::failover(&arena, &evidence("redis-failover")).await,
         Scenario::BrokerKilled => broker::killed(&arena, &evidence("broker-killed")).await,
+        Scenario::BrokersRoll => roll::brokers(&arena, &evidence("brokers-roll")).await,
+        Scenario::DatabaseRestored => restored::database(&arena, &evidence("database-restored")).await,
         Scenario::OperatorCrash { point } => {
             let points = point.as_ref().map_or(&crash::POINTS[..], std::slice::from_ref);
             crash::all(&arena, points, &evidence("operator-crash")).await

@@ -25,6 +25,8 @@ use crate::wait::until;
 
 /// How long, after everything is repaired, until every winner must be a row and every coupon sold.
 pub const SETTLE: Duration = Duration::from_secs(120);
+/// Within this time everything can be read that serves again.
+const LEDGER: Duration = Duration::from_secs(60);
 /// How long one late user asks.
 const LATE_PATIENCE: Duration = Duration::from_secs(10);
 /// Late users at a time, and in all.
@@ -59,6 +61,8 @@ pub struct OpenSale {
     pub sale: Sale,
     /// Its identity.
     pub campaign: CampaignId,
+    /// Its consumer group.
+    pub group: String,
     /// The proxy before its issuers.
     pub users: Proxy,
 }
@@ -82,7 +86,11 @@ impl Arena {
             links,
             sources: Sources::new(&connections).await?,
             namespace: in_namespace.to_owned(),
-            stage: Stage { sentinel: connections.redis_sentinels.is_some(), shared },
+            stage: Stage {
+                sentinel: connections.redis_sentinels.is_some(),
+                brokers: connections.kafka.as_deref().map_or(1, |brokers| brokers.split(',').count()),
+                shared,
+            },
             connections,
             forge: false,
             keep_all: false,
@@ -111,8 +119,15 @@ impl Arena {
         }
         let sale = Sale::apply(&self.kubernetes, manifest).await?;
         let campaign = CampaignId::new(CLASS, &self.namespace, name)?;
-        let users = Proxy::start(SocketAddr::from(([127, 0, 0, 1], 0)), self.issuers(&sale).await?).await?;
-        Ok(OpenSale { sale, campaign, users })
+        let users = match self.door_proxy(&sale).await {
+            Ok(users) => users,
+            Err(error) => {
+                // Its pods would take the room of the next sale.
+                self.delete(name).await?;
+                return Err(error);
+            }
+        };
+        Ok(OpenSale { sale, group: campaign.group(), campaign, users })
     }
 
     /// What hurts this sale.
@@ -125,6 +140,8 @@ impl Arena {
             users: &open.users,
             namespace: &self.namespace,
             campaign: &open.sale.name,
+            group: &open.group,
+            sources: &self.sources,
         }
     }
 
@@ -133,9 +150,14 @@ impl Arena {
         Ok(self.sources.at(self.injector(open).redis().await?))
     }
 
-    /// What Redis, Kafka and SQL say now.
+    /// What Redis, Kafka and SQL say now. Asked again for a while: a partition whose leader was elected a moment ago may not
+    /// know its end yet, and a primary may be another one in the next moment.
     pub async fn ledger(&self, open: &OpenSale) -> Result<Ledger> {
-        self.sources(open).await?.read(&open.campaign).await
+        until("a look at the ledger", LEDGER, async || {
+            let read = async || self.sources(open).await?.read(&open.campaign).await;
+            read().await.map_err(|error: anyhow::Error| format!("{error:#}"))
+        })
+        .await
     }
 
     /// Waits until all coupons are rows, and Redis says the same, at most for `within`. As long as coupons are left, people
@@ -146,9 +168,14 @@ impl Arena {
         let mut late = 0;
         loop {
             // Sentinels may choose another primary meanwhile.
-            let sources = self.sources(open).await?;
-            let rows = sources.rows(&open.campaign).await?;
-            let members = sources.members(&open.campaign).await?;
+            let look = async || {
+                let sources = self.sources(open).await?;
+                Ok((sources.rows(&open.campaign).await?, sources.members(&open.campaign).await?))
+            };
+            let (rows, members) = until("a look at rows and winners", LEDGER, async || {
+                look().await.map_err(|error: anyhow::Error| format!("{error:#}"))
+            })
+            .await?;
             if (rows.len() >= wanted && rows == members) || Instant::now() >= deadline {
                 return Ok(late);
             }
@@ -165,9 +192,16 @@ impl Arena {
 
     /// Deletes the campaign, without waiting until it is gone.
     pub async fn close(&self, open: OpenSale) -> Result<()> {
-        let (name, space) = (open.sale.name.as_str(), self.namespace.as_str());
-        kubectl(&["delete", "couponcampaign", name, "-n", space, "--wait=false"]).await?;
+        self.delete(&open.sale.name).await
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        kubectl(&["delete", "couponcampaign", name, "-n", &self.namespace, "--wait=false"]).await?;
         Ok(())
+    }
+
+    async fn door_proxy(&self, sale: &Sale) -> Result<Proxy> {
+        Proxy::start(SocketAddr::from(([127, 0, 0, 1], 0)), self.issuers(sale).await?).await
     }
 
     /// Waits until no campaign of an earlier sale is left.

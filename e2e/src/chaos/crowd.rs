@@ -62,6 +62,11 @@ impl Crowd {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// When the first user comes.
+    pub fn begin(&self) -> Instant {
+        self.begin
+    }
+
     /// Milliseconds since the first user.
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)

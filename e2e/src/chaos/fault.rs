@@ -117,6 +117,16 @@ pub enum Kind {
     SilenceLink,
     /// [`Trouble::HalfClose`].
     HalfCloseLink,
+    /// One broker is restarted (SIGTERM), so that its partitions get other leaders; then it becomes their leader again.
+    ElectLeaders,
+    /// Every broker is restarted, one after another, each when all copies are in sync; then leaders go back.
+    RollKafka,
+    /// Redis is restarted (SIGTERM); with Sentinel another becomes primary before, as one does it.
+    RestartRedis,
+    /// MariaDB is restarted (SIGTERM).
+    RestartDatabase,
+    /// The API server of Kubernetes is restarted (SIGTERM).
+    RestartApiServer,
 }
 
 impl Kind {
@@ -172,13 +182,20 @@ impl std::fmt::Display for Fault {
 pub struct Stage {
     /// Redis has a replica and Sentinels, which lead past the proxy.
     pub sentinel: bool,
+    /// Brokers.
+    pub brokers: usize,
     /// Others use the services too: only faults of our own pods and links.
     pub shared: bool,
 }
 
 impl Stage {
     fn allows(self, kind: Kind) -> bool {
-        (!self.shared || kind.is_private()) && !(self.sentinel && kind == Kind::KillRedisLoseFiles)
+        match kind {
+            kind if self.shared => kind.is_private(),
+            Kind::KillRedisLoseFiles => !self.sentinel,
+            Kind::ElectLeaders => self.brokers > 1,
+            _ => true,
+        }
     }
 
     fn links(self) -> Vec<Link> {
@@ -231,7 +248,7 @@ impl Plan {
         let first = kinds.get(turn).copied().unwrap_or(Kind::KillIssuer);
         let mut chosen = vec![first];
         // In another third of the kinds in every cycle, so that each is seen alone and in company.
-        if seed.wrapping_add(cycle).is_multiple_of(3) {
+        if (turn as u64 + 2 * (cycle % 3)).is_multiple_of(3) {
             chosen.extend(kinds.choose(&mut random));
         }
         let issuers = random.random_range(1..=2);
@@ -269,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    const FULL: Stage = Stage { sentinel: false, shared: false };
+    const FULL: Stage = Stage { sentinel: false, brokers: 3, shared: false };
 
     #[test]
     fn a_seed_is_a_plan() {
@@ -283,15 +300,16 @@ mod tests {
     #[test]
     fn every_kind_has_its_turn_and_every_link_is_hurt() {
         let plans: Vec<Plan> = (0..2000).map(|seed| Plan::new(seed, FULL)).collect();
-        let kinds: BTreeSet<Kind> = plans.iter().take(21).map(|plan| plan.faults[0].kind).collect();
-        assert_eq!(kinds.len(), Kind::iter().count());
+        let all = Kind::iter().count();
+        let kinds: BTreeSet<Kind> = plans.iter().take(all).map(|plan| plan.faults[0].kind).collect();
+        assert_eq!(kinds.len(), all);
         let links: BTreeSet<String> =
             plans.iter().flat_map(|plan| &plan.faults).filter_map(|f| Some(f.link?.0.to_string())).collect();
         assert_eq!(links.len(), 9, "{links:?}");
         for faults in [1, 2] {
             let first = |plan: &Plan| (plan.faults.len() == faults).then(|| plan.faults[0].kind);
-            let kinds: BTreeSet<Kind> = plans.iter().take(63).filter_map(first).collect();
-            assert_eq!(kinds.len(), Kind::iter().count(), "each is seen alone and in company within three cycles");
+            let kinds: BTreeSet<Kind> = plans.iter().take(3 * all).filter_map(first).collect();
+            assert_eq!(kinds.len(), all, "each is seen alone and in company within three cycles");
         }
     }
 
@@ -309,8 +327,22 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_stage_sees_its_kinds_alone_and_in_company() {
+        for (sentinel, brokers, shared) in [(true, 3, false), (false, 1, false), (true, 1, false), (false, 1, true)] {
+            let stage = Stage { sentinel, brokers, shared };
+            let allowed = Kind::iter().filter(|kind| stage.allows(*kind)).count();
+            for faults in [1, 2] {
+                let plans = (0..3 * allowed as u64).map(|seed| Plan::new(seed, stage));
+                let kinds: BTreeSet<Kind> =
+                    plans.filter(|plan| plan.faults.len() == faults).map(|plan| plan.faults[0].kind).collect();
+                assert_eq!(kinds.len(), allowed, "{stage:?} with {faults}");
+            }
+        }
+    }
+
+    #[test]
     fn on_a_shared_stack_nobody_else_is_hurt() {
-        let shared = Stage { sentinel: false, shared: true };
+        let shared = Stage { sentinel: false, brokers: 1, shared: true };
         for fault in (0..500).flat_map(|seed| Plan::new(seed, shared).faults) {
             assert!(fault.kind.is_private(), "{fault}");
             assert!(!matches!(fault.link, Some((Link::Inner(Role::Operator, _), _))), "{fault}");

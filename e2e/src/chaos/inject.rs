@@ -14,6 +14,7 @@ use stack::control::{self, Action, State};
 use tokio::time::sleep;
 
 use super::fault::{Fault, Kind, Link, Role};
+use super::ledger::Sources;
 use super::links::Links;
 use super::proxy::Proxy;
 use crate::install::{SYSTEM_NAMESPACE, Url, run};
@@ -23,6 +24,9 @@ use crate::wait::until;
 const LOG_OFF: Duration = Duration::from_secs(1);
 /// Within this time the Sentinels have made the replica primary.
 const FAILOVER: Duration = Duration::from_secs(6);
+
+/// Within this time the API server serves again after it was restarted.
+const API_AWAY: Duration = Duration::from_secs(60);
 
 /// Hurts one campaign, and the stack below it.
 pub struct Injector<'a> {
@@ -40,6 +44,10 @@ pub struct Injector<'a> {
     pub namespace: &'a str,
     /// The campaign's name.
     pub campaign: &'a str,
+    /// Its consumer group.
+    pub group: &'a str,
+    /// The services themselves, without a proxy.
+    pub sources: &'a Sources,
 }
 
 impl Injector<'_> {
@@ -71,6 +79,11 @@ impl Injector<'_> {
             K::PauseKafka => self.part(&self.broker(fault), Action::Pause, Action::Resume, fault.lasts, struck).await,
             K::KillDatabase => self.part("mariadb", Action::Kill, Action::Start, fault.lasts, struck).await,
             K::PauseDatabase => self.part("mariadb", Action::Pause, Action::Resume, fault.lasts, struck).await,
+            K::ElectLeaders => self.elect_leaders(fault, struck).await,
+            K::RollKafka => self.roll_kafka(struck, |_| ()).await,
+            K::RestartRedis => self.restart_redis(struck).await,
+            K::RestartDatabase => self.restart("mariadb", struck).await,
+            K::RestartApiServer => self.restart("kube-apiserver", struck).await,
             K::CutLink | K::DelayLink | K::SilenceLink | K::HalfCloseLink => {
                 let (link, trouble) = fault.link.context("the plan names no link")?;
                 let pods = match link {
@@ -127,7 +140,12 @@ impl Injector<'_> {
             }
         };
         let api: Api<Pod> = Api::namespaced(self.kubernetes.clone(), namespace);
-        let mut pods = api.list(&ListParams::default().labels(&labels)).await?.items;
+        // Another fault of the same round may be the API server's restart.
+        let list = ListParams::default().labels(&labels);
+        let mut pods = until("a list of pods", API_AWAY, async || {
+            api.list(&list).await.map(|list| list.items).map_err(|error| error.to_string())
+        })
+        .await?;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         pods.sort_by_key(ResourceExt::name_any);
         Ok(pods)
@@ -167,13 +185,18 @@ impl Injector<'_> {
             return Ok(Some(format!("there was no {role}")));
         };
         let api: Api<Pod> = Api::namespaced(self.kubernetes.clone(), self.namespace);
-        let note = match api.evict(&pod.name_any(), &EvictParams::default()).await {
-            Ok(_) => None,
-            Err(kube::Error::Api(status)) if status.code == 429 => {
-                api.delete(&pod.name_any(), &DeleteParams::default()).await?;
-                Some(format!("the budget refused to evict the {role}; it was deleted"))
-            }
-            Err(error) => return Err(error.into()),
+        let evicted =
+            until("an eviction", API_AWAY, async || match api.evict(&pod.name_any(), &EvictParams::default()).await {
+                Ok(_) => Ok(true),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(true),
+                Err(kube::Error::Api(status)) if status.code == 429 => Ok(false),
+                Err(error) => Err(error.to_string()),
+            });
+        let note = if evicted.await? {
+            None
+        } else {
+            api.delete(&pod.name_any(), &DeleteParams::default()).await?;
+            Some(format!("the budget refused to evict the {role}; it was deleted"))
         };
         struck();
         Ok(note)
@@ -219,7 +242,7 @@ impl Injector<'_> {
         (1..=brokers.max(1)).map(|number| format!("kafka-{number}")).collect()
     }
 
-    fn broker(&self, fault: &Fault) -> String {
+    pub(super) fn broker(&self, fault: &Fault) -> String {
         format!("kafka-{}", 1 + fault.which % self.brokers().len())
     }
 

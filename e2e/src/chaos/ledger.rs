@@ -41,8 +41,10 @@ pub struct Partition {
     pub id: i32,
     /// The broker that leads it.
     pub leader: i32,
-    /// Its copies.
-    pub replicas: usize,
+    /// The brokers that have a copy; the first of them is to lead it.
+    pub replicas: Vec<i32>,
+    /// The brokers whose copy has everything.
+    pub in_sync: Vec<i32>,
 }
 
 /// Where to ask.
@@ -124,13 +126,18 @@ impl Sources {
         Ok((records, dead))
     }
 
-    /// The partitions of a topic. Blocks for at most 10 s.
-    pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
+    /// The partitions of a topic, or of all topics. Blocks for at most 10 s.
+    pub fn partitions(&self, topic: Option<&str>) -> Result<Vec<Partition>> {
         let consumer: BaseConsumer = campaign::log::client_config(&self.kafka, "chaos", &[]).create()?;
-        let metadata = consumer.fetch_metadata(Some(topic), KAFKA)?;
+        let metadata = consumer.fetch_metadata(topic, KAFKA)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         Ok(partitions
-            .map(|each| Partition { id: each.id(), leader: each.leader(), replicas: each.replicas().len() })
+            .map(|each| Partition {
+                id: each.id(),
+                leader: each.leader(),
+                replicas: each.replicas().to_vec(),
+                in_sync: each.isr().to_vec(),
+            })
             .collect())
     }
 

@@ -5,6 +5,7 @@
 //! - [`proxy`]: a TCP proxy that cuts, delays, silences or half-closes connections
 //! - [`links`]: the proxies of a stack, and the class that leads through them
 //! - [`inject`]: carries a fault out, and repairs
+//! - [`restart`]: the faults that are restarts as people make them
 //! - [`arena`]: where sales take place, and how one is opened and settled
 //! - [`crowd`]: clients that ask until they get a decided answer, and a record of every answer
 //! - [`ledger`]: what Redis, Kafka and SQL say in the end
@@ -23,6 +24,7 @@ pub mod ledger;
 pub mod links;
 pub mod proxy;
 pub mod report;
+pub mod restart;
 pub mod round;
 
 /// The class of these campaigns, and its realm.

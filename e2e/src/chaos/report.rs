@@ -72,7 +72,7 @@ impl Summary {
     /// The last line.
     pub fn line(&self) -> String {
         format!(
-            "chaos: rounds={} faults={} answered={} lost={} oversold={} duplicates={} dead_lettered_by_outage={} short={}",
+            "chaos: rounds={} faults={} answered={} lost={} oversold={} duplicates={} dead_lettered_by_outage={} short={} no_verdict={}",
             self.rounds,
             self.faults,
             self.answered,
@@ -80,7 +80,8 @@ impl Summary {
             self.oversold,
             self.duplicates,
             self.dead_lettered_by_outage,
-            self.short
+            self.short,
+            self.broken.len()
         )
     }
 

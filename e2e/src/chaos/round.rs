@@ -1,5 +1,6 @@
 //! One round: a sale from `kubectl apply` to the verdict.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::sleep_until;
 
-use super::arena::{Arena, SETTLE, millis};
+use super::arena::{Arena, OpenSale, SETTLE, millis};
 use super::checker::{Violation, check};
 use super::crowd::{Answer, Crowd, time_to_issue_again};
 use super::fault::{Fault, Plan};
@@ -59,19 +60,42 @@ pub struct Outcome {
 }
 
 impl Arena {
-    /// One sale. A failing round leaves its evidence in `evidence`.
-    pub async fn round(&self, plan: Plan, evidence: &std::path::Path) -> Result<Outcome> {
+    /// One sale. A failing round leaves its evidence in `evidence`; one without a verdict leaves the stack whole, and no sale.
+    pub async fn round(&self, plan: Plan, evidence: &Path) -> Result<Outcome> {
         let began = Instant::now();
         self.fresh_operator().await?;
         let name = format!("r{}-{:x}", plan.seed, jiff::Timestamp::now().as_millisecond());
         let open = self.open(&name, plan.coupons, plan.issuers).await?;
-        let (door, injector) = (open.door(REQUEST)?, self.injector(&open));
-        let begin = Instant::now();
-        let crowd = Crowd::new(door, begin);
+        let crowd = Crowd::new(open.door(REQUEST)?, Instant::now());
+        let verdict = self.sell(&open, plan, &crowd, began, evidence).await;
+        if verdict.is_err() {
+            let (answers, unread) = (crowd.answers(), Ledger::default());
+            let kept = report::keep(&name, &answers, &unread, &self.namespace, evidence).await;
+            let repaired = if self.stage.shared { Ok(()) } else { self.injector(&open).repair().await };
+            for error in [kept, repaired].into_iter().filter_map(Result::err) {
+                println!("     after a round without a verdict: {error:#}");
+            }
+        }
+        let closed = self.close(open).await;
+        let outcome = verdict?;
+        closed?;
+        Ok(outcome)
+    }
+
+    async fn sell(
+        &self,
+        open: &OpenSale,
+        plan: Plan,
+        crowd: &Crowd,
+        began: Instant,
+        evidence: &Path,
+    ) -> Result<Outcome> {
+        let (name, injector) = (open.sale.name.clone(), self.injector(open));
+        let begin = crowd.begin();
         let give_up = begin + plan.stretch + last_repair(&plan) + PATIENCE;
         let faults = async {
             let struck =
-                futures::future::join_all(plan.faults.iter().map(|f| strike(&injector, f, &crowd, begin))).await;
+                futures::future::join_all(plan.faults.iter().map(|f| strike(&injector, f, crowd, begin))).await;
             if self.stage.shared {
                 self.links.heal();
             } else {
@@ -82,18 +106,18 @@ impl Arena {
         let (struck, ()) = tokio::join!(faults, crowd.rush(plan.users, plan.stretch, give_up));
         let mut struck = struck?;
         let over = Instant::now();
-        let late = self.settle(&open, &crowd, plan.coupons, SETTLE).await?;
+        let late = self.settle(open, crowd, plan.coupons, SETTLE).await?;
         let settled_ms = millis(over.elapsed());
         if self.forge {
             database::remove_first(&self.sources.pool, CLASS, &self.namespace, &name).await?;
         }
-        let (answers, ledger) = (crowd.answers(), self.ledger(&open).await?);
+        let (answers, ledger) = (crowd.answers(), self.ledger(open).await?);
         for each in &mut struck {
             each.again_ms = each.at_ms.and_then(|at| time_to_issue_again(&answers, at)).map(millis);
         }
         let violations = check(plan.coupons, &answers, &ledger);
         let outcome = Outcome {
-            campaign: name.clone(),
+            campaign: name,
             struck,
             late,
             violations,
@@ -106,7 +130,6 @@ impl Arena {
         if self.keep_all || !outcome.violations.is_empty() {
             report::keep_round(&outcome, &self.namespace, evidence).await?;
         }
-        self.close(open).await?;
         Ok(outcome)
     }
 }

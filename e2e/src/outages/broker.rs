@@ -23,10 +23,10 @@ pub async fn killed(arena: &Arena, evidence: &Path) -> Result<Report> {
         ensure!(brokers.len() >= 3, "this needs a stack with three brokers: make outages BROKERS=3");
         let sources = arena.sources.clone();
         let topic = scene.open.campaign.topic();
-        let topology = tokio::task::spawn_blocking(move || sources.partitions(&topic)).await??;
+        let topology = tokio::task::spawn_blocking(move || sources.partitions(Some(&topic))).await??;
         let first = topology.first().context("the topic has no partitions")?;
         ensure!(
-            topology.iter().all(|partition| partition.replicas >= 3),
+            topology.iter().all(|partition| partition.replicas.len() >= 3),
             "the topic does not have three copies: {topology:?}"
         );
         scene.at(STRETCH / 2).await;

@@ -7,6 +7,8 @@
 //! - [`show`]: one sale with something that happens to it, from `kubectl apply` to the verdict
 //! - [`away`]: the database, or Kafka, is stopped for minutes
 //! - [`failover`], [`broker`]: a Redis primary, or one of three brokers, is killed
+//! - [`roll`]: all brokers are restarted one after another under load
+//! - [`restored`]: the database is put back to a backup
 //! - [`saboteur`]: crash points and left-out defences of running pods
 //! - [`crash`], [`without`]: the operator dies in the middle of a step; a defence is left out
 
@@ -16,6 +18,8 @@ pub mod crash;
 pub mod failover;
 pub mod figures;
 pub mod report;
+pub mod restored;
+pub mod roll;
 pub mod saboteur;
 pub mod show;
 pub mod without;

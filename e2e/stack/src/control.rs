@@ -20,6 +20,8 @@ pub use crate::containerd::Loaded;
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long starting a part may take: it serves within 60 s, or fails.
 const START: Duration = Duration::from_secs(90);
+/// How long stopping a part may take: it ends within 20 s, or is killed.
+const STOP: Duration = Duration::from_secs(30);
 
 /// What can be done to a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ const START: Duration = Duration::from_secs(90);
 pub enum Action {
     /// SIGKILL.
     Kill,
+    /// SIGTERM, and wait until it has ended: what a rolling restart does first. Refused after 20 s, when it is killed.
+    Stop,
     /// Start a part that does not run, and wait until it serves.
     Start,
     /// SIGSTOP: it keeps its connections and answers nothing.
@@ -63,7 +67,7 @@ pub enum State {
     Ready,
     /// Stopped by [`Action::Pause`].
     Paused,
-    /// Ended by [`Action::Kill`].
+    /// Ended by [`Action::Kill`] or [`Action::Stop`].
     Killed,
     /// Ended by itself, or never served.
     Failed,
@@ -207,7 +211,11 @@ impl Client {
 
     fn ask(&self, request: &Request) -> Result<Option<Answer>> {
         let Some(mut stream) = self.connect()? else { return Ok(None) };
-        let patience = if matches!(request, Request::Act { action: Action::Start, .. }) { START } else { ANSWER };
+        let patience = match request {
+            Request::Act { action: Action::Start, .. } => START,
+            Request::Act { action: Action::Stop, .. } => STOP,
+            _ => ANSWER,
+        };
         stream.set_read_timeout(Some(patience))?;
         write_line(&mut stream, request)?;
         let answer = read_line(&stream)

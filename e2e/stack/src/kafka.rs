@@ -193,6 +193,8 @@ fn configuration(id: usize, cluster: &[Listeners], here: Listeners, data: &Path)
          share.coordinator.state.topic.replication.factor={copies}\n\
          share.coordinator.state.topic.min.isr={in_sync}\n\
          group.initial.rebalance.delay.ms=0\n\
+         # Leaders go back to where they belong when somebody asks for it, not at some moment of the next five minutes.\n\
+         auto.leader.rebalance.enable=false\n\
          # A broker that was killed may come back only when this has passed.\n\
          broker.session.timeout.ms=4000\n\
          broker.heartbeat.interval.ms=1000\n",

@@ -102,6 +102,8 @@ enum Subcommands {
     },
     /// Kill a part (SIGKILL).
     Kill(Part),
+    /// Stop a part (SIGTERM), and wait until it has ended.
+    Stop(Part),
     /// Start a part that does not run, and wait until it serves.
     Start(Part),
     /// Freeze a part (SIGSTOP).
@@ -149,6 +151,7 @@ fn run(command: Subcommands) -> Result<ExitCode> {
             println!("{} {}", loaded.name, if loaded.was_there { "is there already" } else { "is loaded" });
         }
         Subcommands::Kill(Part { part, stack }) => Client::new(&stack.name)?.act(&part, Action::Kill)?,
+        Subcommands::Stop(Part { part, stack }) => Client::new(&stack.name)?.act(&part, Action::Stop)?,
         Subcommands::Start(Part { part, stack }) => Client::new(&stack.name)?.act(&part, Action::Start)?,
         Subcommands::Pause(Part { part, stack }) => Client::new(&stack.name)?.act(&part, Action::Pause)?,
         Subcommands::Resume(Part { part, stack }) => Client::new(&stack.name)?.act(&part, Action::Resume)?,

@@ -245,10 +245,20 @@ impl Parts {
         let process = entry.process.as_mut().with_context(|| format!("{name} does not run"))?;
         let (signal, state) = match action {
             Action::Kill => (Signal::SIGKILL, State::Killed),
+            Action::Stop => (Signal::SIGTERM, State::Killed),
             Action::Pause => (Signal::SIGSTOP, State::Paused),
             Action::Resume | Action::Start => (Signal::SIGCONT, State::Ready),
         };
         process.signal(signal)?;
+        if action == Action::Stop {
+            // One that is frozen would never hear of it.
+            process.signal(Signal::SIGCONT)?;
+            let pid = process.pid();
+            (entry.state, entry.message) = (state, None);
+            self.changed.notify_all();
+            drop(entries);
+            return self.await_end(name, pid);
+        }
         if action == Action::Kill {
             process.kill()?;
             entry.process = None;
@@ -256,6 +266,27 @@ impl Parts {
         (entry.state, entry.message) = (state, None);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Waits until the process has ended that was told to; kills it after [`GRACE`].
+    fn await_end(&self, name: &str, pid: u32) -> Result<()> {
+        let deadline = Instant::now() + GRACE;
+        loop {
+            let mut entries = self.lock();
+            let entry = find(&mut entries, name)?;
+            let Some(process) = entry.process.as_mut().filter(|process| process.pid() == pid) else { return Ok(()) };
+            if process.ended()?.is_some() {
+                entry.process = None;
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                process.kill()?;
+                entry.process = None;
+                bail!("{name} did not end within {} s of SIGTERM, and was killed", GRACE.as_secs());
+            }
+            drop(entries);
+            std::thread::sleep(LOOK);
+        }
     }
 
     fn status(&self) -> Status {
@@ -375,6 +406,22 @@ mod tests {
         assert!(parts.act("a", Action::Kill).is_err() && parts.act("nobody", Action::Kill).is_err());
         parts.act("a", Action::Start).unwrap();
         assert_ne!(until(&parts, "a", State::Ready).pid, first);
+    }
+
+    #[test]
+    fn a_part_can_be_stopped_also_when_it_is_frozen_and_has_ended_then() {
+        let parts = running(vec![server("a", command!["sleep", "60"], "true", &[])]);
+        until(&parts, "a", State::Ready);
+        for frozen in [false, true] {
+            if frozen {
+                parts.act("a", Action::Pause).unwrap();
+            }
+            parts.act("a", Action::Stop).unwrap();
+            let part = until(&parts, "a", State::Killed);
+            assert_eq!((part.pid, part.message), (None, None), "it was told to end: nothing is wrong with it");
+            assert!(parts.act("a", Action::Stop).is_err(), "it does not run");
+            parts.act("a", Action::Start).unwrap();
+        }
     }
 
     #[test]
