@@ -95,7 +95,8 @@ impl Backup {
 
     async fn make(&self) -> Result<()> {
         let file = format!("--result-file={}", self.file.display());
-        let options = ["--single-transaction", "--skip-lock-tables", "--no-tablespaces", &file, &self.database];
+        let options =
+            ["--single-transaction", "--skip-lock-tables", "--hex-blob", "--no-tablespaces", &file, &self.database];
         self.tool("mariadb-dump", &options, None).await
     }
 

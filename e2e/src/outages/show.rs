@@ -128,10 +128,26 @@ pub async fn play<T>(
     arena.fresh_operator().await?;
     let name = format!("{}-{:x}", show.name, jiff::Timestamp::now().as_millisecond());
     let open = arena.open(&name, show.coupons, show.issuers).await?;
+    let played = perform(arena, &open, show, evidence, act).await;
+    // Also after an error: the stack is used again.
+    let closed = arena.close(open).await;
+    let played = played?;
+    closed?;
+    Ok(played)
+}
+
+async fn perform<T>(
+    arena: &Arena,
+    open: &OpenSale,
+    show: &Show,
+    evidence: &Path,
+    act: impl AsyncFnOnce(&Scene<'_>) -> Result<T>,
+) -> Result<Played<T>> {
+    let name = open.sale.name.as_str();
     let begin = Instant::now();
     let crowd = Crowd::new(open.door(REQUEST)?, begin);
-    let injector = arena.injector(&open);
-    let scene = Scene { arena, open: &open, crowd: &crowd, injector: &injector, begin };
+    let injector = arena.injector(open);
+    let scene = Scene { arena, open, crowd: &crowd, injector: &injector, begin };
     scene.say(&format!("{name}: {} coupons, {} people over {} s", show.coupons, show.users, show.stretch.as_secs()));
     let acting = async {
         let acted = act(&scene).await;
@@ -144,9 +160,9 @@ pub async fn play<T>(
     let acted = acted?;
     scene.say("everybody has asked and everything serves; waiting until all is stored");
     let over = Instant::now();
-    let late = arena.settle(&open, &crowd, show.coupons, SETTLE).await?;
+    let late = arena.settle(open, &crowd, show.coupons, SETTLE).await?;
     let settled = over.elapsed();
-    let (answers, ledger) = (crowd.answers(), arena.ledger(&open).await?);
+    let (answers, ledger) = (crowd.answers(), arena.ledger(open).await?);
     let violations = check(show.coupons, &answers, &ledger);
     let waits = waits(&answers);
     let mut report = Report::new(&show.name);
@@ -161,9 +177,8 @@ pub async fn play<T>(
         report.figure("late", late);
     }
     if !violations.is_empty() {
-        keep(&name, &answers, &ledger, &arena.namespace, evidence).await?;
+        keep(name, &answers, &ledger, &arena.namespace, evidence).await?;
         println!("evidence: {}", evidence.display());
     }
-    arena.close(open).await?;
     Ok(Played { report, answers, acted })
 }
