@@ -25,5 +25,5 @@ pub mod proxy;
 pub mod report;
 pub mod round;
 
-/// The class of these campaigns, and its realm.
-pub const CLASS: &str = "chaos";
+/// The realm of these campaigns.
+pub const REALM: &str = "chaos";
