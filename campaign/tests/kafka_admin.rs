@@ -375,7 +375,8 @@ async fn unreachable(address: &str, cause: &str) {
         admin.delete_group("any"),
         admin.delete_topic("any"),
     );
-    assert!(start.elapsed() < Duration::from_secs(4), "took {:?}", start.elapsed());
+    // Each that took no heed of this deadline would take at least the one that is set by itself.
+    assert!(start.elapsed() < KafkaAdmin::DEADLINE, "took {:?}", start.elapsed());
     let of_group = groups.and_then(|mut groups| groups.remove("any").unwrap());
     for error in [
         cluster.err(),

@@ -20,22 +20,33 @@ async fn committed(admin: &KafkaAdmin) -> Result<(), AdminError> {
     admin.committed_offsets(GROUP, TOPIC, 2).await.map(drop)
 }
 
-/// Asks for `lasts`, and answers how long the offsets could not be read.
-async fn blind_for(admin: &KafkaAdmin, lasts: Duration) -> Duration {
-    let (begun, mut blind_until) = (Instant::now(), Duration::ZERO);
-    while begun.elapsed() < lasts {
+/// So often in a row the offsets must be readable, to be so for good.
+const IN_A_ROW: u32 = 6;
+/// Until then this may take, on a busy machine, too. A client that is kept does not see it for as long as one cares to wait.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until the offsets are readable for good.
+async fn readable(admin: &KafkaAdmin) -> Result<(), String> {
+    let (begun, mut in_a_row) = (Instant::now(), 0);
+    while in_a_row < IN_A_ROW {
+        in_a_row += 1;
         if let Err(error) = committed(admin).await {
             println!("{:?}: {error}", begun.elapsed());
-            blind_until = begun.elapsed();
+            in_a_row = 0;
+            if begun.elapsed() > PATIENCE {
+                return Err(format!("not within {} s: {error}", PATIENCE.as_secs()));
+            }
         }
         tokio::time::sleep(EVERY).await;
     }
-    blind_until
+    Ok(())
 }
 
 /// `OffsetFetch` and `NOT_COORDINATOR` of Kafka's protocol.
 const OFFSET_FETCH: i16 = 9;
 const NOT_COORDINATOR: i32 = 16;
+/// More than anybody asks in [`PATIENCE`]: librdkafka asks again after 100 ms.
+const REFUSALS: usize = 3_000;
 
 /// Mock brokers, of which any may say that it is not the coordinator; by themselves they answer whoever asks.
 struct Brokers(BaseProducer);
@@ -70,9 +81,9 @@ impl Brokers {
     }
 }
 
-/// Would fail, for as long as one cares to wait, if the client that first found the coordinator were kept.
+/// Would fail if the client that first found the coordinator were kept.
 #[tokio::test]
-async fn a_group_whose_coordinator_moved_can_be_read_again_within_seconds() {
+async fn a_group_whose_coordinator_moved_can_be_read_again() {
     let brokers = Brokers::new();
     brokers.coordinator(1);
     let admin = KafkaAdmin::new(ClientConfig::new().set("bootstrap.servers", brokers.bootstrap())).unwrap();
@@ -83,9 +94,8 @@ async fn a_group_whose_coordinator_moved_can_be_read_again_within_seconds() {
     // As in a rolling restart with a preferred election after it: the broker before lives, and says no.
     for (from, to) in [(1, 2), (2, 3)] {
         brokers.coordinator(to);
-        brokers.says_no(from, 500);
-        let blind = blind_for(&admin, Duration::from_secs(6)).await;
-        assert!(blind < Duration::from_secs(3), "from {from} to {to}: the offsets could not be read for {blind:?}");
+        brokers.says_no(from, REFUSALS);
+        readable(&admin).await.unwrap_or_else(|error| panic!("from {from} to {to}: {error}"));
     }
     assert!(admin.requests() > before, "requests are counted over all clients");
 }

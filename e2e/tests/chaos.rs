@@ -32,11 +32,9 @@ async fn a_short_run_loses_nothing() {
     let breaches: Vec<Breach> = outcome.violations.iter().map(|each| each.breach).collect();
     assert!(breaches.starts_with(&[Breach::Lost]) && breaches.contains(&Breach::Short), "{:?}", outcome.violations);
 
-    arena.cleaned().await.unwrap();
     println!("{}\n{}", summary.table(), summary.line());
     assert!(summary.is_good(), "the evidence is in {}", evidence.display());
     assert_eq!(summary.rounds, SEEDS.len());
     assert!(summary.faults >= 3 && summary.answered > 3000, "{summary:?}");
-    install::kubectl(&["delete", "namespace", "chaos-short", "--wait=false"]).await.unwrap();
-    install::kubectl(&["delete", "campaignclass", "chaos"]).await.unwrap();
+    arena.leave().await.unwrap();
 }

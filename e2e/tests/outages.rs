@@ -40,7 +40,5 @@ async fn the_operator_is_needed_and_may_die_at_any_time() {
     assert!(crashed.deaths > 0 && crashed.violations.is_empty(), "{crashed:?}");
     assert_eq!(crashed.rows as u64, SMALL.coupons);
 
-    arena.cleaned().await.unwrap();
-    install::kubectl(&["delete", "namespace", "outages-short", "--wait=false"]).await.unwrap();
-    install::kubectl(&["delete", "campaignclass", "chaos"]).await.unwrap();
+    arena.leave().await.unwrap();
 }

@@ -1,5 +1,5 @@
 //! Pods in trouble: Kafka is cut off from the operator while much waits, Redis is slow while many come. Alone in a binary: the
-//! class leads through proxies at fixed addresses.
+//! proxies before Kafka have fixed addresses.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -16,7 +16,6 @@ use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use operator::reconcile::PAUSE_ANNOTATION;
-use rand::RngExt;
 use serde_json::json;
 use stack::Connections;
 use tokio::sync::Mutex;
@@ -27,7 +26,7 @@ const SOON: Duration = Duration::from_secs(90);
 /// How long answers are counted.
 const MEASURED: Duration = Duration::from_secs(4);
 
-/// The proxies' addresses are fixed.
+/// The addresses of Kafka's proxies are fixed.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
@@ -72,7 +71,7 @@ async fn a_lag_that_cannot_be_read_holds_the_pods() {
     tokio::join!(stream.run(&door, COUPONS, 600), watching);
     assert_eq!(arena.sources.rows(&open.campaign).await.unwrap().len() as u64, COUPONS);
     arena.close(open).await.unwrap();
-    leave(&arena).await;
+    arena.leave().await.unwrap();
 }
 
 /// People who come one after the other, each place in the queue taken again at once.
@@ -165,19 +164,11 @@ async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
     let said = install::kubectl(&[&scaled[..], &[notes]].concat()).await.unwrap();
     assert!(said.contains("issuer 1 -> 2: as many as the work needs"), "{said}");
     arena.close(open).await.unwrap();
-    leave(&arena).await;
+    arena.leave().await.unwrap();
 }
 
-/// With a namespace of its own: that of an earlier run may be going yet.
 async fn arena(what: &str) -> Arena {
-    let namespace = format!("{what}-{:06x}", rand::rng().random_range(0..0x100_0000));
     let connections = Connections::from_env().unwrap();
     install::install(&connections).await.unwrap();
-    Arena::new(connections, &namespace, true).await.unwrap()
-}
-
-async fn leave(arena: &Arena) {
-    arena.cleaned().await.unwrap();
-    install::kubectl(&["delete", "namespace", &arena.namespace, "--wait=false"]).await.unwrap();
-    install::kubectl(&["delete", "campaignclass", "chaos"]).await.unwrap();
+    Arena::new(connections, what, true).await.unwrap()
 }

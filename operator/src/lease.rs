@@ -276,15 +276,10 @@ mod tests {
         (Election { leases, holder: "me".to_owned(), pace, sighting: Mutex::default() }, server)
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_holder_whose_api_server_is_silent_stops_in_time() {
         // A call that hangs must not carry the holder beyond the time at which others take over.
-        let pace = Pace {
-            duration: Duration::from_secs(1),
-            renew: Duration::from_millis(30),
-            give_up: Duration::from_millis(100),
-            call: Duration::from_secs(60),
-        };
+        let pace = Pace { call: Duration::from_secs(60), ..PACE };
         let (election, mut server) = candidate(pace);
         let silent = tokio::spawn(async move {
             let mut held = Vec::new();

@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 const LEAVING: Duration = Duration::from_millis(1500);
 /// And then the lease, to be given back.
 const RELEASING: Duration = Duration::from_millis(400);
+/// What is promised from SIGTERM to the end (`operator/tests/process.rs`).
+const PROMISED: Duration = Duration::from_secs(2);
+const _: () = assert!(LEAVING.as_millis() + RELEASING.as_millis() < PROMISED.as_millis());
 
 fn main() -> ExitCode {
     let Command::Run(config) = Cli::parse().command;

@@ -16,8 +16,7 @@ use crate::stage::{Stage, eventually};
 
 /// A process that reaches the point and dies there.
 async fn dies_at(stage: &Stage, point: CrashPoint) {
-    let mut process =
-        Process::start_with(&stage.campaign, &stage.connections, &[("COUPON_CRASH_AT", &point.to_string())]);
+    let process = Process::start_with(&stage.campaign, &stage.connections, &[("COUPON_CRASH_AT", &point.to_string())]);
     assert_eq!(process.ended().await.signal(), Some(Signal::SIGABRT as i32));
     let said = process.said();
     assert!(said.contains(&format!("crash point {point}: ending as by SIGKILL")), "{said}");
@@ -84,13 +83,14 @@ async fn death_after_a_dead_letter() {
 async fn rows_after_a_kill(environment: &[(&str, &str)]) -> u64 {
     let stage = Stage::new(1).await;
     let (proxy, connections) = behind_a_proxy(&stage).await;
-    let mut process = Process::start_with(&stage.campaign, &connections, environment);
+    let process = Process::start_with(&stage.campaign, &connections, environment);
     process.ready().await;
     proxy.set(Mode::Cut);
     stage.publish((1..=200).map(|rank| stage.winner(rank))).await;
-    eventually("it waits for the database", async || process.said().contains("waiting for it")).await;
+    process.eventually("it waits for the database", async || process.said().contains("waiting for it")).await;
     if !environment.is_empty() {
-        eventually("what was read is committed", async || stage.committed().await.get(&0) == Some(&200)).await;
+        let committed = async || stage.committed().await.get(&0) == Some(&200);
+        process.eventually("what was read is committed", committed).await;
     }
     process.signal(Signal::SIGKILL);
     process.ended().await;
@@ -127,8 +127,8 @@ async fn holder_after_a_late_record(environment: &[(&str, &str)]) -> (String, us
     (rightful.user_id, rightful.epoch) = (UserId::new("rightful").unwrap(), 2);
     stage.publish_to(0, &late).await;
     stage.publish_to(0, &rightful).await;
-    let mut process = Process::start_with(&stage.campaign, &stage.connections, environment);
-    stage.all_committed().await;
+    let process = Process::start_with(&stage.campaign, &stage.connections, environment);
+    process.all_committed(&stage).await;
     process.signal(Signal::SIGTERM);
     process.ended().await;
     let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();

@@ -11,9 +11,10 @@ use campaign::stock::{StockKeys, Terms, connect, observe};
 use campaign::{table, yaml};
 use rdkafka::message::Message;
 use serde_json::Value;
+use stack::child;
 
 use crate::dead_letters::{RawHeader, header, headers, let_the_database_refuse};
-use crate::stage::Stage;
+use crate::stage::{PATIENCE, Stage};
 
 /// Puts these winners, and no others, into Redis.
 async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
@@ -35,6 +36,12 @@ async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
     assert_eq!(filled, Filled::Done);
 }
 
+/// Runs the program to its end.
+async fn run(command: Command) -> Output {
+    let ran = move || child::output("coupon-consumer", command, PATIENCE).unwrap();
+    tokio::task::spawn_blocking(ran).await.unwrap()
+}
+
 /// Runs the program as people do. Its exit code, and what it wrote as JSON.
 async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
     let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
@@ -42,7 +49,7 @@ async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str)
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
     command.arg("dead-letters").args(arguments.split_whitespace()).arg("--json");
     command.env("COUPON_CAMPAIGN", stage.campaign.to_string()).env("COUPON_CONNECTIONS", &path);
-    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let ran = run(command).await;
     std::fs::remove_file(path).unwrap();
     let Output { status, stdout, stderr } = ran;
     let said = String::from_utf8_lossy(&stderr);
@@ -259,7 +266,7 @@ async fn a_redis_that_is_away_is_an_error() {
     std::fs::write(&path, yaml::to_string(&connections).unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
     command.args(["dead-letters", "replay", "--campaign", &stage.campaign.to_string(), "--connections"]).arg(&path);
-    let ran = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let ran = run(command).await;
     std::fs::remove_file(path).unwrap();
     assert_eq!(ran.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("Redis"));

@@ -11,8 +11,6 @@ use e2e::chaos::report::{Summary, line};
 use e2e::install::install;
 use stack::Connections;
 
-const NAMESPACE: &str = "chaos";
-
 /// Tries to break the promise of exactly N, on the stack in which it runs. It hurts shared parts: use a stack of its own.
 #[derive(Parser)]
 struct Arguments {
@@ -66,7 +64,7 @@ async fn chaos(arguments: &Arguments) -> Result<Summary> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let mut arena = Arena::new(connections, NAMESPACE, false).await?;
+    let mut arena = Arena::new(connections, "chaos", false).await?;
     (arena.forge, arena.keep_all) = (arguments.forge, arguments.keep_all);
     let mut summary = Summary::default();
     for number in 1..=arguments.rounds {
@@ -94,6 +92,11 @@ async fn chaos(arguments: &Arguments) -> Result<Summary> {
                 break;
             }
         }
+    }
+    if summary.is_good() {
+        arena.leave().await?;
+    } else {
+        println!("the namespace {0} and the class {0} stay, for a look", arena.namespace);
     }
     Ok(summary)
 }

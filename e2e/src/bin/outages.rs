@@ -14,8 +14,6 @@ use e2e::outages::saboteur::Saboteur;
 use e2e::outages::{away, broker, crash, failover, restored, roll, without};
 use stack::Connections;
 
-const NAMESPACE: &str = "outages";
-
 /// One long proof, on the stack in which it runs. It hurts shared parts: use a stack of its own.
 #[derive(Parser)]
 struct Arguments {
@@ -87,7 +85,7 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let arena = Arena::new(connections, NAMESPACE, false).await?;
+    let arena = Arena::new(connections, "outages", false).await?;
     // What an earlier run left that was ended from outside.
     Saboteur::operator(&arena.kubernetes).mend().await?;
     let report = match &arguments.scenario {
@@ -103,6 +101,6 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
         }
         Scenario::Without { defence } => without::left_out(&arena, *defence).await,
     }?;
-    arena.cleaned().await?;
+    arena.leave().await?;
     Ok(report)
 }

@@ -14,7 +14,6 @@ use e2e::scaling::watch::{Stream, Watch};
 use serde_json::json;
 use stack::Connections;
 
-const NAMESPACE: &str = "scale";
 const COUPONS: u64 = 20_000;
 const PER_SECOND: u64 = 700;
 const PARTITIONS: u16 = 12;
@@ -46,7 +45,7 @@ async fn demo() -> Result<bool> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let arena = Arena::new(connections, NAMESPACE, true).await?;
+    let arena = Arena::new(connections, "scale", true).await?;
     let name = format!("sale-{:x}", jiff::Timestamp::now().as_second());
     println!("kubectl apply: campaign {name}, {COUPONS} coupons, {PARTITIONS} partitions, open since two minutes");
     let open = arena
@@ -80,12 +79,13 @@ async fn demo() -> Result<bool> {
     let picture = Path::new("target/scale-demo.svg");
     std::fs::create_dir_all("target")?;
     std::fs::write(picture, svg(&samples)).with_context(|| format!("cannot write {}", picture.display()))?;
-    let events = ["get", "events", "-n", NAMESPACE, "--sort-by=.metadata.creationTimestamp", "-o"];
+    let events = ["get", "events", "-n", &arena.namespace, "--sort-by=.metadata.creationTimestamp", "-o"];
     let scaled = "jsonpath={range .items[?(@.reason==\"Scaled\")]}{.note}{.message}{\"\\n\"}{end}";
     println!("what the operator said:\n{}", kubectl(&[&events[..], &[scaled]].concat()).await?);
     println!("the picture is {}; lag counts from {CROSSING} records", picture.display());
     let rows = arena.sources.rows(&open.campaign).await?.len();
     arena.close(open).await?;
+    arena.leave().await?;
     println!("{}", figures.line());
     let within = |ms: Option<u64>, limit| ms.is_some_and(|ms| ms <= limit);
     Ok(over

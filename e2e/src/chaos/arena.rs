@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use stack::{Connections, control};
 use tokio::time::sleep;
 
-use super::CLASS;
+use super::REALM;
 use super::crowd::Crowd;
 use super::fault::Stage;
 use super::inject::Injector;
@@ -45,7 +45,7 @@ pub struct Arena {
     pub links: Links,
     /// The services themselves.
     pub sources: Sources,
-    /// Where the campaigns are.
+    /// Where the campaigns are, and the name of their class: nobody else has it.
     pub namespace: String,
     /// What can be hurt.
     pub stage: Stage,
@@ -75,17 +75,21 @@ impl OpenSale {
 }
 
 impl Arena {
-    /// Starts the proxies and makes class and namespace. The product must be installed.
-    pub async fn new(connections: Connections, in_namespace: &str, shared: bool) -> Result<Self> {
+    /// Starts the proxies and makes class and namespace, both of the same new name, which begins with `what`: those of an earlier
+    /// run may be going yet. The product must be installed.
+    pub async fn new(connections: Connections, what: &str, shared: bool) -> Result<Self> {
         let links = Links::start(&connections).await?;
-        apply(&links.class(&connections)?).await?;
-        namespace(in_namespace, true).await?;
+        let name = format!("{what}-{:08x}", rand::random::<u32>());
+        let mut class = links.class(&connections)?;
+        class["metadata"]["name"] = json!(name);
+        apply(&class).await?;
+        namespace(&name, true).await?;
         Ok(Self {
             kubernetes: kube::Client::try_default().await.context("no way to the Kubernetes API")?,
             stack: control::Client::from_env()?,
             links,
             sources: Sources::new(&connections).await?,
-            namespace: in_namespace.to_owned(),
+            namespace: name,
             stage: Stage {
                 sentinel: connections.redis_sentinels.is_some(),
                 brokers: connections.kafka.as_deref().map_or(1, |brokers| brokers.split(',').count()),
@@ -111,14 +115,14 @@ impl Arena {
         change: impl FnOnce(&mut Value),
     ) -> Result<OpenSale> {
         let mut manifest = manifest(&self.namespace, name, coupons, -1, 3600);
-        manifest["spec"]["className"] = json!(CLASS);
+        manifest["spec"]["className"] = json!(self.namespace);
         manifest["spec"]["issuer"] = json!({"minReplicas": issuers, "maxReplicas": issuers});
         manifest["spec"]["deletionPolicy"] = json!("Delete");
         if let Some(spec) = manifest.get_mut("spec") {
             change(spec);
         }
         let sale = Sale::apply(&self.kubernetes, manifest).await?;
-        let campaign = CampaignId::new(CLASS, &self.namespace, name)?;
+        let campaign = CampaignId::new(REALM, &self.namespace, name)?;
         let users = match self.door_proxy(&sale).await {
             Ok(users) => users,
             Err(error) => {
@@ -213,6 +217,14 @@ impl Arena {
             if names.is_empty() { Ok(()) } else { Err(names.join(", ")) }
         })
         .await
+    }
+
+    /// Removes class and namespace, once no campaign is left.
+    pub async fn leave(&self) -> Result<()> {
+        self.cleaned().await?;
+        kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await?;
+        kubectl(&["delete", "campaignclass", &self.namespace]).await?;
+        Ok(())
     }
 
     /// The Service's address, once all issuers answer.

@@ -10,15 +10,13 @@ use serde_json::{Value, json};
 use stack::Connections;
 use stack::layout::{KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, on_node};
 
-use super::CLASS;
+use super::REALM;
 use super::fault::{Link, Service, Trouble};
 use super::proxy::{Proxy, Victims};
 use crate::install::{Url, class};
 
-/// Where the proxy before Redis listens.
-const REDIS_PROXY_PORT: u16 = 26_479;
-/// Where the proxy before the database listens.
-const DATABASE_PROXY_PORT: u16 = 23_306;
+/// The system chooses: only Kafka's proxies have ports that are known before, since brokers tell them to their clients.
+const ANY_PORT: u16 = 0;
 
 /// All proxies that stay for the whole run.
 pub struct Links {
@@ -46,8 +44,8 @@ impl Links {
             let url = Url::parse(url.as_deref().with_context(|| format!("the stack has no {what}"))?)?;
             url.address.parse().with_context(|| format!("{} is no address", url.address))
         };
-        let redis = Proxy::start(on_node(REDIS_PROXY_PORT), at(&connections.redis, "Redis")?).await?;
-        let database = Proxy::start(on_node(DATABASE_PROXY_PORT), at(&connections.database, "database")?).await?;
+        let redis = Proxy::start(on_node(ANY_PORT), at(&connections.redis, "Redis")?).await?;
+        let database = Proxy::start(on_node(ANY_PORT), at(&connections.database, "database")?).await?;
         let brokers = connections.kafka.as_deref().context("the stack has no Kafka")?.split(',').count();
         let mut kafka = Vec::new();
         for number in 0..u16::try_from(brokers)? {
@@ -59,9 +57,9 @@ impl Links {
 
     /// A class whose endpoints are the proxies. Sentinels tell the real addresses: with them, Redis is reached directly.
     pub fn class(&self, connections: &Connections) -> Result<Value> {
-        let mut manifest = class(CLASS, connections, false)?;
+        let mut manifest = class(REALM, connections, false)?;
         let spec = manifest.get_mut("spec").context("the class has no spec")?;
-        spec["realm"] = json!(CLASS);
+        spec["realm"] = json!(REALM);
         let brokers: Vec<String> = self.kafka.iter().map(|proxy| proxy.address().to_string()).collect();
         spec["kafka"]["bootstrapServers"] = json!(brokers);
         spec["database"]["host"] = json!(self.database.address().ip().to_string());

@@ -27,5 +27,5 @@ pub mod report;
 pub mod restart;
 pub mod round;
 
-/// The class of these campaigns, and its realm.
-pub const CLASS: &str = "chaos";
+/// The realm of these campaigns.
+pub const REALM: &str = "chaos";

@@ -14,7 +14,7 @@ use super::crowd::{Answer, Crowd, time_to_issue_again};
 use super::fault::{Fault, Plan};
 use super::inject::Injector;
 use super::ledger::Ledger;
-use super::{CLASS, report};
+use super::{REALM, report};
 use crate::database;
 
 /// How long one request of a client may take.
@@ -109,7 +109,7 @@ impl Arena {
         let late = self.settle(open, crowd, plan.coupons, SETTLE).await?;
         let settled_ms = millis(over.elapsed());
         if self.forge {
-            database::remove_first(&self.sources.pool, CLASS, &self.namespace, &name).await?;
+            database::remove_first(&self.sources.pool, REALM, &self.namespace, &name).await?;
         }
         let (answers, ledger) = (crowd.answers(), self.ledger(open).await?);
         for each in &mut struck {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::report::Report;
 use super::saboteur::{CRASH_AT, Saboteur, WITHOUT, flush, orphans, until_rows};
-use crate::chaos::CLASS;
+use crate::chaos::REALM;
 use crate::chaos::arena::{Arena, OpenSale};
 use crate::chaos::checker::{Breach, Violation, check, count};
 use crate::chaos::crowd::Crowd;
@@ -138,7 +138,7 @@ async fn late_records(arena: &Arena) -> Result<Vec<Violation>> {
 }
 
 async fn epoch(arena: &Arena, open: &OpenSale) -> Result<Option<u64>> {
-    open_epoch(&arena.sources.pool, CLASS, &arena.namespace, &open.sale.name).await
+    open_epoch(&arena.sources.pool, REALM, &arena.namespace, &open.sale.name).await
 }
 
 /// How winners come to be in Redis only.

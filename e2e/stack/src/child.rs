@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,7 +25,7 @@ const TAIL_LINES: usize = 20;
 #[derive(Debug)]
 pub struct Running {
     name: String,
-    child: Child,
+    child: Mutex<Child>,
     folder: PathBuf,
 }
 
@@ -38,6 +41,20 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Runs `command` to its end and answers what it wrote, apart by standard output and standard error. One that does not end is
+/// killed at the deadline.
+///
+/// # Errors
+/// It cannot be started, or did not end in time; then with its last words.
+pub fn output(name: &str, mut command: Command, within: Duration) -> Result<Output> {
+    let folder = folder(name)?;
+    command.stdout(File::create(folder.join("stdout"))?);
+    let running = Running::launch(name, command, folder)?;
+    let status = running.until("it ends", within, |running| running.status().ok().flatten())?;
+    let read = |file| std::fs::read(running.folder.join(file));
+    Ok(Output { status, stdout: read("stdout")?, stderr: read("output")? })
+}
+
 impl Running {
     /// Starts `command`, whose output goes to a file in `folder` ([`folder`]), which is the process' from now on. It is told in
     /// `COUPON_ADDRESSES_FILE` where to say on which ports it listens.
@@ -45,21 +62,22 @@ impl Running {
     /// # Errors
     /// If it cannot be started.
     pub fn start(name: &str, mut command: Command, folder: PathBuf) -> Result<Self> {
-        // Appending: standard output and standard error share the file.
-        let open = || File::options().create(true).append(true).mode(0o600).open(folder.join("output"));
-        let child = command
-            .env("COUPON_ADDRESSES_FILE", folder.join("addresses"))
-            .stdin(std::process::Stdio::null())
-            .stdout(open()?)
-            .stderr(open()?)
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child, folder })
+        command.env("COUPON_ADDRESSES_FILE", folder.join("addresses")).stdout(log(&folder)?);
+        Self::launch(name, command, folder)
     }
 
-    /// Its id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    fn launch(name: &str, mut command: Command, folder: PathBuf) -> Result<Self> {
+        let child = command
+            .stdin(std::process::Stdio::null())
+            .stderr(log(&folder)?)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), child: Mutex::new(child), folder })
+    }
+
+    /// A test that panicked while holding the lock left the process as it was.
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All that it has said.
@@ -69,22 +87,38 @@ impl Running {
             .unwrap_or_default()
     }
 
+    fn last_words(&self) -> String {
+        last_words(&self.folder.join("output"))
+    }
+
+    /// Sends a signal. Its id cannot have been given to another: it is collected under the same lock.
+    ///
+    /// # Errors
+    /// It has ended, with its last words.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let mut child = self.child();
+        if let Some(status) = child.try_wait()? {
+            bail!("{} has ended before {signal}: {status}{}", self.name, self.last_words());
+        }
+        Ok(kill(Pid::from_raw(i32::try_from(child.id())?), signal)?)
+    }
+
     /// How it ended, if it has.
     ///
     /// # Errors
     /// If it cannot be watched.
-    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        Ok(self.child.try_wait()?)
+    pub fn status(&self) -> io::Result<Option<ExitStatus>> {
+        self.child().try_wait()
     }
 
     /// Fails if it has ended, with how, and with its last words.
     ///
     /// # Errors
     /// If it has ended.
-    pub fn alive(&mut self) -> Result<()> {
-        match self.ended()? {
+    pub fn alive(&self) -> Result<()> {
+        match self.status()? {
             None => Ok(()),
-            Some(status) => bail!("{} has ended: {status}{}", self.name, last_words(&self.folder.join("output"))),
+            Some(status) => bail!("{} has ended: {status}{}", self.name, self.last_words()),
         }
     }
 
@@ -92,7 +126,7 @@ impl Running {
     ///
     /// # Errors
     /// If the process has ended, or nothing was found in time; both with its last words.
-    pub fn until<T>(&mut self, what: &str, within: Duration, mut look: impl FnMut(&Self) -> Option<T>) -> Result<T> {
+    pub fn until<T>(&self, what: &str, within: Duration, mut look: impl FnMut(&Self) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + within;
         loop {
             // Looked at before: what a process did before it ended counts.
@@ -100,19 +134,54 @@ impl Running {
             if let Some(found) = look(self) {
                 return Ok(found);
             }
-            alive.with_context(|| format!("while waiting for this: {what}"))?;
-            if Instant::now() >= deadline {
-                bail!("not within {} s: {what}{}", within.as_secs(), last_words(&self.folder.join("output")));
-            }
+            self.go_on(alive, what, within, deadline)?;
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// The same for whoever looks asynchronously.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn eventually<T>(
+        &self,
+        what: &str,
+        within: Duration,
+        mut look: impl AsyncFnMut() -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + within;
+        loop {
+            let alive = self.alive();
+            if let Some(found) = look().await {
+                return Ok(found);
+            }
+            self.go_on(alive, what, within, deadline)?;
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until it has ended, by itself or by a signal.
+    ///
+    /// # Errors
+    /// It lives at the deadline; with its last words.
+    pub async fn ended(&self, within: Duration) -> Result<ExitStatus> {
+        self.eventually("it ends", within, async || self.status().ok().flatten()).await
+    }
+
+    /// Whether a wait that has found nothing goes on.
+    fn go_on(&self, alive: Result<()>, what: &str, within: Duration, deadline: Instant) -> Result<()> {
+        alive.with_context(|| format!("while waiting for this: {what}"))?;
+        if Instant::now() >= deadline {
+            bail!("not within {} s: {what}{}", within.as_secs(), self.last_words());
+        }
+        Ok(())
     }
 
     /// On which addresses it listens, by their names, once it has bound them all.
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub fn addresses(&mut self, within: Duration) -> Result<BTreeMap<String, SocketAddr>> {
+    pub fn addresses(&self, within: Duration) -> Result<BTreeMap<String, SocketAddr>> {
         self.until("it says where it listens", within, |running| {
             serde_json::from_slice(&std::fs::read(running.folder.join("addresses")).ok()?).ok()
         })
@@ -121,14 +190,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let mut child = self.child();
         // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
+        drop(child);
         if std::thread::panicking() {
-            eprintln!("{}{}", self.name, last_words(&self.folder.join("output")));
+            eprintln!("{}{}", self.name, self.last_words());
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Where its output goes. Appending: standard output and standard error may share the file.
+fn log(folder: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).mode(0o600).open(folder.join("output"))
 }
 
 /// The last lines of a log, with a heading; nothing if it has none.
@@ -165,7 +241,7 @@ mod tests {
     #[test]
     fn a_death_is_noticed_at_once_with_its_last_words() {
         let begun = Instant::now();
-        let mut running = shell("seq 1 50; echo 'the port is taken' >&2; exit 7");
+        let running = shell("seq 1 50; echo 'the port is taken' >&2; exit 7");
         let error = format!("{:#}", running.addresses(LONG).unwrap_err());
         assert!(begun.elapsed() < LONG / 2, "only after {:?}", begun.elapsed());
         assert!(error.contains("it says where it listens"), "{error}");
@@ -176,7 +252,7 @@ mod tests {
 
     #[test]
     fn addresses_are_those_that_the_process_wrote() {
-        let mut running = shell(
+        let running = shell(
             r#"echo '{"probe":"127.0.0.1:1234"}' > "$COUPON_ADDRESSES_FILE.new";
             mv "$COUPON_ADDRESSES_FILE.new" "$COUPON_ADDRESSES_FILE"; exec sleep 60"#,
         );
@@ -186,16 +262,50 @@ mod tests {
 
     #[test]
     fn a_process_that_lives_and_does_not_come_ends_the_wait_at_its_deadline() {
-        let mut running = shell("echo thinking; exec sleep 60");
+        let running = shell("echo thinking; exec sleep 60");
         running.until("it speaks", LONG, |running| (running.said() == "thinking\n").then_some(())).unwrap();
         let error = running.until("a miracle", Duration::from_millis(50), |_| None::<()>).unwrap_err().to_string();
         assert_eq!(error, "not within 0 s: a miracle; its last words:\n    thinking");
     }
 
+    /// Wrong: whoever looks at something else, as at a database, waits for what a dead process was to bring.
+    #[tokio::test]
+    async fn who_looks_elsewhere_hears_of_a_death_too() {
+        let begun = Instant::now();
+        let running = shell("echo 'no database'; exit 3");
+        let error = running.eventually("rows", LONG, async || None::<()>).await.unwrap_err();
+        let error = format!("{error:#}");
+        assert!(begun.elapsed() < LONG / 2, "only after {:?}", begun.elapsed());
+        assert!(error.starts_with("while waiting for this: rows: it has ended: exit status: 3"), "{error}");
+        assert!(error.ends_with("    no database"), "{error}");
+        // What it did before it ended counts, and so does an end that was asked for.
+        assert_eq!(running.eventually("rows", LONG, async || Some(7)).await.unwrap(), 7);
+        assert_eq!(running.ended(LONG).await.unwrap().code(), Some(3));
+        let late = running.signal(Signal::SIGTERM).unwrap_err().to_string();
+        assert!(late.starts_with("it has ended before SIGTERM: exit status: 3; its last words:"), "{late}");
+        let asleep = shell("exec sleep 60");
+        let error = asleep.ended(Duration::from_millis(50)).await.unwrap_err().to_string();
+        assert_eq!(error, "not within 0 s: it ends");
+    }
+
+    #[test]
+    fn what_a_program_wrote_is_told_apart_and_one_that_hangs_is_ended() {
+        let run = |script: &str, within| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            output("it", command, within)
+        };
+        let ran = run("echo result; echo complaint >&2; exit 4", LONG).unwrap();
+        assert_eq!((ran.stdout, ran.stderr), (b"result\n".to_vec(), b"complaint\n".to_vec()));
+        assert_eq!(ran.status.code(), Some(4));
+        let error = run("echo thinking >&2; exec sleep 60", Duration::from_millis(500)).unwrap_err().to_string();
+        assert!(error.starts_with("not within 0 s: it ends"), "{error}");
+    }
+
     #[test]
     fn nothing_is_left_of_it() {
         let running = shell("exec sleep 60");
-        let (folder, id) = (running.folder.clone(), running.id());
+        let (folder, id) = (running.folder.clone(), running.child().id());
         drop(running);
         assert!(!folder.exists() && !Path::new(&format!("/proc/{id}")).exists());
     }

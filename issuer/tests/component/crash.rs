@@ -9,7 +9,7 @@ use campaign::table;
 use futures::StreamExt;
 use redis::AsyncCommands;
 
-use super::fixture::{Fixture, eventually, terms};
+use super::fixture::{Fixture, terms};
 use super::process::Process;
 
 const COUPONS: u64 = 40;
@@ -55,11 +55,8 @@ async fn dies_at(point: CrashPoint, connections: impl Fn(&Fixture) -> Connection
     let mut told = BTreeMap::new();
     for user in 0..USERS {
         let name = format!("user-{user}");
-        let decided = eventually("a decision", async || {
-            let answer = second.users.ask_with(&name, "k").await;
-            (answer.status != 503).then_some(answer)
-        })
-        .await;
+        let decided = async || Some(second.users.ask_with(&name, "k").await).filter(|answer| answer.status != 503);
+        let decided = second.eventually("a decision", decided).await;
         match decided.status {
             200 => assert_eq!(told.insert(decided.rank(), name), None, "no rank twice"),
             _ => assert_eq!(decided.code(), "SOLD_OUT"),
@@ -113,8 +110,8 @@ async fn without_the_floor_a_fenced_process_serves_the_old_epoch_again() {
     let process = Process::start(&fixture, &fixture.workload, &[("COUPON_WITHOUT", &without)]);
     process.ready().await;
     assert!(process.fence(fixture.epoch + 1).await, "it confirms");
-    eventually("it grants below the floor", async || (process.users.ask("anna").await.status == 200).then_some(()))
-        .await;
+    let grants = async || (process.users.ask("anna").await.status == 200).then_some(());
+    process.eventually("it grants below the floor", grants).await;
 }
 
 /// The counterpart of `fencing::a_changed_history_stops_issuing_until_it_is_repaired`.

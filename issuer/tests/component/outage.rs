@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use campaign::settings::RedisServer;
+use campaign::settings::{Connections, RedisServer};
 use campaign::table;
 use futures::future::join_all;
+use issuer::batcher::BATCH_DEADLINE;
 use stack::services::Kafka;
 
-use super::fixture::{Fixture, eventually, terms, within};
+use super::fixture::{Fixture, Issuer, eventually, terms, within};
 use super::proxy::Proxy;
 
 /// Would fail if a lost connection granted twice, or an outage had to be ended by hand.
@@ -50,9 +51,17 @@ async fn redis_comes_and_goes() {
                 (users.ask_with("user-0", "k0").await.code() == "REDIS_UNAVAILABLE").then_some(())
             })
             .await;
-            let asked = Instant::now();
-            assert_eq!(users.ask("fast").await.code(), "REDIS_UNAVAILABLE");
-            assert!(asked.elapsed() < Duration::from_millis(500), "while Redis is away the answer comes at once");
+            // Whoever waited for Redis would wait for the whole deadline each time; a busy machine is slow now and then.
+            let mut fastest = Duration::MAX;
+            for _ in 0..5 {
+                let asked = Instant::now();
+                assert_eq!(users.ask("fast").await.code(), "REDIS_UNAVAILABLE");
+                fastest = fastest.min(asked.elapsed());
+            }
+            assert!(
+                fastest < BATCH_DEADLINE / 2,
+                "while Redis is away the answer comes at once, not after {fastest:?}"
+            );
             assert_eq!(users.get("/api/coupons/spring").await.code(), "REDIS_UNAVAILABLE");
             assert_eq!(issuer.readiness().await.0, 200, "it stays ready");
             proxy.mend();
@@ -67,6 +76,15 @@ async fn redis_comes_and_goes() {
     let all: BTreeSet<u64> = ranks.iter().flatten().copied().collect();
     assert_eq!(all.len(), 120, "no rank twice");
     assert_eq!(fixture.state().await.issued, 120, "and none that nobody was told of");
+}
+
+/// The way to the database, which can be cut.
+async fn database_behind_a_proxy(fixture: &Fixture) -> (Proxy, Connections) {
+    let mut connections = fixture.workload.clone();
+    let proxy = Proxy::to(format!("{}:{}", connections.database.host, connections.database.port)).await;
+    connections.database.host = proxy.address.ip().to_string();
+    connections.database.port = proxy.address.port();
+    (proxy, connections)
 }
 
 /// Where nothing listens.
@@ -105,6 +123,16 @@ async fn without_kafka_winners_are_told_once_they_are_rows() {
     );
 }
 
+/// A broker that has just started lets producers wait; until then winners go around it.
+async fn kafka_takes_winners(fixture: &Fixture, issuer: &Issuer) {
+    eventually("Kafka takes winners", async || {
+        assert_eq!(issuer.users.ask(&format!("before-{}", rand::random::<u64>())).await.status, 200);
+        let closed = issuer.metrics().await.contains("coupon_issuer_kafka_breaker_open 0");
+        (closed && !fixture.records().await.is_empty()).then_some(())
+    })
+    .await;
+}
+
 /// Would fail if the breaker never closed, or if what went both ways counted twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_is_used_again_when_it_is_back() {
@@ -112,13 +140,7 @@ async fn kafka_is_used_again_when_it_is_back() {
     let mut fixture = Fixture::open(terms(10_000, 1)).await;
     fixture.move_topic_to(&kafka.url()).await;
     let issuer = fixture.ready().await;
-    // A broker that has just started lets producers wait; until then winners go around it.
-    eventually("Kafka takes winners", async || {
-        assert_eq!(issuer.users.ask(&format!("before-{}", rand::random::<u64>())).await.status, 200);
-        let closed = issuer.metrics().await.contains("coupon_issuer_kafka_breaker_open 0");
-        (closed && !fixture.records().await.is_empty()).then_some(())
-    })
-    .await;
+    kafka_takes_winners(&fixture, &issuer).await;
     for (away, back) in [
         (Kafka::pause as fn(&Kafka) -> anyhow::Result<()>, Kafka::resume as fn(&Kafka) -> anyhow::Result<()>),
         (Kafka::kill, Kafka::restart),
@@ -154,11 +176,8 @@ async fn kafka_is_used_again_when_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_kafka_and_database_nobody_is_told_and_the_rank_is_kept() {
     let fixture = Fixture::open(terms(10, 3)).await;
-    let mut connections = fixture.workload.clone();
+    let (proxy, mut connections) = database_behind_a_proxy(&fixture).await;
     connections.kafka.bootstrap_servers = vec![NOWHERE.into()];
-    let proxy = Proxy::to(format!("{}:{}", connections.database.host, connections.database.port)).await;
-    connections.database.host = proxy.address.ip().to_string();
-    connections.database.port = proxy.address.port();
     let issuer = fixture.start(&connections, &[]).await;
     eventually("the epoch is open", async || issuer.pressure().await["epoch"].as_u64()).await;
     proxy.cut();
@@ -198,32 +217,35 @@ async fn a_direct_insert_of_an_old_epoch_is_no_row() {
     assert_eq!(table::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0, 0);
 }
 
+/// Would fail if a fast answer waited until the winner is durable: neither Kafka nor the database takes it until the answer is here.
 #[tokio::test(flavor = "multi_thread")]
 async fn fast_answers_do_not_wait_for_kafka() {
     let kafka = Kafka::start().unwrap();
-    let mut fixture = Fixture::open(terms(10, 1)).await;
+    let mut fixture = Fixture::open(terms(10_000, 1)).await;
     fixture.move_topic_to(&kafka.url()).await;
-    let issuer = fixture.start(&fixture.workload, &["--acknowledge", "Fast"]).await;
+    let (proxy, connections) = database_behind_a_proxy(&fixture).await;
+    let issuer = fixture.start(&connections, &["--acknowledge", "Fast"]).await;
     issuer.wait_ready().await;
+    kafka_takes_winners(&fixture, &issuer).await;
     kafka.pause().unwrap();
-    let asked = Instant::now();
-    assert_eq!(issuer.users.ask("anna").await.rank(), 1);
-    assert!(asked.elapsed() < Duration::from_millis(900), "it did not wait for an acknowledgement");
-    eventually("the winner is stored past Kafka", async || {
-        (table::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0 == 1).then_some(())
+    proxy.cut();
+    let told = issuer.users.ask("anna").await;
+    assert_eq!(told.status, 200, "{told:?}");
+    proxy.mend();
+    kafka.resume().unwrap();
+    eventually("the winner is durable", async || {
+        let rows = table::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 10_000).await.unwrap();
+        let mut durable = rows.into_iter().chain(fixture.records().await);
+        durable.any(|winner| winner.user_id.as_str() == "anna").then_some(())
     })
     .await;
-    kafka.resume().unwrap();
 }
 
 /// The open epoch is in SQL and nowhere else; a running issuer needs no SQL.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_database_it_does_not_open_but_goes_on() {
     let fixture = Fixture::open(terms(10, 1)).await;
-    let mut connections = fixture.workload.clone();
-    let proxy = Proxy::to(format!("{}:{}", connections.database.host, connections.database.port)).await;
-    connections.database.host = proxy.address.ip().to_string();
-    connections.database.port = proxy.address.port();
+    let (proxy, connections) = database_behind_a_proxy(&fixture).await;
     proxy.cut();
     let issuer = fixture.start(&connections, &[]).await;
     eventually("it says that the database is away", async || {

@@ -1,21 +1,21 @@
 //! The real binary, for tests in which it dies or works without one of its defences.
 
 use std::process::{Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use campaign::settings::Connections;
 use campaign::yaml;
+use nix::sys::signal::Signal;
 use stack::child::{self, Running};
 
-use super::fixture::{Fixture, TOKEN, Users, eventually};
+use super::fixture::{Fixture, TOKEN, Users};
 
-/// Until a program that was just started has bound its ports, on a machine that is busy.
-const STARTED: Duration = Duration::from_secs(60);
+/// How long anything may take that is waited for, on a machine that is busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `coupon-issuer`; killed when dropped.
 pub struct Process {
-    running: Mutex<Running>,
+    running: Running,
     pub users: Users,
     control: String,
     probe: String,
@@ -37,20 +37,22 @@ impl Process {
             .env("COUPON_CONTROL_LISTEN", "127.0.0.1:0")
             .env("COUPON_PROBE_LISTEN", "127.0.0.1:0")
             .envs(variables.iter().copied());
-        let mut running = Running::start("coupon-issuer", command, folder).unwrap();
-        let addresses = running.addresses(STARTED).unwrap();
+        let running = Running::start("coupon-issuer", command, folder).unwrap();
+        let addresses = running.addresses(PATIENCE).unwrap();
         let url = |name: &str| format!("http://{}", addresses[name]);
         let users = Users::new(url("public"), fixture.campaign.coupon_id());
-        Self { users, control: url("control"), probe: url("probe"), running: Mutex::new(running) }
+        Self { users, control: url("control"), probe: url("probe"), running }
     }
 
-    fn running(&self) -> MutexGuard<'_, Running> {
-        self.running.lock().unwrap()
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.signal(signal).unwrap();
     }
 
-    /// Its id.
-    pub fn id(&self) -> u32 {
-        self.running().id()
+    /// Waits for what this process brings about; fails at once if it dies.
+    pub async fn eventually<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        let found = self.running.eventually(what, PATIENCE, look).await;
+        found.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// What `/readyz` answers; nothing if it cannot be reached.
@@ -61,11 +63,7 @@ impl Process {
 
     /// Waits until it is ready.
     pub async fn ready(&self) {
-        eventually("the process is ready", async || {
-            self.running().alive().unwrap();
-            (self.readiness().await == Some(200)).then_some(())
-        })
-        .await;
+        self.eventually("ready", async || (self.readiness().await == Some(200)).then_some(())).await;
     }
 
     /// Tells it to grant nothing below `floor`; whether it confirmed.
@@ -74,8 +72,8 @@ impl Process {
         self.users.send(request.json(&serde_json::json!({ "floor": floor }))).await.unwrap().status == 200
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it has ended.
     pub async fn ended(&self) -> ExitStatus {
-        eventually("the process has ended", async || self.running().ended().unwrap()).await
+        self.running.ended(PATIENCE).await.unwrap()
     }
 }
