@@ -182,7 +182,7 @@ async fn it_ends_when_it_is_told_to_whatever_becomes_of_lists() {
         running.eventually("it asks for all that it watches", PATIENCE, in_the_middle).await.unwrap();
         assert_eq!(cluster.holder().as_deref(), Some("operator-0"), "{lists:?}");
         assert_eq!(get(probe, "/healthz").await.0, 200, "{lists:?}: it is alive");
-        assert!(get(probe, "/metrics").await.1.contains("coupon_leader 1"), "{lists:?}");
+        assert!(get(probe, "/metrics").await.1.contains("coupon_operator_leader 1"), "{lists:?}");
         ends(&running, &format!("{lists:?}")).await;
         assert_eq!(cluster.holder(), None, "{lists:?}: the lease is given back");
     }
