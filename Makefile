@@ -21,6 +21,9 @@ export COUPON_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coupon-operator
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(COUPON_CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 PROGRAMS := coupon-operator coupon-issuer coupon-consumer
+# What is compiled: everything, but for the demo what it runs.
+BINARIES = --bins
+demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) demo)
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 
 .PHONY: help
@@ -147,19 +150,23 @@ clean: ## Remove what was built here; the cache of Kubernetes and other tools st
 
 # Steps of the above.
 
-# Needs no Debian package: it installs them. Cargo decides whether there is work to do.
+# Needs no Debian package: it installs them. Cargo decides whether there is work to do. As a part of the workspace: alone, what it
+# stands on would be compiled with other features, and again with the rest.
 .PHONY: $(STACK)
 $(STACK):
-	@cargo build $(LOCKED) --quiet -p stack
+	@cargo build $(LOCKED) --quiet --workspace --bin stack
 
 .PHONY: install
 install: $(STACK)
 	@$(STACK) install
 
+# The servers are fetched and built meanwhile: neither alone keeps all cores busy.
 .PHONY: build
-build: install
-	@echo 'building the programs (first time: some 6 min)'
-	@cargo build $(LOCKED) --workspace --bins
+build: $(STACK)
+	@$(STACK) install --packages
+	@$(STACK) install & servers=$$!; trap 'kill $$servers 2>/dev/null' ERR; \
+		echo 'building the programs (first time: some 6 min)'; \
+		cargo build $(LOCKED) --workspace $(BINARIES); wait $$servers
 
 # As parts of the workspace: alone, they would be compiled with other features.
 .PHONY: generators

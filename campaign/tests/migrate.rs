@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, raw_sql};
 use stack::services::MariaDb;
 
 /// The migrations of release 0.1.0, as it ran them.
-static RELEASED: sqlx::migrate::Migrator = sqlx::migrate!("tests/released/0.1.0");
+const RELEASED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/released/0.1.0");
 /// Creates nothing that is there already.
 const BOOKS: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
                      installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, \
@@ -154,7 +154,8 @@ async fn tables_that_the_last_release_made_are_taken_over() {
     let (fresh, old) = (server.database("coupons_fresh").await, server.database("coupons_old").await);
     table::migrate(&fresh).await.unwrap();
     let mut connection = old.acquire().await.unwrap();
-    let mut released = RELEASED.iter().cloned().collect::<Vec<_>>();
+    let released = sqlx::migrate::Migrator::new(std::path::Path::new(RELEASED)).await.unwrap();
+    let mut released = released.iter().cloned().collect::<Vec<_>>();
     released.sort_by_key(|migration| migration.version);
     let mut released = sqlx::migrate::Migrator::with_migrations(released);
     released.set_locking(false);

@@ -57,7 +57,7 @@ fn every_rule_has_a_case_that_breaks_it() {
 #[test]
 fn the_schema_fills_in_the_same_defaults_as_our_types() {
     // Were they different, an object read from the server would mean something else than the same manifest read by a tool.
-    let filled = |kind: Kind| kube::core::cel::apply_defaults(&kind.schema(), &kind.minimal());
+    let filled = |kind: Kind| kube_cel::apply_defaults(&kind.schema(), &kind.minimal());
     let campaign: CouponCampaign = serde_json::from_value(Kind::Campaign.minimal()).unwrap();
     assert_eq!(campaign, serde_json::from_value(filled(Kind::Campaign)).unwrap());
     let class: CampaignClass = serde_json::from_value(Kind::Class.minimal()).unwrap();
@@ -69,7 +69,7 @@ fn an_empty_object_is_filled_in_like_an_absent_one() {
     for (kind, fields) in
         [(Kind::Campaign, &["issuer", "consumer"][..]), (Kind::Class, &["images", "pods", "limits", "routing"][..])]
     {
-        let filled = |object: &Value| kube::core::cel::apply_defaults(&kind.schema(), object);
+        let filled = |object: &Value| kube_cel::apply_defaults(&kind.schema(), object);
         let absent = filled(&kind.minimal());
         for field in fields {
             let mut empty = filled(&kind.patched(&json!({"spec": {*field: {}}})));

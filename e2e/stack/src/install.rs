@@ -42,16 +42,24 @@ impl Installed {
     }
 }
 
+/// Installs the Debian packages that are missing.
+///
+/// # Errors
+/// If one cannot be installed.
+pub fn packages() -> Result<()> {
+    let missing = packages::missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step(&format!("Debian packages {}", missing.join(" ")), "1 to 3 min", || packages::install(&missing))
+}
+
 /// Installs what is missing, and prints a line for each step that has work to do.
 ///
 /// # Errors
 /// If a package cannot be installed, or a tool cannot be built.
 pub fn install() -> Result<Installed> {
-    let missing = packages::missing();
-    if !missing.is_empty() {
-        let title = format!("Debian packages {}", missing.join(" "));
-        step(&title, "1 to 3 min", || packages::install(&missing))?;
-    }
+    packages()?;
     let cache = Cache::locate()?;
     for tool in Tool::ALL {
         if tool.find(&cache).is_err() {
@@ -66,6 +74,7 @@ fn step(title: &str, expected: &str, work: impl FnOnce() -> Result<()>) -> Resul
     println!("installing {title} (takes about {expected})");
     let start = Instant::now();
     work()?;
-    println!("  done in {:.1} s", start.elapsed().as_secs_f64());
+    // By name: the programs are compiled beside it, and say their own.
+    println!("installed {title} in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

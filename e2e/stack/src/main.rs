@@ -38,7 +38,11 @@ struct Part {
 #[derive(Subcommand)]
 enum Subcommands {
     /// Install and build what is missing.
-    Install,
+    Install {
+        /// Debian packages only.
+        #[arg(long)]
+        packages: bool,
+    },
     /// Start a stack and wait until it is ready; installs first what is missing.
     Up {
         #[command(flatten)]
@@ -135,7 +139,8 @@ fn main() -> ExitCode {
 
 fn run(command: Subcommands) -> Result<ExitCode> {
     match command {
-        Subcommands::Install => install::install().map(|_| println!("everything is installed"))?,
+        Subcommands::Install { packages: true } => install::packages()?,
+        Subcommands::Install { packages: false } => install::install().map(|_| println!("everything is installed"))?,
         Subcommands::Up { stack, options } => up::up(&stack.name, &options)?,
         Subcommands::Status { stack, json } => status::status(&stack.name, json)?,
         Subcommands::Down { stack, keep_data } => down::down(&stack.name, keep_data)?,

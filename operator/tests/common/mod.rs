@@ -7,7 +7,7 @@ pub mod schema;
 
 use std::path::PathBuf;
 
-use kube::core::cel;
+use kube_cel as cel;
 use operator::api::{CampaignClass, CouponCampaign};
 use serde_json::{Value, json};
 
