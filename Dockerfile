@@ -11,7 +11,8 @@ WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked --bin coupon-operator --bin coupon-issuer --bin coupon-consumer \
+    cargo build --release --locked -p operator -p issuer -p consumer \
+        --bin coupon-operator --bin coupon-issuer --bin coupon-consumer \
     && mkdir /programs \
     && cd target/release \
     && cp coupon-operator coupon-issuer coupon-consumer /programs/ \
