@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ pub(crate) struct Seat {
     leave: AtomicBool,
     /// Partitions are being shared out, as far as the present one knows.
     unsettled: AtomicBool,
+    /// How often all that was fetched had been taken.
+    drained: AtomicU64,
     /// Clients that were replaced and have not ended.
     hanging: AtomicU32,
 }
@@ -67,6 +69,15 @@ impl Seat {
 
     pub fn is_unsettled(&self) -> bool {
         self.unsettled.load(Ordering::SeqCst)
+    }
+
+    /// All that was fetched has been taken: what is not here now was not fetched.
+    pub fn note_drained(&self) {
+        self.drained.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn drained(&self) -> u64 {
+        self.drained.load(Ordering::Relaxed)
     }
 
     pub fn hanging(&self) -> u32 {

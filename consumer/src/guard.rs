@@ -12,7 +12,7 @@ use crate::client::Seat;
 use crate::course::{Course, Step};
 use crate::metrics::Metrics;
 use crate::queue::Progress;
-use crate::standstill::{Cause, Held, Patience, Standstill, Verdict, Watch};
+use crate::standstill::{Cause, Held, Patience, Reader, Standstill, Verdict, Watch};
 use crate::status::Status;
 use crate::witness::{Found, Witness};
 
@@ -69,7 +69,8 @@ impl Guard {
 
     /// One look, and what follows from it.
     async fn look(&self, watch: &mut Watch, course: &mut Course) -> Result<(), GivenUp> {
-        let question = watch.observe(self.held(), self.seat.is_unsettled(), Instant::now());
+        let reader = Reader { held: self.held(), unsettled: self.seat.is_unsettled(), drained: self.seat.drained() };
+        let question = watch.observe(reader, Instant::now());
         let (evidence, answered) = self.witness.answer(&question).await;
         if let Err(error) = answered {
             self.metrics.witness_unanswered();
@@ -107,7 +108,7 @@ impl Guard {
 
     /// Whether a fresh client reads what the reader does not.
     async fn is_proved(&self, standstill: &Standstill, watch: &mut Watch) -> bool {
-        let Cause::NotRead { partition, next, .. } = standstill.cause else { return true };
+        let Cause::Unread { partition, next, .. } = standstill.cause else { return true };
         let found = self.witness.read(partition, next).await;
         // That took a moment, in which the reader may have come to itself.
         let is_still = |held: &Held| !held.in_hand && !held.paused && held.next.is_none_or(|now| now <= next);

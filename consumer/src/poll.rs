@@ -74,7 +74,7 @@ pub(crate) fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), 
     let told = Told { progress: Arc::clone(&progress), status: Arc::clone(&status), metrics, seat: Arc::clone(&seat) };
     let maker = Maker::new(&campaign, kafka, client_id, told);
     let mut client = maker.client().map_err(PollError::Start)?;
-    let mut reader = Loop::new(campaign.topic(), intake, Arc::clone(&progress), status);
+    let mut reader = Loop::new(campaign.topic(), intake, Arc::clone(&progress), status, Arc::clone(&seat));
     let ended = loop {
         if stop.is_cancelled() {
             break Ok(());
@@ -112,6 +112,7 @@ struct Loop {
     intake: Intake,
     progress: Arc<Progress>,
     status: Arc<Status>,
+    seat: Arc<Seat>,
     /// Records that there was no room for.
     held: VecDeque<Record>,
     full: bool,
@@ -126,12 +127,13 @@ struct Loop {
 }
 
 impl Loop {
-    fn new(topic: String, intake: Intake, progress: Arc<Progress>, status: Arc<Status>) -> Self {
+    fn new(topic: String, intake: Intake, progress: Arc<Progress>, status: Arc<Status>, seat: Arc<Seat>) -> Self {
         Self {
             topic,
             intake,
             progress,
             status,
+            seat,
             held: VecDeque::new(),
             full: false,
             last_error: None,
@@ -152,7 +154,13 @@ impl Loop {
 
     /// One poll and what follows from it.
     fn turn(&mut self, consumer: &Client) -> Result<(), PollError> {
-        let polled = consumer.poll(POLL_WAIT);
+        let mut polled = consumer.poll(Duration::ZERO);
+        if polled.is_none() {
+            self.seat.note_drained();
+            // A rebalance shows as an empty poll: a new partition is paused, if it must be, before its first record.
+            self.pause_and_resume(consumer);
+            polled = consumer.poll(POLL_WAIT);
+        }
         self.status.polled();
         let idle = polled.is_none();
         match polled {
@@ -173,7 +181,6 @@ impl Loop {
         }
         self.pass_on()?;
         let now = Instant::now();
-        // A rebalance shows as an empty poll, so that a new partition is paused, if it must be, before its first record.
         if idle || now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING_INTERVAL;
             self.pause_and_resume(consumer);

@@ -3,8 +3,8 @@
 //! A Kafka client can stop reading without a word: librdkafka leaves a partition assigned and never fetched when the group's
 //! coordinator moved at the wrong moment (confluentinc/librdkafka#5586), and polls go on, empty, until the process is started
 //! anew. An empty poll alone proves nothing, so the [`crate::witness`] says what waits. Nothing is held against the reader while
-//! the writer has its records in hand, while it is paused, while the group shares out partitions, or while the witness knows
-//! nothing: time counts only between two looks that both saw records wait at the same place.
+//! the writer has its records in hand, while it is paused, while fetched records of others queue before its own, while the group
+//! shares out partitions, or while the witness knows nothing: time counts only between two looks that both saw records wait at the same place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -56,6 +56,18 @@ impl Held {
         let moved = |before: &Self| before.generation == self.generation && before.next != self.next;
         self.in_hand || before.is_some_and(moved)
     }
+}
+
+/// What the reader says of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    /// What it holds.
+    pub held: BTreeMap<i32, Held>,
+    /// Its group shares out partitions, as far as it knows.
+    pub unsettled: bool,
+    /// How often it had taken all that was fetched. As long as this does not grow, records of a partition may be fetched and
+    /// queue behind those of others.
+    pub drained: u64,
 }
 
 /// What the witness says of a partition.
@@ -113,11 +125,11 @@ pub(crate) enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// A partition of ours is not read.
-    NotRead { partition: i32, next: i64, waiting: u64 },
+    Unread { partition: i32, next: i64, waiting: u64 },
     /// The group has no members at all.
-    NotInGroup { waiting: u64 },
+    OutOfGroup { waiting: u64 },
     /// Partitions are never shared out.
-    NotSharedOut { waiting: u64 },
+    Unshared { waiting: u64 },
 }
 
 impl Cause {
@@ -127,9 +139,9 @@ impl Cause {
     /// A stable name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::NotRead { .. } => Self::NAMES[0],
-            Self::NotInGroup { .. } => Self::NAMES[1],
-            Self::NotSharedOut { .. } => Self::NAMES[2],
+            Self::Unread { .. } => Self::NAMES[0],
+            Self::OutOfGroup { .. } => Self::NAMES[1],
+            Self::Unshared { .. } => Self::NAMES[2],
         }
     }
 }
@@ -146,16 +158,16 @@ impl fmt::Display for Standstill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.lasted.as_secs();
         match self.cause {
-            Cause::NotRead { partition, next, waiting } => {
+            Cause::Unread { partition, next, waiting } => {
                 write!(
                     f,
                     "partition {partition} was not read for {seconds} s: {waiting} records wait from offset {next} on"
                 )
             }
-            Cause::NotInGroup { waiting } => {
+            Cause::OutOfGroup { waiting } => {
                 write!(f, "the consumer group has had no member for {seconds} s: {waiting} records wait for one")
             }
-            Cause::NotSharedOut { waiting } => {
+            Cause::Unshared { waiting } => {
                 write!(f, "the consumer group did not share out its partitions for {seconds} s: {waiting} records wait")
             }
         }
@@ -197,6 +209,7 @@ impl Suspicion {
 pub(crate) struct Watch {
     patience: Patience,
     held: BTreeMap<i32, Held>,
+    drained: u64,
     /// All that is not quiet is read.
     rest_is_read: bool,
     suspicions: BTreeMap<i32, Suspicion>,
@@ -209,12 +222,13 @@ impl Watch {
     /// Nothing was seen yet.
     pub fn new(patience: Patience) -> Self {
         let (held, suspicions) = (BTreeMap::new(), BTreeMap::new());
-        Self { patience, held, rest_is_read: false, suspicions, unheld: None, unsettled_since: None }
+        Self { patience, held, drained: 0, rest_is_read: false, suspicions, unheld: None, unsettled_since: None }
     }
 
-    /// Takes in what the reader says: what it holds, and whether its group is sharing out partitions, as far as it knows. What
-    /// moved since the last look is above suspicion.
-    pub fn observe(&mut self, held: BTreeMap<i32, Held>, unsettled: bool, now: Instant) -> Question {
+    /// Takes in what the reader says. What moved since the last look is above suspicion.
+    pub fn observe(&mut self, reader: Reader, now: Instant) -> Question {
+        let Reader { held, unsettled, drained } = reader;
+        let drained = std::mem::replace(&mut self.drained, drained) != drained;
         let before = std::mem::replace(&mut self.held, held);
         let since = unsettled.then(|| self.unsettled_since.unwrap_or(now));
         self.unsettled_since = since;
@@ -239,6 +253,11 @@ impl Watch {
         self.rest_is_read = rest_is_read;
         self.suspicions.retain(|id, _| quiet.contains(id));
         if quiet.is_empty() {
+            return Question::Nothing;
+        }
+        if !drained {
+            self.rest_is_read = false;
+            self.suspicions.values_mut().for_each(|suspicion| suspicion.seen = None);
             return Question::Nothing;
         }
         let positions = quiet.iter().any(|id| self.held.get(id).is_some_and(|held| held.next.is_none()));
@@ -281,7 +300,7 @@ impl Watch {
             self.suspicions.insert(*id, suspicion);
             let lasted = now.saturating_duration_since(suspicion.since);
             if suspicion.witnessed >= self.patience.still && worst.is_none_or(|worst| worst.lasted < lasted) {
-                worst = Some(Standstill { cause: Cause::NotRead { partition: *id, next, waiting }, lasted });
+                worst = Some(Standstill { cause: Cause::Unread { partition: *id, next, waiting }, lasted });
             }
         }
         match worst {
@@ -316,8 +335,8 @@ impl Watch {
         let suspicion = Suspicion::see(before, now);
         self.unheld = Some((at, suspicion));
         let (cause, patience) = match group.is_empty {
-            true => (Cause::NotInGroup { waiting }, self.patience.still),
-            false => (Cause::NotSharedOut { waiting }, self.patience.rebalance),
+            true => (Cause::OutOfGroup { waiting }, self.patience.still),
+            false => (Cause::Unshared { waiting }, self.patience.rebalance),
         };
         if suspicion.witnessed < patience {
             return Verdict::Unclear;

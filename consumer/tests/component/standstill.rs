@@ -197,6 +197,32 @@ async fn a_reader_that_waits_for_the_database_stands_not_still() {
     consumer.stop().await;
 }
 
+/// Wrong: a consumer that holds no partition is replaced, and in the end restarted, because another one waits for the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spare_consumer_is_left_alone() {
+    let stage = Stage::new(1).await;
+    let (proxy, connections) = behind_a_proxy(&stage).await;
+    let holder = stage.start_watched(connections, SHORT);
+    stage.publish([stage.winner(1)]).await;
+    eventually("the first is stored", async || stage.stored().await == 1).await;
+    let spare = stage.start_watched(stage.connections.clone(), SHORT);
+    eventually("the spare one is in the group", async || spare.metrics.rebalances("assign") > 0).await;
+    eventually("one holds the partition", async || {
+        stage.publish([stage.winner(2)]).await;
+        stage.stored().await == 2
+    })
+    .await;
+    proxy.set(Mode::Hang);
+    stage.publish((3..=1000).map(|rank| stage.winner(rank))).await;
+    nothing_is_replaced(&spare, LONG).await;
+    assert_eq!(replaced(&holder), 0);
+    proxy.set(Mode::Open);
+    eventually("all are stored", async || stage.stored().await == 1000).await;
+    assert_eq!(replaced(&holder) + replaced(&spare), 0);
+    spare.stop().await;
+    holder.stop().await;
+}
+
 /// Wrong: a topic that ends with what is no record (a transaction's end) has its consumers restarted for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_without_records_are_not_waited_for() {
