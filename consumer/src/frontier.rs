@@ -34,6 +34,17 @@ struct Partition {
     committed: Option<i64>,
 }
 
+/// Where a partition stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Changes whenever it is assigned.
+    pub generation: u64,
+    /// The offset after the last record that was handed out; `None` before the first.
+    pub next: Option<i64>,
+    /// Records that wait or that somebody works on.
+    pub unfinished: usize,
+}
+
 /// The frontiers of all assigned partitions.
 #[derive(Debug, Default)]
 pub struct Frontiers {
@@ -164,6 +175,17 @@ impl Frontiers {
     /// The partitions that are ours.
     pub fn assigned(&self) -> Vec<i32> {
         self.partitions.iter().filter(|(_, entry)| !entry.revoked).map(|(partition, _)| *partition).collect()
+    }
+
+    /// Where each partition that is ours stands.
+    pub fn standing(&self) -> BTreeMap<i32, Standing> {
+        let at = |entry: &Partition| Standing {
+            generation: entry.generation,
+            next: entry.handed_out.back().map(|(last, _)| last + 1).or(entry.next),
+            unfinished: entry.queued + entry.in_hand,
+        };
+        let ours = self.partitions.iter().filter(|(_, entry)| !entry.revoked);
+        ours.map(|(partition, entry)| (*partition, at(entry))).collect()
     }
 
     fn current(&mut self, ticket: Ticket) -> Option<&mut Partition> {

@@ -4,10 +4,11 @@
 //! poll (thread) -> queue -> writer -> campaign::table::store
 //!      ^                      \-> dead_letter -> <topic>.DLT
 //!      \-- frontier: what may be committed --/
+//!   guard -> standstill: does the reader stand still though the witness sees records wait? -> another client
 //! ```
 //!
-//! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `frontier` and
-//! `decide` are pure; `poll` alone talks to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
+//! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `frontier`,
+//! `decide`, `standstill` and `course` are pure; `poll` and its `client` alone talk to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
 //! [`service`] is the running consumer; [`drain`] is the same work on a given range, for the operator; [`replay`] is the
 //! command that puts dead letters back, and the only part that asks Redis. This crate knows nothing of Kubernetes, and
 //! never decides which of two winners is right: the first row stands.
@@ -20,12 +21,18 @@ pub mod service;
 pub mod status;
 pub mod writer;
 
+mod client;
+mod course;
 mod dead_letter;
 mod decide;
 mod frontier;
+mod guard;
 mod ledger;
 mod pipeline;
 mod poll;
 mod queue;
+mod standstill;
+mod witness;
 
-pub use poll::SESSION;
+pub use client::SESSION;
+pub use standstill::Patience;

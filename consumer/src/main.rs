@@ -7,6 +7,7 @@ use anyhow::Context;
 use campaign::settings::Connections;
 use campaign::{listening, telemetry};
 use clap::Parser;
+use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
 use consumer::metrics::{self, Metrics};
 use consumer::replay::Office;
@@ -81,6 +82,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         connections,
         client_id: config.pod_name.clone(),
         limits: config.limits(),
+        patience: Patience::default(),
         status: Arc::clone(&status),
         metrics,
     };

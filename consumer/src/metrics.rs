@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use campaign::telemetry::LATENCY_BUCKETS;
 
 use crate::decide::Reason;
+use crate::standstill::Cause;
 
 /// Prefix of every metric.
 pub const PREFIX: &str = "coupon_consumer";
@@ -47,6 +48,9 @@ pub struct Metrics {
     rebalances: Family<KindLabel, Counter>,
     paused: Family<ReasonLabel, Gauge>,
     committed: Family<PartitionLabel, Gauge>,
+    clients_replaced: Family<ReasonLabel, Counter>,
+    standing_still: Gauge,
+    witness_unanswered: Counter,
     /// Time of one transaction, in seconds.
     pub insert_seconds: Histogram,
     /// Rows of one transaction.
@@ -64,6 +68,9 @@ impl Default for Metrics {
             rebalances: Family::default(),
             paused: Family::default(),
             committed: Family::default(),
+            clients_replaced: Family::default(),
+            standing_still: Gauge::default(),
+            witness_unanswered: Counter::default(),
             insert_seconds: Histogram::new(LATENCY_BUCKETS),
             batch_rows: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
             end_to_end_seconds: Histogram::new(LATENCY_BUCKETS.into_iter().chain([30.0, 60.0, 300.0])),
@@ -93,6 +100,21 @@ impl Metrics {
             "Next offset of each partition that this member committed last",
             all.committed.clone(),
         );
+        registry.register(
+            "clients_replaced",
+            "Kafka clients that stood still although records waited, and were replaced, by reason",
+            all.clients_replaced.clone(),
+        );
+        registry.register(
+            "standing_still",
+            "1 while records wait and the reader does not read them, though nothing keeps it from it",
+            all.standing_still.clone(),
+        );
+        registry.register(
+            "witness_unanswered",
+            "Questions about what waits that Kafka did not answer",
+            all.witness_unanswered.clone(),
+        );
         registry.register_with_unit("insert", "Time of one transaction", Unit::Seconds, all.insert_seconds.clone());
         registry.register("batch_rows", "Rows of one transaction", all.batch_rows.clone());
         registry.register_with_unit(
@@ -107,6 +129,9 @@ impl Metrics {
         }
         for reason in Reason::NAMES {
             drop(all.dead_letters.get_or_create(&ReasonLabel { reason }));
+        }
+        for reason in Cause::NAMES {
+            drop(all.clients_replaced.get_or_create(&ReasonLabel { reason }));
         }
         for reason in [QUEUE_FULL, DATABASE, BREAKER, DEAD_LETTER_TOPIC] {
             drop(all.paused.get_or_create(&ReasonLabel { reason }));
@@ -162,6 +187,26 @@ impl Metrics {
     /// Says what was committed last.
     pub fn set_committed(&self, partition: i32, next: i64) {
         self.committed.get_or_create(&PartitionLabel { partition }).set(next);
+    }
+
+    /// Counts a client that is replaced because it stood still.
+    pub fn client_replaced(&self, reason: &'static str) {
+        self.clients_replaced.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Clients replaced for this reason so far.
+    pub fn clients_replaced(&self, reason: &'static str) -> u64 {
+        self.clients_replaced.get_or_create(&ReasonLabel { reason }).get()
+    }
+
+    /// Says whether the reader stands still.
+    pub fn set_standing_still(&self, still: bool) {
+        self.standing_still.set(i64::from(still));
+    }
+
+    /// Counts a question about what waits that was not answered.
+    pub fn witness_unanswered(&self) {
+        self.witness_unanswered.inc();
     }
 
     /// A partition is not ours any more.

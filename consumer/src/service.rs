@@ -4,18 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
+use campaign::log::admin::AdminError;
 use campaign::settings::Connections;
 use campaign::table::{self, TableError};
 
+use crate::client::Seat;
 use crate::decide::outage_delay;
+use crate::guard::{GivenUp, Guard};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::pipeline::{Parts, Pipeline};
 use crate::poll::{self, PollError, Poller, STOP_DEADLINE};
+use crate::standstill::Patience;
 use crate::status::Status;
+use crate::witness::Witness;
 use crate::writer::BatchLimits;
 
 /// Connections to the database: one writes, one is left over for a try that is still being given up.
@@ -32,6 +38,15 @@ pub enum ServiceError {
     /// The dead letter producer cannot be made.
     #[error("the Kafka producer cannot be made: {0}; correct the connection settings")]
     Producer(rdkafka::error::KafkaError),
+    /// The witness cannot be made.
+    #[error("the Kafka client that watches the reader cannot be made: {0}; correct the connection settings")]
+    Witness(AdminError),
+    /// The reader stands still for good.
+    #[error(transparent)]
+    StandsStill(#[from] GivenUp),
+    /// The watch over the reader died.
+    #[error("the watch over the reader: {0}")]
+    Guard(String),
     /// The poll thread cannot be made, or died.
     #[error("the poll thread: {0}")]
     Thread(String),
@@ -48,6 +63,8 @@ pub struct Service {
     pub client_id: String,
     /// When a batch is full.
     pub limits: BatchLimits,
+    /// How long a reader may stand still.
+    pub patience: Patience,
     /// What it says about itself.
     pub status: Arc<Status>,
     /// What it counts.
@@ -60,7 +77,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError`] when the process can do no more work: end it.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServiceError> {
-        let Self { campaign, connections, client_id, limits, status, metrics } = self;
+        let Self { campaign, connections, client_id, limits, patience, status, metrics } = self;
         let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
         let mut ledger = Ledger::new(pool.clone(), campaign.clone());
         // Only then the group is joined: partitions are better off with a member that can store.
@@ -79,7 +96,18 @@ impl Service {
         })
         .map_err(ServiceError::Producer)?;
         let progress = Arc::clone(&pipeline.progress);
-        let poller = Poller { campaign, intake, progress, status, metrics, stop: stop.clone() };
+        let seat = Arc::new(Seat::default());
+        let guard = Guard {
+            witness: Witness::new(&connections.kafka, &campaign, &client_id).map_err(ServiceError::Witness)?,
+            campaign: campaign.clone(),
+            progress: Arc::clone(&progress),
+            status: Arc::clone(&status),
+            metrics: metrics.clone(),
+            seat: Arc::clone(&seat),
+            patience,
+            stop: stop.clone(),
+        };
+        let poller = Poller { campaign, intake, progress, status, metrics, seat, stop: stop.clone() };
         let (ended, mut end) = oneshot::channel();
         let kafka = connections.kafka;
         std::thread::Builder::new()
@@ -89,21 +117,41 @@ impl Service {
                 let _ = ended.send(poll::run(poller, &kafka, &client_id));
             })
             .map_err(|error| ServiceError::Thread(error.to_string()))?;
-        tokio::select! {
+        let mut guard = tokio::spawn(guard.run());
+        let watched = tokio::select! {
             result = &mut end => {
                 stop.cancel();
                 return result.map_err(|_| ServiceError::Thread("it died".to_owned()))?.map_err(ServiceError::from);
             }
-            () = stop.cancelled() => {}
-        }
-        match tokio::time::timeout(STOP_DEADLINE + LEAVE_DEADLINE, end).await {
-            Ok(result) => result.map_err(|_| ServiceError::Thread("it died".to_owned()))??,
-            Err(_) => tracing::warn!("leaving the group hangs; ending without it"),
-        }
+            // Without it a reader could stand still unseen.
+            result = &mut guard => watched(result, &stop),
+            () = stop.cancelled() => Ok(()),
+        };
+        stop.cancel();
+        let left = match tokio::time::timeout(STOP_DEADLINE + LEAVE_DEADLINE, end).await {
+            Ok(Ok(polled)) => polled.map_err(ServiceError::from),
+            Ok(Err(_)) => Err(ServiceError::Thread("it died".to_owned())),
+            Err(_) => {
+                tracing::warn!("leaving the group hangs; ending without it");
+                Ok(())
+            }
+        };
+        // Why it ends comes first.
+        watched.and(left)?;
         if !pipeline.ended_within(LEAVE_DEADLINE).await {
             tracing::warn!("some dead letters may not be written; their records will be read again");
         }
         Ok(())
+    }
+}
+
+/// What the end of the guard means. It ends by itself only when the process stops.
+fn watched(result: Result<Result<(), GivenUp>, JoinError>, stop: &CancellationToken) -> Result<(), ServiceError> {
+    match result {
+        Ok(Ok(())) if stop.is_cancelled() => Ok(()),
+        Ok(Ok(())) => Err(ServiceError::Guard("it ended".to_owned())),
+        Ok(Err(given_up)) => Err(given_up.into()),
+        Err(error) => Err(ServiceError::Guard(error.to_string())),
     }
 }
 

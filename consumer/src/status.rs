@@ -68,6 +68,11 @@ impl Status {
         self.set_kafka_error(None);
     }
 
+    /// The group is being joined, at first or once more.
+    pub fn set_joining(&self) {
+        self.joined.store(false, Ordering::Relaxed);
+    }
+
     /// The campaign's row was found.
     pub fn set_ledger_found(&self) {
         self.ledger_found.store(true, Ordering::Relaxed);
@@ -76,6 +81,11 @@ impl Status {
     /// What Kafka complains about; `None` when it works.
     pub fn set_kafka_error(&self, error: Option<String>) {
         self.holds().kafka = error;
+    }
+
+    /// What Kafka complained about since the group was last joined.
+    pub fn kafka_error(&self) -> Option<String> {
+        self.holds().kafka.clone()
     }
 
     /// The database does not work; reading pauses.
@@ -206,7 +216,7 @@ impl Probes for Status {
             return Err("the campaign's row was not found yet".to_owned());
         }
         if !self.joined.load(Ordering::Relaxed) {
-            let kafka = self.holds().kafka.clone().unwrap_or_else(|| "no answer yet".to_owned());
+            let kafka = self.kafka_error().unwrap_or_else(|| "no answer yet".to_owned());
             return Err(format!("not in the consumer group yet: {kafka}"));
         }
         Ok(())

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pressure::Counts;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
+use crate::reconcile::still::StillWatch;
 use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
@@ -148,6 +149,8 @@ pub struct Memory {
     pub(crate) serving: ServingWatch,
     /// Since when offsets cannot be read.
     pub(crate) unread: UnreadWatch,
+    /// Since when consumers store nothing though records wait.
+    pub(crate) still: StillWatch,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.
     pub children: Option<(String, Instant)>,
     /// Issuing was closed for the campaign's deletion.

@@ -12,4 +12,5 @@ mod process;
 mod proxy;
 mod replay;
 mod stage;
+mod standstill;
 mod store;

@@ -12,6 +12,7 @@ use campaign::log::producer::{KeyBy, WinnerLog};
 use campaign::log::tail::{self, Range, TailError};
 use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
 use campaign::table::{self, CampaignRowId, TotalSet};
+use consumer::Patience;
 use consumer::metrics::Metrics;
 use consumer::service::{Service, ServiceError};
 use consumer::status::Status;
@@ -247,6 +248,11 @@ impl Stage {
     }
 
     pub fn start_with(&self, connections: Connections) -> Running {
+        self.start_watched(connections, Patience::default())
+    }
+
+    /// With another patience for a reader that stands still.
+    pub fn start_watched(&self, connections: Connections, patience: Patience) -> Running {
         let metrics = Metrics::default();
         let status = Arc::new(Status::new(&self.campaign, &metrics));
         let stop = CancellationToken::new();
@@ -255,6 +261,7 @@ impl Stage {
             connections,
             client_id: "test".into(),
             limits: BatchLimits { rows: 100, wait: Duration::from_millis(20) },
+            patience,
             status: Arc::clone(&status),
             metrics: metrics.clone(),
         };
@@ -272,6 +279,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Waits until it ends by itself, and says why.
+    pub async fn ended(self) -> ServiceError {
+        let ended = tokio::time::timeout(PATIENCE, self.work).await.expect("it ends in time");
+        ended.unwrap().expect_err("it ends with an error")
+    }
+
     /// Asks it to stop and waits until it has.
     pub async fn stop(self) {
         self.stop.cancel();

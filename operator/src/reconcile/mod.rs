@@ -16,7 +16,9 @@ mod report;
 mod scaling;
 #[cfg(test)]
 mod scene;
+pub(crate) mod still;
 pub(crate) mod unread;
+mod workloads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
+use crate::log_view::Offsets;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::Verdict;
@@ -47,6 +50,7 @@ use observe::{Known, Observation};
 pub(crate) use outcome::deadline;
 use outcome::{contain, failed};
 use plan::{Plan, Step};
+use still::Moment;
 use unread::Unread;
 
 /// Keeps the object until the ledger is closed.
@@ -177,6 +181,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.adopted
     });
 
+    let still = tell_still(&pass, &seen, There::of(consumer.as_deref()).ready).await;
     let facts = report::Facts {
         campaign,
         class: &class,
@@ -191,6 +196,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         looked: &looked,
         nobody_serves: serving.nobody_serves(),
         offsets_unread: tell_unread(&pass, &seen).await,
+        consumers_still: still.as_deref(),
     };
     let status = report::status(&facts, Timestamp::now());
     publish::events(&pass, &plan, &done, &scaled).await;
@@ -223,6 +229,20 @@ async fn tell_unread(pass: &Pass<'_>, seen: &Observation) -> bool {
         events::warn(pass.context, pass.campaign, "OffsetsUnreadable", &report::unread_text(error)).await;
     }
     unread != Unread::No
+}
+
+/// Why the consumers count as standing still, if they do; an event says so once.
+async fn tell_still(pass: &Pass<'_>, seen: &Observation, ready: i32) -> Option<String> {
+    let unread = seen.log.as_ref().ok().and_then(|log| log.offsets.as_ref()).map(Offsets::unread);
+    // Without a database they wait for it, as they should.
+    let can_store = ready > 0 && seen.ledger.is_ok();
+    let now = Moment { at: Instant::now(), time: Timestamp::now() };
+    let still = pass.context.memory.update(pass.uid, |memory| memory.still.see(unread.as_ref(), can_store, now))?;
+    if still.is_new {
+        tracing::warn!(campaign = %pass.id, "{}", still.text);
+        events::warn(pass.context, pass.campaign, workloads::CONSUMERS_STAND_STILL, &still.text).await;
+    }
+    Some(still.text)
 }
 
 /// Reads what is there and decides what should be. `consumers`: whether any run. What is worth to be remembered goes to `known`.

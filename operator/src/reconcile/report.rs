@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use super::numbers::{self, Numbers, Wanted};
 use super::observe::{LedgerView, Observation};
 use super::plan::{Plan, Work};
+use super::workloads;
 use crate::api::conditions::{self, Report};
 use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TopicStatus,
@@ -50,6 +51,8 @@ pub struct Facts<'a> {
     pub looked: &'a Looked,
     /// The offsets have been unreadable for long.
     pub offsets_unread: bool,
+    /// Consumers have stored nothing for long though records wait: which, and since when.
+    pub consumers_still: Option<&'a str>,
     /// Why no issuer serves, if none does.
     pub nobody_serves: Option<&'a str>,
 }
@@ -194,7 +197,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         part(C::KafkaReady, kafka_failure(facts), "Kafka answers"),
         topic_report(facts),
         stock_report(facts),
-        workloads_report(facts, next),
+        workloads::report(facts, next),
         numbers::report(facts.numbers, &plan.terms),
         consistency_report(facts),
     ];
@@ -325,26 +328,6 @@ fn open_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         return Report::no(Open, "NoReadyIssuer", "the window is open, but no issuer pod is ready: users reach nobody");
     }
     Report::yes(Open, "WindowOpen", "coupons can be had")
-}
-
-fn workloads_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
-    use ConditionType::WorkloadsReady;
-    if facts.plan.phase == Phase::Pending {
-        return Report::unknown(WorkloadsReady, "Pending", "no pods before the campaign is prepared");
-    }
-    let missing: Vec<String> = [("issuer", &next.issuer), ("consumer", &next.consumer)]
-        .into_iter()
-        .filter_map(|(name, workload)| workload.as_ref().map(|w| (name, w)))
-        .filter(|(_, w)| w.ready < w.wanted)
-        .map(|(name, w)| format!("{} of {} {name} pods are ready", w.ready, w.wanted))
-        .collect();
-    if let Some(cause) = facts.nobody_serves {
-        return Report::no(WorkloadsReady, "IssuersNotServing", cause);
-    }
-    if missing.is_empty() {
-        return Report::yes(WorkloadsReady, "PodsReady", "the pods that should run are ready");
-    }
-    Report::no(WorkloadsReady, "PodsNotReady", missing.join("; "))
 }
 
 fn consistency_report(facts: &Facts<'_>) -> Report {

@@ -33,17 +33,25 @@ fn status_with(
     adopted: Option<u64>,
     now: Timestamp,
 ) -> CouponCampaignStatus {
-    status_while(scene, ready_consumers, failure, adopted, now, false)
+    status_while(scene, ready_consumers, failure, adopted, now, Lasting::default())
 }
 
-/// `offsets_unread`: what cannot be read of the log could not be read for long.
+/// What lasts so long that it is said.
+#[derive(Default)]
+struct Lasting<'a> {
+    /// What cannot be read of the log could not be read for long.
+    offsets_unread: bool,
+    /// Consumers have stored nothing for long.
+    consumers_still: Option<&'a str>,
+}
+
 fn status_while(
     scene: &Scene,
     ready_consumers: i32,
     failure: Option<&ReconcileError>,
     adopted: Option<u64>,
     now: Timestamp,
-    offsets_unread: bool,
+    Lasting { offsets_unread, consumers_still }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let (issuer, consumer) = (deployment(1, 1), deployment(3, ready_consumers));
     let (plan, seen) = (scene.plan(), scene.observation());
@@ -62,6 +70,7 @@ fn status_while(
         looked: &Looked::default(),
         nobody_serves: None,
         offsets_unread,
+        consumers_still,
     };
     status(&facts, now)
 }
@@ -145,12 +154,41 @@ fn offsets_that_stay_unreadable_are_a_condition_with_kafkas_words_and_nothing_is
         (Scene::open().issued(10).stored(6).offsets_unread(), true, "False/OffsetsUnreadable", "Unknown/NotCompared"),
         (all_stored().kafka_away(), false, "False/KafkaUnreachable", "Unknown/NotCompared"),
     ] {
-        let status = status_while(&scene, 3, None, None, NOW, long);
+        let status = status_while(&scene, 3, None, None, NOW, Lasting { offsets_unread: long, ..Lasting::default() });
         assert_eq!((says(&status, KafkaReady).as_str(), says(&status, LedgerConsistent).as_str()), (kafka, consistent));
         if kafka.ends_with("OffsetsUnreadable") {
             assert_eq!(says(&status, Ready), kafka);
             assert!(message(&status, Ready).contains("Not coordinator"), "{}", message(&status, Ready));
         }
+    }
+}
+
+/// Wrong: consumers that read nothing are ready, and so is the campaign.
+#[test]
+fn consumers_that_stand_still_are_a_condition_with_what_and_since_when() {
+    use ConditionType::{Ready, WorkloadsReady};
+    let scene = Scene::open().issued(10).lag(4).stored(6);
+    let text = "consumers are ready, and since noon they have stored nothing of partitions 2 (offset 7)";
+    for (ready, still, expected) in [
+        (3, None, "True/PodsReady"),
+        (3, Some(text), "False/ConsumersStandStill"),
+        // Why those that are there do not work is the better news.
+        (1, Some(text), "False/ConsumersStandStill"),
+        (1, None, "False/PodsNotReady"),
+    ] {
+        let lasting = || Lasting { consumers_still: still, ..Lasting::default() };
+        let status = status_while(&scene, ready, None, None, NOW, lasting());
+        assert_eq!(says(&status, WorkloadsReady), expected);
+        if still.is_some() {
+            assert_eq!((says(&status, Ready).as_str(), message(&status, Ready).as_str()), (expected, text));
+        }
+        let mut again = scene.clone();
+        again.campaign.status = Some(stored(&status));
+        assert_eq!(
+            status_while(&again, ready, None, None, LATER, lasting()),
+            stored(&status),
+            "nothing new, nothing to write"
+        );
     }
 }
 
