@@ -285,3 +285,55 @@ async fn a_connection_that_takes_no_writes_is_not_used_again() {
     let after = connection().await;
     assert_eq!(connection().await, after, "connections are kept again");
 }
+
+/// Wrong: after a backup was put back the pool goes on with statements that remember that a table was not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_missed_a_table_is_not_used_again() {
+    let server = Server::start().await;
+    server.as_root("CREATE DATABASE coupons_put_back").await;
+    let pool = table::connect(&server.settings("coupons_put_back"), 1);
+    table::migrate(&pool).await.unwrap();
+    let campaign = CampaignId::new("test", "migrate", "put-back").unwrap();
+    let row = table::register(&pool, &campaign, 5).await.unwrap();
+    let connection = async || -> u64 { sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&pool).await.unwrap() };
+    for (what, away, back) in [
+        ("a table", "RENAME TABLE campaign TO away", "RENAME TABLE away TO campaign"),
+        (
+            "a column",
+            "ALTER TABLE campaign CHANGE COLUMN issued_count away BIGINT UNSIGNED NOT NULL DEFAULT 0",
+            "ALTER TABLE campaign CHANGE COLUMN away issued_count BIGINT UNSIGNED NOT NULL DEFAULT 0",
+        ),
+    ] {
+        let before = connection().await;
+        assert_eq!(table::find(&pool, &campaign).await.unwrap().map(|found| found.id), Some(row.id), "{what}");
+        assert_eq!(connection().await, before, "a connection that works is kept");
+        server.as_root(&format!("USE coupons_put_back; {away}")).await;
+        let missed = table::find(&pool, &campaign).await.unwrap_err();
+        assert_eq!(missed.fault(), Fault::Schema, "{what}: {missed}");
+        server.as_root(back).await;
+        assert_ne!(connection().await, before, "{what}: the next try connects anew");
+        assert_eq!(table::find(&pool, &campaign).await.unwrap().map(|found| found.id), Some(row.id), "{what}");
+    }
+}
+
+/// Wrong: while somebody has a table locked, as for putting a backup back, statements wait for up to a day, and whoever sent them too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_somebody_has_locked_is_not_waited_for_for_long() {
+    let server = Server::start().await;
+    server.as_root("CREATE DATABASE coupons_locked").await;
+    let pool = table::connect(&server.settings("coupons_locked"), 2);
+    table::migrate(&pool).await.unwrap();
+    let campaign = CampaignId::new("test", "migrate", "locked").unwrap();
+    let row = table::register(&pool, &campaign, 5).await.unwrap();
+    server.as_root("USE coupons_locked; LOCK TABLES campaign WRITE").await;
+    let begun = std::time::Instant::now();
+    let (read, written) = tokio::join!(table::find(&pool, &campaign), table::set_issued_count(&pool, row.id, 1));
+    for refused in [read.map(drop), written] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.fault(), Fault::Contention, "{refused}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    server.as_root("UNLOCK TABLES").await;
+    table::set_issued_count(&pool, row.id, 1).await.unwrap();
+    assert_eq!(table::find(&pool, &campaign).await.unwrap().unwrap().issued_count, 1);
+}

@@ -412,3 +412,19 @@ async fn errors_say_whose_fault_they_are() {
     empty.close().await;
     assert_eq!(table::find(&empty, &ledger.campaign).await.unwrap_err().fault(), Fault::Away);
 }
+
+/// Wrong: grants that were given up are read all at once, however many there are; or a page leaves one out.
+#[tokio::test]
+async fn grants_that_were_given_up_are_read_a_page_at_a_time() {
+    let ledger = Ledger::new(100).await;
+    for rank in [9, 2, 5] {
+        table::discard(&ledger.pool, ledger.id, &ledger.winner(rank, &format!("u{rank}"), 1), "why").await.unwrap();
+    }
+    let page = async |above| {
+        let grants = table::discarded(&ledger.pool, &ledger.campaign, ledger.id, above, 2).await.unwrap();
+        let ranks: Vec<u64> = grants.iter().map(|grant| grant.rank).collect();
+        assert_eq!(table::discarded_ranks(&ledger.pool, ledger.id, above, 2).await.unwrap(), ranks);
+        ranks
+    };
+    assert_eq!((page(0).await, page(5).await, page(9).await), (vec![2, 5], vec![9], vec![]));
+}

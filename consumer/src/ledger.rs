@@ -6,7 +6,7 @@ use sqlx::mysql::MySqlPool;
 
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
-use campaign::table::{self, CampaignRowId, Fault, LoggedWinner, StoreMode, Stored, TableError};
+use campaign::table::{self, CampaignRowId, LoggedWinner, StoreMode, Stored, TableError};
 
 /// How long a transaction may take. Longer than a lock is waited for, so that a lock timeout is seen as what it is.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -46,12 +46,9 @@ impl Ledger {
     pub async fn store(&mut self, winners: &[LoggedWinner]) -> Result<Stored, TableError> {
         let row = self.find().await?;
         let stored = in_time(table::store(&self.pool, row, StoreMode::Logged(winners))).await;
-        if let Err(error) = &stored {
+        if stored.is_err() {
             // After an outage the database may be another one, a restored backup, which numbers its rows differently.
             self.row = None;
-            if error.fault() == Fault::Schema {
-                self.forget_connections();
-            }
         }
         stored
     }
@@ -64,22 +61,9 @@ impl Ledger {
         let row = self.find().await?;
         in_time(table::discarded_among(&self.pool, &self.campaign, row, winners)).await
     }
-
-    /// Closes the connections that nobody uses now. Their prepared statements remember tables as they were: on MariaDB, one
-    /// that met a trigger just being made says for ever after that a table does not exist.
-    fn forget_connections(&self) {
-        // All first: a connection that is given back could be found again.
-        let idle: Vec<_> = std::iter::from_fn(|| self.pool.try_acquire()).collect();
-        for mut connection in idle {
-            connection.close_on_drop();
-        }
-    }
 }
 
 /// Gives up after [`DEADLINE`].
 pub async fn in_time<T>(work: impl Future<Output = Result<T, TableError>>) -> Result<T, TableError> {
-    match tokio::time::timeout(DEADLINE, work).await {
-        Ok(result) => result,
-        Err(_) => Err(TableError::Timeout(DEADLINE.as_secs())),
-    }
+    table::within(DEADLINE, work).await
 }

@@ -28,13 +28,19 @@ pub async fn connect(connections: &Connections) -> Result<MySqlPool> {
 
 /// All rows of a campaign.
 pub async fn rows(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str) -> Result<Rows> {
+    rows_above(pool, realm, namespace, coupon_id, 0).await
+}
+
+/// Its rows of ranks above this one.
+pub async fn rows_above(pool: &MySqlPool, realm: &str, namespace: &str, coupon_id: &str, above: u64) -> Result<Rows> {
     let rows: Vec<(u64, Vec<u8>)> = sqlx::query_as(
         "SELECT i.issue_rank, i.user_id FROM issued_coupon i JOIN campaign c ON c.id = i.campaign_id \
-         WHERE c.realm = ? AND c.namespace = ? AND c.coupon_id = ? ORDER BY i.issue_rank",
+         WHERE c.realm = ? AND c.namespace = ? AND c.coupon_id = ? AND i.issue_rank > ? ORDER BY i.issue_rank",
     )
     .bind(realm.as_bytes())
     .bind(namespace.as_bytes())
     .bind(coupon_id.as_bytes())
+    .bind(above)
     .fetch_all(pool)
     .await?;
     let text = |(rank, user): (u64, Vec<u8>)| Ok((rank, String::from_utf8(user)?));

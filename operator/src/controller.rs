@@ -19,7 +19,7 @@ use crate::children::MANAGED_BY;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
-use crate::epoch::Queue;
+use crate::epoch::{MOST_PASSES, Queue};
 use crate::metrics::Metrics;
 use crate::progress::{Part, Progress};
 use crate::reconcile::{deadline, reconcile};
@@ -27,6 +27,8 @@ use crate::unreadable::UnreadableObjects;
 
 /// Passes at the same time. They mostly wait, and Kafka is read once for those that come together.
 const CONCURRENCY: u16 = 64;
+// Whatever is repaired, most of them are left for others.
+const _: () = assert!(2 * MOST_PASSES <= CONCURRENCY as usize);
 /// Watches that failed are tried again after this long at most: all of them share one pause.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
 /// And after this long at first.

@@ -1,25 +1,17 @@
 //! Which ranks the dead letters of a campaign hold. A dead letter is a winner that is looked after by people: it is no gap,
 //! unless it was void where its record lay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use campaign::identity::CampaignId;
 use campaign::log::tail::Range;
 use campaign::settings::Kafka;
-use campaign::table::{self, Barriers, CampaignRow, Position, TableError};
+use campaign::table::{self, Barriers, CampaignRow, TableError};
 use sqlx::mysql::MySqlPool;
 
+use crate::epoch::ranks::Ranks;
 use crate::epoch::{EpochError, read};
-
-/// What a dead letter must be judged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Letter {
-    rank: u64,
-    epoch: u64,
-    /// Where its record first lay.
-    origin: Option<Position>,
-}
 
 /// The barriers by which dead letters are judged, as far as a pass knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,35 +38,38 @@ impl DeadBarriers {
     }
 }
 
-/// The ranks, and the part of the dead-letter topic that was read for them. Cheap to clone.
+/// The ranks, and the part of the dead-letter topic that was read for them. One bit for each coupon, however many letters there are.
+/// Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadRanks {
     read: Range,
-    letters: Arc<BTreeSet<Letter>>,
     barriers: Arc<Barriers>,
+    /// Ranks above it were left out: no winner has them.
+    total: u64,
+    letters: Arc<Ranks>,
     /// Ranks of grants that people have given up: they have no letter any more.
-    discarded: Arc<BTreeSet<u64>>,
-    ranks: Arc<BTreeSet<u64>>,
+    discarded: Arc<Ranks>,
+    ranks: Arc<Ranks>,
 }
 
 impl DeadRanks {
     /// The ranks of dead letters, and of grants that are given up for good: each has somebody who looked, or looks, after it.
-    pub fn ranks(&self) -> &BTreeSet<u64> {
+    pub fn ranks(&self) -> &Ranks {
         &self.ranks
     }
 
     /// The same with these ranks of grants that are given up.
     #[must_use]
-    pub fn and_discarded(mut self, discarded: BTreeSet<u64>) -> Self {
+    pub fn and_discarded(mut self, discarded: Ranks) -> Self {
         if *self.discarded != discarded {
             self.discarded = Arc::new(discarded);
-            self.ranks = Arc::new(union(&self.letters, &self.barriers, &self.discarded));
+            self.ranks = Arc::new((*self.letters).clone().and(&self.discarded));
         }
         self
     }
 
-    /// Brings them up to date: `span` is the part of the topic that is there now. Reads only what is new, unless records
-    /// were removed; under other barriers what was read before is judged again.
+    /// Brings them up to date: `span` is the part of the topic that is there now, `total` the quantity. Reads only what is new,
+    /// unless records were removed, or another epoch or quantity judges otherwise what was read before: then all of it.
     ///
     /// # Errors
     /// The topic cannot be read.
@@ -84,39 +79,27 @@ impl DeadRanks {
         campaign: &CampaignId,
         span: Range,
         barriers: &DeadBarriers,
+        total: u64,
     ) -> Result<Self, EpochError> {
-        if span != self.read {
-            let (kept, missing) = match added(&self.read, &span) {
-                Some(added) => (Arc::unwrap_or_clone(self.letters), added),
-                None => (BTreeSet::new(), span.clone()),
-            };
-            let found = read::dead_letters(kafka, campaign, missing).await?;
-            let found = found.into_iter().map(|letter| Letter {
-                rank: letter.event.rank,
-                epoch: letter.event.epoch,
-                origin: letter.origin,
-            });
-            self.letters = Arc::new(kept.into_iter().chain(found).collect());
-            self.read = span;
-        } else if self.barriers == barriers.barriers {
+        let same = self.barriers == barriers.barriers && self.total == total;
+        if same && span == self.read {
             return Ok(self);
         }
+        let (mut letters, missing) = match added(&self.read, &span).filter(|_| same) {
+            Some(added) => (Arc::unwrap_or_clone(self.letters), added),
+            None => (Ranks::default(), span.clone()),
+        };
+        let mut reading = read::dead_winners(kafka, campaign, missing, (*barriers.barriers).clone());
+        while let Some(some) = reading.next().await? {
+            let ranks = some.into_iter().map(|event| event.rank);
+            ranks.filter(|rank| (1..=total).contains(rank)).for_each(|rank| letters.insert(rank));
+        }
+        (self.read, self.total) = (span, total);
         self.barriers = Arc::clone(&barriers.barriers);
-        self.ranks = Arc::new(union(&self.letters, &self.barriers, &self.discarded));
+        self.letters = Arc::new(letters);
+        self.ranks = Arc::new((*self.letters).clone().and(&self.discarded));
         Ok(self)
     }
-}
-
-fn union(letters: &BTreeSet<Letter>, barriers: &Barriers, discarded: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let mut all = held(letters, barriers);
-    all.extend(discarded);
-    all
-}
-
-/// The ranks that these letters hold.
-fn held(letters: &BTreeSet<Letter>, barriers: &Barriers) -> BTreeSet<u64> {
-    let holding = letters.iter().filter(|letter| read::holds_its_rank(letter.epoch, letter.origin, barriers));
-    holding.map(|letter| letter.rank).collect()
 }
 
 /// What was added to the topic; `None` if something was removed, or the topic is another one.
@@ -130,32 +113,7 @@ fn added(read: &Range, span: &Range) -> Option<Range> {
 
 #[cfg(test)]
 mod tests {
-    use campaign::table::Barrier;
-
     use super::*;
-
-    /// Wrong: a dead letter that a newer epoch has made void hides a winner of its rank that only Redis holds.
-    #[test]
-    fn a_letter_that_was_void_where_its_record_lay_holds_no_rank() {
-        let letter = |rank, epoch, at: Option<i64>| Letter {
-            rank,
-            epoch,
-            origin: at.map(|offset| Position { partition: 0, offset }),
-        };
-        let letters = BTreeSet::from([
-            letter(1, 1, Some(9)),
-            letter(2, 1, Some(10)),
-            letter(3, 2, Some(10)),
-            letter(4, 1, None),
-            // Void in one place, not in the other: the record was written twice.
-            letter(5, 1, Some(11)),
-            letter(5, 2, Some(12)),
-        ]);
-        let all = BTreeSet::from([1, 2, 3, 4, 5]);
-        assert_eq!(held(&letters, &Barriers::default()), all);
-        let barriers = Barriers::new(vec![Barrier { epoch: 2, ends: BTreeMap::from([(0, 10)]) }]);
-        assert_eq!(held(&letters, &barriers), BTreeSet::from([1, 3, 4, 5]));
-    }
 
     #[test]
     fn only_what_is_new_is_read_unless_something_was_removed() {

@@ -1,6 +1,11 @@
 //! Reads a range of a topic without joining a group: for rebuilding, draining and dead letters.
+//!
+//! What readers hold of a log that is not taken yet is bounded for the whole process, by [`MEMORY`], however many want to read,
+//! and whatever the topic is like: so many read at a time, each so many partitions, in responses of this size. The client's own
+//! bounds would not do: a response may be as large as all that may be queued, and every broker sends one of its own.
 
 use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,6 +18,35 @@ use crate::settings::Kafka;
 
 /// How long nothing may arrive before reading is given up.
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(20);
+/// How long to wait for others to have read before it is given up.
+pub const TURN_DEADLINE: Duration = Duration::from_secs(60);
+
+/// So many read at the same time.
+const READERS: usize = 3;
+/// Partitions that one reads at the same time: each may be led by a broker of its own, from which one response is under way.
+const PARTITIONS_AT_ONCE: usize = 4;
+/// Bytes of one response.
+const RESPONSE: usize = 256 << 10;
+/// Values that are queued before no more are asked for, in the client's unit of 1,000 bytes.
+const QUEUED_KB: usize = 1_000;
+/// The same in records, where values are small or empty.
+const QUEUED_RECORDS: usize = 5_000;
+/// What a queued byte of values takes for a winner: its key, its headers, and what the client keeps of each record.
+const TAKES: usize = 4;
+/// And a byte of a response, which is compressed, and then lies there twice.
+const UNPACKED: usize = 9;
+/// A batch that is larger than a response comes all the same. One of the largest that a topic takes by default, with the headers of a
+/// dead letter.
+const LARGEST_BATCH: usize = 1_048_588 + 65_536;
+
+const fn larger(one: usize, other: usize) -> usize {
+    if one > other { one } else { other }
+}
+
+/// The most bytes that all readers of a process hold together. Where a class lets records be larger than Kafka's default, each
+/// further MiB of `max.message.bytes` may take twelve more.
+pub const MEMORY: usize =
+    READERS * (QUEUED_KB * 1_000 * TAKES + PARTITIONS_AT_ONCE * larger(RESPONSE * UNPACKED, 2 * LARGEST_BATCH));
 
 /// A range that could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -33,26 +67,81 @@ pub enum TailError {
         /// Partition -> next offset wanted.
         unfinished: BTreeMap<i32, i64>,
     },
+    /// Others were reading for [`TURN_DEADLINE`].
+    #[error(
+        "reading {topic}: waited {} s for {READERS} other readers of logs to end, which is as many as may read at a time; trying again",
+        TURN_DEADLINE.as_secs()
+    )]
+    Crowded {
+        /// The topic.
+        topic: String,
+    },
 }
 
 /// Offsets of a topic, per partition: from (inclusive), to (exclusive).
 pub type Range = BTreeMap<i32, (i64, i64)>;
 
-/// Calls `visit` for every record of `range`, each partition in order. Blocks the thread: call it on a blocking one.
-/// Records that retention removed are passed over. An error of `visit` ends the reading.
+/// Whose turn it is to read.
+#[derive(Debug)]
+struct Turns {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+static TURNS: Turns = Turns::new(READERS);
+
+impl Turns {
+    const fn new(turns: usize) -> Self {
+        Self { free: Mutex::new(turns), freed: Condvar::new() }
+    }
+
+    /// Blocks until it is the caller's turn, which ends when the result is dropped. `None`: not within `deadline`.
+    fn take(&self, deadline: Duration) -> Option<Turn<'_>> {
+        // A number is whole whatever panicked beside it.
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.freed.wait_timeout_while(free, deadline, |free| *free == 0);
+        let (mut free, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        *free = free.checked_sub(1)?;
+        Some(Turn(self))
+    }
+}
+
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+/// Calls `visit` for every record of `range`, each partition in order. Blocks the thread: call it on a blocking one, and wait for no
+/// other reader in `visit`. Records that retention removed are passed over. An error of `visit` ends the reading.
 pub fn read<E: From<TailError>>(
     settings: &Kafka,
     topic: &str,
     range: &Range,
     mut visit: impl FnMut(&BorrowedMessage<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let failed = |source| E::from(TailError::Kafka { topic: topic.to_owned(), source });
-    let mut open: BTreeMap<i32, i64> =
+    let wanted: Vec<(i32, i64)> =
         range.iter().filter(|(_, (from, to))| from < to).map(|(partition, (from, _))| (*partition, *from)).collect();
-    if open.is_empty() {
+    if wanted.is_empty() {
         return Ok(());
     }
-    let consumer: BaseConsumer = client_config(
+    let turn = TURNS.take(TURN_DEADLINE).ok_or_else(|| TailError::Crowded { topic: topic.to_owned() })?;
+    let reader = Reader { consumer: consumer(settings, topic)?, topic, range };
+    for some in wanted.chunks(PARTITIONS_AT_ONCE) {
+        reader.read(some, &mut visit)?;
+    }
+    // The client first: until it is gone it holds what it has queued.
+    drop(reader);
+    drop(turn);
+    Ok(())
+}
+
+fn consumer(settings: &Kafka, topic: &str) -> Result<BaseConsumer, TailError> {
+    let (response, queued_kb, queued) = (RESPONSE.to_string(), QUEUED_KB.to_string(), QUEUED_RECORDS.to_string());
+    client_config(
         settings,
         "coupon-tail",
         &[
@@ -66,51 +155,80 @@ pub fn read<E: From<TailError>>(
             ("fetch.wait.max.ms", "50"),
             // Nobody writes transactions here; one left open by a stranger must not hide what lies behind it.
             ("isolation.level", "read_uncommitted"),
-            ("queued.max.messages.kbytes", "16384"),
+            ("queued.max.messages.kbytes", &queued_kb),
+            ("queued.min.messages", &queued),
+            // What is queued is taken in milliseconds; by default no more would be asked for before a second has passed.
+            ("fetch.queue.backoff.ms", "2"),
+            ("fetch.message.max.bytes", &response),
+            ("fetch.max.bytes", &response),
+            // Of a client that writes nothing: a response could not be smaller than this.
+            ("message.max.bytes", &response),
         ],
     )
     .create()
-    .map_err(failed)?;
-    let mut list = TopicPartitionList::new();
-    for (partition, from) in &open {
-        list.add_partition_offset(topic, *partition, Offset::Offset(*from)).map_err(failed)?;
-    }
-    consumer.assign(&list).map_err(failed)?;
-    let mut last_progress = Instant::now();
-    while !open.is_empty() {
-        match consumer.poll(Duration::from_millis(200)) {
-            Some(Ok(message)) => {
-                let (partition, offset) = (message.partition(), message.offset());
-                let Some((_, to)) = range.get(&partition) else { continue };
-                if offset < *to && open.contains_key(&partition) {
-                    visit(&message)?;
-                }
-                if offset + 1 >= *to {
-                    open.remove(&partition);
-                } else if let Some(next) = open.get_mut(&partition) {
-                    *next = offset + 1;
-                }
-                last_progress = Instant::now();
-            }
-            // The last offsets of a range may hold no record. But a new leader may also know less than the old one for a
-            // moment: only a position at the range's end ends it.
-            Some(Err(KafkaError::PartitionEOF(partition))) => {
-                if reached(&consumer, topic, partition, range) {
-                    open.remove(&partition);
+    .map_err(|source| TailError::Kafka { topic: topic.to_owned(), source })
+}
+
+struct Reader<'a> {
+    consumer: BaseConsumer,
+    topic: &'a str,
+    range: &'a Range,
+}
+
+impl Reader<'_> {
+    /// Reads these partitions, from these offsets on, to the end of the range.
+    fn read<E: From<TailError>>(
+        &self,
+        partitions: &[(i32, i64)],
+        visit: &mut impl FnMut(&BorrowedMessage<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { consumer, topic, range } = self;
+        let failed = |source| E::from(TailError::Kafka { topic: (*topic).to_owned(), source });
+        let stalled = |open: BTreeMap<i32, i64>| {
+            Err(E::from(TailError::Stalled { topic: (*topic).to_owned(), unfinished: open }))
+        };
+        let mut open: BTreeMap<i32, i64> = partitions.iter().copied().collect();
+        let mut list = TopicPartitionList::new();
+        for (partition, from) in &open {
+            list.add_partition_offset(topic, *partition, Offset::Offset(*from)).map_err(failed)?;
+        }
+        consumer.assign(&list).map_err(failed)?;
+        let mut last_progress = Instant::now();
+        while !open.is_empty() {
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    let Some((_, to)) = range.get(&partition) else { continue };
+                    if offset < *to && open.contains_key(&partition) {
+                        visit(&message)?;
+                    }
+                    if offset + 1 >= *to {
+                        open.remove(&partition);
+                    } else if let Some(next) = open.get_mut(&partition) {
+                        *next = offset + 1;
+                    }
                     last_progress = Instant::now();
-                } else if last_progress.elapsed() > IDLE_DEADLINE {
-                    return Err(TailError::Stalled { topic: topic.to_owned(), unfinished: open }.into());
                 }
-            }
-            Some(Err(source)) if is_fatal(&source) => return Err(failed(source)),
-            Some(Err(_)) | None => {
-                if last_progress.elapsed() > IDLE_DEADLINE {
-                    return Err(TailError::Stalled { topic: topic.to_owned(), unfinished: open }.into());
+                // The last offsets of a range may hold no record. But a new leader may also know less than the old one for a
+                // moment: only a position at the range's end ends it.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if reached(consumer, topic, partition, range) {
+                        open.remove(&partition);
+                        last_progress = Instant::now();
+                    } else if last_progress.elapsed() > IDLE_DEADLINE {
+                        return stalled(open);
+                    }
+                }
+                Some(Err(source)) if is_fatal(&source) => return Err(failed(source)),
+                Some(Err(_)) | None => {
+                    if last_progress.elapsed() > IDLE_DEADLINE {
+                        return stalled(open);
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether everything up to the range's end was read or holds no record.
@@ -139,4 +257,39 @@ fn is_fatal(error: &KafkaError) -> bool {
                 | Code::Authentication
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::KafkaProtocol;
+
+    #[test]
+    fn so_many_read_at_a_time_and_the_next_one_when_one_has_ended() {
+        let turns = Turns::new(2);
+        let (soon, long) = (Duration::from_millis(1), Duration::from_secs(60));
+        let (one, other) = (turns.take(soon).unwrap(), turns.take(soon).unwrap());
+        assert!(turns.take(soon).is_none());
+        std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| turns.take(long).is_some());
+            drop(one);
+            assert!(waiting.join().unwrap());
+        });
+        drop(other);
+        let both = (turns.take(soon), turns.take(soon));
+        assert!(both.0.is_some() && both.1.is_some() && turns.take(soon).is_none());
+    }
+
+    /// Wrong: librdkafka refuses the bounds, and nothing is ever read.
+    #[test]
+    fn the_client_takes_its_bounds() {
+        let kafka = Kafka {
+            bootstrap_servers: vec!["127.0.0.1:1".to_owned()],
+            protocol: KafkaProtocol::Plaintext,
+            mechanism: None,
+            login: crate::settings::Login::default(),
+            ca_pem: None,
+        };
+        consumer(&kafka, "t").map(drop).unwrap();
+    }
 }

@@ -325,20 +325,22 @@ pub async fn count_rows_of(
     id: CampaignRowId,
     ranks: impl IntoIterator<Item = u64>,
 ) -> Result<u64, TableError> {
-    let ranks: Vec<u64> = ranks.into_iter().collect();
-    let mut sum = 0;
-    for chunk in ranks.chunks(MAX_RANKS) {
+    let (mut ranks, mut sum) = (ranks.into_iter(), 0);
+    loop {
+        let chunk: Vec<u64> = ranks.by_ref().take(MAX_RANKS).collect();
+        if chunk.is_empty() {
+            return Ok(sum);
+        }
         let mut query = QueryBuilder::<MySql>::new("SELECT COUNT(*) FROM issued_coupon WHERE campaign_id = ");
         query.push_bind(id.0).push(" AND issue_rank IN (");
         let mut list = query.separated(", ");
         for rank in chunk {
-            list.push_bind(*rank);
+            list.push_bind(rank);
         }
         query.push(")");
         let count: i64 = query.build_query_scalar().fetch_one(pool).await?;
         sum += count.unsigned_abs();
     }
-    Ok(sum)
 }
 
 /// What [`coupon`] reads, in this order.

@@ -43,12 +43,15 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
                 // statement may hang for longer than a lock is worth waiting for.
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
+                // The same for locks of tables, which whoever puts a backup back, or changes a table, holds or waits for: by default
+                // they are waited for a day.
+                connection.execute("SET SESSION lock_wait_timeout = 5").await?;
                 // Single statements are meant to be committed, whatever the server makes of new sessions.
                 connection.execute("SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'").await?;
                 Ok(())
             })
         })
-        // Given back before its error was seen, or idle since before the failover.
+        // Given back before its error was seen, or idle since before the failover, or the backup.
         .before_acquire(|_, about| Box::pin(async move { Ok(!moved::is_suspect(about.age)) }))
         .after_release(|connection, about| {
             Box::pin(async move {

@@ -1,7 +1,5 @@
 //! Grants that people have given up for good. Each keeps its rank: nobody publishes it again, and nobody else gets it.
 
-use std::collections::BTreeSet;
-
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, QueryBuilder};
 
@@ -36,19 +34,23 @@ pub async fn discard(pool: &MySqlPool, id: CampaignRowId, grant: &CouponIssued, 
     Ok(())
 }
 
-/// The ranks of all grants that are given up.
+/// Ranks above `above` of grants that are given up, lowest first, at most `count`.
 ///
 /// # Errors
 /// The database failed.
-pub async fn discarded_ranks(pool: &MySqlPool, id: CampaignRowId) -> Result<BTreeSet<u64>, TableError> {
-    let ranks: Vec<u64> = sqlx::query_scalar("SELECT issue_rank FROM discarded_coupon WHERE campaign_id = ?")
-        .bind(id.0)
-        .fetch_all(pool)
-        .await?;
-    Ok(ranks.into_iter().collect())
+pub async fn discarded_ranks(
+    pool: &MySqlPool,
+    id: CampaignRowId,
+    above: u64,
+    count: u32,
+) -> Result<Vec<u64>, TableError> {
+    let question =
+        "SELECT issue_rank FROM discarded_coupon WHERE campaign_id = ? AND issue_rank > ? ORDER BY issue_rank LIMIT ?";
+    Ok(sqlx::query_scalar(question).bind(id.0).bind(above).bind(count).fetch_all(pool).await?)
 }
 
-/// All grants that are given up, lowest rank first. The issued count is not stored; the rank stands in.
+/// Grants of ranks above `above` that are given up, lowest rank first, at most `count`. The issued count is not stored; the rank
+/// stands in.
 ///
 /// # Errors
 /// The database failed.
@@ -56,9 +58,11 @@ pub async fn discarded(
     pool: &MySqlPool,
     campaign: &CampaignId,
     id: CampaignRowId,
+    above: u64,
+    count: u32,
 ) -> Result<Vec<CouponIssued>, TableError> {
     let mut query = select(id);
-    query.push(" ORDER BY issue_rank");
+    query.push(" AND issue_rank > ").push_bind(above).push(" ORDER BY issue_rank LIMIT ").push_bind(count);
     let rows: Vec<CouponColumns> = query.build_query_as().fetch_all(pool).await?;
     rows.into_iter().map(|columns| coupon(campaign, columns)).collect()
 }

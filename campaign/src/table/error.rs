@@ -50,6 +50,21 @@ pub enum TableError {
     NoCampaign(String),
 }
 
+/// Gives work up after `deadline`, which the database does not do by itself when it, or the way to it, falls silent. Whether a
+/// statement that was given up did anything is not known.
+///
+/// # Errors
+/// [`TableError::Timeout`], or what the work came to.
+pub async fn within<T>(
+    deadline: std::time::Duration,
+    work: impl Future<Output = Result<T, TableError>>,
+) -> Result<T, TableError> {
+    match tokio::time::timeout(deadline, work).await {
+        Ok(result) => result,
+        Err(_) => Err(TableError::Timeout(deadline.as_secs())),
+    }
+}
+
 impl TableError {
     /// What to do about it.
     pub fn fault(&self) -> Fault {
@@ -92,7 +107,7 @@ impl TableError {
 }
 
 impl From<sqlx::Error> for TableError {
-    /// Every failed statement comes by here, so here it is noticed that connections lead to the wrong server.
+    /// Every failed statement comes by here, so here it is noticed that connections are not to be used again.
     fn from(error: sqlx::Error) -> Self {
         notice(&error);
         Self::Sql(error)
@@ -100,7 +115,7 @@ impl From<sqlx::Error> for TableError {
 }
 
 fn notice(error: &sqlx::Error) {
-    if is_read_only(error) {
+    if is_read_only(error) || number_of(error).is_some_and(misses_a_name) {
         super::moved::note(std::time::Instant::now());
     }
 }
@@ -139,6 +154,11 @@ fn sql_fault(error: &sqlx::Error) -> Fault {
         // Everything else is about the connection or the pool.
         _ => Fault::Away,
     }
+}
+
+/// Whether the server misses a table or column: unknown column, another number of columns, no such table, here or in the engine.
+fn misses_a_name(number: u16) -> bool {
+    matches!(number, 1054 | 1136 | 1146 | 1932)
 }
 
 /// The table. Source: MariaDB and MySQL server error references.

@@ -26,7 +26,7 @@ pub use connect::connect;
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};
-pub use error::{Fault, TableError};
+pub use error::{Fault, TableError, within};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};
 pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};

@@ -1,5 +1,9 @@
-//! Connections that lead to the wrong server. After a failover the old primary goes on answering, but takes no writes: whoever
-//! hears that must connect anew, which asks DNS, or the proxy, where the primary is now.
+//! Connections that are not to be used again, though they work. Two answers of a server tell:
+//!
+//! - It takes no writes. After a failover the old primary goes on answering: whoever hears that must connect anew, which asks DNS, or
+//!   the proxy, where the primary is now.
+//! - A table or column is not there. While a backup is put back that is so for a moment; but on MariaDB a prepared statement that met
+//!   a table just being made may say so for ever after, and every connection keeps its statements.
 //!
 //! A failed statement does not say by which connection it went. So every connection that was made before the last such answer is
 //! closed instead of being used again, those of other databases too: making one is cheap, and answers like this are rare.
@@ -7,17 +11,17 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// When a server last said that it takes no writes.
+/// When a server last answered so.
 static LAST: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// A server said at this time that it takes no writes.
+/// A server answered so at this time.
 pub(super) fn note(at: Instant) {
     // Nobody panics with it in hand; and if, the value is whole.
     let mut last = LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     *last = (*last).max(Some(at));
 }
 
-/// Whether a connection of this age may lead to a server that takes no writes.
+/// Whether a connection of this age is from before the last such answer.
 pub(super) fn is_suspect(age: Duration) -> bool {
     let last = *LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     was_made_before(last, Instant::now(), age)

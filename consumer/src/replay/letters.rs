@@ -15,6 +15,8 @@ use super::{MAX_LETTERS, Office, ReplayError};
 
 /// Stands for the reason of a letter that does not say it.
 pub const UNKNOWN: &str = "Unknown";
+/// Bytes of letters that are kept in one run, the first one in any case.
+const MAX_BYTES: usize = 64 << 20;
 /// Longest explanation that is kept, in characters.
 const MAX_EXPLANATION: usize = 300;
 
@@ -69,6 +71,14 @@ impl Letter {
             message,
         }
     }
+
+    /// About what it takes.
+    fn size(&self) -> usize {
+        let headers = self.message.headers().and_then(raw_headers).unwrap_or_default();
+        let headers = headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        part(self.message.payload()) + part(self.message.key()) + headers.sum::<usize>()
+    }
 }
 
 fn last(headers: &[RawHeader], name: &str) -> Option<Vec<u8>> {
@@ -81,27 +91,77 @@ fn printable(bytes: &[u8]) -> String {
     text.chars().take(MAX_EXPLANATION).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The oldest [`MAX_LETTERS`] letters.
+/// The oldest letters: at most [`MAX_LETTERS`], and [`MAX_BYTES`].
 pub async fn read(office: &Office, progress: &Progress) -> Result<Letters, ReplayError> {
     let span = office.dead_letter_span().await?;
-    let (range, left) = oldest(&span, MAX_LETTERS);
+    let (range, _) = oldest(&span, MAX_LETTERS);
+    let Part { all, next, .. } = read_range(office, range, progress.clone()).await?;
+    let left = |(partition, (start, end)): (&i32, &(i64, i64))| end - next.get(partition).copied().unwrap_or(*start);
+    let left = span.iter().map(|each| left(each).max(0).unsigned_abs()).sum();
     let ends = span.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
-    let all = read_range(office, range, progress.clone()).await?;
     Ok(Letters { all, left, ends })
 }
 
-/// The letters of a range.
-pub async fn read_range(office: &Office, range: Range, progress: Progress) -> Result<Vec<Letter>, ReplayError> {
+/// What was read of a range.
+#[derive(Debug)]
+pub struct Part {
+    /// In the order of their partitions and offsets.
+    pub all: Vec<Letter>,
+    /// Where each partition goes on: the end of the range, unless the letters before were too large.
+    pub next: BTreeMap<i32, i64>,
+    bytes: usize,
+}
+
+/// Why reading ended early.
+enum Ended {
+    Failed(TailError),
+    Enough,
+}
+
+impl From<TailError> for Ended {
+    fn from(error: TailError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Part {
+    fn new(range: &Range) -> Self {
+        let next = range.iter().map(|(partition, (from, _))| (*partition, *from)).collect();
+        Self { all: Vec::new(), next, bytes: 0 }
+    }
+
+    /// False, and nothing is taken: there is no room for more.
+    fn take(&mut self, letter: Letter) -> bool {
+        // One is always taken, or a letter that is larger than all the room would hide those behind it.
+        if !self.all.is_empty() && self.bytes + letter.size() > MAX_BYTES {
+            return false;
+        }
+        self.bytes += letter.size();
+        self.next.insert(letter.position.partition, letter.position.offset + 1);
+        self.all.push(letter);
+        true
+    }
+}
+
+/// The letters of a range, as many as there is room for.
+pub async fn read_range(office: &Office, range: Range, progress: Progress) -> Result<Part, ReplayError> {
     let (kafka, campaign) = (office.connections.kafka.clone(), office.campaign.clone());
     let reading = tokio::task::spawn_blocking(move || {
-        let mut all = Vec::new();
-        tail::read::<TailError>(&kafka, &campaign.dead_letter_topic(), &range, |message| {
-            all.push(Letter::of(&campaign, message.detach()));
+        let mut part = Part::new(&range);
+        let ended = tail::read::<Ended>(&kafka, &campaign.dead_letter_topic(), &range, |message| {
+            if !part.take(Letter::of(&campaign, message.detach())) {
+                return Err(Ended::Enough);
+            }
             progress.advance(1);
             Ok(())
-        })?;
-        all.sort_by_key(|letter| (letter.position.partition, letter.position.offset));
-        Ok::<_, TailError>(all)
+        });
+        match ended {
+            Ok(()) => part.next = range.iter().map(|(partition, (from, to))| (*partition, *from.max(to))).collect(),
+            Err(Ended::Enough) => {}
+            Err(Ended::Failed(error)) => return Err(error),
+        }
+        part.all.sort_by_key(|letter| (letter.position.partition, letter.position.offset));
+        Ok::<_, TailError>(part)
     });
     Ok(reading.await??)
 }
@@ -138,6 +198,27 @@ mod tests {
         assert_eq!(left, 5 + 85);
         let (range, left) = oldest(&span, 1_000);
         assert_eq!((range, left), (span, 0));
+    }
+
+    /// Wrong: some large letters end the tool that should show them, and then those behind them are never seen.
+    #[test]
+    fn letters_that_are_large_are_read_a_part_at_a_time() {
+        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let letter = |partition, offset, size: usize| {
+            let (payload, topic) = (Some(vec![b'x'; size]), "t".to_owned());
+            Letter::of(
+                &campaign,
+                OwnedMessage::new(payload, None, topic, Timestamp::NotAvailable, partition, offset, None),
+            )
+        };
+        let mut part = Part::new(&BTreeMap::from([(0, (4, 100)), (1, (7, 100))]));
+        assert!(part.take(letter(0, 4, MAX_BYTES / 2)) && part.take(letter(1, 7, MAX_BYTES / 2)));
+        assert!(!part.take(letter(0, 5, 1)));
+        assert_eq!((part.all.len(), part.next), (2, BTreeMap::from([(0, 5), (1, 8)])));
+        let mut part = Part::new(&BTreeMap::from([(0, (5, 100))]));
+        assert!(part.take(letter(0, 5, 2 * MAX_BYTES)), "it hides nothing behind it");
+        assert!(!part.take(letter(0, 6, 1)));
+        assert_eq!(part.next, BTreeMap::from([(0, 6)]));
     }
 
     /// Wrong: one strange record, or an escape sequence in a text, breaks the tool that should show it.

@@ -71,9 +71,9 @@ async fn new_letters(office: &Office, seen: &mut BTreeMap<i32, i64>) -> Result<V
     let mut range = BTreeMap::new();
     for (partition, (start, end)) in office.dead_letter_span().await? {
         let from = start.max(seen.get(&partition).copied().unwrap_or(0));
-        let to = end.min(from.saturating_add(most));
-        seen.insert(partition, to);
-        range.insert(partition, (from, to));
+        range.insert(partition, (from, end.min(from.saturating_add(most))));
     }
-    letters::read_range(office, range, Progress::hidden()).await
+    let part = letters::read_range(office, range, Progress::hidden()).await?;
+    seen.extend(part.next);
+    Ok(part.all)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use e2e::chaos::arena::Arena;
 use e2e::chaos::fault::{Plan, round_seed};
-use e2e::chaos::report::{Summary, line};
+use e2e::chaos::report::{Summary, line, make_room};
 use e2e::install::install;
 use stack::Connections;
 
@@ -61,6 +61,7 @@ fn main() -> ExitCode {
 }
 
 async fn chaos(arguments: &Arguments) -> Result<Summary> {
+    make_room(&arguments.evidence, arguments.json.as_deref())?;
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;

@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use campaign::sabotage::{CrashPoint, Defence};
 use clap::{Parser, Subcommand};
 use e2e::chaos::arena::Arena;
+use e2e::chaos::report::make_room;
 use e2e::install::install;
 use e2e::outages::report::Report;
 use e2e::outages::saboteur::Saboteur;
-use e2e::outages::{away, broker, crash, failover, restored, roll, without};
+use e2e::outages::{away, broker, crash, failover, large, restored, roll, without};
 use stack::Connections;
 
 /// One long proof, on the stack in which it runs. It hurts shared parts: use a stack of its own.
@@ -46,6 +47,12 @@ enum Scenario {
     BrokersRoll,
     /// The database is put back to a backup from the middle of the sale.
     DatabaseRestored,
+    /// Redis forgets a sale with so many winners, twice; the operator works under the chart's own limits.
+    RepairLarge {
+        /// How many.
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=large::MOST))]
+        winners: u64,
+    },
     /// The operator dies at each of its crash points.
     OperatorCrash {
         /// Only at this one.
@@ -80,6 +87,7 @@ fn main() -> ExitCode {
 }
 
 async fn outages(arguments: &Arguments) -> Result<Report> {
+    make_room(&arguments.evidence, None)?;
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     let evidence = |name: &str| arguments.evidence.join(name);
     let connections = Connections::from_env()?;
@@ -95,6 +103,7 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
         Scenario::BrokerKilled => broker::killed(&arena, &evidence("broker-killed")).await,
         Scenario::BrokersRoll => roll::brokers(&arena, &evidence("brokers-roll")).await,
         Scenario::DatabaseRestored => restored::database(&arena, &evidence("database-restored")).await,
+        Scenario::RepairLarge { winners } => large::repair(&arena, *winners, &evidence("repair-large")).await,
         Scenario::OperatorCrash { point } => {
             let points = point.as_ref().map_or(&crash::POINTS[..], std::slice::from_ref);
             crash::all(&arena, points, &evidence("operator-crash")).await

@@ -80,14 +80,23 @@ impl Sources {
 
     /// SQL only: rank and user, by rank.
     pub async fn rows(&self, campaign: &CampaignId) -> Result<Vec<(u64, String)>> {
-        let found = database::rows(&self.pool, campaign.realm(), campaign.namespace(), campaign.coupon_id()).await?;
-        Ok(found.winners)
+        self.rows_above(campaign, 0).await
+    }
+
+    async fn rows_above(&self, campaign: &CampaignId, above: u64) -> Result<Vec<(u64, String)>> {
+        let (realm, namespace, coupon_id) = (campaign.realm(), campaign.namespace(), campaign.coupon_id());
+        Ok(database::rows_above(&self.pool, realm, namespace, coupon_id, above).await?.winners)
     }
 
     /// Redis only: rank and user, by rank.
     pub async fn members(&self, campaign: &CampaignId) -> Result<Vec<(u64, String)>> {
-        let key = StockKeys::of(campaign).issued;
-        let arguments = ["-u", &self.redis, "--no-auth-warning", "ZRANGE", &key, "0", "-1", "WITHSCORES"];
+        self.members_above(campaign, 0).await
+    }
+
+    async fn members_above(&self, campaign: &CampaignId, above: u64) -> Result<Vec<(u64, String)>> {
+        let (key, from) = (StockKeys::of(campaign).issued, format!("({above}"));
+        let arguments =
+            ["-u", &self.redis, "--no-auth-warning", "ZRANGE", &key, &from, "+inf", "BYSCORE", "WITHSCORES"];
         let text = run("redis-cli", &arguments, None).await?;
         let lines: Vec<&str> = text.lines().collect();
         let pair = |pair: &[&str]| {
@@ -99,11 +108,25 @@ impl Sources {
 
     /// All three.
     pub async fn read(&self, campaign: &CampaignId) -> Result<Ledger> {
-        let (rows, members) = (self.rows(campaign).await?, self.members(campaign).await?);
+        self.read_above(campaign, 0).await
+    }
+
+    /// All three, of ranks above this one, which they count from.
+    pub async fn read_above(&self, campaign: &CampaignId, above: u64) -> Result<Ledger> {
+        let (rows, members) = (self.rows_above(campaign, above).await?, self.members_above(campaign, above).await?);
         let (sources, campaign) = (self.clone(), campaign.clone());
         let read = move || sources.log(&campaign);
         let (records, dead_letters) = tokio::task::spawn_blocking(read).await??;
-        Ok(Ledger { rows, members, records, dead_letters })
+        let from = |(rank, user): (u64, String)| (rank - above, user);
+        Ok(Ledger {
+            rows: rows.into_iter().map(from).collect(),
+            members: members.into_iter().map(from).collect(),
+            records: records
+                .into_iter()
+                .filter_map(|(rank, user, epoch)| Some((rank.checked_sub(above)?, user, epoch)))
+                .collect(),
+            dead_letters,
+        })
     }
 
     /// The records of the log, and how many dead letters there are.

@@ -145,6 +145,20 @@ pub fn line(outcome: &Outcome) -> String {
     text
 }
 
+/// Makes the folders that a run writes into, and sees that it may write there: a run must not end, after hours, for that.
+pub fn make_room(evidence: &Path, json: Option<&Path>) -> Result<()> {
+    let folder = |path: &Path| {
+        std::fs::create_dir_all(path).with_context(|| format!("cannot create the folder {}", path.display()))
+    };
+    folder(evidence)?;
+    let Some(file) = json else { return Ok(()) };
+    if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        folder(parent)?;
+    }
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+    opened.map(drop).with_context(|| format!("cannot write {}", file.display()))
+}
+
 /// Writes everything that is known about a round into `folder`.
 pub async fn keep_round(outcome: &Outcome, namespace: &str, folder: &Path) -> Result<()> {
     keep(&outcome.campaign, &outcome.answers, &outcome.ledger, namespace, folder).await?;
@@ -178,4 +192,25 @@ pub async fn keep(campaign: &str, answers: &[Answer], ledger: &Ledger, namespace
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     let file = folder.join(name);
     std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: a run of hours ends after its first round, as a folder is missing.
+    #[test]
+    fn what_a_run_writes_into_is_there_before_it_begins() {
+        let here = std::env::temp_dir().join(format!("coupon-chaos-{:016x}", rand::random::<u64>()));
+        let (evidence, json) = (here.join("evidence/of/rounds"), here.join("figures/of/chaos.json"));
+        make_room(&evidence, Some(&json)).unwrap();
+        assert!(evidence.is_dir() && json.is_file());
+        std::fs::write(&json, "{}").unwrap();
+        make_room(&evidence, Some(&json)).unwrap();
+        assert_eq!(std::fs::read_to_string(&json).unwrap(), "{}", "what is there stays until there is something new");
+        // A file stands where the folder should be.
+        let refused = make_room(&evidence, Some(&json.join("chaos.json"))).unwrap_err();
+        assert!(format!("{refused:#}").contains("chaos.json"), "{refused:#}");
+        std::fs::remove_dir_all(here).unwrap();
+    }
 }

@@ -9,6 +9,7 @@
 //! - [`failover`], [`broker`]: a Redis primary, or one of three brokers, is killed
 //! - [`roll`]: all brokers are restarted one after another under load
 //! - [`restored`]: the database is put back to a backup
+//! - [`large`]: Redis forgets a sale with a million winners
 //! - [`saboteur`]: crash points and left-out defences of running pods
 //! - [`crash`], [`without`]: the operator dies in the middle of a step; a defence is left out
 
@@ -17,6 +18,7 @@ pub mod broker;
 pub mod crash;
 pub mod failover;
 pub mod figures;
+pub mod large;
 pub mod report;
 pub mod restored;
 pub mod roll;

@@ -45,14 +45,16 @@ use super::status::CouponCampaignStatus;
         .message("className cannot be set, changed or removed later: the ledger is in that class; create another campaign instead"),
     validation = Rule::new("self.partitions >= oldSelf.partitions")
         .message("partitions cannot shrink: Kafka cannot remove partitions; keep the old number or raise it"),
+    validation = Rule::new("self.totalQuantity <= 10000000")
+        .message("totalQuantity must not be above 10,000,000: a repair of more was never tried; split the sale into several campaigns"),
     validation = Rule::new("self.perUserLimit >= oldSelf.perUserLimit")
         .message("perUserLimit cannot shrink: some users may hold more already; keep the old number or raise it"),
     validation = Rule::new("(has(self.consumer.maxReplicas) ? self.consumer.maxReplicas : self.consumer.minReplicas) <= self.partitions")
         .message("consumer.minReplicas and consumer.maxReplicas must not be above partitions, as a partition has one consumer; lower them or raise partitions")
 )]
 pub struct CouponCampaignSpec {
-    /// How many coupons there are. May grow at any time; may not fall below what is issued.
-    #[schemars(range(min = 1, max = 10_000_000))]
+    /// How many coupons there are, at most 10,000,000. May grow at any time; may not fall below what is issued.
+    #[schemars(range(min = 1))]
     pub total_quantity: i64,
     /// When coupons can be had.
     pub window: Window,

@@ -65,6 +65,10 @@ pub struct CouponCampaignStatus {
     /// Coupons stored in the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persisted: Option<i64>,
+    /// Coupons that the database had stored once, while it has fewer: rows were lost, and what can bring them back is at work, or
+    /// nothing can (`LedgerConsistent`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub once_persisted: Option<i64>,
     /// Records in the topic that the consumers have not stored yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,

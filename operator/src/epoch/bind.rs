@@ -70,7 +70,10 @@ async fn joined(sources: &Sources<'_>, redis: &mut MultiplexedConnection) -> Res
         same &= some.iter().all(|record| join.record(record));
     }
     // A rank that was given up must not be handed out again: where Redis has it free, it is filled.
-    let given_up = sources.discarded().await?;
-    same &= given_up.iter().all(|event| event.rank > sources.total || join.holds(event.rank));
+    let mut given_up = sources.discarded(0).await?;
+    while let Some(last) = given_up.last().map(|event| event.rank) {
+        same &= given_up.iter().all(|event| event.rank > sources.total || join.holds(event.rank));
+        given_up = sources.discarded(last).await?;
+    }
     Ok(same.then(|| join.joined()))
 }

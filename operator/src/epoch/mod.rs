@@ -8,7 +8,7 @@ mod fence;
 pub mod fill;
 pub mod join;
 mod queue;
-mod ranks;
+pub mod ranks;
 pub(crate) mod read;
 mod sources;
 
@@ -29,7 +29,7 @@ use crate::error::{Retry, stock_reason, table_reason};
 use sources::Sources;
 
 pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
-pub use queue::Queue;
+pub use queue::{MOST_PASSES, Queue, load};
 
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! Which ranks are held: one bit each, 1.25 MB for ten million.
 
 /// A set of ranks, from 1.
-#[derive(Debug, Default)]
-pub(crate) struct Ranks {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranks {
     words: Vec<u64>,
     count: u64,
     highest: u64,
@@ -12,14 +12,23 @@ fn place(rank: u64) -> (usize, u64) {
     (usize::try_from(rank / 64).unwrap_or(usize::MAX), 1 << (rank % 64))
 }
 
+impl FromIterator<u64> for Ranks {
+    fn from_iter<T: IntoIterator<Item = u64>>(ranks: T) -> Self {
+        let mut all = Self::default();
+        ranks.into_iter().for_each(|rank| all.insert(rank));
+        all
+    }
+}
+
 impl Ranks {
-    pub(crate) fn contains(&self, rank: u64) -> bool {
+    /// Whether it is one of them.
+    pub fn contains(&self, rank: u64) -> bool {
         let (word, bit) = place(rank);
         self.words.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
     /// The caller has bounded the rank by the total.
-    pub(crate) fn insert(&mut self, rank: u64) {
+    pub fn insert(&mut self, rank: u64) {
         let (word, bit) = place(rank);
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
@@ -33,18 +42,35 @@ impl Ranks {
         }
     }
 
+    /// All of them, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        let of_word = |(place, bits): (usize, &u64)| {
+            let first = u64::try_from(place).unwrap_or(u64::MAX) * 64;
+            let bits = *bits;
+            (0..64).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| first + bit)
+        };
+        self.words.iter().enumerate().filter(|(_, bits)| **bits != 0).flat_map(of_word)
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(mut self, others: &Self) -> Self {
+        others.iter().for_each(|rank| self.insert(rank));
+        self
+    }
+
     /// How many there are.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.count
     }
 
     /// The highest; 0 when there is none.
-    pub(crate) fn highest(&self) -> u64 {
+    pub fn highest(&self) -> u64 {
         self.highest
     }
 
     /// Those below the highest that are missing, ascending.
-    pub(crate) fn free(&self) -> impl Iterator<Item = u64> {
+    pub fn free(&self) -> impl Iterator<Item = u64> {
         (1..self.highest).filter(|rank| !self.contains(*rank))
     }
 }
@@ -59,9 +85,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set(ranks in proptest::collection::vec(1u64..300, 0..200)) {
-            let (mut bits, set) = (Ranks::default(), ranks.iter().copied().collect::<BTreeSet<_>>());
-            ranks.iter().for_each(|rank| bits.insert(*rank));
+        fn it_is_a_set(ranks in proptest::collection::vec(1u64..300, 0..200), more in proptest::collection::vec(1u64..300, 0..9)) {
+            let both = ranks.iter().chain(&more);
+            let set: BTreeSet<u64> = both.clone().copied().collect();
+            let bits = ranks.iter().copied().collect::<Ranks>().and(&more.iter().copied().collect());
+            prop_assert_eq!(&bits, &both.rev().copied().collect::<Ranks>(), "whatever the order");
+            prop_assert!(bits.iter().eq(set.iter().copied()));
             prop_assert!((0..400).all(|rank| bits.contains(rank) == set.contains(&rank)));
             let highest = set.last().copied().unwrap_or(0);
             prop_assert_eq!((bits.count(), bits.highest()), (set.len() as u64, highest));

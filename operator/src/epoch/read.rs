@@ -14,6 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::EpochError;
 
+/// What readers of logs may hold together, bytes. The chart allows the operator 128 MiB, of which a thousand campaigns take 60.
+const READERS_MAY_HOLD: usize = 48 << 20;
+const _: () = assert!(tail::MEMORY <= READERS_MAY_HOLD);
 /// Records that are handed on together.
 const CHUNK: usize = 1_000;
 /// Chunks that a thread may have read ahead.
@@ -49,38 +52,14 @@ pub fn dead_winners(
     })
 }
 
-/// A winner in the dead-letter topic.
-pub struct DeadLetter {
-    /// The winner.
-    pub event: CouponIssued,
-    /// Where its record first lay; `None` when its headers do not say.
-    pub origin: Option<Position>,
-}
-
 /// Whether a dead letter of this epoch, whose record lay there, still holds its rank: it does unless the record was void where
 /// it lay. (It may be written long after the consumer read the record, when a newer epoch has given its rank to somebody else.)
 pub fn holds_its_rank(epoch: u64, origin: Option<Position>, barriers: &Barriers) -> bool {
     !origin.is_some_and(|at| barriers.voids(epoch, at.partition, at.offset))
 }
 
-/// Winners among the dead letters, those that hold no rank included.
-pub async fn dead_letters(
-    settings: &Kafka,
-    campaign: &CampaignId,
-    range: Range,
-) -> Result<Vec<DeadLetter>, EpochError> {
-    let topic = campaign.dead_letter_topic();
-    let mut reading = Records::read(settings, campaign, topic, range, |event, message| {
-        Some(DeadLetter { event, origin: log::origin(message) })
-    });
-    let mut all = Vec::new();
-    while let Some(some) = reading.next().await? {
-        all.extend(some);
-    }
-    Ok(all)
-}
-
-/// Records that a thread reads, some at a time: it waits while nobody takes them, and ends when this is dropped.
+/// Records that a thread reads, some at a time: it waits while nobody takes them, and ends when this is dropped. Only so many read at
+/// a time (`tail`): whoever has one must go on taking, and must not wait for another one meanwhile.
 pub struct Records<T> {
     arriving: mpsc::Receiver<Vec<T>>,
     thread: Option<JoinHandle<Result<(), TailError>>>,
@@ -148,7 +127,33 @@ impl<T: Send + 'static> Records<T> {
 
 #[cfg(test)]
 mod tests {
+    use campaign::table::Barrier;
+
     use super::*;
+
+    /// Wrong: a dead letter that a newer epoch has made void hides a winner of its rank that only Redis holds.
+    #[test]
+    fn a_letter_that_was_void_where_its_record_lay_holds_no_rank() {
+        let at = |offset| Some(Position { partition: 0, offset });
+        let barriers = Barriers::new(vec![Barrier { epoch: 2, ends: BTreeMap::from([(0, 10)]) }]);
+        for (epoch, origin, holds) in
+            [(1, at(9), true), (1, at(10), false), (2, at(10), true), (1, None, true), (1, at(11), false)]
+        {
+            assert!(holds_its_rank(epoch, origin, &Barriers::default()), "without barriers");
+            assert_eq!(holds_its_rank(epoch, origin, &barriers), holds, "{epoch} {origin:?}");
+        }
+    }
+
+    /// Wrong: repairs of logs that nobody has read end with the operator being killed for its memory.
+    #[test]
+    fn readers_leave_room_under_the_limit_that_the_chart_sets() {
+        const OTHERS: usize = 64 << 20;
+        let values = include_str!("../../../charts/coupon-operator/values.yaml");
+        let values: serde_json::Value = campaign::yaml::from_str(values).unwrap();
+        let limit = values.pointer("/resources/limits/memory").and_then(serde_json::Value::as_str).unwrap();
+        let limit: usize = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+        assert!(READERS_MAY_HOLD + OTHERS <= limit << 20, "{limit} MiB");
+    }
 
     #[test]
     fn a_group_without_a_commit_starts_at_the_beginning() {

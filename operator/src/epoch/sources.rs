@@ -33,22 +33,30 @@ pub(super) struct Sources<'a> {
     pub total: u64,
 }
 
+type Begin<'a> = Box<dyn FnOnce() -> Records<CouponIssued> + Send + 'a>;
+
 /// What the log has that counts: unread records, then dead letters. (The unread records are those up to the barrier, whenever
 /// they are read; so they may come first here, as their authority wants it.)
-pub(super) struct Log {
-    tail: Records<CouponIssued>,
-    dead: Records<CouponIssued>,
+pub(super) struct Log<'a> {
+    reading: Records<CouponIssued>,
+    /// Then the dead letters. A reader that was begun already would only take somebody's turn.
+    then: Option<Begin<'a>>,
     epoch: u64,
     /// The newest epoch of a record. A restored database may have forgotten it; ours must be above it.
     newest: u64,
 }
 
-impl Log {
+impl Log<'_> {
     /// The next ones; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<CouponIssued>>, EpochError> {
-        let some = match self.tail.next().await? {
-            Some(some) => Some(some),
-            None => self.dead.next().await?,
+        let some = loop {
+            match (self.reading.next().await?, self.then.take()) {
+                (None, Some(begin)) => self.reading = begin(),
+                (some, then) => {
+                    self.then = then;
+                    break some;
+                }
+            }
         };
         // No ledger is that far ahead of the database: what a stranger wrote, or a fault of ours, must not raise epochs for ever.
         let farthest = self.epoch.saturating_add(table::EPOCHS_AHEAD);
@@ -80,9 +88,9 @@ impl Sources<'_> {
         stock::read_winners(redis, &StockKeys::of(self.campaign), from, PAGE as usize).await
     }
 
-    /// Grants that people have given up: each keeps its rank, so that nobody gets it again.
-    pub(super) async fn discarded(&self) -> Result<Vec<CouponIssued>, TableError> {
-        table::discarded(&self.systems.sql, self.campaign, self.id).await
+    /// Grants that people have given up: each keeps its rank, so that nobody gets it again. A page, by rank.
+    pub(super) async fn discarded(&self, above: u64) -> Result<Vec<CouponIssued>, TableError> {
+        table::discarded(&self.systems.sql, self.campaign, self.id, above, PAGE).await
     }
 
     /// The dead-letter topic as it is now. To be asked for after the rows were read.
@@ -93,13 +101,13 @@ impl Sources<'_> {
     }
 
     /// The unread records, and the dead letters of `dead`.
-    pub(super) async fn log(&self, dead: Range) -> Result<Log, EpochError> {
+    pub(super) async fn log(&self, dead: Range) -> Result<Log<'_>, EpochError> {
         let (kafka, campaign, sql) = (&self.systems.settings.operator.kafka, self.campaign, &self.systems.sql);
         let dead_barriers = table::barriers_of_dead_letters(sql, self.id, &self.topic_id).await?;
         let barriers = table::barriers(sql, self.id, &self.topic_id).await?;
         Ok(Log {
-            tail: read::tail(kafka, campaign, self.unread.clone(), barriers),
-            dead: read::dead_winners(kafka, campaign, dead, dead_barriers),
+            reading: read::tail(kafka, campaign, self.unread.clone(), barriers),
+            then: Some(Box::new(move || read::dead_winners(kafka, campaign, dead, dead_barriers))),
             epoch: self.epoch,
             newest: 0,
         })
@@ -133,7 +141,11 @@ impl Sources<'_> {
             redis_only += filling.take(held.into_iter().map(from_held).collect()).await?;
             held = self.held(redis, from).await?;
         }
-        filling.take(self.discarded().await?.into_iter().map(kept).collect()).await?;
+        let mut given_up = self.discarded(0).await?;
+        while let Some(last) = given_up.last().map(|event| event.rank) {
+            filling.take(given_up.into_iter().map(kept).collect()).await?;
+            given_up = self.discarded(last).await?;
+        }
         crash_point(CrashPoint::AfterRead);
         let Totals { winners, free, .. } = filling.finish(self.epoch, terms).await?;
         Ok(Opened { epoch: self.epoch, winners, free, redis_only, rebound: false })

@@ -14,6 +14,8 @@ use pages::{Pages, ranks};
 
 /// How long one pass may count; what it has counted stays known.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a question that reads a row may take.
+pub(crate) const QUESTION: Duration = Duration::from_secs(10);
 /// For so long a pass counts pages that need not be counted now.
 const LEISURE: Duration = Duration::from_millis(200);
 /// While a gap is seen, all pages that can grow are counted this often.
@@ -42,7 +44,8 @@ impl LedgerCount {
     /// # Errors
     /// The database failed, or took longer than a minute; the next call goes on from what was counted.
     pub async fn refresh(&mut self, sql: &MySqlPool, row: &CampaignRow) -> Result<(), TableError> {
-        let Highest { rank, server } = table::highest_rank(sql, row.id, &mut self.question).await?;
+        let asking = table::highest_rank(sql, row.id, &mut self.question);
+        let Highest { rank, server } = table::within(QUESTION, asking).await?;
         let now_ms = self.now_ms();
         if let Some(why) = self.pages.begin(row, &server, rank, now_ms) {
             tracing::info!(row = row.id.0, ?why, server, "rows are counted anew");
@@ -57,11 +60,12 @@ impl LedgerCount {
     pub async fn count(&mut self, sql: &MySqlPool, row: &CampaignRow, effort: Effort) -> Result<(), TableError> {
         let begun = Instant::now();
         while let Some(page) = self.pages.next(effort, begun.elapsed() < LEISURE) {
-            if begun.elapsed() > DEADLINE {
+            let left = DEADLINE.saturating_sub(begun.elapsed());
+            if left.is_zero() {
                 return Err(TableError::Timeout(DEADLINE.as_secs()));
             }
             let (from, up_to) = ranks(page);
-            let rows = table::count_between(sql, row.id, from, up_to).await?;
+            let rows = table::within(left, table::count_between(sql, row.id, from, up_to)).await?;
             let now_ms = self.now_ms();
             if self.pages.take(page, rows, now_ms) {
                 tracing::warn!(row = row.id.0, from, up_to, rows, "the database has lost rows; all are counted anew");

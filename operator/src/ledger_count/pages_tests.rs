@@ -87,6 +87,17 @@ fn a_pass_counts_no_more_than_so_many_pages_wherever_the_holes_are() {
     assert!(scene.pages.growing_are_counted());
 }
 
+/// Wrong: rows that are lost after a campaign was completed are not missed, or only after many looks.
+#[test]
+fn a_look_a_minute_counts_everything() {
+    let mut scene = Scene::full(100);
+    scene.pass(0, Effort::Usual, false);
+    for _ in 0..5 {
+        scene.pass(60_000, Effort::Usual, false);
+        assert!(scene.pages.are_whole(), "{}", scene.counted.len());
+    }
+}
+
 /// Wrong: the database counts all day what does not change.
 #[test]
 fn counting_again_has_a_pace() {

@@ -113,11 +113,8 @@ async fn open_epoch(
     let issuers = issuers(pass).await?;
     let memory = &pass.context.memory;
     memory.update(pass.uid, |memory| memory.allotted = false);
-    // A campaign that never had an epoch has no ledger to read.
-    let _turn = match row.epoch {
-        0 => None,
-        _ => Some(pass.context.repairs.turn(row.total.max(plan.terms.total)).await?),
-    };
+    let highest = seen.ledger.as_ref().map_or(0, |ledger| ledger.highest);
+    let _turn = pass.context.repairs.turn(epoch::load(row, highest, plan.terms.total)).await?;
     // Noted before: a pass that is given up half way cannot say it afterwards.
     let allotting = || {
         memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (true, memory.burnt.saturating_add(1)));

@@ -26,6 +26,7 @@ use crate::context::Context;
 use crate::epoch::{self, fence};
 use crate::error::ReconcileError;
 use crate::events;
+use crate::ledger_count::QUESTION;
 use crate::log_view::Offsets;
 use crate::metrics::CampaignLabels;
 use crate::repair::settle::{Settled, settle};
@@ -128,16 +129,16 @@ async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &
 async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     let sql = &pass.systems.sql;
     pass.systems.migrate().await?;
-    let Some(row) = table::find(sql, pass.id).await? else { return Ok(false) };
+    let Some(row) = table::within(QUESTION, table::find(sql, pass.id)).await? else { return Ok(false) };
     let keys = StockKeys::of(pass.id);
     let stock = pass.systems.with_redis(async |redis| stock::observe(redis, &keys).await).await?;
     // Also if nothing is open: a repair that was begun before, and is still under way somewhere, must not open its epoch now.
     let begun = pass.context.memory.get(pass.uid).closed;
     if !begun || row.open_epoch.is_some() || stock.open.is_some() {
         let known = stock.open.as_ref().map_or(0, |open| open.epoch);
-        let epoch = table::allot_epoch(sql, row.id, known).await?;
+        let epoch = table::within(QUESTION, table::allot_epoch(sql, row.id, known)).await?;
         fence(&apply::issuers(pass).await?, epoch).await?;
-        table::set_issued_count(sql, row.id, stock.issued).await?;
+        table::within(QUESTION, table::set_issued_count(sql, row.id, stock.issued)).await?;
         pass.systems.with_redis(async |redis| stock::close(redis, &keys).await).await?;
         pass.context.memory.update(pass.uid, |memory| memory.closed = true);
     }
@@ -217,9 +218,9 @@ async fn unread(
     for ((_, partition), start) in pass.systems.kafka.start_offsets(&wanted).await? {
         starts.insert(partition, start?);
     }
-    let row = table::find(&pass.systems.sql, pass.id).await?;
+    let row = table::within(QUESTION, table::find(&pass.systems.sql, pass.id)).await?;
     let drained = match row.and_then(|row| Some((row.id, row.topic_id?))) {
-        Some((row, topic_id)) => table::drained(&pass.systems.sql, row, &topic_id).await?,
+        Some((row, topic_id)) => table::within(QUESTION, table::drained(&pass.systems.sql, row, &topic_id)).await?,
         None => BTreeMap::new(),
     };
     Ok(Offsets { starts, ends, committed, drained }.unread())
@@ -227,7 +228,7 @@ async fn unread(
 
 /// Whether the topic of our name is the one that we created, which only SQL knows.
 async fn topic_is_ours(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
-    let row = table::find(&pass.systems.sql, pass.id).await?;
+    let row = table::within(QUESTION, table::find(&pass.systems.sql, pass.id)).await?;
     let Some(recorded) = row.and_then(|row| row.topic_id).filter(|id| !id.is_empty()) else { return Ok(false) };
     let name = pass.id.topic();
     let mut found = pass.systems.kafka.describe_topics(&[&name]).await?;

@@ -4,13 +4,18 @@ use campaign::identity::CampaignId;
 use campaign::log::admin::AdminError;
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockError, StockKeys, StockState};
-use campaign::table::{self, CampaignRow, TableError};
+use campaign::table::{self, CampaignRow, CampaignRowId, TableError};
+use sqlx::mysql::MySqlPool;
 
 use crate::connections::Systems;
 use crate::dead::{DeadBarriers, DeadRanks};
-use crate::ledger_count::{Effort, LedgerCount};
+use crate::epoch::ranks::Ranks;
+use crate::ledger_count::{Effort, LedgerCount, QUESTION};
 use crate::log_view::drained::Drained;
 use crate::log_view::{LogView, Sighted};
+
+/// Ranks of one question.
+const PAGE: u32 = 10_000;
 
 /// What the three systems say of a campaign.
 pub struct Observation {
@@ -132,7 +137,8 @@ async fn dead_ranks(
         }
     }
     let dead = &mut known.dead;
-    match std::mem::take(dead).refresh(&systems.settings.operator.kafka, campaign, span, &known.dead_barriers).await {
+    let kafka = &systems.settings.operator.kafka;
+    match std::mem::take(dead).refresh(kafka, campaign, span, &known.dead_barriers, row.total).await {
         Ok(fresh) => *dead = fresh,
         Err(error) => {
             tracing::warn!(%campaign, %error, "dead letters could not be read");
@@ -140,21 +146,33 @@ async fn dead_ranks(
         }
     }
     // After the topic: whoever gives up a letter records it before removing it.
-    match table::discarded_ranks(&systems.sql, row.id).await {
+    match discarded(&systems.sql, row.id, row.total).await {
         Ok(discarded) => *dead = std::mem::take(dead).and_discarded(discarded),
         Err(error) => {
             tracing::warn!(%campaign, %error, "grants that are given up could not be read");
             return None;
         }
     }
-    // A rank above the total is no winner's.
-    let ranks = || dead.ranks().iter().copied().take_while(|rank| *rank <= row.total);
-    match table::count_rows_of(&systems.sql, row.id, ranks()).await {
-        Ok(rows) => Some((ranks().count() as u64).saturating_sub(rows)),
+    match table::count_rows_of(&systems.sql, row.id, dead.ranks().iter()).await {
+        Ok(rows) => Some(dead.ranks().count().saturating_sub(rows)),
         Err(error) => {
             tracing::warn!(%campaign, %error, "dead letters could not be compared with the rows");
             None
         }
+    }
+}
+
+/// Ranks of grants that are given up. One above the total is no winner's.
+async fn discarded(sql: &MySqlPool, row: CampaignRowId, total: u64) -> Result<Ranks, TableError> {
+    let (mut all, mut above) = (Ranks::default(), 0);
+    loop {
+        let page = table::discarded_ranks(sql, row, above, PAGE).await?;
+        let Some(last) = page.last().copied() else { return Ok(all) };
+        page.into_iter().filter(|rank| *rank <= total).for_each(|rank| all.insert(rank));
+        if last >= total {
+            return Ok(all);
+        }
+        above = last;
     }
 }
 
@@ -165,9 +183,10 @@ async fn ledger(
     drained: &mut Drained,
 ) -> Result<LedgerView, TableError> {
     systems.migrate().await?;
-    let Some(row) = table::find(&systems.sql, campaign).await? else { return Ok(LedgerView::unregistered()) };
+    let found = table::within(QUESTION, table::find(&systems.sql, campaign)).await?;
+    let Some(row) = found else { return Ok(LedgerView::unregistered()) };
     rows.refresh(&systems.sql, &row).await?;
-    drained.refresh(&systems.sql, &row, rows.pages.generation()).await?;
+    table::within(QUESTION, drained.refresh(&systems.sql, &row, rows.pages.generation())).await?;
     Ok(LedgerView::of(row, rows))
 }
 

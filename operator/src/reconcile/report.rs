@@ -87,6 +87,10 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         coupon_id: Some(id.coupon_id().to_owned()),
         issued: issued.map(count).or(before.issued),
         persisted: stored.map(count).or(before.persisted),
+        once_persisted: match ledger {
+            Some(ledger) => (ledger.row.is_some() && ledger.had > ledger.stored).then(|| count(ledger.had)),
+            None => before.once_persisted,
+        },
         lag: log.and_then(|log| log.lag).map(count).or(before.lag),
         dead_letters: log.and_then(|log| log.dead_letters).map(count).or(before.dead_letters),
         unconfirmed: unconfirmed.map(count).or(before.unconfirmed),

@@ -277,6 +277,27 @@ fn rows_that_nothing_can_bring_back_are_said_in_numbers() {
     }
 }
 
+/// Wrong: after a restart of the operator all is well again, though nothing was measured.
+#[test]
+fn what_was_lost_is_not_forgotten_by_the_next_operator() {
+    let lost = stored(&status_of(&Scene::open().issued(250).stored(240).had(300).quantity(1_000)));
+    assert_eq!((lost.persisted, lost.once_persisted), (Some(240), Some(300)));
+    let mut next = Scene::open().issued(250).stored(240).quantity(1_000);
+    next.campaign.status = Some(lost.clone());
+    let remembered = super::super::had(&next.campaign, &fixtures::id());
+    assert_eq!(remembered, 300);
+    assert_eq!(says(&status_of(&next.clone().had(remembered)), ConditionType::LedgerConsistent), "False/RowsMissing");
+    let blind = status_of(&next.database_away());
+    assert_eq!(blind.once_persisted, Some(300), "what cannot be read is not known to be well");
+    // A newer backup brought them back.
+    let well = status_of(&Scene::open().issued(300).stored(300).had(300).quantity(1_000));
+    assert_eq!((well.once_persisted, says(&well, ConditionType::LedgerConsistent).as_str()), (None, "True/AllStored"));
+    // Another ledger has another past.
+    let mut other = Scene::open();
+    other.campaign.status = Some(CouponCampaignStatus { coupon_id: Some("other".to_owned()), ..lost });
+    assert_eq!(super::super::had(&other.campaign, &fixtures::id()), 0);
+}
+
 #[test]
 fn pods_that_are_not_ready_are_counted() {
     let status = status_with(&Scene::open(), 1, None, None, NOW);

@@ -8,7 +8,6 @@ pub mod scan;
 pub mod settle;
 pub mod watch;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campaign::identity::CampaignId;
@@ -22,6 +21,7 @@ use crate::api;
 use crate::connections::Systems;
 use crate::context::Memory;
 use crate::epoch::Opened;
+use crate::epoch::ranks::Ranks;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::pages::Pages;
@@ -46,7 +46,7 @@ pub struct Subject<'a> {
     /// What the key of its records is.
     pub key_by: KeyBy,
     /// Ranks of dead letters: they have a record, and somebody looks after it.
-    pub dead: &'a BTreeSet<u64>,
+    pub dead: &'a Ranks,
     /// Where the rows are, as they were counted.
     pub pages: &'a Pages,
 }

@@ -3,8 +3,7 @@
 //! A look is bounded, and most of the ranks that are no rows may be nobody's: free ranks. So a look goes on behind what the
 //! one before it has seen, to the last rank that is due; that is a round, and the next one begins at the first rank again.
 
-use std::collections::BTreeSet;
-
+use crate::epoch::ranks::Ranks;
 use crate::ledger_count::pages::Pages;
 
 /// Ranks that one look asks Redis about. It bounds memory, and the load on the brokers where all of them are missing.
@@ -92,11 +91,11 @@ impl Part {
     }
 
     /// Takes in the ranks of rows from the first wanted one to `up_to`, in order.
-    pub fn take(&mut self, rows: &[u64], up_to: u64, dead: &BTreeSet<u64>) {
+    pub fn take(&mut self, rows: &[u64], up_to: u64, dead: &Ranks) {
         let mut rows = rows.iter().peekable();
         for rank in self.seen_up_to + 1..=up_to {
             let is_row = rows.next_if_eq(&&rank).is_some();
-            if !is_row && !dead.contains(&rank) {
+            if !is_row && !dead.contains(rank) {
                 if self.ranks.len() == MAX_ASKED {
                     return;
                 }
@@ -110,6 +109,8 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::fixtures;
     use crate::ledger_count::Effort;
@@ -120,7 +121,7 @@ mod tests {
     }
 
     /// Reads a part to its end in pages of 700 ranks, as `repair::part` does.
-    fn read(scan: &Scan, up_to: u64, rows: &BTreeSet<u64>, dead: &BTreeSet<u64>) -> Part {
+    fn read(scan: &Scan, up_to: u64, rows: &BTreeSet<u64>, dead: &Ranks) -> Part {
         let mut part = scan.part(up_to);
         while let Some((from, to)) = part.wanted(&Pages::default()) {
             let to = to.min(from + 699);
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn rows_and_dead_letters_are_not_asked_about() {
         let rows = BTreeSet::from([1, 2, 4, 7]);
-        let part = read(&Scan::default(), 9, &rows, &BTreeSet::from([3, 8]));
+        let part = read(&Scan::default(), 9, &rows, &[3, 8].into_iter().collect());
         assert_eq!((part.ranks, part.seen_up_to), (vec![5, 6, 9], 9));
     }
 
@@ -145,7 +146,7 @@ mod tests {
         for round in 0..2 {
             let mut seen = BTreeSet::new();
             for look in 1..=4 {
-                let part = read(&scan, DUE, &none, &none);
+                let part = read(&scan, DUE, &none, &Ranks::default());
                 assert!(part.ranks.len() <= MAX_ASKED);
                 assert!(part.ranks.iter().all(|rank| seen.insert(*rank)), "nothing is looked at twice in a round");
                 assert_eq!(scan.take(Looked::default(), part.seen_up_to, DUE), look == 4, "round {round}, look {look}");
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn a_look_goes_through_so_many_rows_and_no_more() {
         let rows: BTreeSet<u64> = (1..=MAX_SEEN + 5).filter(|rank| *rank != 3).collect();
-        let none = BTreeSet::new();
+        let none = Ranks::default();
         let mut scan = Scan::default();
         let part = read(&scan, MAX_SEEN + 5, &rows, &none);
         assert_eq!((part.seen_up_to, part.ranks.as_slice()), (MAX_SEEN, [3].as_slice()));
@@ -182,7 +183,7 @@ mod tests {
         assert_eq!(part.wanted(&pages), Some((20 * PAGE + 2, 21 * PAGE)), "half a page is gone on with");
         part.take(&[], 21 * PAGE, &(20 * PAGE + 1..=21 * PAGE).collect());
         assert_eq!(part.wanted(&pages), Some((30 * PAGE + 1, end)), "what was never counted is read");
-        part.take(&[], end, &BTreeSet::new());
+        part.take(&[], end, &Ranks::default());
         assert_eq!((part.wanted(&pages), part.ranks.len(), part.seen_up_to), (None, 7, end));
         assert_eq!(scan.part(2 * PAGE).wanted(&pages), None);
     }

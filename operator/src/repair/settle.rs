@@ -2,6 +2,7 @@
 //! any more then, and no consumer runs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
@@ -16,6 +17,8 @@ use crate::reconcile::observe::{self, Known, Observation};
 
 /// Winners of one question to Redis.
 const PAGE: usize = 5_000;
+/// How long the database may take for as many of them.
+const PAGE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,16 +52,18 @@ pub async fn settle(systems: &Systems, campaign: &CampaignId, known: &mut Known)
         };
         let (Some(first), Some(last)) = (page.first(), page.last()) else { break };
         let span = u32::try_from(last.rank - first.rank + 1).unwrap_or(u32::MAX);
-        let rows = table::read_ranks(&systems.sql, row.id, first.rank, last.rank, span).await?;
+        let reading = table::read_ranks(&systems.sql, row.id, first.rank, last.rank, span);
+        let rows = table::within(PAGE_DEADLINE, reading).await?;
         let rows: BTreeSet<u64> = rows.into_iter().collect();
         let dead = known.dead.ranks();
         from = last.rank + 1;
         let missing: Vec<CouponIssued> = page
             .iter()
-            .filter(|held| !rows.contains(&held.rank) && !dead.contains(&held.rank))
+            .filter(|held| !rows.contains(&held.rank) && !dead.contains(held.rank))
             .map(|held| held.event(campaign, row.epoch, held.rank))
             .collect();
-        let stored = table::store(&systems.sql, row.id, StoreMode::Direct(&missing)).await?;
+        let storing = table::store(&systems.sql, row.id, StoreMode::Direct(&missing));
+        let stored = table::within(PAGE_DEADLINE, storing).await?;
         for outcome in stored.outcomes {
             match outcome {
                 RowOutcome::Stored => settled.stored += 1,

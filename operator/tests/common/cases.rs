@@ -121,7 +121,12 @@ fn campaign_creates() -> Vec<Case> {
         ),
         sized("no quantity", "totalQuantity", json!(REMOVE), Schema("spec.totalQuantity")),
         sized("a quantity of 0", "totalQuantity", json!(0), Schema("spec.totalQuantity")),
-        sized("a quantity above 10 million", "totalQuantity", json!(10_000_001), Schema("spec.totalQuantity")),
+        sized(
+            "a quantity above 10 million",
+            "totalQuantity",
+            json!(10_000_001),
+            Cel("totalQuantity must not be above 10,000,000"),
+        ),
         sized("a limit of 0 per user", "perUserLimit", json!(0), Schema("spec.perUserLimit")),
         sized("a limit of 101 per user", "perUserLimit", json!(101), Schema("spec.perUserLimit")),
         sized("no partitions", "partitions", json!(0), Schema("spec.partitions")),
@@ -218,6 +223,19 @@ fn campaign_updates() -> Vec<Case> {
             Cel("perUserLimit cannot shrink"),
         ),
         fixed("a larger quantity", json!({"totalQuantity": 100}), json!({"totalQuantity": 200}), Taken),
+        // What can be repaired in time, and is tried, is ten million.
+        fixed(
+            "a quantity raised to 10 million",
+            json!({"totalQuantity": 100}),
+            json!({"totalQuantity": 10_000_000}),
+            Taken,
+        ),
+        fixed(
+            "a quantity raised above 10 million",
+            json!({"totalQuantity": 100}),
+            json!({"totalQuantity": 10_000_001}),
+            Cel("totalQuantity must not be above 10,000,000"),
+        ),
         // Only the ledger knows whether this is too small: the operator decides, not the API server.
         fixed("a smaller quantity", json!({"totalQuantity": 100}), json!({"totalQuantity": 50}), Taken),
         fixed("suspended", json!({}), json!({"suspend": true}), Taken),

@@ -69,7 +69,7 @@ async fn a_discarded_conflict_does_not_come_back() {
     let mut fresh = Known::default();
     observe(&stage.systems, &stage.campaign, false, &mut fresh).await.log.unwrap();
     assert_eq!(looked(&stage, &fresh).await, Looked::default());
-    let discarded = table::discarded(&stage.systems.sql, &stage.campaign, stage.row).await.unwrap();
+    let discarded = table::discarded(&stage.systems.sql, &stage.campaign, stage.row, 0, 10).await.unwrap();
     assert!(discarded.len() == 1 && discarded[0].same_grant(&stage.winner(2, 1)), "{discarded:?}");
 }
 
@@ -84,7 +84,7 @@ async fn a_rank_that_its_user_does_not_hold_is_not_kept() {
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     stage.dead_letter(&robbed, 7).await;
     assert!(replay(&stage, "--wait 0 --trim --discard 0:0").await);
-    assert!(table::discarded_ranks(&stage.systems.sql, stage.row).await.unwrap().is_empty());
+    assert!(table::discarded_ranks(&stage.systems.sql, stage.row, 0, 10).await.unwrap().is_empty());
     let mut known = Known::default();
     observe(&stage.systems, &stage.campaign, false, &mut known).await.log.unwrap();
     assert_eq!(looked(&stage, &known).await.missing, 3, "the winners that only Redis holds are found");

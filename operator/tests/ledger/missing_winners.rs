@@ -1,13 +1,12 @@
 //! Winners that only Redis holds are found, whatever lies below them.
 
-use std::collections::BTreeSet;
-
 use campaign::event::CouponIssued;
 use campaign::identity::{RequestKey, UserId};
 use campaign::log::producer::KeyBy;
 use campaign::log::tail::{self, TailError};
 use campaign::stock::rebuild::{Ledger, LedgerWinner};
 use campaign::table::{StoreMode, store};
+use operator::epoch::ranks::Ranks;
 use operator::ledger_count::pages::Pages;
 use operator::repair::scan::{MAX_ASKED, Scan};
 use operator::repair::watch::Due;
@@ -45,7 +44,7 @@ pub async fn published(stage: &Stage) -> Vec<CouponIssued> {
 async fn a_winner_above_thousands_of_free_ranks_and_dead_letters_is_published_again() {
     let stage = Stage::new().await;
     let highest = 2 * MAX_ASKED as u64 + 500;
-    let dead: BTreeSet<u64> = (3..=202).collect();
+    let dead: Ranks = (3..=202).collect();
     let free: Vec<u64> = (203..highest).collect();
     let winners = (1..=202).chain([highest]).map(held).collect();
     stage.fill(1, 1, &Ledger { winners, free, highest }).await;

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use campaign::event::CouponIssued;
 use campaign::identity::{RequestKey, UserId};
+use campaign::log::producer::{KeyBy, WinnerLog};
 use campaign::stock::rebuild::{Attempt, Ledger, LedgerWinner};
-use campaign::stock::{Held, StockKeys, observe, read_winners};
-use campaign::table::{StoreMode, store};
+use campaign::stock::{Held, StockKeys, Wish, forget, issue, observe, read_winners};
+use campaign::table::{self, StoreMode, store};
+use consumer::drain::{self, Source};
 use operator::epoch::fill::{Filling, from_event, from_held};
 use operator::epoch::join::{Join, Joined, Next};
-use operator::epoch::{self, EpochError};
+use operator::epoch::{self, EpochError, Opened};
+use operator::reconcile;
+use operator::reconcile::observe::Known;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -184,6 +188,118 @@ async fn what_each_system_has_comes_together() {
     let opened = open().await.unwrap();
     assert_eq!((opened.winners, opened.free, opened.redis_only, opened.rebound), (4, 2, 1, true));
     assert_eq!(in_redis(&stage).await, expected);
+}
+
+async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
+    epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), known, || {}).await
+}
+
+/// Redis has lost everything.
+async fn lose(stage: &Stage) {
+    let mut redis = stage.systems.redis().await.unwrap();
+    forget(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap();
+}
+
+async fn publish(stage: &Stage, winners: &[CouponIssued]) {
+    let log = WinnerLog::new(&stage.systems.settings.operator.kafka, &stage.campaign, KeyBy::User, "test").unwrap();
+    for winner in winners {
+        log.append(winner).unwrap().acknowledged().await.unwrap();
+    }
+}
+
+/// Wrong: a repair hands a rank out again that people have settled, or takes the user's place for it, so that the user gets nothing.
+#[tokio::test]
+async fn a_grant_that_was_given_up_keeps_its_rank_through_repairs() {
+    let stage = Stage::new().await;
+    let sql = &stage.systems.sql;
+    let rows = [1, 3].map(|rank| stage.winner(rank, 1));
+    store(sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
+    for rank in [2, 5] {
+        table::discard(sql, stage.row, &stage.winner(rank, 1), "a conflict").await.unwrap();
+    }
+    let holder = |rank, n| LedgerWinner { n, ..from_event(stage.winner(rank, 1)) };
+    let kept = |rank| holder(rank, 1_000_000 + u32::try_from(rank).unwrap());
+    let expected = Ledger { winners: vec![holder(1, 1), kept(2), holder(3, 1), kept(5)], free: vec![4], highest: 5 };
+    let opened = open(&stage, 0).await.unwrap();
+    assert_eq!((opened.winners, opened.free, opened.redis_only, opened.rebound), (4, 1, 0, false));
+    assert_eq!(in_redis(&stage).await, expected);
+
+    let opened = open(&stage, 0).await.unwrap();
+    assert!(opened.rebound, "nothing was lost");
+    assert_eq!(in_redis(&stage).await, expected);
+    lose(&stage).await;
+    assert!(!open(&stage, 0).await.unwrap().rebound);
+    assert_eq!(in_redis(&stage).await, expected, "nor after a loss");
+
+    // A Redis of before it was given up has the rank free.
+    let free = Ledger { winners: [1, 3].map(|rank| holder(rank, 1)).to_vec(), free: vec![2, 4, 5], highest: 5 };
+    let row = stage.row().await;
+    stage.fill(row.epoch, row.terms_number, &free).await;
+    assert!(!open(&stage, 0).await.unwrap().rebound);
+    assert_eq!(in_redis(&stage).await, expected, "nor by a Redis that knows nothing of it");
+
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
+    let user = |rank| Wish {
+        user: UserId::new(format!("user-{rank}")).unwrap(),
+        key: RequestKey::new("again").unwrap(),
+        minted: false,
+    };
+    issue(&mut redis, &keys, stage.row().await.epoch, 5, &[user(2), user(9)]).await.unwrap();
+    let given: Vec<(u64, String)> =
+        in_redis(&stage).await.winners[3..].iter().map(|w| (w.rank, w.user.to_string())).collect();
+    assert_eq!(given, [(4, "user-2".to_owned()), (5, "user-5".to_owned()), (6, "user-9".to_owned())]);
+    let mut known = Known::default();
+    let seen = reconcile::observe::observe(&stage.systems, &stage.campaign, false, &mut known).await.log.unwrap();
+    assert_eq!(seen.dead_ranks, Some(2), "and each is accounted for");
+}
+
+/// Wrong: winners that nobody has read yet are lost with Redis, or what came after the barrier of an epoch counts.
+#[tokio::test]
+async fn records_that_nobody_has_read_yet_are_merged() {
+    let stage = Stage::new().await;
+    let of = |rank| from_event(stage.winner(rank, 1));
+    publish(&stage, &[1, 2, 5, 4].map(|rank| stage.winner(rank, 1))).await;
+    store(&stage.systems.sql, stage.row, StoreMode::Direct(&[stage.winner(1, 1)])).await.unwrap();
+    let opened = open(&stage, 0).await.unwrap();
+    assert_eq!((opened.winners, opened.free, opened.redis_only), (4, 1, 0));
+    assert_eq!(in_redis(&stage).await, Ledger { winners: [1, 2, 4, 5].map(of).to_vec(), free: vec![3], highest: 5 });
+
+    // An issuer of the old epoch was late. What the new one grants counts.
+    publish(&stage, &[stage.winner(3, 1), stage.winner(6, opened.epoch)]).await;
+    lose(&stage).await;
+    let opened = open(&stage, 0).await.unwrap();
+    assert_eq!((opened.winners, opened.free), (5, 1));
+    assert_eq!(in_redis(&stage).await, Ledger { winners: [1, 2, 4, 5, 6].map(of).to_vec(), free: vec![3], highest: 6 });
+}
+
+/// Wrong: what a stranger wrote raises epochs for ever; or epochs that a restored database has forgotten are not believed.
+#[tokio::test]
+async fn a_record_ahead_of_the_database_is_believed_up_to_a_bound_by_repairs_and_consumers_alike() {
+    let stage = Stage::new().await;
+    let (newest, absurd) = (500, 500 + 2 * table::EPOCHS_AHEAD);
+    publish(&stage, &[stage.winner(1, 1), stage.winner(2, absurd)]).await;
+    let opened = open(&stage, 0).await.unwrap();
+    assert_eq!((opened.epoch, opened.winners), (2, 1), "nobody allotted that epoch");
+
+    publish(&stage, &[stage.winner(3, newest)]).await;
+    lose(&stage).await;
+    let outdated = open(&stage, 0).await;
+    assert!(matches!(outdated, Err(EpochError::Outdated { newest: 500 })), "{outdated:?}");
+    let opened = open(&stage, newest).await.unwrap();
+    assert_eq!((opened.epoch, opened.winners, opened.free), (newest + 1, 2, 1));
+
+    let range = stage.span(&stage.campaign.topic()).await;
+    let systems = &stage.systems;
+    let source = Source {
+        kafka: &systems.settings.operator.kafka,
+        pool: &systems.sql,
+        campaign: &stage.campaign,
+        range: &range,
+    };
+    let drained = drain::drain(source, std::time::Duration::from_secs(60), |_| {}).await.unwrap();
+    assert_eq!((drained.stored, drained.void, drained.dead_lettered), (2, 1, 0));
+    let rows = table::read_ranks(&systems.sql, stage.row, 1, 100, 100).await.unwrap();
+    assert_eq!(rows, [1, 3]);
 }
 
 /// Wrong: while Kafka, say, is away, an epoch is allotted, and all issuers fenced, with each try.
