@@ -10,6 +10,9 @@ use jiff::Timestamp;
 /// How long no record of a partition may be stored while some wait. Consumers commit every second, and a member that died is out
 /// of the group after ten.
 const PASSING: Duration = Duration::from_secs(30);
+/// The same while other partitions are read: with a long backlog and a slow database, fetched records of one queue behind those of
+/// others for minutes.
+const PARTLY: Duration = Duration::from_secs(300);
 /// So many partitions are named.
 const NAMED: usize = 5;
 
@@ -37,6 +40,9 @@ struct Stop {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StillWatch {
     stops: BTreeMap<i32, Stop>,
+    positions: BTreeMap<i32, i64>,
+    /// When some partition was last seen to be read.
+    read: Option<Instant>,
     told: bool,
 }
 
@@ -59,8 +65,13 @@ impl StillWatch {
         }
         let Some(unread) = unread else {
             self.stops.values_mut().for_each(|stop| stop.last = None);
-            return self.said();
+            return self.said(now.at);
         };
+        let before =
+            std::mem::replace(&mut self.positions, unread.iter().map(|(id, (from, _))| (*id, *from)).collect());
+        if self.positions.iter().any(|(id, from)| before.get(id).is_some_and(|before| from > before)) {
+            self.read = Some(now.at);
+        }
         self.stops.retain(|id, stop| unread.get(id).is_some_and(|(from, to)| from < to && *from == stop.position));
         for (id, (from, to)) in unread {
             if from < to {
@@ -70,11 +81,13 @@ impl StillWatch {
                 stop.last = Some(now.at);
             }
         }
-        self.said()
+        self.said(now.at)
     }
 
-    fn said(&mut self) -> Option<Still> {
-        let long: Vec<(&i32, &Stop)> = self.stops.iter().filter(|(_, stop)| stop.seen_for >= PASSING).collect();
+    fn said(&mut self, now: Instant) -> Option<Still> {
+        let others_move = self.read.is_some_and(|read| now.saturating_duration_since(read) < PASSING);
+        let patience = if others_move { PARTLY } else { PASSING };
+        let long: Vec<(&i32, &Stop)> = self.stops.iter().filter(|(_, stop)| stop.seen_for >= patience).collect();
         let Some(since) = long.iter().map(|(_, stop)| stop.since).min() else {
             self.told = false;
             return None;
@@ -144,10 +157,9 @@ mod tests {
         let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
         let mut said = Vec::new();
         for second in (0..200).step_by(2) {
-            // Partition 1 is read, 2 is not, and 3 is not from second 100 on.
+            // Partition 1 has nothing to read, 2 is not read, and 3 has records from second 100 on.
             let end = 50 + second as i64;
-            let third = if second < 100 { end } else { 150 };
-            let unread = unread(&[(1, end - 1, end), (2, 7, end), (3, third, end)]);
+            let unread = unread(&[(1, 7, 7), (2, 7, end), (3, 150, end.max(150))]);
             said.extend(watch.see(Some(&unread), true, clock.at(second)).map(|still| (second, still)));
         }
         let texts: Vec<&str> = said.iter().map(|(_, still)| still.text.as_str()).collect();
@@ -165,6 +177,16 @@ mod tests {
         let moved = unread(&[(2, 8, 90), (3, 200, 200)]);
         assert_eq!(watch.see(Some(&moved), true, clock.at(200)), None);
         assert!(watch.see(Some(&moved), true, clock.at(230)).is_some_and(|still| still.is_new));
+    }
+
+    #[test]
+    fn while_other_partitions_are_read_one_is_given_more_time() {
+        let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
+        let said = (0..600).step_by(2).find(|second| {
+            let read = unread(&[(1, *second as i64, 5000), (2, 7, 90)]);
+            watch.see(Some(&read), true, clock.at(*second)).is_some()
+        });
+        assert_eq!(said, Some(300));
     }
 
     #[test]
