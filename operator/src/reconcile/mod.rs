@@ -29,6 +29,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, object_name};
@@ -269,6 +270,12 @@ async fn admitted(campaign: &CouponCampaign, context: &Context) -> Result<(), Re
     class::admit(campaign, &class, &namespace)?;
     class::alone(campaign, &context.campaigns.state())?;
     Ok(())
+}
+
+/// Waits until a pass over this campaign may begin: those of its class take turns.
+pub(crate) async fn turn(campaign: &CouponCampaign, context: &Context) -> Option<OwnedSemaphorePermit> {
+    let class = class_of(campaign, context).ok()?;
+    context.systems.turn(&class.name_any()).await
 }
 
 fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClass, ClassError> {

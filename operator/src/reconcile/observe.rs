@@ -73,6 +73,10 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
     // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
     let in_order = async { (ledger(systems, campaign, rows, drained).await, stock(systems, campaign).await) };
     let ((ledger, stock), log) = tokio::join!(in_order, systems.log.view(campaign, members));
+    let ledger = match ledger {
+        Ok(view) => Ok(view),
+        Err(error) => Err(systems.explained(error).await),
+    };
     let row = ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
