@@ -117,7 +117,7 @@ fn words(offset_ms: i64) -> String {
     let long = match far {
         0..1_000 => return "within a second of".to_owned(),
         1_000..60_000 => format!("{} s", (far + 500) / 1_000),
-        60_000..7_200_000 => format!("{} min", (far + 30_000) / 60_000),
+        60_000..5_400_000 => format!("{} min", (far + 30_000) / 60_000),
         _ => format!("{} h", (far + 1_800_000) / 3_600_000),
     };
     format!("{long} {}", if offset_ms > 0 { "ahead of" } else { "behind" })
@@ -132,6 +132,19 @@ pub struct Witnesses {
     pub database_ms: Option<i64>,
     /// Redis', counted on from the last look: heard while Redis does not answer.
     pub redis_ms: Option<i64>,
+}
+
+impl Witnesses {
+    /// What was heard in the middle of something that lay between these two.
+    pub fn between(&self, after: &Self) -> Self {
+        let middle = |a: i64, b: i64| a + (b - a) / 2;
+        let either = |a: Option<i64>, b: Option<i64>| Some(middle(a?, b?));
+        Self {
+            own_ms: middle(self.own_ms, after.own_ms),
+            database_ms: either(self.database_ms, after.database_ms),
+            redis_ms: either(self.redis_ms, after.redis_ms),
+        }
+    }
 }
 
 /// The time that a pass goes by.

@@ -82,11 +82,8 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass) -> Seen {
     let mut faults: Vec<Fault> = unreadable(&spec.topic_config, &codecs()).into_iter().collect();
     let specs = wanted(realm, spec, live);
     let (name, group) = (topic_name(realm), group_name(realm));
-    let (tried, config, group) = tokio::join!(
-        kafka.try_topics(&specs),
-        kafka.topic_config(&name),
-        kafka.committed_offsets(&group, &name, 1)
-    );
+    let (tried, config, group) =
+        tokio::join!(kafka.try_topics(&specs), kafka.topic_config(&name), kafka.committed_offsets(&group, &name, 1));
     let too_few = live < usize::from(asked) && !spec.allow_lower_replication;
     if too_few {
         faults.push(Fault::KafkaTooFewBrokers { live, asked });

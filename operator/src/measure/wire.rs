@@ -1,5 +1,6 @@
 //! What listens at an address: asked only once a server could not be used, to say what to change.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,13 +39,12 @@ pub enum Listener {
     Other,
 }
 
-/// The beginning of a TLS handshake: a server that speaks TLS answers it, if only with an alert; others take it for nonsense. The
-/// line behind it makes Redis answer.
+/// The beginning of a TLS handshake: a server that speaks TLS answers it, if only with an alert; others take it for nonsense, or
+/// wait for its end.
 fn hello() -> Vec<u8> {
     let mut bytes = vec![0x16, 3, 1, 0, 45, 1, 0, 0, 41, 3, 3];
     bytes.extend([b'c'; 32]);
     bytes.extend([0, 0, 2, 0xc0, 0x2f, 1, 0]);
-    bytes.extend(b"\r\nPING\r\n");
     bytes
 }
 
@@ -57,7 +57,10 @@ fn greeted(bytes: &[u8]) -> Listener {
     }
 }
 
-/// What an answer to [`hello`] tells.
+/// Makes Redis answer, if only that it wants a password.
+const PING: &[u8] = b"PING\r\n";
+
+/// What an answer to [`hello`] or [`PING`] tells.
 fn answered(bytes: &[u8]) -> Listener {
     match bytes {
         [0x15 | 0x16, 3, ..] => Listener::Tls,
@@ -66,30 +69,39 @@ fn answered(bytes: &[u8]) -> Listener {
     }
 }
 
-/// Looks at `host:port`, for some three seconds at most.
+/// Looks at `host:port`, for some four seconds at most.
 pub async fn listener(address: &str) -> Listener {
     let found = match timeout(CONNECT, tokio::net::lookup_host(address)).await {
         Ok(Ok(mut found)) => found.next(),
         Ok(Err(_)) | Err(_) => None,
     };
     let Some(found) = found else { return Listener::UnknownHost };
-    let mut stream = match timeout(CONNECT, TcpStream::connect(found)).await {
+    match said(found, &hello()).await {
+        // It waits for more, as Redis does where no line ends.
+        Listener::Silent => said(found, PING).await,
+        heard => heard,
+    }
+}
+
+/// What a server answers to some bytes, on a connection of its own.
+async fn said(address: SocketAddr, bytes: &[u8]) -> Listener {
+    let mut stream = match timeout(CONNECT, TcpStream::connect(address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => return Listener::Refused,
         Ok(Err(_)) | Err(_) => return Listener::Unreachable,
     };
-    let mut bytes = [0; 64];
-    match timeout(GREETING, stream.read(&mut bytes)).await {
+    let mut heard = [0; 64];
+    match timeout(GREETING, stream.read(&mut heard)).await {
         Ok(Ok(0) | Err(_)) => return Listener::Closes,
-        Ok(Ok(length)) => return greeted(&bytes[..length]),
+        Ok(Ok(length)) => return greeted(&heard[..length]),
         Err(_) => {}
     }
-    if stream.write_all(&hello()).await.is_err() {
+    if stream.write_all(bytes).await.is_err() {
         return Listener::Closes;
     }
-    match timeout(ANSWER, stream.read(&mut bytes)).await {
+    match timeout(ANSWER, stream.read(&mut heard)).await {
         Ok(Ok(0) | Err(_)) => Listener::Closes,
-        Ok(Ok(length)) => answered(&bytes[..length]),
+        Ok(Ok(length)) => answered(&heard[..length]),
         Err(_) => Listener::Silent,
     }
 }
@@ -187,7 +199,7 @@ mod tests {
         assert_eq!(greeted(b"SSH-2.0"), Listener::Other);
         let hello = hello();
         let (record, handshake) = (usize::from(hello[4]), usize::from(hello[8]));
-        assert_eq!((record, handshake), (hello.len() - 5 - 8, hello.len() - 9 - 8), "the lengths are right");
+        assert_eq!((record, handshake), (hello.len() - 5, hello.len() - 9), "the lengths are right");
     }
 
     #[tokio::test]
