@@ -15,13 +15,16 @@ use serde_json::json;
 use crate::api::conditions::{self, Report};
 use crate::api::{CampaignClass, CampaignClassStatus, ConditionType};
 use crate::children::apply::MANAGER;
+use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
 use crate::events;
 use crate::measure::measure;
 use crate::unreadable::UnreadableObjects;
 
-/// How often a class that works is looked at.
+/// How often a class that works is measured.
 const CALM: Duration = Duration::from_secs(60);
+/// How often it is asked whether its Secrets have changed: what is new is measured at once.
+const AGAIN: Duration = SECRETS_FRESH;
 /// How soon one that does not is looked at again, at first; the pause doubles up to the second.
 const TROUBLED: Duration = Duration::from_secs(2);
 const TROUBLED_LONGEST: Duration = Duration::from_secs(20);
@@ -83,6 +86,10 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
         Err(error) => {
             reports.push(Report::no(C::CredentialsReady, error.reason(), error.to_string()));
         }
+        // The same servers and logins, and the same class: said already.
+        Ok(systems) if next.observed_generation == class.metadata.generation && systems.found_well_within(CALM) => {
+            return Ok(Action::requeue(AGAIN));
+        }
         Ok(systems) => {
             reports.push(Report::yes(C::CredentialsReady, "SecretsRead", "the Secrets hold what is needed"));
             let measured = Arc::new(measure(&systems, &class).await);
@@ -111,7 +118,7 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
 /// When to look again after so many looks in a row that found something wrong.
 fn pause(troubled: u32) -> Duration {
     match troubled {
-        0 => CALM,
+        0 => AGAIN,
         more => TROUBLED.saturating_mul(1 << (more - 1).min(8)).min(TROUBLED_LONGEST),
     }
 }
@@ -160,7 +167,7 @@ mod tests {
     #[test]
     fn pauses_grow_while_a_class_does_not_work() {
         let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, u32::MAX].map(|troubled| pause(troubled).as_secs()).to_vec();
-        assert_eq!(seconds, [60, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(seconds, [10, 2, 4, 8, 16, 20, 20]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::measure::clocks::Witnesses;
 use crate::topic::make::TopicMaker;
 
 /// How long the Secrets of a class are taken as read.
-const SECRETS_FRESH: Duration = Duration::from_secs(10);
+pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Database connections of the operator per class.
@@ -49,7 +49,7 @@ pub struct Systems {
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
     migrated: OnceCell<()>,
     /// What the last look at the class found.
-    measured: StdMutex<Option<Arc<Measured>>>,
+    measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
     _sentinel: AbortOnDrop,
 }
@@ -136,12 +136,19 @@ impl Systems {
 
     /// What the last look at the class found; `None` before the first one has ended.
     pub fn measured(&self) -> Option<Arc<Measured>> {
-        self.measured.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.as_ref().map(|(measured, _)| Arc::clone(measured))
+    }
+
+    /// Whether they were measured within this time, and nothing was wrong.
+    pub fn found_well_within(&self, time: Duration) -> bool {
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.as_ref().is_some_and(|(measured, at)| at.elapsed() < time && measured.forbids_opening().is_none())
     }
 
     /// Remembers what a look found.
     pub fn set_measured(&self, measured: Arc<Measured>) {
-        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
     }
 
     /// The clocks that are heard beside Redis' own.

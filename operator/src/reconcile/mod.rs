@@ -12,6 +12,7 @@ pub(crate) mod numbers;
 pub mod observe;
 mod outcome;
 pub mod plan;
+pub(crate) mod proven;
 mod publish;
 mod report;
 mod scaling;
