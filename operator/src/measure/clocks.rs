@@ -237,7 +237,7 @@ mod tests {
             (Some(0), Some(4 * S), "ClocksApart", "the database is 4 s ahead of the operator"),
             (Some(6 * S), Some(0), "ClocksFarApart", "Redis is 6 s ahead of the operator"),
             (Some(-2 * H), None, "ClocksFarApart", "Redis is 2 h behind the operator"),
-            (None, Some(90 * S), "ClocksFarApart", "2 min ahead"),
+            (None, Some(100 * S), "ClocksFarApart", "2 min ahead"),
             (Some(3 * S), Some(-3 * S), "ClocksFarApart", "3 s behind"),
             (None, None, "ClocksUnread", ""),
         ] {

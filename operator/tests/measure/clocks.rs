@@ -1,61 +1,9 @@
-//! A Redis whose clock is wrong. A real one cannot be told another time, so this one is a few answers.
+//! A Redis whose clock is wrong.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use campaign::settings::RedisServer;
 use operator::measure::clocks::Time;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
 
-use crate::stage::{class, connections, look};
-
-const INFO: &str = "redis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:ab\r\nmaster_replid:cd\r\nrole:master\r\n\
-                    maxmemory_policy:noeviction\r\naof_enabled:1\r\n";
-
-fn now_ms() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
-
-async fn serve(stream: TcpStream, offset_ms: i64) -> std::io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut head = String::new();
-        if stream.read_line(&mut head).await? == 0 {
-            return Ok(());
-        }
-        let mut words = Vec::new();
-        for _ in 0..head.trim().trim_start_matches('*').parse::<usize>().unwrap() {
-            let mut length = String::new();
-            stream.read_line(&mut length).await?;
-            let mut word = vec![0; length.trim().trim_start_matches('$').parse::<usize>().unwrap() + 2];
-            stream.read_exact(&mut word).await?;
-            words.push(String::from_utf8_lossy(&word[..word.len() - 2]).to_uppercase());
-        }
-        let ms = now_ms() + offset_ms;
-        let answer = match words[0].as_str() {
-            "INFO" => format!("${}\r\n{INFO}\r\n", INFO.len()),
-            "TIME" => {
-                let (seconds, micros) = ((ms / 1000).to_string(), (ms % 1000 * 1000).to_string());
-                format!("*2\r\n${}\r\n{seconds}\r\n${}\r\n{micros}\r\n", seconds.len(), micros.len())
-            }
-            "EVALSHA" => format!("*2\r\n${}\r\n{ms}\r\n*0\r\n", ms.to_string().len()),
-            _ => "+OK\r\n".to_owned(),
-        };
-        stream.write_all(answer.as_bytes()).await?;
-    }
-}
-
-/// Its address.
-async fn redis_with_a_clock(offset_ms: i64) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, offset_ms));
-        }
-    });
-    address
-}
+use crate::fake::{INFO, Says, now_ms};
+use crate::stage::{class, look};
 
 /// Wrong: Redis' clock is two hours off, the sale ends or does not begin, and everything says Ready.
 #[tokio::test(flavor = "multi_thread")]
@@ -67,12 +15,7 @@ async fn a_clock_that_is_wrong_has_witnesses() {
         (2 * HOUR, "ClocksFarApart", "Redis is 2 h ahead of the operator", false),
         (-2 * HOUR, "ClocksFarApart", "Redis is 2 h behind the operator", false),
     ] {
-        let mut settings = connections();
-        let address = redis_with_a_clock(offset_ms).await;
-        for each in [&mut settings.operator, &mut settings.workload] {
-            each.redis.server = RedisServer::Address(address.clone());
-            each.redis.login = Default::default();
-        }
+        let settings = Says { offset_ms, ..Says::info(INFO) }.serve().await;
         let measured = look(&settings, &class("clocks")).await;
         let report = measured.clocks.report();
         assert_eq!(report.reason, reason, "{offset_ms} ms: {}", report.message);

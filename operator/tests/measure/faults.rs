@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, raw_sql};
 
+use crate::fake::{INFO, Says};
 use crate::stage::{assert_found, assert_well, class, connections, database, look, redis};
 
 async fn run(connection: &mut MultiplexedConnection, line: &str) {
@@ -89,6 +90,35 @@ async fn what_a_redis_cannot_do_is_said_before_a_sale_meets_it() {
     }
     let left: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut admin).await.unwrap();
     assert!(left.is_empty(), "left behind: {left:?}");
+}
+
+/// Wrong: a class says Ready on a server that is none of what the scripts need, and campaigns show errors of Lua.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_no_redis_7_alone_is_told_by_what_it_says_of_itself() {
+    let without = |line: &str| INFO.replace(line, "");
+    let cluster = INFO.replace("standalone", "cluster");
+    for (info, nodes, found) in [
+        (INFO.to_owned(), "", None),
+        (INFO.replace("7.2.0", "6.2.14"), "", Some(("RedisTooOld", "Redis 6.2.14"))),
+        (INFO.replace("role:master", "role:slave"), "", Some(("RedisReadOnly", "replica"))),
+        (without("run_id:ab\r\n"), "", Some(("RedisIdentityMissing", "run_id"))),
+        (without("master_replid:cd\r\n"), "", Some(("RedisIdentityMissing", "master_replid"))),
+        (INFO.replace("noeviction", "allkeys-random"), "", Some(("RedisEvictionPolicy", "allkeys-random"))),
+        (INFO.replace("noeviction", "volatile-lru"), "", None),
+        (
+            cluster.clone(),
+            "cluster_size:2\r\ncluster_slots_ok:16384\r\n",
+            Some(("RedisClusterUnsupported", "single primary")),
+        ),
+        (cluster, "cluster_size:1\r\ncluster_slots_ok:16384\r\n", None),
+    ] {
+        let settings = Says { cluster: nodes.to_owned(), ..Says::info(&info) }.serve().await;
+        let measured = look(&settings, &class("fake")).await;
+        match found {
+            None => assert_well(&measured, &info),
+            Some((reason, says)) => assert_found(&measured, System::Redis, reason, &[says], &info),
+        }
+    }
 }
 
 /// Wrong: the pods cannot store anything, and the class says Ready since the operator can.

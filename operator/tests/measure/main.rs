@@ -4,6 +4,7 @@
 
 mod classes;
 mod clocks;
+mod fake;
 mod faults;
 mod stage;
 mod unreachable;
