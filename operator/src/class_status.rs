@@ -1,32 +1,37 @@
-//! Tells the platform team whether a class works: looks at each system once in a while and writes the class' status.
+//! Tells the platform team whether a class works: measures it once in a while and writes the class' status.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use campaign::stock::StockError;
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::{Controller, WatchStreamExt, controller, predicates, watcher};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::conditions::{self, Report};
 use crate::api::{CampaignClass, CampaignClassStatus, ConditionType};
 use crate::children::apply::MANAGER;
-use crate::connections::Systems;
+use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
-use crate::error::{stock_advice, stock_reason, table_advice, table_reason};
+use crate::events;
+use crate::measure::measure;
 use crate::unreadable::UnreadableObjects;
 
-/// How often a class that works is looked at.
+/// How often a class that works is measured.
 const CALM: Duration = Duration::from_secs(60);
-/// How often one that does not.
-const TROUBLED: Duration = Duration::from_secs(10);
+/// How often it is asked whether its Secrets have changed: what is new is measured at once.
+const AGAIN: Duration = SECRETS_FRESH;
+/// How soon one that does not is looked at again, at first; the pause doubles up to the second.
+const TROUBLED: Duration = Duration::from_secs(2);
+const TROUBLED_LONGEST: Duration = Duration::from_secs(20);
+/// How often connections of classes that are gone are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
 
-/// Runs until told to stop.
+/// Runs until told to stop. Every class is looked at by itself, so that none waits for another.
 pub(crate) async fn run(
     context: Arc<Context>,
     unreadable: Arc<UnreadableObjects>,
@@ -40,18 +45,40 @@ pub(crate) async fn run(
         .reflect(writer)
         .touched_objects()
         .predicate_filter(predicates::generation, Default::default());
-    Controller::for_stream(stream, store)
-        .with_config(controller::Config::default().concurrency(2))
+    let looking = Controller::for_stream(stream, store)
+        .with_config(controller::Config::default())
         .graceful_shutdown_on(shutdown)
-        .run(look, |_, _: &kube::Error, _| Action::requeue(TROUBLED), context)
-        .for_each(|_| async {})
-        .await;
+        .run(look, |_, _: &kube::Error, _| Action::requeue(TROUBLED_LONGEST), Arc::clone(&context))
+        .for_each(|_| async {});
+    tokio::select! {
+        () = looking => {}
+        () = sweep(&context) => {}
+    }
+}
+
+/// Closes what leads to the servers of classes that are gone. Never ends.
+async fn sweep(context: &Context) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Before the watch has shown what there is, every class would be taken for gone.
+        if context.classes.wait_until_ready().await.is_ok() {
+            // Read first: a class that comes in between has no slot that could be taken for an old one.
+            let known = context.systems.classes();
+            let there = context.classes.state().iter().map(|class| class.name_any()).collect();
+            if !known.is_subset(&there) {
+                context.systems.keep_only(&there).await;
+            }
+        }
+    }
 }
 
 async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action, kube::Error> {
     use ConditionType as C;
     let mut reports = Vec::new();
     let mut next = class.status.clone().unwrap_or_default();
+    let name = class.name_any();
     if context.watches_filled().await.is_err() {
         return Ok(Action::requeue(TROUBLED));
     }
@@ -59,18 +86,25 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
         Err(error) => {
             reports.push(Report::no(C::CredentialsReady, error.reason(), error.to_string()));
         }
+        // The same servers and logins, and the same class: said already.
+        Ok(systems) if next.observed_generation == class.metadata.generation && systems.found_well_within(CALM) => {
+            return Ok(Action::requeue(AGAIN));
+        }
         Ok(systems) => {
             reports.push(Report::yes(C::CredentialsReady, "SecretsRead", "the Secrets hold what is needed"));
-            reports.extend(systems_reports(&systems, &mut next).await);
+            let measured = Arc::new(measure(&systems, &class).await);
+            reports.extend(measured.reports());
+            next.kafka_cluster_id = measured.kafka_cluster_id.clone().or(next.kafka_cluster_id);
+            systems.set_measured(measured);
         }
     }
-    let broken = reports.iter().find(|report| report.status != Some(true)).cloned();
-    let ready = match &broken {
-        None => Report::yes(C::Ready, "AllReachable", "Kafka, Redis and the database answer"),
-        Some(broken) => Report::no(C::Ready, broken.reason, broken.message.clone()),
-    };
+    let ready = readiness(&reports);
+    let well = ready.status == Some(true);
+    let apart = reports.iter().find(|report| report.condition == C::ClocksAgree && report.status == Some(false));
+    if let Some(trouble) = if well { apart } else { Some(&ready) } {
+        warn(&class, &context, trouble).await;
+    }
     reports.push(ready);
-    let name = class.name_any();
     let all = context.campaigns.state();
     let users =
         all.iter().filter(|each| each.status.as_ref().and_then(|status| status.class_name.as_ref()) == Some(&name));
@@ -78,38 +112,41 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     next.observed_generation = class.metadata.generation;
     conditions::merge(&mut next.conditions, &reports, class.metadata.generation.unwrap_or(0), Timestamp::now());
     write(&class, &context, next).await?;
-    Ok(Action::requeue(if broken.is_some() { TROUBLED } else { CALM }))
+    Ok(Action::requeue(pause(context.systems.looked(&name, well))))
 }
 
-async fn systems_reports(systems: &Systems, next: &mut CampaignClassStatus) -> Vec<Report> {
+/// When to look again after so many looks in a row that found something wrong.
+fn pause(troubled: u32) -> Duration {
+    match troubled {
+        0 => AGAIN,
+        more => TROUBLED.saturating_mul(1 << (more - 1).min(8)).min(TROUBLED_LONGEST),
+    }
+}
+
+/// What the parts say together. Clocks that differ by a second or two are said, and stop nothing.
+fn readiness(reports: &[Report]) -> Report {
     use ConditionType as C;
-    let redis = async {
-        let mut connection = systems.redis().await?;
-        let pong: Result<String, StockError> =
-            redis::cmd("PING").query_async(&mut connection).await.map_err(StockError::from);
-        if pong.is_err() {
-            systems.forget_redis().await;
-        }
-        pong
+    let stops = |report: &&Report| match report.condition {
+        C::ClocksAgree => report.reason == "ClocksFarApart",
+        _ => report.status != Some(true),
     };
-    let (kafka, redis, database) = tokio::join!(systems.kafka.describe_cluster(), redis, systems.migrate());
-    vec![
-        match kafka {
-            Ok(found) => {
-                next.kafka_cluster_id = Some(found.cluster_id);
-                Report::yes(C::KafkaReady, "Available", "Kafka answers")
-            }
-            Err(error) => Report::no(C::KafkaReady, error.reason(), error.to_string()),
-        },
-        match redis {
-            Ok(_) => Report::yes(C::RedisReady, "Available", "Redis answers"),
-            Err(error) => Report::no(C::RedisReady, stock_reason(&error), stock_advice(&error)),
-        },
-        match database {
-            Ok(()) => Report::yes(C::DatabaseReady, "Available", "the tables are of the right version"),
-            Err(error) => Report::no(C::DatabaseReady, table_reason(&error), table_advice(&error)),
-        },
-    ]
+    match reports.iter().find(stops) {
+        None => {
+            Report::yes(C::Ready, "AllMeasured", "Kafka, Redis and the database do what is needed, with both logins")
+        }
+        Some(broken) => Report::no(C::Ready, broken.reason, broken.message.clone()),
+    }
+}
+
+/// A Warning event, once per cause: not where the status says the same already.
+async fn warn(class: &CampaignClass, context: &Context, trouble: &Report) {
+    let before = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let told = conditions::find(before, trouble.condition)
+        .is_some_and(|old| old.status == "False" && old.reason == trouble.reason && old.message == trouble.message);
+    if !told {
+        tracing::warn!(class = class.name_any(), reason = trouble.reason, "{}", trouble.message);
+        events::warn_about(context, &class.object_ref(&()), trouble.reason, &trouble.message).await;
+    }
 }
 
 async fn write(class: &CampaignClass, context: &Context, next: CampaignClassStatus) -> Result<(), kube::Error> {
@@ -121,4 +158,32 @@ async fn write(class: &CampaignClass, context: &Context, next: CampaignClassStat
     let patch = Patch::Merge(json!({"status": next}));
     classes.patch_status(&class.name_any(), &parameters, &patch).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_while_a_class_does_not_work() {
+        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, u32::MAX].map(|troubled| pause(troubled).as_secs()).to_vec();
+        assert_eq!(seconds, [10, 2, 4, 8, 16, 20, 20]);
+    }
+
+    #[test]
+    fn a_class_is_ready_when_all_of_it_is() {
+        use ConditionType as C;
+        let well =
+            || vec![Report::yes(C::CredentialsReady, "SecretsRead", ""), Report::yes(C::RedisReady, "Available", "")];
+        let with = |report: Report| readiness(&[well(), vec![report]].concat());
+        assert_eq!(with(Report::no(C::KafkaReady, "KafkaNotAuthorized", "x")).reason, "KafkaNotAuthorized");
+        assert_eq!(with(Report::no(C::ClocksAgree, "ClocksFarApart", "x")).reason, "ClocksFarApart");
+        for harmless in [
+            Report::no(C::ClocksAgree, "ClocksApart", ""),
+            Report::unknown(C::ClocksAgree, "ClocksUnread", ""),
+            Report::yes(C::ClocksAgree, "WithinASecond", ""),
+        ] {
+            assert_eq!(with(harmless).status, Some(true));
+        }
+    }
 }

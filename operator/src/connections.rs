@@ -1,7 +1,8 @@
 //! Live connections to the systems of each class, shared by all of its campaigns.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use campaign::log::admin::KafkaAdmin;
@@ -12,20 +13,26 @@ use campaign::table;
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::MySqlPool;
-use tokio::sync::{Mutex, Notify, OnceCell};
+use tokio::sync::{Mutex, Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
 
 use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
 use crate::error::ReconcileError;
 use crate::log_view::reader::LogReader;
+use crate::measure::Measured;
+use crate::measure::clocks::Witnesses;
 use crate::topic::make::TopicMaker;
 
 /// How long the Secrets of a class are taken as read.
-const SECRETS_FRESH: Duration = Duration::from_secs(10);
+pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Database connections of the operator per class.
 const SQL_CONNECTIONS: u32 = 8;
+/// Passes over campaigns of one class at the same time. They mostly wait, and Kafka is read once for those that come together.
+const PASSES: usize = 64;
+// Whatever is repaired, most of them are left for others.
+const _: () = assert!(2 * crate::epoch::MOST_PASSES <= PASSES);
 
 /// The three systems of a class, as the operator reaches them.
 pub struct Systems {
@@ -33,6 +40,8 @@ pub struct Systems {
     pub settings: ClassConnections,
     /// Kafka administration.
     pub kafka: KafkaAdmin,
+    /// The same with the pods' login.
+    pub workload_kafka: KafkaAdmin,
     /// Reads topics and offsets of all campaigns.
     pub log: LogReader,
     /// Makes their topics.
@@ -41,6 +50,8 @@ pub struct Systems {
     pub sql: MySqlPool,
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
     migrated: OnceCell<()>,
+    /// What the last look at the class found.
+    measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
     _sentinel: AbortOnDrop,
 }
@@ -74,10 +85,17 @@ impl Systems {
         });
         let client = |name| KafkaAdmin::new(&client_config(&settings.operator.kafka, name, &[]));
         let kafka = client("coupon-operator")?;
+        let workload_kafka = if settings.operator.kafka == settings.workload.kafka {
+            kafka.clone()
+        } else {
+            KafkaAdmin::new(&client_config(&settings.workload.kafka, "coupon-operator-probe", &[]))?
+        };
         Ok(Self {
             log: LogReader::start(kafka.clone()),
             topics: TopicMaker::start(client("coupon-operator-topics")?),
             kafka,
+            workload_kafka,
+            measured: StdMutex::default(),
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
             migrated: OnceCell::new(),
@@ -118,6 +136,29 @@ impl Systems {
         result
     }
 
+    /// What the last look at the class found; `None` before the first one has ended.
+    pub fn measured(&self) -> Option<Arc<Measured>> {
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.as_ref().map(|(measured, _)| Arc::clone(measured))
+    }
+
+    /// Whether they were measured within this time, and nothing was wrong.
+    pub fn found_well_within(&self, time: Duration) -> bool {
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.as_ref().is_some_and(|(measured, at)| at.elapsed() < time && measured.forbids_opening().is_none())
+    }
+
+    /// Remembers what a look found.
+    pub fn set_measured(&self, measured: Arc<Measured>) {
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
+    }
+
+    /// The clocks that are heard beside Redis' own.
+    pub fn witnesses(&self) -> Witnesses {
+        let clocks = self.measured().map(|measured| measured.clocks).unwrap_or_default();
+        clocks.witnesses(jiff::Timestamp::now().as_millisecond(), Instant::now())
+    }
+
     /// How many administrative requests were made of Kafka.
     pub fn kafka_requests(&self) -> u64 {
         self.kafka.requests() + self.topics.requests()
@@ -125,8 +166,27 @@ impl Systems {
 
     /// Brings the tables up to date, once per process and class.
     pub async fn migrate(&self) -> Result<(), table::TableError> {
-        self.migrated.get_or_try_init(|| table::migrate(&self.sql)).await.copied()
+        match self.migrated.get_or_try_init(|| table::migrate(&self.sql)).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.explained(error).await),
+        }
     }
+
+    /// A failed statement with its cause, where the pool hides it.
+    pub async fn explained(&self, error: table::TableError) -> table::TableError {
+        table::explained(&self.settings.operator.database, error).await
+    }
+}
+
+/// What is known of one class.
+#[derive(Default)]
+struct Slot {
+    /// Taken while Secrets are read: one class waits for its own only.
+    known: Mutex<Option<Known>>,
+    /// Looks in a row that found something wrong.
+    troubled: AtomicU32,
+    /// Passes of its campaigns at the same time.
+    passes: OnceLock<Arc<Semaphore>>,
 }
 
 struct Known {
@@ -135,13 +195,19 @@ struct Known {
     read_at: Instant,
 }
 
-/// The systems of every class in use.
+/// The systems of every class in use, each with a lock, connections and pauses of its own: a class that does not work delays no other.
 #[derive(Default)]
 pub struct SystemsByClass {
-    known: Mutex<HashMap<String, Known>>,
+    slots: StdMutex<HashMap<String, Arc<Slot>>>,
 }
 
 impl SystemsByClass {
+    fn slot(&self, class: &str) -> Arc<Slot> {
+        // Slots are plain values: one that a panicking pass left behind is as good as any.
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(class.to_owned()).or_default())
+    }
+
     /// The systems of `class`. Secrets are read again every few seconds; new connections are made only when they changed.
     pub async fn get(
         &self,
@@ -149,22 +215,90 @@ impl SystemsByClass {
         class: &CampaignClass,
         own_namespace: &str,
     ) -> Result<Arc<Systems>, ReconcileError> {
-        let mut known = self.known.lock().await;
-        let name = class.name_any();
-        if let Some(entry) = known.get(&name)
+        let slot = self.slot(&class.name_any());
+        let mut known = slot.known.lock().await;
+        if let Some(entry) = known.as_ref()
             && entry.generation == class.metadata.generation
             && entry.read_at.elapsed() < SECRETS_FRESH
         {
             return Ok(Arc::clone(&entry.systems));
         }
         let settings = class::connections(client, class, own_namespace).await?;
-        let systems = match known.get(&name) {
+        let systems = match known.as_ref() {
             Some(entry) if entry.systems.settings == settings => Arc::clone(&entry.systems),
             _ => Arc::new(Systems::new(settings)?),
         };
-        let entry =
-            Known { systems: Arc::clone(&systems), generation: class.metadata.generation, read_at: Instant::now() };
-        known.insert(name, entry);
+        let (generation, read_at) = (class.metadata.generation, Instant::now());
+        *known = Some(Known { systems: Arc::clone(&systems), generation, read_at });
         Ok(systems)
+    }
+
+    /// Waits for the turn of a pass over a campaign of this class. Passes that hang, as their class's servers do, take turns from
+    /// each other only.
+    pub async fn turn(&self, class: &str) -> Option<OwnedSemaphorePermit> {
+        let slot = self.slot(class);
+        let passes = slot.passes.get_or_init(|| Arc::new(Semaphore::new(PASSES)));
+        // Nobody closes it.
+        Arc::clone(passes).acquire_owned().await.ok()
+    }
+
+    /// Takes in how a look at a class ended. Answers how many in a row have found something wrong.
+    pub fn looked(&self, class: &str, well: bool) -> u32 {
+        let slot = self.slot(class);
+        if well {
+            slot.troubled.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        slot.troubled.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Closes the connections of classes that are not there any more.
+    pub async fn keep_only(&self, classes: &BTreeSet<String>) {
+        let gone: Vec<Arc<Slot>> = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.extract_if(|name, _| !classes.contains(name)).map(|(_, slot)| slot).collect()
+        };
+        for slot in gone {
+            // A pass that still has them notices, and ends; Kafka's clients go with the last of their users.
+            if let Some(known) = slot.known.lock().await.take() {
+                known.systems.sql.close().await;
+                known.systems.forget_redis().await;
+            }
+        }
+    }
+
+    /// The classes of which something is known.
+    pub fn classes(&self) -> BTreeSet<String> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: campaigns of a class whose servers do not answer keep those of another one from their turn.
+    #[tokio::test(start_paused = true)]
+    async fn passes_of_one_class_take_no_turns_from_another() {
+        let all = SystemsByClass::default();
+        let mut hanging = Vec::new();
+        for _ in 0..PASSES {
+            hanging.push(all.turn("broken").await.unwrap());
+        }
+        let within = |class: &'static str| tokio::time::timeout(Duration::from_secs(1), all.turn(class));
+        assert!(within("broken").await.is_err(), "its own wait");
+        assert!(within("healthy").await.is_ok());
+        hanging.pop();
+        assert!(within("broken").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn classes_that_are_gone_are_forgotten_and_their_troubles_with_them() {
+        let all = SystemsByClass::default();
+        assert_eq!((all.looked("a", false), all.looked("a", false), all.looked("b", false)), (1, 2, 1));
+        assert_eq!((all.looked("a", true), all.looked("a", false)), (0, 1));
+        all.keep_only(&BTreeSet::from(["b".to_owned()])).await;
+        assert_eq!(all.classes(), BTreeSet::from(["b".to_owned()]));
+        assert_eq!((all.looked("a", false), all.looked("b", false)), (1, 2));
     }
 }

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::pressure::Counts;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
+use crate::reconcile::proven::Given;
 use crate::reconcile::still::StillWatch;
 use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
@@ -153,6 +154,8 @@ pub struct Memory {
     pub(crate) still: StillWatch,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.
     pub children: Option<(String, Instant)>,
+    /// What the pods connect to.
+    pub(crate) given: Given,
     /// Issuing was closed for the campaign's deletion.
     pub closed: bool,
     /// What authenticates us to the issuers.

@@ -19,16 +19,12 @@ use crate::children::MANAGED_BY;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
-use crate::epoch::{MOST_PASSES, Queue};
+use crate::epoch::Queue;
 use crate::metrics::Metrics;
 use crate::progress::{Part, Progress};
-use crate::reconcile::{deadline, reconcile};
+use crate::reconcile::{deadline, reconcile, turn};
 use crate::unreadable::UnreadableObjects;
 
-/// Passes at the same time. They mostly wait, and Kafka is read once for those that come together.
-const CONCURRENCY: u16 = 64;
-// Whatever is repaired, most of them are left for others.
-const _: () = assert!(2 * MOST_PASSES <= CONCURRENCY as usize);
 /// Watches that failed are tried again after this long at most: all of them share one pause.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
 /// And after this long at first.
@@ -152,7 +148,8 @@ pub async fn run(
     let classes_watched = crate::class_status::run(Arc::clone(&context), Arc::clone(&unreadable), shutdown.clone());
     let passing = Arc::clone(&progress);
     let campaigns_watched = Controller::for_stream(campaign_stream, campaigns)
-        .with_config(controller::Config::default().concurrency(CONCURRENCY))
+        // Without a bound of its own: each class has one, so that passes which hang take turns from those of their class only.
+        .with_config(controller::Config::default())
         .trigger_backoff(WatchPause::default())
         .owns_stream(deployment_stream)
         .watches_stream(class_stream, move |class: CampaignClass| {
@@ -170,8 +167,10 @@ pub async fn run(
         .run(
             move |campaign: Arc<CouponCampaign>, context| {
                 let name = ObjectRef::from_obj(campaign.as_ref()).to_string();
-                let under_way = passing.pass(name, deadline(campaign.spec.total_quantity));
+                let passing = Arc::clone(&passing);
                 async move {
+                    let _turn = turn(&campaign, &context).await;
+                    let under_way = passing.pass(name, deadline(campaign.spec.total_quantity));
                     let result = reconcile(campaign, context).await;
                     drop(under_way);
                     result

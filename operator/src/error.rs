@@ -149,6 +149,7 @@ impl ReconcileError {
 pub fn stock_reason(error: &StockError) -> &'static str {
     match error {
         _ if error.is_authentication() => "RedisAuthenticationFailed",
+        _ if error.is_missing_right() => "RedisRightMissing",
         StockError::Settings(_) => "RedisSettingsInvalid",
         StockError::NoPrimary { .. } => "RedisNoPrimary",
         StockError::Answer { .. } => "RedisUnexpectedAnswer",
@@ -158,7 +159,15 @@ pub fn stock_reason(error: &StockError) -> &'static str {
             Some(Denial::PrimaryDown) => "RedisPrimaryDown",
             Some(Denial::TooFewReplicas) => "RedisTooFewReplicas",
             Some(Denial::ClusterDown) => "RedisClusterDown",
-            None => "RedisUnavailable",
+            None => match error.code() {
+                Some("OOM") => "RedisOutOfMemory",
+                Some("MISCONF") => "RedisCannotPersist",
+                Some("BUSY") => "RedisBusy",
+                Some("MOVED" | "ASK" | "CROSSSLOT") => "RedisClusterUnsupported",
+                // A server that answers is not unavailable.
+                Some(_) => "RedisRefused",
+                None => "RedisUnavailable",
+            },
         },
     }
 }
@@ -170,6 +179,8 @@ pub fn table_reason(error: &TableError) -> &'static str {
     }
     match error.fault() {
         Fault::Away if error.is_read_only() => "DatabaseReadOnly",
+        Fault::Away if error.is_setting() => "DatabaseSettings",
+        Fault::Away if matches!(error, TableError::Busy(_)) => "DatabaseBusy",
         Fault::Away => "DatabaseUnavailable",
         Fault::Contention => "DatabaseContention",
         Fault::Denied => "DatabaseAccessDenied",
@@ -191,6 +202,8 @@ pub fn advice(error: &ReconcileError) -> String {
 pub fn stock_advice(error: &StockError) -> String {
     let hint = if error.is_authentication() {
         "check redis-username and redis-password in the Secret that the CampaignClass names"
+    } else if error.is_missing_right() {
+        "grant Redis' user this right (for example `~coupon:* &* +@all -@dangerous +info`)"
     } else {
         match error.denial() {
             Some(Denial::ReadOnly) => {
@@ -204,7 +217,16 @@ pub fn stock_advice(error: &StockError) -> String {
             Some(Denial::ClusterDown) => {
                 "a cluster is not supported: let redis in the CampaignClass name a single primary"
             }
-            None => "check redis in the CampaignClass, and that the server runs",
+            None => match error.code() {
+                Some("OOM") => "its memory is full: raise maxmemory, or let others use less of it",
+                Some("MISCONF") => "it cannot write its snapshot or append-only file: look at its disk and log",
+                Some("BUSY") => "a script of somebody else keeps it busy; it goes on by itself when that ends",
+                Some("MOVED" | "ASK" | "CROSSSLOT") => {
+                    "a cluster is not supported: let redis in the CampaignClass name a single primary"
+                }
+                Some(_) => "this is what the server says; look at its settings and log",
+                None => "check redis in the CampaignClass, and that the server runs",
+            },
         }
     };
     format!("{error}; {hint}")
@@ -220,9 +242,11 @@ pub fn table_advice(error: &TableError) -> String {
         _ if error.is_missing_right() => {
             "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
         }
+        _ if error.is_setting() => "set binlog_format of the server to ROW or MIXED",
+        _ if matches!(error, TableError::Busy(_)) => "statements take too long: look at locks and load of the server",
         Fault::Denied => {
-            "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, and \
-             the database's name"
+            "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, the \
+             database's name, and database.tls if the server lets this user in over TLS only"
         }
         Fault::Schema => {
             "check that the database named in the CampaignClass exists, and that nobody else changes the operator's tables in it"
@@ -244,6 +268,29 @@ mod tests {
         let advice = table_advice(&error);
         assert!(advice.contains("upgrade the operator to a version that knows schema 7"), "{advice}");
         assert!(!advice.contains("exists"), "{advice}");
+    }
+
+    /// Wrong: a server that answers is called unavailable, and people look for it on the network.
+    #[test]
+    fn a_refusal_of_redis_keeps_its_own_reason_and_says_what_to_change() {
+        for (line, reason, says) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", "RedisOutOfMemory", "raise maxmemory"),
+            ("MISCONF Redis is configured to save RDB snapshots", "RedisCannotPersist", "look at its disk"),
+            ("NOREPLICAS Not enough good replicas to write.", "RedisTooFewReplicas", "min-replicas-to-write"),
+            ("READONLY You can't write against a read only replica.", "RedisReadOnly", "lead to the primary"),
+            ("MOVED 10075 10.0.0.2:7092", "RedisClusterUnsupported", "a cluster is not supported"),
+            ("NOPERM User w has no permissions to run the 'info' command", "RedisRightMissing", "'info'"),
+            ("ERR Unknown Redis command called from script script: b64", "RedisRightMissing", "grant"),
+            ("ERR no upstream host", "RedisRefused", "no upstream host"),
+            ("WRONGPASS invalid username-password pair", "RedisAuthenticationFailed", "redis-password"),
+        ] {
+            let parsed = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+            let Ok(redis::Value::ServerError(error)) = parsed else { panic!("{line}") };
+            let error = StockError::from(redis::RedisError::from(error));
+            assert_eq!(stock_reason(&error), reason, "{line}");
+            let advice = stock_advice(&error);
+            assert!(advice.contains(says), "{advice}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Kubernetes events: what happened to a campaign, for `kubectl describe`.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
@@ -22,12 +23,21 @@ pub async fn warn(context: &Context, campaign: &CouponCampaign, reason: &str, te
     publish(context, campaign, EventType::Warning, reason, text).await;
 }
 
+/// Something is wrong with another object.
+pub(crate) async fn warn_about(context: &Context, object: &ObjectReference, reason: &str, text: &str) {
+    send(context, object, EventType::Warning, reason, text).await;
+}
+
 async fn publish(context: &Context, campaign: &CouponCampaign, type_: EventType, reason: &str, text: &str) {
+    send(context, &campaign.object_ref(&()), type_, reason, text).await;
+}
+
+async fn send(context: &Context, object: &ObjectReference, type_: EventType, reason: &str, text: &str) {
     let note = bounded(text);
     let event =
         Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: action(note), secondary: None };
     // An event that is lost is a pity, never a reason to stop.
-    if let Err(error) = context.recorder.publish(&event, &campaign.object_ref(&())).await {
+    if let Err(error) = context.recorder.publish(&event, object).await {
         tracing::debug!(%error, "event could not be published");
     }
 }

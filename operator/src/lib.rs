@@ -10,7 +10,7 @@
 //! - [`ledger_count`]: how many rows there are;
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
-//! - [`class`], [`connections`], [`class_status`]: where Kafka, Redis and the database are, and whether they answer;
+//! - [`class`], [`connections`]: where Kafka, Redis and the database are; [`measure`], [`class_status`]: whether they do what is needed;
 //! - [`lease`]: who works when several operators run; [`progress`]: whether this one is alive.
 
 pub mod api;
@@ -32,6 +32,7 @@ pub mod gather;
 pub mod lease;
 pub mod ledger_count;
 pub mod log_view;
+pub mod measure;
 pub mod metrics;
 pub mod pressure;
 pub mod progress;

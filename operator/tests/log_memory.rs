@@ -68,7 +68,9 @@ async fn filled(stage: &Stage, name: &str, records: usize, size: usize) -> Range
         let sent = payloads.iter().map(|(partition, payload)| {
             producer.send(FutureRecord::<[u8], [u8]>::to(name).partition(*partition).payload(payload), PATIENCE)
         });
-        join_all(sent).await.into_iter().for_each(|sent| drop(sent.unwrap()));
+        for sent in join_all(sent).await {
+            sent.unwrap();
+        }
     }
     (0..PARTITIONS).map(|partition| (partition, (0, i64::try_from(records).unwrap()))).collect()
 }

@@ -90,14 +90,38 @@ impl StockError {
         }
     }
 
-    /// Whether Redis said that user or password are wrong, or that the user may not do this.
+    /// Whether Redis said that user or password are wrong.
     pub fn is_authentication(&self) -> bool {
         match self {
             Self::Redis(error) => {
                 matches!(error.kind(), ErrorKind::AuthenticationFailed)
-                    || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+                    || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
             }
             _ => false,
+        }
+    }
+
+    /// Whether the user is known and may not do this, or the server has taken the command away from everybody. Inside a script
+    /// Redis says so in words only.
+    pub fn is_missing_right(&self) -> bool {
+        let Self::Redis(error) = self else { return false };
+        if error.code() == Some("NOPERM") {
+            return true;
+        }
+        let words = error.to_string().to_ascii_lowercase();
+        let says = |text: &str| words.contains(text);
+        error.code().is_some()
+            && (says("unknown command")
+                || says("unknown redis command")
+                || says("can't run this command")
+                || says("can't access at least one of the keys"))
+    }
+
+    /// The word with which Redis began its refusal, such as `OOM`.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Redis(error) => error.code(),
+            _ => None,
         }
     }
 }
@@ -172,6 +196,18 @@ mod tests {
             assert!(!error.is_authentication(), "{line}");
         }
         assert_eq!(answer("ERR unknown command").denial(), None);
+        for (line, right, login) in [
+            ("NOPERM User w has no permissions to run the 'info' command", true, false),
+            ("ERR The user executing the script can't run this command or subcommand script: b64", true, false),
+            ("ERR Unknown Redis command called from script script: b64", true, false),
+            ("ERR unknown command 'INFO', with args beginning with:", true, false),
+            ("WRONGPASS invalid username-password pair or user is disabled.", false, true),
+            ("NOAUTH Authentication required.", false, true),
+            ("OOM command not allowed when used memory > 'maxmemory'.", false, false),
+        ] {
+            let error = answer(line);
+            assert_eq!((error.is_missing_right(), error.is_authentication()), (right, login), "{line}");
+        }
         assert_eq!(StockError::Timeout(5).denial(), None);
     }
 

@@ -7,6 +7,7 @@ pub mod connect;
 mod error;
 mod issue;
 mod keys;
+pub mod probe;
 pub mod rebuild;
 mod script;
 pub mod sentinel;

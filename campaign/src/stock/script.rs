@@ -44,6 +44,7 @@ script!(REBUILD_BEGIN, "rebuild_begin.lua", "");
 script!(REBUILD_WRITE, "rebuild_write.lua", "");
 script!(REBUILD_SWAP, "rebuild_swap.lua", "");
 script!(REBIND, "rebind.lua", "");
+script!(PROBE, "probe.lua", "");
 
 impl Named {
     /// Calls the script by its hash; it is loaded first where Redis does not know it (which means it was not executed).

@@ -5,17 +5,21 @@ use std::time::Duration;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::error::TableError;
 use super::moved;
+use super::probe::Probe;
 use crate::settings::{Database, DatabaseTls};
 
 /// How long to wait for a free or new connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long to look for the cause when there was none.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may take to answer when it is given back.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A pool of at most `connections` connections, opened when first needed: building it cannot fail and needs no database.
-pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
-    let mut options = MySqlConnectOptions::new()
+/// Where the database is, and with which login.
+pub(super) fn options(settings: &Database) -> MySqlConnectOptions {
+    let options = MySqlConnectOptions::new()
         .host(&settings.host)
         .port(settings.port)
         .database(&settings.name)
@@ -29,9 +33,29 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
         })
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
-    if let Some(pem) = &settings.ca_pem {
-        options = options.ssl_ca_from_pem(pem.clone().into_bytes());
+    match &settings.ca_pem {
+        Some(pem) => options.ssl_ca_from_pem(pem.clone().into_bytes()),
+        None => options,
     }
+}
+
+/// A pool that gave no connection hides why: it tries until its time is over and drops the last cause. Connects once more, outside
+/// of it, and gives that cause; any other error as it is.
+pub async fn explained(settings: &Database, error: TableError) -> TableError {
+    if !matches!(error, TableError::Sql(sqlx::Error::PoolTimedOut)) {
+        return error;
+    }
+    match Probe::connect(settings, EXPLAIN_TIMEOUT).await {
+        Err(cause) => cause,
+        Ok(probe) => {
+            probe.close().await;
+            TableError::Busy(ACQUIRE_TIMEOUT.as_secs())
+        }
+    }
+}
+
+/// A pool of at most `connections` connections, opened when first needed: building it cannot fail and needs no database.
+pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -66,5 +90,5 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
                 }
             })
         })
-        .connect_lazy_with(options)
+        .connect_lazy_with(options(settings))
 }

@@ -45,6 +45,9 @@ pub enum TableError {
     /// No answer within the deadline, in seconds.
     #[error("the database did not answer within {0} s")]
     Timeout(u64),
+    /// No connection was free for so many seconds, though the server takes new ones.
+    #[error("every connection of this process to the database was in use for {0} s")]
+    Busy(u64),
     /// There is no row for this campaign.
     #[error("the database has no campaign {0}; the operator creates it")]
     NoCampaign(String),
@@ -69,7 +72,7 @@ impl TableError {
     /// What to do about it.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Timeout(_) => Fault::Away,
+            Self::Timeout(_) | Self::Busy(_) => Fault::Away,
             Self::NoCampaign(_) | Self::SchemaTooNew { .. } => Fault::Schema,
             Self::Sql(error) | Self::Migration { source: error, .. } => sql_fault(error),
         }
@@ -89,6 +92,17 @@ impl TableError {
             // For a command on a table or column, for an administrative privilege.
             Self::Sql(error) | Self::Migration { source: error, .. } => {
                 matches!(number_of(error), Some(1142 | 1143 | 1227))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a setting of the server forbids what the ledger needs: no right and no retry helps.
+    pub fn is_setting(&self) -> bool {
+        match self {
+            // ER_BINLOG_STMT_MODE_AND_ROW_ENGINE and the like: the format of the binary log.
+            Self::Sql(error) | Self::Migration { source: error, .. } => {
+                matches!(number_of(error), Some(1661..=1667 | 1598))
             }
             _ => false,
         }

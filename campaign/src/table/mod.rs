@@ -13,6 +13,7 @@ mod error;
 mod lookup;
 mod migrate;
 mod moved;
+pub mod probe;
 mod store;
 mod terms;
 
@@ -22,7 +23,7 @@ pub use campaign::{
     commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
     set_issued_count, set_opened, set_topic, try_set_issued_count,
 };
-pub use connect::connect;
+pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};

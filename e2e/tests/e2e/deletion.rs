@@ -5,27 +5,18 @@ use std::time::Duration;
 use campaign::identity::CampaignId;
 use e2e::campaign::{Sale, manifest};
 use e2e::crowd::{heard, people};
-use e2e::install::{self, REALM, SYSTEM_NAMESPACE, apply, kubectl};
+use e2e::install::{self, REALM, apply, kubectl};
 use e2e::wait::until;
 use serde_json::json;
 
 use crate::world::{SOON, World};
 
-/// Consumers that cannot log in leave winners in the log. Deleting the campaign stores them all the same: the operator does
+/// Consumers that cannot start leave winners in the log. Deleting the campaign stores them all the same: the operator does
 /// it itself, whichever way the children are removed.
 #[tokio::test]
 async fn what_is_left_in_the_log_is_stored_before_the_object_goes() {
     let world = World::new("left").await;
-    // A class whose workloads have a wrong database password.
     let class = format!("broken-{}", world.namespace);
-    let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": class, "namespace": SYSTEM_NAMESPACE},
-        "stringData": {
-            "database-username": "coupon_workload", "database-password": "wrong",
-            "redis-username": "coupon_workload",
-            "redis-password": install::Url::parse(world.connections.redis_workload.as_deref().unwrap()).unwrap().password,
-        }
-    });
     for propagation in ["foreground", "background"] {
         let name = format!("rest-{propagation}");
         let good = install::class("unused", &world.connections, false).unwrap();
@@ -36,14 +27,13 @@ async fn what_is_left_in_the_log_is_stored_before_the_object_goes() {
         wanted["spec"]["className"] = json!(class);
         let sale = Sale::apply(&world.client, wanted).await.unwrap();
         let door = sale.door().await.unwrap();
-        // The issuers run by now; the consumers are replaced by ones that cannot store.
-        apply(&secret).await.unwrap();
+        // The issuers run by now; the consumers are replaced by ones that no node has room for.
         let first = door.rush(&people("early", 5)).await;
         assert_eq!(heard(&first, "ISSUED"), 5, "{first:?}");
         world.stored_as_told(&name, &first).await;
-        broken["spec"]["credentials"]["workload"]["secretName"] = json!(class);
+        broken["spec"]["pods"]["consumer"]["resources"]["requests"]["cpu"] = json!("1000");
         apply(&broken).await.unwrap();
-        // Pods with the wrong password never become ready, so the old ones stay until they are deleted.
+        // Pods that wait for a node never become ready, so old ones may stay until they are deleted.
         until("consumers that cannot store", SOON, async || {
             let selector = format!("coupon-operator.io/campaign={name},app.kubernetes.io/component=consumer");
             kubectl(&["delete", "pods", "-n", &world.namespace, "-l", &selector, "--wait=true", "--timeout=40s"])

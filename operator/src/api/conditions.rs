@@ -41,6 +41,9 @@ pub enum ConditionType {
     KafkaReady,
     /// Redis answers, and keeps data as it must.
     RedisReady,
+    /// The clocks of Redis, database and operator are within a second of each other; False says how far they are apart. Of a
+    /// campaign present only while Redis' clock is not believed.
+    ClocksAgree,
     /// The Secrets named in the class exist and hold what is needed.
     CredentialsReady,
     /// The number of consumers follows the lag; False says what holds it.

@@ -20,7 +20,7 @@ use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 
 pub use budget::issuer_budget;
 pub use pods::{consumer_deployment, issuer_deployment};
-pub use secret::{TOKEN_KEY, connections_secret, new_token, secret_name};
+pub use secret::{CONNECTIONS_KEY, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 
 /// Label that names the campaign on everything it owns.

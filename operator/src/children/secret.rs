@@ -12,7 +12,7 @@ use rand::Rng;
 use super::Family;
 
 /// Key of the file that [`campaign::settings::Connections`] is read from.
-const CONNECTIONS_KEY: &str = "connections.yaml";
+pub const CONNECTIONS_KEY: &str = "connections.yaml";
 /// Key of the token that the issuers' control port asks for.
 pub const TOKEN_KEY: &str = "control-token";
 

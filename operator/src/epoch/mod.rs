@@ -159,6 +159,8 @@ async fn ready(systems: &Systems, campaign: &CampaignId, row: &CampaignRow) -> R
     let stock = async {
         let mut redis = systems.redis().await?;
         stock::observe(&mut redis, &StockKeys::of(campaign)).await?;
+        // A server that answers may take no writes all the same: a replica, a full memory, too few replicas.
+        stock::probe::probe(&mut redis, campaign.realm(), stock::probe::Role::Operator).await?;
         Ok::<_, EpochError>(())
     };
     let ledger = async { Ok::<_, EpochError>(table::read_ranks(&systems.sql, row.id, 1, row.total, 1).await?) };

@@ -54,6 +54,11 @@ pub struct Aims {
 }
 
 impl Aims {
+    /// Both stay as they are.
+    pub fn held(reason: &'static str) -> Self {
+        Self { issuer: Aim::Hold { reason }, consumer: Aim::Hold { reason } }
+    }
+
     /// Whether no pod is wanted.
     pub fn are_dormant(&self) -> bool {
         [self.issuer, self.consumer].iter().all(|aim| matches!(aim, Aim::Exactly { replicas: 0, .. }))

@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 
 use super::numbers::{Numbers, Wanted};
 use super::plan::{Plan, Step};
-use super::{Pass, observe::Observation};
+use super::{Pass, observe::Observation, proven};
 use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::claim;
@@ -223,16 +223,6 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Resul
     if issuer.is_none() && consumer.is_none() && dormant {
         return Ok(scaled);
     }
-    let family = Family {
-        campaign: pass.campaign,
-        id: pass.id,
-        class: pass.class,
-        connections: &pass.systems.settings.workload,
-        key_by: plan.key_by,
-        acknowledge: pass.campaign.spec.acknowledge,
-        image: &pass.context.config.image,
-        image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
-    };
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     // Whose they are is looked at before the first of them is written: a conflict leaves nothing half made.
     for (component, found) in [(Component::Issuer, &mut issuer), (Component::Consumer, &mut consumer)] {
@@ -244,6 +234,17 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Resul
             claim(found.as_ref(), pass.campaign)?;
         }
     }
+    let connections = proven::connections(pass, issuer.is_some() || consumer.is_some()).await?;
+    let family = Family {
+        campaign: pass.campaign,
+        id: pass.id,
+        class: pass.class,
+        connections: &connections,
+        key_by: plan.key_by,
+        acknowledge: pass.campaign.spec.acknowledge,
+        image: &pass.context.config.image,
+        image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
+    };
     beside_the_pods(pass, &family).await?;
     for (component, found, wanted, build) in [
         (
@@ -305,6 +306,7 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), Rec
     apply::ensure(&budgets, &budget, found_budget.as_ref()).await?;
     pass.context.memory.update(pass.uid, |memory| {
         memory.token = Some(token);
+        memory.given.connections = Some(family.connections.clone());
         memory.children = Some((wanted, Instant::now()));
     });
     Ok(())

@@ -6,11 +6,13 @@
 mod aims;
 mod apply;
 mod deletion;
+mod doubt;
 mod issuers;
 pub(crate) mod numbers;
 pub mod observe;
 mod outcome;
 pub mod plan;
+pub(crate) mod proven;
 mod publish;
 mod report;
 mod scaling;
@@ -31,6 +33,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, object_name};
@@ -59,6 +62,8 @@ pub const FINALIZER: &str = "coupon-operator.io/ledger";
 const BUSY: Duration = Duration::from_secs(2);
 /// While issuers do not serve what is open, and may yet.
 const SOON: Duration = Duration::from_secs(1);
+/// While a class has never been measured.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
 /// Right after a ledger step.
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A dormant campaign is looked at this often: Redis may have lost it.
@@ -152,6 +157,12 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     context.memory.update(uid, |memory| memory.keep(known));
+    let measured = systems.measured();
+    let waits =
+        opens_first_epoch(&plan, &seen) && measured.as_ref().is_none_or(|found| found.forbids_opening().is_some());
+    if waits {
+        plan.open_nothing();
+    }
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -197,6 +208,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         nobody_serves: serving.nobody_serves(),
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
+        measured: measured.as_deref(),
     };
     let status = report::status(&facts, Timestamp::now());
     publish::events(&pass, &plan, &done, &scaled).await;
@@ -218,7 +230,18 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.failures = 0;
         memory.warned = None;
     });
+    if waits {
+        // The class is looked at by itself; its first look ends any moment.
+        return Ok(Action::requeue(if measured.is_some() { BUSY } else { FIRST_LOOK }));
+    }
     Ok(next(&plan, &serving, context.elapsed_ms()))
+}
+
+/// Whether this pass would open a campaign for the first time. What its class is known not to be able to do is not tried, and no
+/// epoch is used up for it; a campaign that has had one is repaired as well as it goes.
+fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
+    let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
 }
 
 /// Whether the offsets have been unreadable for long; an event says so once.
@@ -292,6 +315,12 @@ async fn admitted(campaign: &CouponCampaign, context: &Context) -> Result<(), Re
     Ok(())
 }
 
+/// Waits until a pass over this campaign may begin: those of its class take turns.
+pub(crate) async fn turn(campaign: &CouponCampaign, context: &Context) -> Option<OwnedSemaphorePermit> {
+    let class = class_of(campaign, context).ok()?;
+    context.systems.turn(&class.name_any()).await
+}
+
 fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClass, ClassError> {
     let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
     class::resolve(campaign, &classes).cloned()
@@ -339,7 +368,7 @@ async fn record_issued(pass: &Pass<'_>, seen: &Observation) -> Result<(), Reconc
 
 /// The first system that could not be read: the pass counts as failed, and is tried again sooner than its turn.
 fn observation_failure(seen: Observation) -> Option<ReconcileError> {
-    let Observation { ledger, stock, log } = seen;
+    let Observation { ledger, stock, log, .. } = seen;
     ledger
         .err()
         .map(ReconcileError::from)

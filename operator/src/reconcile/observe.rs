@@ -13,6 +13,7 @@ use crate::epoch::ranks::Ranks;
 use crate::ledger_count::{Effort, LedgerCount, QUESTION};
 use crate::log_view::drained::Drained;
 use crate::log_view::{LogView, Sighted};
+use crate::measure::clocks::{Time, Witnesses};
 
 /// Ranks of one question.
 const PAGE: u32 = 10_000;
@@ -25,6 +26,8 @@ pub struct Observation {
     pub stock: Result<StockState, StockError>,
     /// Kafka.
     pub log: Result<LogView, AdminError>,
+    /// What other clocks said at the moment at which Redis said its own; `None`: nobody was asked, and Redis is believed.
+    pub heard: Option<Witnesses>,
 }
 
 /// What the database has for a campaign.
@@ -76,8 +79,17 @@ pub struct Known {
 pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, known: &mut Known) -> Observation {
     let Known { rows, drained, .. } = known;
     // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
-    let in_order = async { (ledger(systems, campaign, rows, drained).await, stock(systems, campaign).await) };
-    let ((ledger, stock), log) = tokio::join!(in_order, systems.log.view(campaign, members));
+    let in_order = async {
+        let ledger = ledger(systems, campaign, rows, drained).await;
+        let before = systems.witnesses();
+        let stock = stock(systems, campaign).await;
+        (ledger, stock, before.between(&systems.witnesses()))
+    };
+    let ((ledger, stock, heard), log) = tokio::join!(in_order, systems.log.view(campaign, members));
+    let ledger = match ledger {
+        Ok(view) => Ok(view),
+        Err(error) => Err(systems.explained(error).await),
+    };
     let row = ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
@@ -90,7 +102,7 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
         }
         Err(error) => Err(error),
     };
-    let mut seen = Observation { ledger, stock, log };
+    let mut seen = Observation { ledger, stock, log, heard: Some(heard) };
     // A gap may be one of counts that are some seconds old.
     if seen.gap() && known.rows.wants_closer_look() {
         recount(systems, &mut seen, known, Effort::Growing).await;
@@ -113,6 +125,15 @@ pub async fn recount(systems: &Systems, seen: &mut Observation, known: &mut Know
 }
 
 impl Observation {
+    /// The time that a pass goes by. `clock_ms`: the operator's own, where nobody else was asked.
+    pub fn time(&self, clock_ms: i64) -> Time {
+        let redis = self.stock.as_ref().ok().map(|stock| stock.now_ms);
+        match &self.heard {
+            Some(heard) => Time::judge(redis, heard),
+            None => Time::agreed(redis.unwrap_or(clock_ms)),
+        }
+    }
+
     /// Whether fewer rows and dead letters were counted than there are winners, though nothing waits in the log.
     fn gap(&self) -> bool {
         let (Ok(ledger), Ok(stock), Ok(log)) = (&self.ledger, &self.stock, &self.log) else { return false };

@@ -6,10 +6,12 @@ use campaign::stock::{StockState, Terms};
 use campaign::table::CampaignRow;
 
 use super::aims::{Aims, aims, lead_ms};
+use super::doubt::{holds_back, stays};
 use super::observe::{LedgerView, Observation};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
 use crate::log_view::LogView;
+use crate::measure::clocks::Time;
 use crate::topic::{self, Claim, TopicStep};
 
 /// What is decided about a campaign.
@@ -29,8 +31,10 @@ pub struct Plan {
     pub terms: Terms,
     /// When the phase or the pods change next by themselves, milliseconds since 1970.
     pub next_ms: Option<i64>,
-    /// The clock that was used: Redis', or ours while Redis is away.
+    /// The clock that was used: Redis', if another one stands by it.
     pub now_ms: i64,
+    /// Whether it is to be believed, and why not.
+    pub time: Time,
     /// The key of the records, which is fixed once the campaign has opened.
     pub key_by: KeyBy,
     /// All seems to be stored, and only a count of all rows can tell.
@@ -139,8 +143,8 @@ fn parse_key_by(text: &str) -> Option<KeyBy> {
     [KeyBy::User, KeyBy::Campaign].into_iter().find(|each| each.to_string() == text)
 }
 
-/// Everything that is to be decided, from everything that was read. `clock_ms` is the operator's own clock, used only while
-/// Redis is away.
+/// Everything that is to be decided, from everything that was read. `clock_ms` is the operator's own clock, used only where no
+/// clock was heard.
 pub fn plan(
     campaign: &CouponCampaign,
     class: &CampaignClass,
@@ -152,10 +156,15 @@ pub fn plan(
     let stock = seen.stock.as_ref().ok();
     let log = seen.log.as_ref().ok();
     let row = ledger.and_then(|ledger| ledger.row.as_ref());
-    let now_ms = stock.map_or(clock_ms, |stock| stock.now_ms);
+    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    let time = seen.time(clock_ms);
+    let now_ms = time.now_ms;
     let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
     let highest = highest_issued.max(ledger.map_or(0, |ledger| ledger.highest));
-    let (terms, key_by, mut refusals) = terms(campaign, row, stock, highest);
+    // A window that only a wrong clock has opened has not opened.
+    let believed = stock.filter(|_| time.doubt.is_none());
+    let (asked, key_by, mut refusals) = terms(campaign, row, believed, highest);
+    let terms = Terms { suspended: asked.suspended || holds_back(&time, before, &asked), ..asked };
 
     let mut steps = Vec::new();
     // Settings of topics come last and hold nothing up: suspending a sale must not wait for a policy of the brokers.
@@ -216,6 +225,8 @@ pub fn plan(
                         steps.push(Step::Configure(terms))
                     }
                     (Some(_), Some(_)) => {}
+                    // Its first window would open, or not, on the word of a clock that nobody believes.
+                    _ if row.epoch == 0 && time.doubt.is_some() => {}
                     _ if topic_ready && steps.is_empty() => {
                         repairing = row.epoch > 0;
                         steps.push(Step::OpenEpoch { reason: why_open(row, stock) });
@@ -227,7 +238,12 @@ pub fn plan(
                     if lower {
                         steps.push(Step::SetTotal(terms.total));
                     }
-                    if row.opened_start_ms.is_none() && now_ms >= terms.start_ms {
+                    let has_begun = |ms: i64| ms >= terms.start_ms;
+                    if row.opened_start_ms.is_none()
+                        && !time.frozen
+                        && has_begun(now_ms)
+                        && time.redis_ms.is_some_and(has_begun)
+                    {
                         steps.push(Step::RecordOpened);
                     }
                 }
@@ -237,7 +253,6 @@ pub fn plan(
     steps.extend(settings.into_iter().map(Step::Topic));
     let issued = stock.map(|stock| stock.issued);
     let work = Work::of(ledger, log, issued);
-    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
     let usable = match ledger {
         Some(_) => row.is_some_and(|row| row.open_epoch.is_some()),
         // Issuing goes on without the database, and so does the clock. That Redis is another one shows even so.
@@ -253,7 +268,10 @@ pub fn plan(
         (false, false) => before,
         (false, true) => {
             let all_rows = ledger.zip(issued).is_some_and(|(ledger, issued)| ledger.stored >= issued);
-            phase(before, &terms, now_ms, issued, &work, all_rows)
+            match stays(before, &asked, issued).filter(|_| time.frozen) {
+                Some(phase) => phase,
+                None => phase(before, &asked, now_ms, issued, &work, all_rows),
+            }
         }
     };
     let uncounted = ledger.is_some_and(|ledger| !ledger.counted_whole);
@@ -261,9 +279,12 @@ pub fn plan(
     // Said, and acted upon, only when every row was counted after it seemed so.
     let phase = if wants_count { Phase::Draining } else { phase };
     let lead_ms = lead_ms(campaign, class, &terms);
-    let aims = aims(campaign, phase, &terms, now_ms, lead_ms, &work);
+    let aims = match time.frozen {
+        true => Aims::held("the clocks do not agree"),
+        false => aims(campaign, phase, &asked, now_ms, lead_ms, &work),
+    };
     let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
-    Plan { steps, phase, aims, hands_off, refusals, terms, next_ms, now_ms, key_by, wants_count }
+    Plan { steps, phase, aims, hands_off, refusals, terms, next_ms, now_ms, time, key_by, wants_count }
 }
 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
@@ -278,6 +299,11 @@ fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
 }
 
 impl Plan {
+    /// Opens no epoch in this pass.
+    pub(super) fn open_nothing(&mut self) {
+        self.steps.retain(|step| !matches!(step, Step::OpenEpoch { .. }));
+    }
+
     /// Opens a new epoch although Redis and SQL agree: who serves does not.
     pub(super) fn reopen(&mut self, reason: &'static str) {
         self.steps.insert(0, Step::OpenEpoch { reason });

@@ -19,6 +19,7 @@ use crate::api::{
 use crate::children::ownership::NotOurs;
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
 use crate::log_view::LogView;
+use crate::measure::{Measured, System};
 use crate::repair::scan::Looked;
 use crate::topic;
 
@@ -53,6 +54,8 @@ pub struct Facts<'a> {
     pub offsets_unread: bool,
     /// Consumers have stored nothing for long though records wait: which, and since when.
     pub consumers_still: Option<&'a str>,
+    /// What the last look at the class found.
+    pub measured: Option<&'a Measured>,
     /// Why no issuer serves, if none does.
     pub nobody_serves: Option<&'a str>,
 }
@@ -210,6 +213,16 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         all.retain(|each| each.condition != report.condition);
         all.push(report);
     }
+    // What the class was measured to lack says more than what a campaign trips over, and is true of campaigns that have not yet.
+    for system in [System::Kafka, System::Redis, System::Database] {
+        if let Some((reason, text)) = facts.measured.and_then(|measured| measured.trouble(system)) {
+            all.retain(|each| each.condition != system.condition());
+            all.push(Report::no(system.condition(), reason, text));
+        }
+    }
+    if let Some(doubt) = &plan.time.doubt {
+        all.push(Report::no(C::ClocksAgree, clock_reason(plan), doubt));
+    }
     let before = campaign.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     if let Some(rows) = facts.adopted {
         let text =
@@ -275,6 +288,7 @@ fn is_part(condition: ConditionType) -> bool {
             | C::TopicReady
             | C::StockReady
             | C::WorkloadsReady
+            | C::ClocksAgree
     )
 }
 
@@ -322,9 +336,20 @@ fn stock_report(facts: &Facts<'_>) -> Report {
     }
 }
 
+fn clock_reason(plan: &Plan) -> &'static str {
+    if plan.time.frozen { "ClocksDisagree" } else { "RedisClockWrong" }
+}
+
 /// Of a campaign whose window is open, as its users see it.
 fn open_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     use ConditionType::Open;
+    let window = facts.plan.terms.start_ms..facts.plan.terms.end_ms;
+    if let (Some(doubt), Some(redis_ms)) = (&facts.plan.time.doubt, facts.plan.time.redis_ms)
+        && !window.contains(&redis_ms)
+    {
+        let text = format!("the window is open, but not by Redis' clock, so users are told otherwise: {doubt}");
+        return Report::no(Open, clock_reason(facts.plan), text);
+    }
     if let Some(cause) = facts.nobody_serves {
         return Report::no(Open, "IssuersNotServing", cause);
     }

@@ -68,6 +68,7 @@ fn status_while(
         consumer: Some(&consumer),
         adopted,
         looked: &Looked::default(),
+        measured: None,
         nobody_serves: None,
         offsets_unread,
         consumers_still,
@@ -425,4 +426,18 @@ fn without_a_class_what_was_known_stays() {
 
     let new = status_without_class(&fixtures::campaign(), &missing, NOW);
     assert_eq!(json!(new.phase), json!("Pending"));
+}
+
+#[test]
+fn a_clock_that_is_not_believed_is_a_condition_and_users_hear_otherwise() {
+    let status = status_of(&Scene::open().clocks_off(-7_200_000, Some(0)));
+    assert_eq!(says(&status, ConditionType::ClocksAgree), "False/RedisClockWrong");
+    assert_eq!(says(&status, ConditionType::Open), "False/RedisClockWrong");
+    assert_eq!(says(&status, ConditionType::Ready), "False/RedisClockWrong");
+    assert!(message(&status, ConditionType::Open).contains("2 h ahead of Redis"), "{status:?}");
+    assert_eq!(status.phase, Some(Phase::Open));
+    let status = status_of(&Scene::open().clocks_off(-7_200_000, None));
+    assert_eq!(says(&status, ConditionType::ClocksAgree), "False/ClocksDisagree");
+    let status = status_of(&Scene::open());
+    assert_eq!(says(&status, ConditionType::ClocksAgree), "", "said only when it matters");
 }

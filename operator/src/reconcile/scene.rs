@@ -17,6 +17,7 @@ use super::plan::{self, Plan};
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::fixtures::{self, END, HOUR, START};
 use crate::log_view::{LogView, Offsets};
+use crate::measure::clocks::Witnesses;
 use crate::topic::{self, TopicView};
 
 /// What a campaign and the systems are like. `None`: that system is away.
@@ -29,6 +30,8 @@ pub struct Scene {
     pub log: Option<LogView>,
     /// The operator's own clock.
     pub clock_ms: i64,
+    /// What is heard beside Redis.
+    pub heard: Option<Witnesses>,
 }
 
 /// The terms of [`fixtures::campaign`].
@@ -76,6 +79,7 @@ impl Scene {
             stock: Some(StockState { now_ms, history: "h1".to_owned(), issued: 0, open: None }),
             log: Some(log),
             clock_ms: now_ms,
+            heard: None,
         }
     }
 
@@ -257,6 +261,14 @@ impl Scene {
         self
     }
 
+    /// Redis' clock is so far ahead of the operator's, and the database's, if it is heard, so far.
+    pub fn clocks_off(mut self, redis_ms: i64, database_ms: Option<i64>) -> Self {
+        let own_ms = self.stock().now_ms;
+        self.stock().now_ms += redis_ms;
+        self.heard = Some(Witnesses { own_ms, database_ms: database_ms.map(|offset| own_ms + offset), redis_ms: None });
+        self
+    }
+
     /// What a pass would have read.
     pub fn observation(&self) -> Observation {
         Observation {
@@ -267,6 +279,7 @@ impl Scene {
                 deadline: Duration::from_secs(5),
                 cause: "Connection refused".to_owned(),
             }),
+            heard: self.heard,
         }
     }
 

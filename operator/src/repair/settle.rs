@@ -87,7 +87,7 @@ async fn count(
 ) -> Result<Option<(CampaignRow, u64)>, ReconcileError> {
     let mut seen = observe::observe(systems, campaign, false, known).await;
     observe::recount(systems, &mut seen, known, Effort::Whole).await;
-    let Observation { ledger, stock, log } = seen;
+    let Observation { ledger, stock, log, .. } = seen;
     let (ledger, stock, log) = (ledger?, stock?, log?);
     let Some(row) = ledger.row else { return Ok(None) };
     // Dead letters that cannot be read hold nothing here: then a winner too many is called missing.

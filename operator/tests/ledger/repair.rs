@@ -321,6 +321,33 @@ async fn an_epoch_is_allotted_only_when_the_ledger_can_be_read() {
     assert_eq!(stage.row().await.epoch, before.epoch);
 }
 
+/// Wrong: a Redis that answers and takes no writes costs an epoch every two seconds, and healthy pods are called lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_no_writes_costs_no_epoch() {
+    let stage = Stage::new().await;
+    let server = tokio::task::spawn_blocking(stack::services::Redis::start).await.unwrap().unwrap();
+    let mut connections = stage.systems.settings.clone();
+    let address = server.address().to_string();
+    connections.operator.redis.server = campaign::settings::RedisServer::Address(address);
+    let elsewhere = operator::connections::Systems::new(connections).unwrap();
+    let mut redis = elsewhere.redis().await.unwrap();
+    let before = stage.row().await;
+    for (setting, value, normal) in [("min-replicas-to-write", "1", "0"), ("maxmemory", "1", "0")] {
+        let set = async |redis: &mut redis::aio::MultiplexedConnection, value: &str| {
+            let command = redis::cmd("CONFIG").arg("SET").arg(setting).arg(value).clone();
+            command.query_async::<()>(redis).await.unwrap();
+        };
+        set(&mut redis, value).await;
+        let mut allotted = false;
+        let opened =
+            epoch::open(&elsewhere, &no_issuers(), &stage.campaign, &before, &terms(100), 0, || allotted = true).await;
+        assert!(matches!(opened, Err(EpochError::Stock(_))), "{setting}: {opened:?}");
+        assert!(!allotted, "{setting}");
+        set(&mut redis, normal).await;
+    }
+    assert_eq!(stage.row().await.epoch, before.epoch);
+}
+
 /// Wrong: what an attempt wrote lies in Redis for a quarter of an hour after it was given up, and is then freed at one blow.
 #[tokio::test]
 async fn an_attempt_that_is_given_up_leaves_nothing_behind() {

@@ -135,10 +135,36 @@ impl Client {
         deadline: Duration,
         send: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
     ) -> Result<Call, Failure> {
+        self.submit_as(kind, deadline, false, send)
+    }
+
+    /// The same; with `dry` the brokers only say whether they would do it.
+    pub fn submit_as(
+        self: &Arc<Self>,
+        kind: sys::rd_kafka_admin_op_t,
+        deadline: Duration,
+        dry: bool,
+        send: impl FnOnce(*mut sys::rd_kafka_t, *const sys::rd_kafka_AdminOptions_t, *mut sys::rd_kafka_queue_t),
+    ) -> Result<Call, Failure> {
         let deadline = deadline.clamp(Duration::from_millis(1), LONGEST);
         self.count_requests(1);
         let id = self.next_call.fetch_add(1, Ordering::Relaxed);
         let options = self.options(kind, deadline, id)?;
+        if dry {
+            let mut complaint = Complaint::new();
+            // SAFETY: options and buffer are valid, and the capacity is the buffer's.
+            let code = unsafe {
+                sys::rd_kafka_AdminOptions_set_validate_only(
+                    options.as_ptr(),
+                    1,
+                    complaint.as_mut_ptr(),
+                    complaint.capacity(),
+                )
+            };
+            if Code::from(code) != Code::NoError {
+                return Err(complaint.into_failure("a request that changes nothing"));
+            }
+        }
         let (sender, answer) = oneshot::channel();
         lock(&self.waiting).insert(id, sender);
         let call = Call { client: Arc::clone(self), id, answer, deadline };

@@ -74,10 +74,11 @@ fn new_topic(spec: &TopicSpec) -> Result<Owned<sys::rd_kafka_NewTopic_t>, Failur
     Ok(topic)
 }
 
-pub(super) fn create_topics(client: &Arc<Client>, deadline: Duration, specs: &[TopicSpec]) -> Sent {
+/// With `dry` the brokers only say whether they would create them.
+pub(super) fn create_topics(client: &Arc<Client>, deadline: Duration, specs: &[TopicSpec], dry: bool) -> Sent {
     let topics = specs.iter().map(new_topic).collect::<Result<Vec<_>, _>>()?;
     let mut pointers: Vec<_> = topics.iter().map(Owned::as_ptr).collect();
-    client.submit(op::RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline, |rk, options, queue| {
+    client.submit_as(op::RD_KAFKA_ADMIN_OP_CREATETOPICS, deadline, dry, |rk, options, queue| {
         // SAFETY: as many valid elements as said; librdkafka copies them.
         unsafe { sys::rd_kafka_CreateTopics(rk, pointers.as_mut_ptr(), pointers.len(), options, queue) }
     })

@@ -53,9 +53,21 @@ impl KafkaAdmin {
     /// [`AdminError`] if nothing could be asked; failures of single topics are in the batch, as [`KafkaAdmin::create_topic`]
     /// says. Topics of an earlier request may then be there.
     pub async fn create_topics(&self, specs: &[TopicSpec]) -> Result<Batch<String, Creation>, AdminError> {
+        self.create(specs, false).await
+    }
+
+    /// Asks whether these topics could be created, and creates none: rights, replicas, settings and policies are checked.
+    ///
+    /// # Errors
+    /// As [`KafkaAdmin::create_topics`].
+    pub async fn try_topics(&self, specs: &[TopicSpec]) -> Result<Batch<String, Creation>, AdminError> {
+        self.create(specs, true).await
+    }
+
+    async fn create(&self, specs: &[TopicSpec], dry: bool) -> Result<Batch<String, Creation>, AdminError> {
         let mut created = Batch::new();
         for some in chunks(specs) {
-            let call = request::create_topics(&self.client(), self.deadline, some);
+            let call = request::create_topics(&self.client(), self.deadline, some, dry);
             for (name, result) in self.read(call, Subject::Cluster, answer::topic_results).await? {
                 let asked = some.iter().find(|spec| spec.name == name).map_or(0, |spec| spec.replication_factor);
                 let result = match result {

@@ -1,0 +1,273 @@
+//! What a database is and whether a user may do there what the programs do: asked and tried, on a connection of its own, so that
+//! the cause of a failure is the server's and not a pool's.
+
+use std::time::Duration;
+
+use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+
+use super::connect::options;
+use super::error::{TableError, number_of};
+use crate::settings::Database;
+
+/// Whose rights are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Issuers and consumers.
+    Workload,
+    /// The operator.
+    Operator,
+}
+
+/// What is done to each table, in SQL that changes nothing. `_` stands for the table; the column is one that it has.
+const TABLES: [(&str, &str); 6] = [
+    ("campaign", "issued_count"),
+    ("issued_coupon", "epoch"),
+    ("epoch_barrier", "end_offset"),
+    ("drained", "end_offset"),
+    ("discarded_coupon", "epoch"),
+    ("schema_compatibility", "minimum_reader"),
+];
+
+/// Which of [`TABLES`] somebody only reads: what is not listed is written to.
+fn writes(role: Role, table: &str) -> bool {
+    match role {
+        Role::Operator => table != "schema_compatibility",
+        // Who replays dead letters gives some of them up.
+        Role::Workload => matches!(table, "issued_coupon" | "discarded_coupon"),
+    }
+}
+
+fn statements(role: Role) -> Vec<(&'static str, String)> {
+    // MySQL takes the lock from nobody who may not update the table.
+    let mut all = vec![("campaign", "SELECT id FROM campaign WHERE 1 = 0 LOCK IN SHARE MODE".to_owned())];
+    for (table, column) in TABLES {
+        all.push((table, format!("SELECT {column} FROM {table} LIMIT 0")));
+        if writes(role, table) {
+            // Rows of `issued_coupon` are never changed, but `ON DUPLICATE KEY UPDATE` asks for the right to.
+            all.push((table, format!("UPDATE {table} SET {column} = {column} WHERE 1 = 0")));
+            all.push((table, format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")));
+        }
+    }
+    all
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerFacts {
+    /// `VERSION()`.
+    pub version: String,
+    /// The setting that makes it take no writes, if one does.
+    pub read_only: Option<&'static str>,
+    /// How statements are written to the binary log, if there is one.
+    pub binlog_format: Option<String>,
+    /// Servers of a Galera cluster.
+    pub galera: Option<u32>,
+    /// Whether a commit waits for a replica.
+    pub semi_sync: bool,
+    /// Whether a commit is on disk when it is confirmed.
+    pub flushes: bool,
+}
+
+impl ServerFacts {
+    fn of(version: String, variables: &[(String, String)]) -> Self {
+        let value = |name: &str| {
+            let found = variables.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_ascii_uppercase())
+        };
+        let is_on = |name: &str| value(name).is_some_and(|value| value == "ON" || value == "1");
+        let read_only = ["super_read_only", "read_only", "innodb_read_only", "transaction_read_only", "tx_read_only"];
+        Self {
+            version,
+            read_only: read_only.into_iter().find(|name| {
+                // MariaDB 12 and newer say how strict it is.
+                value(name).is_some_and(|value| !matches!(value.as_str(), "OFF" | "0"))
+            }),
+            binlog_format: value("binlog_format").filter(|_| is_on("log_bin")),
+            galera: value("wsrep_cluster_size").filter(|_| is_on("wsrep_on")).and_then(|size| size.parse().ok()),
+            semi_sync: is_on("rpl_semi_sync_master_enabled") || is_on("rpl_semi_sync_source_enabled"),
+            flushes: value("innodb_flush_log_at_trx_commit").is_none_or(|value| value == "1"),
+        }
+    }
+
+    /// Whether the first two numbers of the version are those of a MariaDB or MySQL that the tests know, or newer.
+    pub fn is_recent(&self) -> bool {
+        let mut numbers = self.version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        found >= if self.version.contains("MariaDB") { (10, 6) } else { (8, 0) }
+    }
+}
+
+/// One connection, and what was learned on it.
+#[derive(Debug)]
+pub struct Probe {
+    connection: MySqlConnection,
+    timeout: Duration,
+}
+
+impl Probe {
+    /// Connects. Each step may take `timeout`.
+    ///
+    /// # Errors
+    /// The cause, as the network or the server tells it.
+    pub async fn connect(settings: &Database, timeout: Duration) -> Result<Self, TableError> {
+        let opened = async { Ok(options(settings).connect().await?) };
+        let mut connection = within(timeout, opened).await?;
+        let preparing = async {
+            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
+            connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
+            Ok(())
+        };
+        within(timeout, preparing).await?;
+        Ok(Self { connection, timeout })
+    }
+
+    /// What the server says of itself.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn facts(&mut self) -> Result<ServerFacts, TableError> {
+        let timeout = self.timeout;
+        let asking = async {
+            let version: String = sqlx::query_scalar("SELECT CAST(VERSION() AS CHAR CHARACTER SET utf8mb4)")
+                .fetch_one(&mut self.connection)
+                .await?;
+            // Variables that a server does not know are left out of the answer, and are no error.
+            let names = "'super_read_only', 'read_only', 'innodb_read_only', 'transaction_read_only', 'tx_read_only', 'log_bin', \
+                         'binlog_format', 'wsrep_on', 'rpl_semi_sync_master_enabled', 'rpl_semi_sync_source_enabled', \
+                         'innodb_flush_log_at_trx_commit'";
+            let mut found = self.shown(&format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")).await?;
+            found.extend(self.shown("SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_cluster_size'").await?);
+            Ok(ServerFacts::of(version, &found))
+        };
+        within(timeout, asking).await
+    }
+
+    async fn shown(&mut self, statement: &str) -> Result<Vec<(String, String)>, TableError> {
+        Ok(sqlx::query_as(AssertSqlSafe(statement.to_owned())).fetch_all(&mut self.connection).await?)
+    }
+
+    /// The server's clock, milliseconds since 1970. In UTC, so that no change of summer time is a wrong clock.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn clock(&mut self) -> Result<i64, TableError> {
+        let timeout = self.timeout;
+        let asked = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))";
+        let asking = async { Ok(sqlx::query_scalar::<_, i64>(asked).fetch_one(&mut self.connection).await? / 1000) };
+        within(timeout, asking).await
+    }
+
+    /// Tries every right that `role` needs, table by table, with statements that touch no row. Gives the server's words for each
+    /// that is missing, which name user, right and table.
+    ///
+    /// # Errors
+    /// Anything else than a missing right.
+    pub async fn missing_rights(&mut self, role: Role) -> Result<Vec<TableError>, TableError> {
+        let timeout = self.timeout;
+        let trying = async {
+            let mut missing = Vec::new();
+            for (_, statement) in statements(role) {
+                let tried = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut self.connection).await;
+                match tried.map_err(TableError::from) {
+                    Ok(_) => {}
+                    Err(error) if error.is_missing_right() => missing.push(error),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(missing)
+        };
+        within(timeout, trying).await
+    }
+
+    /// Stores a winner of no campaign and takes it back.
+    ///
+    /// # Errors
+    /// Why it could not be stored.
+    pub async fn insert_and_roll_back(&mut self) -> Result<(), TableError> {
+        // Two that try at the same time do not meet.
+        let timeout = self.timeout;
+        let rank = i64::from(rand::random::<u32>()) + 1;
+        let trying = async {
+            // The row is no campaign's. A server that does not let us say so refuses it for that, after all else.
+            let _ = self.connection.execute("SET SESSION foreign_key_checks = 0").await;
+            let mut transaction = self.connection.begin().await?;
+            let insert = "INSERT INTO issued_coupon (campaign_id, issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms) \
+                          VALUES (0, ?, ?, 1, 'probe', 0, 0) ON DUPLICATE KEY UPDATE issue_rank = issue_rank";
+            let stored = sqlx::query(insert).bind(rank).bind(format!("probe-{rank}")).execute(&mut *transaction).await;
+            transaction.rollback().await?;
+            match stored {
+                Ok(_) => Ok(()),
+                Err(error) if number_of(&error) == Some(1452) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        within(timeout, trying).await
+    }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        // Nothing is lost with it; the server notices a connection that is gone as well.
+        let _ = tokio::time::timeout(self.timeout, self.connection.close()).await;
+    }
+}
+
+async fn within<T>(timeout: Duration, work: impl Future<Output = Result<T, TableError>>) -> Result<T, TableError> {
+    match tokio::time::timeout(timeout, work).await {
+        Ok(result) => result,
+        Err(_) => Err(TableError::Timeout(timeout.as_secs().max(1))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_say_of_themselves() {
+        let variables = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let facts = |pairs: &[(&str, &str)]| ServerFacts::of("10.11.6-MariaDB".to_owned(), &variables(pairs));
+        for (pairs, expected) in [
+            (&[("read_only", "OFF"), ("super_read_only", "OFF")][..], None),
+            (&[("read_only", "ON")], Some("read_only")),
+            (&[("read_only", "NO_LOCK_NO_ADMIN")], Some("read_only")),
+            (&[("read_only", "ON"), ("super_read_only", "ON")], Some("super_read_only")),
+            (&[("innodb_read_only", "1")], Some("innodb_read_only")),
+        ] {
+            assert_eq!(facts(pairs).read_only, expected, "{pairs:?}");
+        }
+        assert_eq!(facts(&[("log_bin", "OFF"), ("binlog_format", "STATEMENT")]).binlog_format, None);
+        assert_eq!(facts(&[("log_bin", "ON"), ("binlog_format", "statement")]).binlog_format.unwrap(), "STATEMENT");
+        assert_eq!(facts(&[("wsrep_on", "ON"), ("wsrep_cluster_size", "3")]).galera, Some(3));
+        assert_eq!(facts(&[("wsrep_on", "OFF"), ("wsrep_cluster_size", "0")]).galera, None);
+        assert!(facts(&[("rpl_semi_sync_source_enabled", "ON")]).semi_sync && !facts(&[]).semi_sync);
+        assert!(!facts(&[("innodb_flush_log_at_trx_commit", "2")]).flushes && facts(&[]).flushes);
+    }
+
+    #[test]
+    fn versions() {
+        for (version, recent) in [
+            ("10.11.6-MariaDB-0+deb12u1", true),
+            ("10.2.11-MariaDB", false),
+            ("11.4.5-MariaDB", true),
+            ("8.0.36", true),
+            ("5.7.44-log", false),
+            ("8.4.0", true),
+            ("nonsense", false),
+        ] {
+            let facts = ServerFacts { version: version.to_owned(), ..ServerFacts::default() };
+            assert_eq!(facts.is_recent(), recent, "{version}");
+        }
+    }
+
+    #[test]
+    fn the_pods_only_read_what_the_operator_writes() {
+        let all = |role| statements(role).into_iter().map(|(_, statement)| statement).collect::<Vec<_>>();
+        assert!(all(Role::Operator).iter().any(|each| each.starts_with("INSERT INTO campaign")));
+        assert!(!all(Role::Workload).iter().any(|each| each.starts_with("INSERT INTO campaign")));
+        assert!(all(Role::Workload).iter().any(|each| each.starts_with("INSERT INTO issued_coupon")));
+        assert!(all(Role::Workload).iter().filter(|each| each.contains("LIMIT 0")).count() == TABLES.len());
+    }
+}

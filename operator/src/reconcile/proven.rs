@@ -1,0 +1,138 @@
+//! What pods connect to. Changed settings and logins reach them once a look at the class has found that these work: a typo does not
+//! take away the pods that serve.
+
+use campaign::settings::Connections;
+use campaign::yaml;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, ResourceExt};
+
+use super::Pass;
+use crate::children::ownership::claim;
+use crate::children::{self, CONNECTIONS_KEY};
+use crate::error::ReconcileError;
+use crate::events;
+use crate::measure::System;
+
+/// What pods have.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// As the Secret beside them says.
+    pub connections: Option<Connections>,
+    /// The systems whose new settings were said to wait.
+    told: Vec<System>,
+}
+
+/// The new settings, but for those systems that have changed and are not known to work; and which these are.
+fn proven(old: &Connections, new: &Connections, works: impl Fn(System) -> bool) -> (Connections, Vec<System>) {
+    let mut found = new.clone();
+    let mut waiting = Vec::new();
+    let mut keep = |system: System, changed: bool| {
+        let keeps = changed && !works(system);
+        if keeps {
+            waiting.push(system);
+        }
+        keeps
+    };
+    if keep(System::Kafka, old.kafka != new.kafka) {
+        found.kafka = old.kafka.clone();
+    }
+    if keep(System::Redis, old.redis != new.redis) {
+        found.redis = old.redis.clone();
+    }
+    if keep(System::Database, old.database != new.database) {
+        found.database = old.database.clone();
+    }
+    (found, waiting)
+}
+
+/// What this campaign's pods are to connect to. `exist`: there are Deployments; else there is nobody to be protected.
+pub(super) async fn connections(pass: &Pass<'_>, exist: bool) -> Result<Connections, ReconcileError> {
+    let new = &pass.systems.settings.workload;
+    if !exist {
+        return Ok(new.clone());
+    }
+    let given = match pass.context.memory.get(pass.uid).given.connections {
+        Some(given) => Some(given),
+        None => beside_the_pods(pass).await?,
+    };
+    let Some(old) = given else { return Ok(new.clone()) };
+    let measured = pass.systems.measured();
+    let works = |system| measured.as_ref().is_some_and(|measured| measured.trouble(system).is_none());
+    let (connections, waiting) = proven(&old, new, works);
+    let why: Vec<String> = waiting.iter().filter_map(|system| Some(measured.as_ref()?.trouble(*system)?.1)).collect();
+    let news = pass.context.memory.update(pass.uid, |memory| {
+        memory.given.connections = Some(old);
+        // A look that has not ended yet is no news.
+        let news = !why.is_empty() && memory.given.told != waiting;
+        if news || waiting.is_empty() {
+            memory.given.told = waiting;
+        }
+        news
+    });
+    if news {
+        let text = format!("the pods keep their connections, as the new ones do not work: {}", why.join("; "));
+        tracing::warn!(campaign = %pass.id, "{text}");
+        events::warn(pass.context, pass.campaign, "ConnectionsNotProven", &text).await;
+    }
+    Ok(connections)
+}
+
+/// What the Secret beside the pods says, if it is ours and can be read.
+async fn beside_the_pods(pass: &Pass<'_>) -> Result<Option<Connections>, ReconcileError> {
+    let secrets: Api<Secret> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
+    let name = children::secret_name(&pass.campaign.name_any());
+    let Some(secret) = secrets.get_opt(&name).await? else { return Ok(None) };
+    claim(&secret, pass.campaign)?;
+    let text = secret.data.and_then(|mut data| String::from_utf8(data.remove(CONNECTIONS_KEY)?.0).ok());
+    // One that cannot be read serves nobody; it is written anew.
+    Ok(text.and_then(|text| yaml::from_str(&text).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use campaign::settings::{Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
+
+    fn with(password: &str) -> Connections {
+        let login = Login { username: "pods".to_owned(), password: password.to_owned() };
+        Connections {
+            kafka: Kafka {
+                bootstrap_servers: vec!["kafka:9092".to_owned()],
+                protocol: Default::default(),
+                mechanism: None,
+                login: login.clone(),
+                ca_pem: None,
+            },
+            redis: Redis {
+                server: RedisServer::Address("redis:6379".to_owned()),
+                login: login.clone(),
+                tls: false,
+                database: 0,
+                ca_pem: None,
+            },
+            database: Database {
+                host: "sql".to_owned(),
+                port: 3306,
+                name: "coupons".to_owned(),
+                login,
+                tls: DatabaseTls::Disabled,
+                ca_pem: None,
+            },
+        }
+    }
+
+    /// Wrong: a typo in a password replaces pods that serve by pods that cannot start.
+    #[test]
+    fn what_does_not_work_does_not_reach_the_pods() {
+        let (old, new) = (with("old"), with("new"));
+        assert_eq!(proven(&old, &new, |_| true), (new.clone(), vec![]));
+        assert_eq!(proven(&old, &new, |_| false), (old.clone(), vec![System::Kafka, System::Redis, System::Database]));
+        let (found, waiting) = proven(&old, &new, |system| system != System::Redis);
+        assert_eq!(waiting, [System::Redis]);
+        assert_eq!((&found.redis, &found.kafka, &found.database), (&old.redis, &new.kafka, &new.database));
+        // A server that is away is no reason to keep what has not changed, nor to wait with another system's.
+        let rotated = Connections { database: new.database.clone(), ..old.clone() };
+        assert_eq!(proven(&old, &rotated, |system| system == System::Database), (rotated, vec![]));
+        assert_eq!(proven(&old, &old, |_| false), (old.clone(), vec![]));
+    }
+}
