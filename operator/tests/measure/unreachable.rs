@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use campaign::settings::{DatabaseTls, RedisServer};
 use operator::class::ClassConnections;
+use operator::connections::Systems;
 use operator::measure::System;
 use tokio::net::TcpListener;
 
@@ -129,4 +130,19 @@ async fn a_server_that_cannot_be_spoken_to_is_told_from_every_other_such_one() {
         assert_found(&measured, *system, reason, says, what);
     });
     futures::future::join_all(looks).await;
+}
+
+/// Wrong: a database that is away is "pool timed out while waiting for an open connection".
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_gives_no_connection_says_why() {
+    let (refused, _silent) = nowhere().await;
+    let (host, port) = refused.rsplit_once(':').unwrap();
+    let mut settings = connections();
+    let database = &mut settings.operator.database;
+    (database.host, database.port) = (host.to_owned(), port.parse().unwrap());
+    let systems = Systems::new(settings).unwrap();
+    let error = systems.migrate().await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.to_lowercase().contains("connection refused") && !text.contains("pool timed out"), "{text}");
+    assert_eq!(operator::error::table_reason(&error), "DatabaseUnavailable");
 }
