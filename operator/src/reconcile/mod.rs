@@ -10,12 +10,14 @@ mod issuers;
 pub(crate) mod numbers;
 pub mod observe;
 mod outcome;
+mod owner;
 pub mod plan;
 mod publish;
 mod report;
 mod scaling;
 #[cfg(test)]
 mod scene;
+mod terms;
 pub(crate) mod unread;
 
 use std::sync::Arc;
