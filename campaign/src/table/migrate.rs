@@ -31,7 +31,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (2, "terms", include_str!("../../../migrations/0002_terms.sql")),
     (3, "drained", include_str!("../../../migrations/0003_drained.sql")),
     (4, "discarded", include_str!("../../../migrations/0004_discarded.sql")),
-    (5, "terms_in_force", include_str!("../../../migrations/0005_terms_in_force.sql")),
+    (5, "terms in force", include_str!("../../../migrations/0005_terms_in_force.sql")),
 ];
 
 /// One migration of this program.
@@ -208,8 +208,10 @@ mod tests {
         let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut files: Vec<String> = names.filter(|name| name.ends_with(".sql")).collect();
         files.sort();
-        let listed: Vec<String> =
-            FILES.iter().map(|(version, subject, _)| format!("{version:04}_{subject}.sql")).collect();
+        let listed: Vec<String> = FILES
+            .iter()
+            .map(|(version, subject, _)| format!("{version:04}_{}.sql", subject.replace(' ', "_")))
+            .collect();
         assert_eq!(files, listed);
     }
 
