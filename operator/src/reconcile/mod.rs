@@ -11,7 +11,6 @@ mod issuers;
 pub(crate) mod numbers;
 pub mod observe;
 mod outcome;
-mod owner;
 pub mod plan;
 pub(crate) mod proven;
 mod publish;
@@ -20,7 +19,6 @@ mod scaling;
 #[cfg(test)]
 mod scene;
 pub(crate) mod still;
-mod terms;
 pub(crate) mod unread;
 mod workloads;
 
