@@ -4,16 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the stage has more than this test needs")]
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use campaign::log::admin::{TopicSpec, TopicState};
 use campaign::log::client_config;
 use campaign::log::tail::{self, Range, TailError};
 use futures::future::join_all;
 use rand::RngExt;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
+#[path = "common/memory.rs"]
+mod memory;
 #[path = "ledger/stage.rs"]
 mod stage;
 
@@ -30,13 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What else a test's process takes meanwhile: threads, connections, what the allocator keeps.
 const ELSE_MIB: u64 = 12;
 
-/// A figure of `/proc/self/status`, in MiB.
-fn memory_mib(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
 /// Half of it is noise: it can be compressed about as well as a winner's record.
 fn payload(size: usize) -> Vec<u8> {
     let mut payload = vec![b'x'; size];
@@ -46,18 +39,7 @@ fn payload(size: usize) -> Vec<u8> {
 
 /// A topic with so many records of this size in each partition.
 async fn filled(stage: &Stage, name: &str, records: usize, size: usize) -> Range {
-    let config = BTreeMap::new();
-    let spec = TopicSpec { name: name.to_owned(), partitions: PARTITIONS, replication_factor: 1, config };
-    stage.systems.kafka.create_topic(&spec).await.unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let has_leaders = async || {
-        let topics = stage.systems.kafka.describe_topics(&[name]).await.unwrap();
-        matches!(topics.get(name), Some(Ok(TopicState::Present(topic))) if topic.has_leaders())
-    };
-    while !has_leaders().await {
-        assert!(Instant::now() < deadline, "{name} has no leader");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    stage.create_topic(name, PARTITIONS).await;
     let settings = [("acks", "1"), ("message.max.bytes", "1048588"), ("compression.type", "lz4"), ("linger.ms", "5")];
     let producer: FutureProducer =
         client_config(&stage.systems.settings.operator.kafka, "test", &settings).create().unwrap();
@@ -77,9 +59,8 @@ async fn filled(stage: &Stage, name: &str, records: usize, size: usize) -> Range
 
 /// All of them read it at once, each with a pause after so many records. By how many MiB the process grew.
 async fn grown(stage: &Stage, name: &str, range: &Range, pause_after: u64) -> u64 {
-    // The peak from now on.
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = memory_mib("VmRSS");
+    memory::forget_peak();
+    let before = memory::mib("VmRSS");
     let expected: i64 = range.values().map(|(from, to)| to - from).sum();
     let readers = (0..READERS).map(|_| {
         let (kafka, name, range) = (stage.systems.settings.operator.kafka.clone(), name.to_owned(), range.clone());
@@ -106,7 +87,7 @@ async fn grown(stage: &Stage, name: &str, range: &Range, pause_after: u64) -> u6
     for read in join_all(readers).await {
         assert_eq!(read.unwrap().unwrap(), u64::try_from(expected).unwrap(), "every record, once");
     }
-    memory_mib("VmHWM").saturating_sub(before)
+    memory::mib("VmHWM").saturating_sub(before)
 }
 
 /// Wrong: repairs whose logs nobody has read queue more than the operator may have, and it is killed for it.

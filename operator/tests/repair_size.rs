@@ -13,6 +13,8 @@ use sqlx::AssertSqlSafe;
 
 #[path = "ledger/api.rs"]
 mod api;
+#[path = "common/memory.rs"]
+mod memory;
 #[path = "ledger/stage.rs"]
 mod stage;
 
@@ -29,13 +31,6 @@ const MAX_REDIS_MS: u64 = 50;
 const MAX_PER_MILLION: Duration = Duration::from_secs(120);
 /// Rows of one statement.
 const ROWS: u64 = 100_000;
-
-/// A figure of `/proc/self/status`, in MiB.
-fn memory_mib(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
 
 async fn store_rows(stage: &Stage, winners: u64) {
     for from in (1..=winners).step_by(ROWS as usize) {
@@ -56,13 +51,12 @@ async fn repair(stage: &Stage, winners: u64, mode: &str) -> Opened {
     for command in [&["CONFIG", "SET", "slowlog-log-slower-than", "2000"][..], &["SLOWLOG", "RESET"]] {
         let () = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut redis).await.unwrap();
     }
-    // The peak from now on.
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let (before, started) = (memory_mib("VmRSS"), Instant::now());
+    memory::forget_peak();
+    let (before, started) = (memory::mib("VmRSS"), Instant::now());
     let row = stage.row().await;
     let opened =
         epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &row, &terms(winners), 0, || {}).await.unwrap();
-    let (seconds, peak) = (started.elapsed(), memory_mib("VmHWM"));
+    let (seconds, peak) = (started.elapsed(), memory::mib("VmHWM"));
     let slow: Vec<Vec<redis::Value>> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(&mut redis).await.unwrap();
     let micros = slow.iter().map(|entry| redis::from_redis_value::<u64>(entry[2].clone()).unwrap());
     let redis_ms = micros.max().unwrap_or(0).div_ceil(1000);

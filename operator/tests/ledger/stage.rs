@@ -85,15 +85,16 @@ impl Stage {
         let row = table::register(&systems.sql, &campaign, total).await.unwrap().id;
         table::set_topic(&systems.sql, row, TOPIC, "cluster-1").await.unwrap();
         let stage = Self { systems, campaign, row };
-        stage.create_topic(&stage.campaign.topic()).await;
-        stage.create_topic(&stage.campaign.dead_letter_topic()).await;
+        stage.create_topic(&stage.campaign.topic(), 1).await;
+        stage.create_topic(&stage.campaign.dead_letter_topic(), 1).await;
         stage.begin_epoch(1, 0).await;
         stage.open_epoch(1).await;
         stage
     }
 
-    async fn create_topic(&self, name: &str) {
-        let (partitions, replication_factor, config) = (1, 1, BTreeMap::new());
+    /// Creates a topic, and waits until it can be written to.
+    pub async fn create_topic(&self, name: &str, partitions: i32) {
+        let (replication_factor, config) = (1, BTreeMap::new());
         let spec = TopicSpec { name: name.to_owned(), partitions, replication_factor, config };
         self.systems.kafka.create_topic(&spec).await.unwrap();
         let deadline = Instant::now() + PATIENCE;
