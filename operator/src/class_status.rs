@@ -18,6 +18,7 @@ use crate::children::apply::MANAGER;
 use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
 use crate::events;
+use crate::measure::clocks::FAR_APART;
 use crate::measure::measure;
 use crate::unreadable::UnreadableObjects;
 
@@ -127,7 +128,7 @@ fn pause(troubled: u32) -> Duration {
 fn readiness(reports: &[Report]) -> Report {
     use ConditionType as C;
     let stops = |report: &&Report| match report.condition {
-        C::ClocksAgree => report.reason == "ClocksFarApart",
+        C::ClocksAgree => report.reason == FAR_APART,
         _ => report.status != Some(true),
     };
     match reports.iter().find(stops) {

@@ -12,6 +12,8 @@ use crate::api::conditions::Report;
 pub const SAID_MS: i64 = 1_000;
 /// Clocks further apart than this do not believe each other, in milliseconds.
 pub const BELIEVED_MS: i64 = 5_000;
+/// Why [`Clocks::report`] is False when they are too far apart to be believed.
+pub(crate) const FAR_APART: &str = "ClocksFarApart";
 /// How long a clock that was read once is counted on from there.
 const KEPT: Duration = Duration::from_secs(600);
 
@@ -91,17 +93,12 @@ impl Clocks {
         let told: Vec<String> =
             offsets.iter().map(|(who, offset)| format!("{who} is {} the operator", words(*offset))).collect();
         let (reason, outlook) = if apart > BELIEVED_MS {
-            ("ClocksFarApart", "; nothing opens, ends or shrinks on the word of one clock until they agree")
+            (FAR_APART, "; nothing opens, ends or shrinks on the word of one clock until they agree")
         } else {
             ("ClocksApart", "")
         };
         let text = format!("clocks differ: {}{outlook}; let the machines keep their time by NTP", told.join(", "));
         Report::no(ConditionType::ClocksAgree, reason, text)
-    }
-
-    /// Whether they are too far apart to be believed.
-    pub fn far_apart(&self) -> bool {
-        self.report().reason == "ClocksFarApart"
     }
 
     /// What others say at this moment, to be heard beside Redis' own answer.

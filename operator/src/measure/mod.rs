@@ -18,7 +18,7 @@ use ::campaign::stock::probe::Role;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use self::clocks::{Clocks, Sample};
+use self::clocks::{Clocks, FAR_APART, Sample};
 use self::fault::{Fault, Finding, Who};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType};
@@ -94,7 +94,7 @@ impl Measured {
         let trouble = [System::Redis, System::Database, System::Kafka].into_iter().find_map(|each| self.trouble(each));
         trouble.or_else(|| {
             let report = self.clocks.report();
-            self.clocks.far_apart().then_some((report.reason, report.message))
+            (report.reason == FAR_APART).then_some((report.reason, report.message))
         })
     }
 
