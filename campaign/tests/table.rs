@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use campaign::event::CouponIssued;
 use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::table::{
-    self, CampaignRow, CampaignRowId, EpochCommit, Fault, LoggedWinner, Numbers, Position, RowOutcome, StoreMode,
-    Stored, TableError, TotalSet,
+    self, CampaignRow, CampaignRowId, EpochCommit, Fault, LoggedWinner, Numbers, OpenedWindow, Position, RowOutcome,
+    StoreMode, Stored, TableError, TotalSet,
 };
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 
@@ -138,8 +138,10 @@ async fn what_is_recorded_is_found() {
     table::set_topic(&ledger.pool, ledger.id, "", "cluster").await.unwrap();
     assert_eq!(ledger.row().await.topic_id.as_deref(), Some(""));
     table::set_topic(&ledger.pool, ledger.id, "topic", "cluster").await.unwrap();
-    table::set_opened(&ledger.pool, ledger.id, 7, "User").await.unwrap();
-    table::set_opened(&ledger.pool, ledger.id, 8, "Campaign").await.unwrap();
+    let opened = OpenedWindow { start_ms: 7, end_ms: 70, limit: 1 };
+    table::set_opened(&ledger.pool, ledger.id, opened, "User").await.unwrap();
+    let later = OpenedWindow { start_ms: 8, end_ms: 80, limit: 2 };
+    table::set_opened(&ledger.pool, ledger.id, later, "Campaign").await.unwrap();
     // Whoever stores winners holds the row; the count does not wait for that.
     let mut storing = ledger.pool.begin().await.unwrap();
     let held = sqlx::query("SELECT 1 FROM campaign WHERE id = ? LOCK IN SHARE MODE").bind(ledger.id.0);
@@ -154,7 +156,36 @@ async fn what_is_recorded_is_found() {
         (Some(7), Some("User")),
         "the first opening stands"
     );
+    assert_eq!((row.opened_end_ms, row.opened_user_limit), (Some(80), Some(2)), "end and limit follow");
     assert_eq!(row.issued_count, 42);
+}
+
+/// Wrong: of two objects that claim a ledger at once, both go on with it.
+#[tokio::test]
+async fn a_ledger_is_claimed_by_one_object_at_a_time() {
+    let ledger = Ledger::new(100).await;
+    let epoch = table::allot_epoch(&ledger.pool, ledger.id, 0).await.unwrap();
+    table::open_epoch(&ledger.pool, ledger.id, epoch).await.unwrap();
+    let opened = OpenedWindow { start_ms: 7, end_ms: 70, limit: 1 };
+    table::set_opened(&ledger.pool, ledger.id, opened, "User").await.unwrap();
+    let before = ledger.row().await;
+    assert!(table::claim(&ledger.pool, &before, "first", false).await.unwrap());
+    assert!(!table::claim(&ledger.pool, &before, "second", true).await.unwrap(), "decided from what is no more");
+    let row = ledger.row().await;
+    assert_eq!((row.object_uid.as_deref(), row.opened_start_ms, row.open_epoch), (Some("first"), Some(7), Some(epoch)));
+
+    assert!(table::claim(&ledger.pool, &row, "second", true).await.unwrap());
+    let row = ledger.row().await;
+    assert_eq!(row.object_uid.as_deref(), Some("second"));
+    let window = (row.opened_start_ms, row.opened_end_ms, row.opened_user_limit);
+    assert_eq!(
+        (window, row.open_epoch, row.epoch),
+        ((None, None, None), None, epoch),
+        "nobody grants under the old window"
+    );
+    assert_eq!(row.opened_key_by.as_deref(), Some("User"), "records keep their partitions");
+    let newer = table::allot_epoch(&ledger.pool, ledger.id, 0).await.unwrap();
+    assert!(!table::claim(&ledger.pool, &row, "third", false).await.unwrap(), "epoch {newer} was begun meanwhile");
 }
 
 /// Wrong: two histories share an epoch, and a late record of the one passes for one of the other.

@@ -313,7 +313,10 @@ mod tests {
             topic_id: None,
             kafka_cluster_id: None,
             opened_start_ms: None,
+            opened_end_ms: None,
+            opened_user_limit: None,
             opened_key_by: None,
+            object_uid: None,
             issued_count: 0,
         }
     }

@@ -162,6 +162,8 @@ pub struct Memory {
     pub token: Option<String>,
     /// The text of the last warning event, so that the same one is not sent with every pass.
     pub warned: Option<String>,
+    /// The refusals that an event has told.
+    pub refusals_told: Vec<String>,
 }
 
 impl Memory {

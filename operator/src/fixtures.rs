@@ -93,7 +93,10 @@ pub fn row() -> CampaignRow {
         topic_id: None,
         kafka_cluster_id: None,
         opened_start_ms: None,
+        opened_end_ms: None,
+        opened_user_limit: None,
         opened_key_by: None,
+        object_uid: Some("0001".to_owned()),
         issued_count: 0,
     }
 }

@@ -18,5 +18,5 @@ pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, wi
 pub use keys::StockKeys;
 pub use state::{
     Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, close, configure, forget, grants, held_by,
-    observe, read_winners,
+    observe, read_winners, suspend,
 };

@@ -39,6 +39,7 @@ macro_rules! script {
 script!(ISSUE, "issue.lua", "");
 script!(OBSERVE, "observe.lua", " flags=no-writes");
 script!(CONFIGURE, "configure.lua", "");
+script!(SUSPEND, "suspend.lua", "");
 script!(GRANTS, "grants.lua", " flags=no-writes");
 script!(REBUILD_BEGIN, "rebuild_begin.lua", "");
 script!(REBUILD_WRITE, "rebuild_write.lua", "");

@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use super::error::StockError;
 use super::issue::{Grant, Refusal, winner};
 use super::keys::StockKeys;
-use super::script::{CONFIGURE, GRANTS, OBSERVE};
+use super::script::{CONFIGURE, GRANTS, OBSERVE, SUSPEND};
 use crate::event::CouponIssued;
 use crate::identity::{CampaignId, RequestKey, UserId, member, parse_member};
 
@@ -151,6 +151,15 @@ pub async fn configure(
         "HISTORY" => Ok(Configured::Refused(Refusal::HistoryChanged)),
         "EPOCH" => Ok(Configured::Refused(Refusal::OtherEpoch { current: 0 })),
         _ => Err(CONFIGURE.unexpected(status)),
+    }
+}
+
+/// Stops issuing, in whatever order with other changes. Also right for a campaign that is closed.
+pub async fn suspend(connection: &mut MultiplexedConnection, keys: &StockKeys) -> Result<(), StockError> {
+    let status: String = SUSPEND.call(connection, &[&keys.meta], &[] as &[&str]).await?;
+    match status.as_str() {
+        "OK" | "CLOSED" => Ok(()),
+        _ => Err(SUSPEND.unexpected(status)),
     }
 }
 

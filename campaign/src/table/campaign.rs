@@ -36,8 +36,14 @@ pub struct CampaignRow {
     pub kafka_cluster_id: Option<String>,
     /// Start of the window that opened, milliseconds since 1970; `None` before one did.
     pub opened_start_ms: Option<i64>,
+    /// Its end, as last in force; `None` as well where an older version recorded the start.
+    pub opened_end_ms: Option<i64>,
+    /// Coupons one user may hold, as last in force; `None` like the end.
+    pub opened_user_limit: Option<u32>,
     /// `keyBy` when the window opened.
     pub opened_key_by: Option<String>,
+    /// UID of the object in Kubernetes that the ledger belongs to; `None` where only older versions have worked.
+    pub object_uid: Option<String>,
     /// Coupons issued, as of some seconds ago.
     pub issued_count: u64,
 }
@@ -57,14 +63,17 @@ impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
             topic_id: text("topic_id")?,
             kafka_cluster_id: text("kafka_cluster_id")?,
             opened_start_ms: row.try_get("opened_start_ms")?,
+            opened_end_ms: row.try_get("opened_end_ms")?,
+            opened_user_limit: row.try_get("opened_user_limit")?,
             opened_key_by: text("opened_key_by")?,
+            object_uid: text("object_uid")?,
             issued_count: row.try_get("issued_count")?,
         })
     }
 }
 
 const COLUMNS: &str = "id, total_quantity, terms_number, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, \
-                       opened_key_by, issued_count";
+                       opened_end_ms, opened_user_limit, opened_key_by, object_uid, issued_count";
 
 /// The campaign's row, if there is one.
 pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<CampaignRow>, TableError> {
@@ -101,17 +110,6 @@ pub async fn set_topic(
     sqlx::query("UPDATE campaign SET topic_id = ?, kafka_cluster_id = ? WHERE id = ?")
         .bind(topic_id.as_bytes())
         .bind(cluster_id.as_bytes())
-        .bind(id.0)
-        .execute(pool)
-        .await?;
-    Ok(())
-}
-
-/// Records what is fixed from the opening of the window on. Keeps the first record.
-pub async fn set_opened(pool: &MySqlPool, id: CampaignRowId, start_ms: i64, key_by: &str) -> Result<(), TableError> {
-    sqlx::query("UPDATE campaign SET opened_start_ms = ?, opened_key_by = ? WHERE id = ? AND opened_start_ms IS NULL")
-        .bind(start_ms)
-        .bind(key_by.as_bytes())
         .bind(id.0)
         .execute(pool)
         .await?;

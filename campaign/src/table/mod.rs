@@ -13,6 +13,7 @@ mod error;
 mod lookup;
 mod migrate;
 mod moved;
+mod opened;
 pub mod probe;
 mod store;
 mod terms;
@@ -21,7 +22,7 @@ pub use barrier::{Barrier, Barriers};
 pub use campaign::{
     CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
     commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
-    set_issued_count, set_opened, set_topic, try_set_issued_count,
+    set_issued_count, set_topic, try_set_issued_count,
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
@@ -30,5 +31,6 @@ pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError, within};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};
+pub use opened::{OpenedWindow, claim, set_opened};
 pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

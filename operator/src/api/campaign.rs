@@ -27,7 +27,7 @@ use super::status::CouponCampaignStatus;
         .message("metadata.name must start with a letter, hold only a-z, 0-9 and -, not end with -, and have at most 40 characters"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Issued", type_ = "integer", json_path = ".status.issued"),
-    printcolumn(name = "Total", type_ = "integer", json_path = ".spec.totalQuantity"),
+    printcolumn(name = "Total", type_ = "integer", json_path = ".status.terms.totalQuantity"),
     printcolumn(name = "Persisted", type_ = "integer", json_path = ".status.persisted"),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.lag"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),

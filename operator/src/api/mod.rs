@@ -19,7 +19,10 @@ pub use class::{
     Sentinel, secret_keys,
 };
 pub use conditions::ConditionType;
-pub use status::{CampaignClassStatus, CouponCampaignStatus, Phase, ScalingFigures, TopicStatus, WorkloadStatus};
+pub use status::{
+    CampaignClassStatus, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus, TopicStatus, WindowStatus,
+    WorkloadStatus,
+};
 
 /// API group of all resources.
 pub const GROUP: &str = "coupon-operator.io";

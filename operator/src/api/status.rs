@@ -59,6 +59,9 @@ pub struct CouponCampaignStatus {
     /// The coupon id in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coupon_id: Option<String>,
+    /// The terms in force: what users meet, which is not yet what the spec asks for while a change is refused or on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<TermsStatus>,
     /// Coupons given out, as Redis counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued: Option<i64>,
@@ -100,6 +103,29 @@ pub struct CouponCampaignStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Terms in force.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TermsStatus {
+    /// Coupons in all.
+    pub total_quantity: i64,
+    /// When coupons can be had.
+    pub window: WindowStatus,
+    /// Coupons that one user may have.
+    pub per_user_limit: i64,
+    /// Whether issuing is stopped.
+    pub suspended: bool,
+}
+
+/// A window in force.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct WindowStatus {
+    /// From when on.
+    pub start: Time,
+    /// Until when, excluded.
+    pub end: Time,
 }
 
 /// A campaign's topic, as found in Kafka.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use campaign::log::admin::{AdminError, Creation, TopicState};
 use campaign::stock::{self, Configured, StockKeys};
-use campaign::table::{self, CampaignRow, TotalSet};
+use campaign::table::{self, CampaignRow, OpenedWindow, TotalSet};
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
@@ -49,7 +49,17 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                 // One that somebody else registered meanwhile may have topics that this plan knows nothing of.
                 row = registered.topic_id.is_none().then_some(registered);
             }
+            (Step::Suspend, _) => {
+                let keys = StockKeys::of(pass.id);
+                pass.systems.with_redis(async |redis| stock::suspend(redis, &keys).await).await?;
+            }
             (_, None) => break,
+            (Step::Claim { forget_window }, Some(row)) => {
+                if !table::claim(&pass.systems.sql, row, pass.uid, *forget_window).await? {
+                    tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
+                    break;
+                }
+            }
             (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,
             (Step::SetTotal(_) | Step::Configure(_), Some(row)) => {
                 if number.is_none() {
@@ -65,9 +75,9 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                     break;
                 }
             }
-            (Step::RecordOpened, Some(row)) => {
-                let key_by = plan.key_by.to_string();
-                table::set_opened(&pass.systems.sql, row.id, plan.terms.start_ms, &key_by).await?;
+            (Step::RecordOpened(terms), Some(row)) => {
+                let window = OpenedWindow { start_ms: terms.start_ms, end_ms: terms.end_ms, limit: terms.limit };
+                table::set_opened(&pass.systems.sql, row.id, window, &plan.key_by.to_string()).await?;
             }
             (Step::OpenEpoch { reason }, Some(row)) => {
                 let opened = open_epoch(pass, row, plan, seen).await?;

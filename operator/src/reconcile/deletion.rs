@@ -79,7 +79,7 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         return let_go(campaign, context, uid, text).await;
     }
     if !close(&pass).await? {
-        return let_go(campaign, context, uid, "there was no ledger yet").await;
+        return let_go(campaign, context, uid, "there was no ledger of this object").await;
     }
     if !pods_gone(&pass).await? {
         return Ok(Action::requeue(AGAIN));
@@ -125,11 +125,15 @@ async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &
 }
 
 /// Closes issuing: in SQL for pods that start, in each pod by its fence, in Redis by removing the meta key. False: there is
-/// no ledger.
+/// no ledger of this object.
 async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     let sql = &pass.systems.sql;
     pass.systems.migrate().await?;
     let Some(row) = table::within(QUESTION, table::find(sql, pass.id)).await? else { return Ok(false) };
+    // One that was refused for its terms has no part in it.
+    if pass.is_new_to_ledger() && row.object_uid.as_deref().is_some_and(|owner| owner != pass.uid) {
+        return Ok(false);
+    }
     let keys = StockKeys::of(pass.id);
     let stock = pass.systems.with_redis(async |redis| stock::observe(redis, &keys).await).await?;
     // Also if nothing is open: a repair that was begun before, and is still under way somewhere, must not open its epoch now.

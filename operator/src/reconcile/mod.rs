@@ -11,6 +11,7 @@ mod issuers;
 pub(crate) mod numbers;
 pub mod observe;
 mod outcome;
+mod owner;
 pub mod plan;
 pub(crate) mod proven;
 mod publish;
@@ -19,6 +20,7 @@ mod scaling;
 #[cfg(test)]
 mod scene;
 pub(crate) mod still;
+mod terms;
 pub(crate) mod unread;
 mod workloads;
 

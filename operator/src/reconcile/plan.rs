@@ -8,6 +8,8 @@ use campaign::table::CampaignRow;
 use super::aims::{Aims, aims, lead_ms};
 use super::doubt::{holds_back, stays};
 use super::observe::{LedgerView, Observation};
+use super::owner::{self, Closed, Owner};
+use super::terms::{self, Decided};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
 use crate::log_view::LogView;
@@ -29,6 +31,10 @@ pub struct Plan {
     pub refusals: Vec<Report>,
     /// What people asked for, as far as it may be.
     pub terms: Terms,
+    /// What Redis goes by, if it serves.
+    pub in_force: Option<Terms>,
+    /// The ledger of this couponId is another object's, of other terms.
+    pub is_closed_out: bool,
     /// When the phase or the pods change next by themselves, milliseconds since 1970.
     pub next_ms: Option<i64>,
     /// The clock that was used: Redis', if another one stands by it.
@@ -46,6 +52,13 @@ pub struct Plan {
 pub enum Step {
     /// Make the campaign's row.
     Register,
+    /// Put on record that the ledger is this object's.
+    Claim {
+        /// Its window counts as not opened from now on.
+        forget_window: bool,
+    },
+    /// Stop issuing in Redis, whatever else is to be done about the terms.
+    Suspend,
     /// See to the topics.
     Topic(TopicStep),
     /// Bring the total in SQL to the spec's.
@@ -57,8 +70,8 @@ pub enum Step {
     },
     /// Bring the terms in Redis to the spec's.
     Configure(Terms),
-    /// Record that the window has opened.
-    RecordOpened,
+    /// Record that the window has opened, with these terms.
+    RecordOpened(Terms),
 }
 
 impl Step {
@@ -68,79 +81,12 @@ impl Step {
     }
 }
 
-fn natural(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
-}
-
 fn claim(row: &CampaignRow) -> Claim {
     match row.topic_id.as_deref() {
         None => Claim::None,
         Some("") => Claim::Announced,
         Some(id) => Claim::Owned(id.to_owned()),
     }
-}
-
-/// What the spec asks for, corrected by what is fixed since the campaign opened; and what was corrected.
-fn terms(
-    campaign: &CouponCampaign,
-    row: Option<&CampaignRow>,
-    stock: Option<&StockState>,
-    highest: u64,
-) -> (Terms, KeyBy, Vec<Report>) {
-    let spec = &campaign.spec;
-    let mut refusals = Vec::new();
-    let mut terms = Terms {
-        total: natural(spec.total_quantity),
-        limit: spec.per_user_limit.into(),
-        start_ms: spec.window.start.0.as_millisecond(),
-        end_ms: spec.window.end.0.as_millisecond(),
-        suspended: spec.suspend,
-    };
-    let mut key_by = spec.key_by;
-    if let Some(row) = row {
-        if let Some(opened) = row.opened_start_ms.or_else(|| opened_in_redis(row, stock?))
-            && opened != terms.start_ms
-        {
-            refusals.push(Report::yes(
-                ConditionType::Stalled,
-                "WindowStartFixed",
-                "window.start cannot change once the campaign has opened; put the old time back, or use another couponId",
-            ));
-            terms.start_ms = opened;
-        }
-        if let Some(opened) = row.opened_key_by.as_deref().and_then(parse_key_by)
-            && opened != key_by
-        {
-            refusals.push(Report::yes(
-                ConditionType::Stalled,
-                "KeyByFixed",
-                "keyBy cannot change once the campaign has opened; put the old value back, or use another couponId",
-            ));
-            key_by = opened;
-        }
-        if terms.total < highest {
-            refusals.push(Report::yes(
-                ConditionType::Stalled,
-                "QuantityBelowIssued",
-                format!(
-                    "totalQuantity is {}, but {highest} coupons are issued; raise it to at least {highest}",
-                    terms.total
-                ),
-            ));
-            terms.total = row.total.max(highest);
-        }
-    }
-    (terms, key_by, refusals)
-}
-
-/// Start of a window that Redis has opened by its own clock, whether or not anybody has recorded it.
-fn opened_in_redis(row: &CampaignRow, stock: &StockState) -> Option<i64> {
-    let open = stock.open.as_ref().filter(|_| row.open_epoch.is_some_and(|epoch| stock.serves(epoch)))?;
-    (open.terms.start_ms <= stock.now_ms).then_some(open.terms.start_ms)
-}
-
-fn parse_key_by(text: &str) -> Option<KeyBy> {
-    [KeyBy::User, KeyBy::Campaign].into_iter().find(|each| each.to_string() == text)
 }
 
 /// Everything that is to be decided, from everything that was read. `clock_ms` is the operator's own clock, used only where no
@@ -161,9 +107,20 @@ pub fn plan(
     let now_ms = time.now_ms;
     let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
     let highest = highest_issued.max(ledger.map_or(0, |ledger| ledger.highest));
-    // A window that only a wrong clock has opened has not opened.
-    let believed = stock.filter(|_| time.doubt.is_none());
-    let (asked, key_by, mut refusals) = terms(campaign, row, believed, highest);
+    // Rows that Redis does not remember: it was set back without changing its identity.
+    let set_back = ledger.zip(stock).is_some_and(|(ledger, stock)| {
+        stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
+    });
+    let in_force = stock.filter(|_| !set_back).and_then(|stock| terms::in_force(row, stock));
+    let known = terms::Ledger {
+        row,
+        in_force,
+        // A window that only a wrong clock has opened has not opened.
+        now_ms: stock.filter(|_| time.doubt.is_none()).map(|stock| stock.now_ms),
+        issued: stock.map_or(0, |stock| stock.issued),
+        highest,
+    };
+    let Decided { terms: asked, key_by, mut refusals, opened_ms } = terms::decide(campaign, &known);
     let terms = Terms { suspended: asked.suspended || holds_back(&time, before, &asked), ..asked };
 
     let mut steps = Vec::new();
@@ -181,7 +138,16 @@ pub fn plan(
                 "the campaign has a ledger, but not in this database; point the class back, or restore the database",
             ));
         }
-        Some(Claimed::By(_)) | None => {}
+        Some(Claimed::By(row)) => match owner::owner(campaign, row) {
+            Owner::This => {}
+            Owner::Claims { forget_window: false } => steps.push(Step::Claim { forget_window: false }),
+            // What else is to be done depends on the window, which is forgotten by then.
+            Owner::Claims { forget_window: true } => {
+                return owner::closed(seen, time, row, terms, key_by, Closed::Adopted);
+            }
+            Owner::Differs(report) => return owner::closed(seen, time, row, terms, key_by, Closed::Out(report)),
+        },
+        None => {}
     }
     let topic_ready = match topic_steps(campaign, class, id, claimed.as_ref(), log) {
         Ok(Some(found)) => {
@@ -213,11 +179,6 @@ pub fn plan(
                 if raise {
                     steps.push(Step::SetTotal(terms.total));
                 }
-                // Rows that Redis does not remember: it was set back without changing its identity.
-                let set_back = stock
-                    .open
-                    .as_ref()
-                    .is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored);
                 let open = row.open_epoch.filter(|epoch| stock.serves(*epoch) && !set_back);
                 match (open, &stock.open) {
                     // To Redis even if it is right already: whoever was overtaken must find the newer change there too.
@@ -238,14 +199,8 @@ pub fn plan(
                     if lower {
                         steps.push(Step::SetTotal(terms.total));
                     }
-                    let has_begun = |ms: i64| ms >= terms.start_ms;
-                    if row.opened_start_ms.is_none()
-                        && !time.frozen
-                        && has_begun(now_ms)
-                        && time.redis_ms.is_some_and(has_begun)
-                    {
-                        steps.push(Step::RecordOpened);
-                    }
+                    let opened = opened_ms.and(in_force).filter(|terms| time.doubt.is_none() && !on_record(row, terms));
+                    steps.extend(opened.map(Step::RecordOpened));
                 }
             }
         }
@@ -263,14 +218,20 @@ pub fn plan(
             prepared
         }
     };
+    // What users meet, which is not yet what people ask for.
+    let last_known = || terms::last_known(campaign.status.as_ref()).filter(|_| stock.is_none());
+    let standing = in_force.or_else(last_known).unwrap_or(terms);
+    // What is held back for a wrong clock, nobody has suspended.
+    let standing =
+        Terms { suspended: if time.doubt.is_some() { asked.suspended } else { standing.suspended }, ..standing };
     let phase = match (repairing, usable) {
         (true, _) => Phase::Repairing,
         (false, false) => before,
         (false, true) => {
             let all_rows = ledger.zip(issued).is_some_and(|(ledger, issued)| ledger.stored >= issued);
-            match stays(before, &asked, issued).filter(|_| time.frozen) {
+            match stays(before, &standing, issued).filter(|_| time.frozen) {
                 Some(phase) => phase,
-                None => phase(before, &asked, now_ms, issued, &work, all_rows),
+                None => phase(before, &standing, now_ms, issued, &work, all_rows),
             }
         }
     };
@@ -278,13 +239,34 @@ pub fn plan(
     let wants_count = phase == Phase::Completed && before != Phase::Completed && uncounted;
     // Said, and acted upon, only when every row was counted after it seemed so.
     let phase = if wants_count { Phase::Draining } else { phase };
-    let lead_ms = lead_ms(campaign, class, &terms);
+    let lead_ms = lead_ms(campaign, class, &standing);
     let aims = match time.frozen {
         true => Aims::held("the clocks do not agree"),
-        false => aims(campaign, phase, &asked, now_ms, lead_ms, &work),
+        false => aims(campaign, phase, &standing, now_ms, lead_ms, &work),
     };
-    let next_ms = [lead_ms, terms.start_ms, terms.end_ms].into_iter().filter(|at| *at > now_ms).min();
-    Plan { steps, phase, aims, hands_off, refusals, terms, next_ms, now_ms, time, key_by, wants_count }
+    let next_ms = [lead_ms, standing.start_ms, standing.end_ms].into_iter().filter(|at| *at > now_ms).min();
+    let is_closed_out = false;
+    Plan {
+        steps,
+        phase,
+        aims,
+        hands_off,
+        refusals,
+        terms,
+        in_force,
+        is_closed_out,
+        next_ms,
+        now_ms,
+        time,
+        key_by,
+        wants_count,
+    }
+}
+
+/// Whether these terms of an opened window are on record.
+fn on_record(row: &CampaignRow, terms: &Terms) -> bool {
+    let recorded = (row.opened_start_ms.is_some(), row.opened_end_ms, row.opened_user_limit);
+    recorded == (true, Some(terms.end_ms), Some(terms.limit))
 }
 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {

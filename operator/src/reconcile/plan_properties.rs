@@ -17,7 +17,8 @@ prop_compose! {
         let mut scene = Scene::registered();
         *scene.row() = CampaignRow {
             total, epoch, open_epoch: open.then_some(epoch), topic_id: topic_id.map(str::to_owned),
-            opened_start_ms: opened.then_some(START - HOUR), ..scene.row().clone()
+            opened_start_ms: opened.then_some(START - HOUR), opened_end_ms: opened.then_some(END),
+            ..scene.row().clone()
         };
         let row = scene.row().clone();
         let row = registered.then_some(row);

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::apply::{Done, Scaled};
 use super::plan::Plan;
 use super::{Pass, campaigns};
-use crate::api::{CouponCampaign, CouponCampaignStatus};
+use crate::api::conditions::{self, Report};
+use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus};
 use crate::children::apply::MANAGER;
 use crate::context::Context;
 use crate::events;
@@ -41,6 +42,9 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
         let text = format!("the campaign continues a ledger with {rows} winners; a new sale takes a new couponId");
         events::note(context, campaign, "LedgerAdopted", &text).await;
     }
+    for refusal in untold(pass, plan) {
+        events::warn(context, campaign, refusal.reason, &refusal.message).await;
+    }
     for change in &scaled.changes {
         events::note(context, campaign, "Scaled", change).await;
     }
@@ -51,6 +55,21 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
     if before != plan.phase && told != Some(plan.phase) {
         events::note(context, campaign, plan.phase.into(), &format!("phase {} after {before}", plan.phase)).await;
     }
+}
+
+/// What was refused and not said before, by this process or by the one before it.
+fn untold<'a>(pass: &Pass<'_>, plan: &'a Plan) -> Vec<&'a Report> {
+    let status = pass.campaign.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let in_status = conditions::find(status, ConditionType::Stalled).map(|stalled| stalled.message.as_str());
+    pass.context.memory.update(pass.uid, |memory| new_refusals(&plan.refusals, in_status, &mut memory.refusals_told))
+}
+
+/// Those of the refusals that were not told; `told` becomes what is told now.
+fn new_refusals<'a>(refusals: &'a [Report], in_status: Option<&str>, told: &mut Vec<String>) -> Vec<&'a Report> {
+    let now: Vec<&Report> = refusals.iter().filter(|each| each.condition == ConditionType::Stalled).collect();
+    let before = std::mem::replace(told, now.iter().map(|each| each.message.clone()).collect());
+    let is_new = |each: &&Report| Some(each.message.as_str()) != in_status && !before.contains(&each.message);
+    now.into_iter().filter(is_new).collect()
 }
 
 /// Writes the status if it differs and is not about to differ again. `in_between`: the next pass follows at once.
@@ -109,6 +128,26 @@ fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus)
 mod tests {
     use super::*;
     use crate::api::Phase;
+
+    /// Wrong: a refusal is seen by nobody who does not look at conditions; or an event comes with every pass.
+    #[test]
+    fn each_refusal_is_told_once() {
+        let stalled = |text: &str| Report::yes(ConditionType::Stalled, "WindowStartFixed", text);
+        let (one, two) = (stalled("one"), stalled("two"));
+        let part = Report::no(ConditionType::TopicReady, "TopicNotOurs", "one of the parts");
+        let mut told = Vec::new();
+        for (what, refusals, in_status, expected) in [
+            ("new", vec![one.clone(), part], None, vec!["one"]),
+            ("told", vec![one.clone()], None, vec![]),
+            ("one more", vec![one.clone(), two.clone()], None, vec!["two"]),
+            ("corrected", vec![], None, vec![]),
+            ("again", vec![one.clone()], None, vec!["one"]),
+            ("told by the process before", vec![two], Some("two"), vec![]),
+        ] {
+            let new = new_refusals(&refusals, in_status, &mut told);
+            assert_eq!(new.iter().map(|each| each.message.as_str()).collect::<Vec<_>>(), expected, "{what}");
+        }
+    }
 
     #[test]
     fn what_may_wait() {

@@ -2,6 +2,7 @@
 
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
+use campaign::stock::Terms;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,8 +14,8 @@ use super::plan::{Plan, Work};
 use super::workloads;
 use crate::api::conditions::{self, Report};
 use crate::api::{
-    CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TopicStatus,
-    WorkloadStatus,
+    CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus,
+    TopicStatus, WindowStatus, WorkloadStatus,
 };
 use crate::children::ownership::NotOurs;
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
@@ -88,6 +89,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         observed_generation: Some(generation),
         class_name: Some(class.name_any()),
         coupon_id: Some(id.coupon_id().to_owned()),
+        terms: plan.in_force.and_then(terms_status).or(before.terms),
         issued: issued.map(count).or(before.issued),
         persisted: stored.map(count).or(before.persisted),
         once_persisted: match ledger {
@@ -97,7 +99,12 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         lag: log.and_then(|log| log.lag).map(count).or(before.lag),
         dead_letters: log.and_then(|log| log.dead_letters).map(count).or(before.dead_letters),
         unconfirmed: unconfirmed.map(count).or(before.unconfirmed),
-        epoch: row.map(|row| count(row.epoch)).filter(|epoch| *epoch > 0).or(before.epoch),
+        // Whoever may not go on with a ledger has had no epoch of it.
+        epoch: row
+            .filter(|_| !plan.is_closed_out)
+            .map(|row| count(row.epoch))
+            .filter(|epoch| *epoch > 0)
+            .or(before.epoch),
         topic: log.and_then(|_| topic_status(facts)).or(before.topic),
         issuer: Some(issuer),
         consumer: Some(consumer),
@@ -108,6 +115,16 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
     let reports = reports(facts, &next);
     conditions::merge(&mut next.conditions, &reports, generation, now);
     next
+}
+
+fn terms_status(terms: Terms) -> Option<TermsStatus> {
+    let time = |ms| Timestamp::from_millisecond(ms).ok().map(Time);
+    Some(TermsStatus {
+        total_quantity: count(terms.total),
+        window: WindowStatus { start: time(terms.start_ms)?, end: time(terms.end_ms)? },
+        per_user_limit: terms.limit.into(),
+        suspended: terms.suspended,
+    })
 }
 
 /// The status of a campaign that has no usable class: what was known stays.
@@ -232,9 +249,9 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", adopted.message.clone()));
     }
     let open = match plan.phase {
-        Phase::Open => open_report(facts, next),
-        Phase::SoldOut => Report::no(C::Open, "SoldOut", "every coupon is issued"),
-        Phase::Suspended => Report::no(C::Open, "Suspended", "issuing is suspended by spec.suspend"),
+        Phase::Open => pending_suspension(facts, open_report(facts, next)),
+        Phase::SoldOut => pending_suspension(facts, Report::no(C::Open, "SoldOut", "every coupon is issued")),
+        Phase::Suspended => suspended_report(facts),
         Phase::Scheduled => Report::no(C::Open, "NotStarted", "the window has not begun"),
         Phase::Repairing => Report::no(C::Open, "Repairing", "Redis is being brought back to what the ledger says"),
         Phase::Draining | Phase::Completed => Report::no(C::Open, "Ended", "the window is over"),
@@ -357,6 +374,38 @@ fn open_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         return Report::no(Open, "NoReadyIssuer", "the window is open, but no issuer pod is ready: users reach nobody");
     }
     Report::yes(Open, "WindowOpen", "coupons can be had")
+}
+
+/// Of a campaign that is suspended, as its users see it.
+fn suspended_report(facts: &Facts<'_>) -> Report {
+    use ConditionType::Open;
+    if facts.campaign.spec.suspend {
+        return Report::no(Open, "Suspended", "issuing is suspended by spec.suspend");
+    }
+    if facts.plan.terms.suspended {
+        return Report::no(Open, "Suspended", "issuing is stopped by what condition Stalled says");
+    }
+    let text = format!("issuing is still suspended: going on is asked for, and not in force yet, {}", why_not(facts));
+    Report::no(Open, "ResumptionPending", text)
+}
+
+/// What `report` says, and that it is still so although suspension was asked for.
+fn pending_suspension(facts: &Facts<'_>, report: Report) -> Report {
+    if !facts.campaign.spec.suspend || facts.plan.in_force.is_some_and(|terms| terms.suspended) {
+        return report;
+    }
+    let text = format!("suspension is asked for, and not in force yet, {}; {}", why_not(facts), report.message);
+    Report { reason: "SuspensionPending", message: text, ..report }
+}
+
+/// Why a change of terms is not in force yet.
+fn why_not(facts: &Facts<'_>) -> String {
+    let stock = facts.seen.stock.as_ref().err().map(|error| format!("because {}", stock_advice(error)));
+    let ledger = || facts.seen.ledger.as_ref().err().map(|error| format!("because {}", table_advice(error)));
+    stock
+        .or_else(ledger)
+        .or_else(|| facts.failure.map(|failure| format!("because {}", advice(failure))))
+        .unwrap_or_else(|| "as the change is on its way".to_owned())
 }
 
 fn consistency_report(facts: &Facts<'_>) -> Report {

@@ -7,7 +7,7 @@ use super::*;
 use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
 use crate::epoch::EpochError;
-use crate::fixtures::{self, END, LEAD, START};
+use crate::fixtures::{self, END, HOUR, LEAD, START};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
@@ -102,7 +102,34 @@ fn the_conditions_of_a_campaigns_life() {
         (Scene::prepared(), "True/AsItShouldBe", "False/NotStarted", "", ""),
         (Scene::open().issued(10).lag(4).stored(6), "True/AsItShouldBe", "True/WindowOpen", "", ""),
         (Scene::open().issued(100).stored(100), "True/AsItShouldBe", "False/SoldOut", "", ""),
-        (Scene::open().with(|s| s.campaign.spec.suspend = true), "True/AsItShouldBe", "False/Suspended", "", ""),
+        (
+            Scene::open().with(|s| s.campaign.spec.suspend = true).in_force(),
+            "True/AsItShouldBe",
+            "False/Suspended",
+            "",
+            "",
+        ),
+        (
+            Scene::open().with(|s| s.campaign.spec.suspend = true).database_away(),
+            "False/DatabaseUnavailable",
+            "True/SuspensionPending",
+            "True/DatabaseUnavailable",
+            "",
+        ),
+        (
+            Scene::open().with(|s| s.in_redis().terms.suspended = true).database_away(),
+            "False/DatabaseUnavailable",
+            "False/ResumptionPending",
+            "True/DatabaseUnavailable",
+            "",
+        ),
+        (
+            Scene::completed().starting(START + HOUR).with(|s| s.row().object_uid = Some("2".to_owned())),
+            "False/LedgerTermsDiffer",
+            "False/Pending",
+            "",
+            "True/LedgerTermsDiffer",
+        ),
         (Scene::open().redis_emptied(), "False/HistoryChanged", "False/Repairing", "True/HistoryChanged", ""),
         (Scene::open().issued(10).lag(4).stored(6).at(END), "True/AsItShouldBe", "False/Ended", "", ""),
         (Scene::completed(), "True/AsItShouldBe", "False/Ended", "", ""),
@@ -110,6 +137,13 @@ fn the_conditions_of_a_campaigns_life() {
             Scene::open().issued(70).quantity(60),
             "False/QuantityBelowIssued",
             "True/WindowOpen",
+            "",
+            "True/QuantityBelowIssued",
+        ),
+        (
+            Scene::open().issued(70).quantity(60).in_force().in_force().in_row(),
+            "False/QuantityBelowIssued",
+            "False/SoldOut",
             "",
             "True/QuantityBelowIssued",
         ),
@@ -121,6 +155,28 @@ fn the_conditions_of_a_campaigns_life() {
             "{scene:#?}"
         );
     }
+}
+
+/// Wrong: status shows what people ask for, as if it were so.
+#[test]
+fn the_terms_in_force_are_shown_whatever_is_asked_for() {
+    let shown = |scene: &Scene| status_of(scene).terms.map(|terms| (terms.total_quantity, terms.suspended));
+    assert_eq!(shown(&Scene::new_campaign()), None);
+    assert_eq!(shown(&Scene::prepared()), Some((100, false)));
+    let asked = Scene::open().quantity(150).with(|s| s.campaign.spec.suspend = true);
+    assert_eq!(shown(&asked), Some((100, false)), "on its way");
+    assert_eq!(shown(&asked.clone().in_force()), Some((150, true)));
+    let mut away = asked.in_force();
+    away.campaign.status = Some(stored(&status_of(&away)));
+    assert_eq!(shown(&away.redis_away()), Some((150, true)), "what was in force stays shown while Redis is away");
+
+    let mut closed_out = Scene::completed().redis_emptied().quantity(300).starting(START + HOUR);
+    closed_out.row().object_uid = Some("2".to_owned());
+    closed_out.campaign.status = None;
+    let status = status_of(&closed_out);
+    assert_eq!(status.terms.as_ref().map(|terms| terms.total_quantity), Some(100), "the ledger's own");
+    assert_eq!(status.epoch, None, "it has had none of this ledger, and the next look must know");
+    assert_eq!(says(&status, ConditionType::Stalled), "True/LedgerTermsDiffer");
 }
 
 #[test]

@@ -114,6 +114,7 @@ impl Scene {
     pub fn open() -> Self {
         let mut scene = Self::prepared();
         scene.row().opened_start_ms = Some(START);
+        (scene.row().opened_end_ms, scene.row().opened_user_limit) = (Some(END), Some(1));
         scene.row().opened_key_by = Some("User".to_owned());
         scene.at(START + HOUR).was(Phase::Open)
     }
@@ -219,6 +220,18 @@ impl Scene {
     /// The spec says another end of the window.
     pub fn ending(mut self, end_ms: i64) -> Self {
         self.campaign.spec.window.end = Time(Timestamp::from_millisecond(end_ms).unwrap());
+        self
+    }
+
+    /// What the spec asks for has reached Redis.
+    pub fn in_force(mut self) -> Self {
+        self.in_redis().terms = self.plan().terms;
+        self
+    }
+
+    /// And the total the database.
+    pub fn in_row(mut self) -> Self {
+        self.row().total = self.in_redis().terms.total;
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use campaign::log::admin::TopicState;
 use campaign::stock::Terms;
 use campaign::stock::rebuild::Ledger;
-use campaign::table::{self, StoreMode, store};
+use campaign::table::{self, OpenedWindow, StoreMode, store};
 use consumer::drain::{self, Source};
 use operator::api::{CampaignClass, CouponCampaign, Phase};
 use operator::context::Memory;
@@ -63,7 +63,8 @@ impl<'a> Operator<'a> {
         let cluster = kafka.describe_cluster().await.unwrap().cluster_id;
         table::set_topic(&stage.systems.sql, stage.row, &topic.topic_id, &cluster).await.unwrap();
         if terms.start_ms == PAST {
-            table::set_opened(&stage.systems.sql, stage.row, PAST, "User").await.unwrap();
+            let window = OpenedWindow { start_ms: PAST, end_ms: terms.end_ms, limit: terms.limit };
+            table::set_opened(&stage.systems.sql, stage.row, window, "User").await.unwrap();
         }
         let ledger = Ledger { winners: (1..=winners).map(held).collect(), free: Vec::new(), highest: winners };
         stage.fill_on(1, 1, terms, &ledger).await;

@@ -1,0 +1,218 @@
+//! Whose ledger it is. A ledger outlives the object in Kubernetes: one that is new to it continues it only under the terms under
+//! which it was opened, or by an annotation that says that it may. Pure.
+
+use campaign::stock::Terms;
+use campaign::table::CampaignRow;
+use kube::ResourceExt;
+
+use super::aims::{Aim, Aims};
+use super::observe::Observation;
+use super::plan::{Plan, Step};
+use super::terms::{asked, recorded, time};
+use crate::api::ConditionType::Stalled;
+use crate::api::conditions::Report;
+use crate::api::{CouponCampaign, KeyBy, Phase};
+use crate::measure::clocks::Time;
+
+/// Annotation of a campaign that takes an old ledger over under the campaign's own terms. It names the ledger's epoch, so that one
+/// that stays in a manifest works once.
+pub const ADOPT_ANNOTATION: &str = "coupon-operator.io/adopt-ledger";
+
+/// How an object stands to the ledger of its name.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Owner {
+    /// It is this object's.
+    This,
+    /// It becomes this object's.
+    Claims {
+        /// Its window counts as not opened from now on.
+        forget_window: bool,
+    },
+    /// It was opened under other terms: all stays closed.
+    Differs(Report),
+}
+
+/// How this object stands to the ledger.
+pub fn owner(campaign: &CouponCampaign, row: &CampaignRow) -> Owner {
+    let Some(uid) = campaign.uid() else { return Owner::This };
+    if row.object_uid.as_ref() == Some(&uid) {
+        return Owner::This;
+    }
+    let has_had_epoch = campaign.status.as_ref().is_some_and(|status| status.epoch.is_some());
+    // Of a ledger that no object is on record for, whoever has had an epoch is the owner.
+    let known = row.object_uid.is_none() && has_had_epoch;
+    let forget_window = false;
+    if known || row.epoch == 0 || row.opened_start_ms.is_none() {
+        return Owner::Claims { forget_window };
+    }
+    let mut differs = differences(campaign, row);
+    let limit = asked(campaign).limit;
+    let lower = row.opened_user_limit.filter(|opened| limit < *opened);
+    if differs.is_empty() {
+        return Owner::Claims { forget_window };
+    }
+    let adopts =
+        campaign.annotations().get(ADOPT_ANNOTATION).is_some_and(|epoch| epoch.trim() == row.epoch.to_string());
+    let way_out = match (adopts, lower) {
+        (true, None) => return Owner::Claims { forget_window: true },
+        (true, Some(_)) => {
+            differs.retain(|each| each.starts_with("perUserLimit"));
+            "a lower limit cannot be adopted, as some users may hold more already: correct it"
+        }
+        (false, _) => "correct them, or take another couponId for another sale",
+    };
+    let text = format!(
+        "the ledger of this couponId was opened under other terms, so the campaign stays closed: {}; {way_out}; or, to sell on \
+         under the new terms with all earlier winners kept, annotate the campaign with {ADOPT_ANNOTATION}={}",
+        differs.join(", "),
+        row.epoch
+    );
+    Owner::Differs(Report::yes(Stalled, "LedgerTermsDiffer", text))
+}
+
+/// What the spec has otherwise than the ledger, in words. A longer end and a higher total are no difference.
+fn differences(campaign: &CouponCampaign, row: &CampaignRow) -> Vec<String> {
+    let terms = asked(campaign);
+    let mut all = Vec::new();
+    if let Some(start_ms) = row.opened_start_ms.filter(|start| *start != terms.start_ms) {
+        all.push(format!("window.start is {}, the ledger's {}", time(terms.start_ms), time(start_ms)));
+    }
+    if let Some(end_ms) = row.opened_end_ms.filter(|end| terms.end_ms < *end) {
+        all.push(format!("window.end is {}, the ledger's {}", time(terms.end_ms), time(end_ms)));
+    }
+    if terms.total < row.total {
+        all.push(format!("totalQuantity is {}, the ledger's {}", terms.total, row.total));
+    }
+    if let Some(limit) = row.opened_user_limit.filter(|limit| *limit != terms.limit) {
+        all.push(format!("perUserLimit is {}, the ledger's {limit}", terms.limit));
+    }
+    let key_by = campaign.spec.key_by.to_string();
+    if let Some(opened) = row.opened_key_by.as_ref().filter(|opened| **opened != key_by) {
+        all.push(format!("keyBy is {key_by}, the ledger's {opened}"));
+    }
+    all
+}
+
+/// Why an object does nothing with the ledger of its name in this pass.
+pub enum Closed {
+    /// It takes it over first.
+    Adopted,
+    /// It may not go on with it.
+    Out(Report),
+}
+
+/// The plan for such an object: all stays closed, and nothing is made, removed or scaled. Where the ledger is open even so (its
+/// last object went without a farewell), issuing is suspended.
+pub fn closed(seen: &Observation, clock: Time, row: &CampaignRow, terms: Terms, key_by: KeyBy, why: Closed) -> Plan {
+    let open = seen.stock.as_ref().ok().and_then(|stock| stock.open.as_ref());
+    let suspend = open.filter(|open| !open.terms.suspended).map(|_| Step::Suspend);
+    let (claim, refusals, reason) = match why {
+        Closed::Adopted => (Some(Step::Claim { forget_window: true }), Vec::new(), "the ledger is being taken over"),
+        Closed::Out(report) => (None, vec![report], "the ledger of this couponId was opened under other terms"),
+    };
+    let aim = Aim::Hold { reason };
+    Plan {
+        steps: suspend.into_iter().chain(claim).collect(),
+        phase: Phase::Pending,
+        aims: Aims { issuer: aim, consumer: aim },
+        hands_off: true,
+        is_closed_out: !refusals.is_empty(),
+        refusals,
+        terms,
+        in_force: recorded(row),
+        next_ms: None,
+        now_ms: clock.now_ms,
+        time: clock,
+        key_by,
+        wants_count: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{CouponCampaignStatus, KeyBy};
+    use crate::fixtures::{self, END, HOUR, START};
+    use crate::reconcile::scene::Scene;
+
+    /// A campaign that was applied anew, beside a ledger that had opened under the terms of the fixtures.
+    fn applied_anew(change: impl FnOnce(&mut CouponCampaign)) -> (CouponCampaign, CampaignRow) {
+        let mut row = Scene::open().row().clone();
+        (row.epoch, row.open_epoch, row.object_uid) = (7, None, Some("another".to_owned()));
+        let mut campaign = fixtures::campaign();
+        change(&mut campaign);
+        (campaign, row)
+    }
+
+    fn at(ms: i64) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::from_millisecond(ms).unwrap())
+    }
+
+    const CLAIMS: Owner = Owner::Claims { forget_window: false };
+
+    /// Wrong: next year's sale with last year's name sells at once (W1).
+    #[test]
+    fn an_object_that_is_new_to_a_ledger_continues_it_under_the_same_terms_only() {
+        type Change = Box<dyn Fn(&mut CouponCampaign)>;
+        let change = |change: fn(&mut CouponCampaign)| -> Change { Box::new(change) };
+        for (what, change, differs) in [
+            ("nothing", change(|_| {}), None),
+            ("a longer end", change(|c| c.spec.window.end = at(END + HOUR)), None),
+            ("a higher total", change(|c| c.spec.total_quantity = 101), None),
+            ("suspended", change(|c| c.spec.suspend = true), None),
+            ("a later start", change(|c| c.spec.window.start = at(START + 1)), Some("window.start")),
+            ("an earlier start", change(|c| c.spec.window.start = at(START - HOUR)), Some("window.start")),
+            ("a shorter end", change(|c| c.spec.window.end = at(END - 1)), Some("window.end")),
+            ("a lower total", change(|c| c.spec.total_quantity = 99), Some("totalQuantity")),
+            ("another limit", change(|c| c.spec.per_user_limit = 2), Some("perUserLimit")),
+            ("another key", change(|c| c.spec.key_by = KeyBy::Campaign), Some("keyBy")),
+        ] {
+            let (campaign, row) = applied_anew(&change);
+            match (owner(&campaign, &row), differs) {
+                (owner, None) => assert_eq!(owner, CLAIMS, "{what}"),
+                (Owner::Differs(report), Some(field)) => {
+                    assert_eq!(report.reason, "LedgerTermsDiffer", "{what}");
+                    assert!(report.message.contains(field), "{what}: {}", report.message);
+                    assert!(report.message.contains("adopt-ledger=7"), "{what}: {}", report.message);
+                }
+                (owner, _) => panic!("{what}: {owner:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn other_terms_are_adopted_by_an_annotation_that_names_the_epoch() {
+        let later = |epoch: &'static str| {
+            move |campaign: &mut CouponCampaign| {
+                campaign.spec.window.start = at(START + 1);
+                campaign.annotations_mut().insert(ADOPT_ANNOTATION.to_owned(), epoch.to_owned());
+            }
+        };
+        for (epoch, adopted) in [("7", true), (" 7 ", true), ("6", false), ("true", false), ("", false), ("07", false)]
+        {
+            let (campaign, row) = applied_anew(later(epoch));
+            let expected = Owner::Claims { forget_window: true };
+            assert_eq!(owner(&campaign, &row) == expected, adopted, "{epoch:?}");
+        }
+        let (campaign, mut row) = applied_anew(later("7"));
+        row.opened_user_limit = Some(2);
+        assert!(matches!(owner(&campaign, &row), Owner::Differs(_)), "users may hold more than a lower limit allows");
+    }
+
+    #[test]
+    fn a_ledger_without_terms_is_anybodys() {
+        let later = |campaign: &mut CouponCampaign| campaign.spec.window.start = at(START + 1);
+        let (campaign, row) = applied_anew(later);
+        let never_opened = CampaignRow { opened_start_ms: None, ..row.clone() };
+        assert_eq!(owner(&campaign, &never_opened), CLAIMS, "its window may move freely");
+        let never_had_an_epoch = CampaignRow { epoch: 0, ..row.clone() };
+        assert_eq!(owner(&campaign, &never_had_an_epoch), CLAIMS);
+        let own = CampaignRow { object_uid: campaign.uid(), ..row.clone() };
+        assert_eq!(owner(&campaign, &own), Owner::This);
+        // An older version has opened it, for this object or for another.
+        let unknown = CampaignRow { object_uid: None, ..row };
+        assert!(matches!(owner(&campaign, &unknown), Owner::Differs(_)));
+        let status = CouponCampaignStatus { epoch: Some(7), ..CouponCampaignStatus::default() };
+        assert_eq!(owner(&CouponCampaign { status: Some(status), ..campaign }, &unknown), CLAIMS);
+    }
+}
