@@ -110,6 +110,15 @@ impl ClassError {
         }
     }
 
+    /// Whether it ends without a change of the campaign or of its class: a class or a Secret that is applied together with the campaign
+    /// comes some moments later.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound(_) | Self::NoDefault | Self::SecretMissing { .. } | Self::SecretKey { .. } | Self::Api(_)
+        )
+    }
+
     pub(crate) fn retry(&self) -> Retry {
         match self {
             // Secrets are not watched: their memory would follow every Secret of the cluster.

@@ -27,6 +27,7 @@ use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 use crate::serving::ServingWatch;
+use crate::stop::Stop;
 
 /// How long a pass waits for the watches to show what there is.
 const WATCHES_FILLED: Duration = Duration::from_secs(30);
@@ -162,6 +163,8 @@ pub struct Memory {
     pub token: Option<String>,
     /// The text of the last warning event, so that the same one is not sent with every pass.
     pub warned: Option<String>,
+    /// What became of the last try to stop issuing at once.
+    pub(crate) stop: Option<Stop>,
     /// The refusals that an event has told.
     pub refusals_told: Vec<String>,
 }

@@ -146,6 +146,7 @@ pub async fn run(
     let namespace_stream = namespace_stream.predicate_filter(predicates::labels, PredicateConfig::default());
     let shutdown = shutdown.shared();
     let classes_watched = crate::class_status::run(Arc::clone(&context), Arc::clone(&unreadable), shutdown.clone());
+    let stopping = crate::stop::run(Arc::clone(&context));
     let passing = Arc::clone(&progress);
     let campaigns_watched = Controller::for_stream(campaign_stream, campaigns)
         // Without a bound of its own: each class has one, so that passes which hang take turns from those of their class only.
@@ -197,6 +198,7 @@ pub async fn run(
     let passes = async { tokio::join!(campaigns_watched, classes_watched) };
     tokio::select! {
         _ = passes => {}
+        () = stopping => tracing::error!("suspending has ended by itself"),
         _ = kept => tracing::error!("a watch has ended by itself"),
         // In the same task as the controller: it ticks only while that is polled.
         () = progress.beat(Part::Controller) => {}

@@ -131,6 +131,15 @@ impl ReconcileError {
         status.is_conflict() || causes.iter().any(|cause| cause.reason == "NamespaceTerminating" || is_another(cause))
     }
 
+    /// Whether it ends without a change of the campaign or of its class: something arrives, or answers again.
+    pub fn is_waited_for(&self) -> bool {
+        match self {
+            Self::Class(error) => error.is_waited_for(),
+            Self::Name(_) | Self::NotOurs(NotOurs::Foreign { .. }) => false,
+            _ => true,
+        }
+    }
+
     /// When to try again. A cause outside the object is always tried again: it goes away without telling us.
     pub fn retry(&self) -> Retry {
         match self {

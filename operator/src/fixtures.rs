@@ -5,7 +5,7 @@ use campaign::settings;
 use campaign::table::{CampaignRow, CampaignRowId};
 use serde_json::json;
 
-use crate::api::{CampaignClass, CouponCampaign};
+use crate::api::{CampaignClass, CouponCampaign, TermsStatus, WindowStatus};
 
 /// `window.start` of [`campaign`]: 2026-12-01T10:00:00Z.
 pub const START: i64 = 1_796_119_200_000;
@@ -99,4 +99,11 @@ pub fn row() -> CampaignRow {
         object_uid: Some("0001".to_owned()),
         issued_count: 0,
     }
+}
+
+/// The terms of [`campaign`] as status shows them.
+pub fn terms_status(suspended: bool) -> TermsStatus {
+    let window = campaign().spec.window;
+    let window = WindowStatus { start: window.start, end: window.end };
+    TermsStatus { total_quantity: 100, window, per_user_limit: 1, suspended }
 }

@@ -11,6 +11,7 @@
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns;
 //! - [`class`], [`connections`]: where Kafka, Redis and the database are; [`measure`], [`class_status`]: whether they do what is needed;
+//! - `stop`: suspends within seconds, whatever is away;
 //! - [`lease`]: who works when several operators run; [`progress`]: whether this one is alive.
 
 pub mod api;
@@ -40,5 +41,6 @@ pub mod reconcile;
 pub mod repair;
 pub mod scale;
 pub(crate) mod serving;
+pub(crate) mod stop;
 pub mod topic;
 mod unreadable;

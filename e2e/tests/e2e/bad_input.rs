@@ -145,7 +145,7 @@ async fn an_unknown_class_and_a_namespace_that_does_not_take_part() {
     let sale = Sale::apply(&world.client, wanted).await.unwrap();
     let message = sale.until_condition("ClassResolved", "False", "ClassNotFound").await.unwrap();
     assert!(message.contains("ask the platform team"), "{message}");
-    sale.until_condition("Stalled", "True", "ClassNotFound").await.unwrap();
+    sale.until_condition("Reconciling", "True", "ClassNotFound").await.unwrap();
     apply(&install::class(&class, &world.connections, false).unwrap()).await.unwrap();
     sale.until("Ready once the class is there", SOON, Sale::is_ready).await.unwrap();
     sale.delete("background").await.unwrap();

@@ -1,8 +1,9 @@
 //! The files that are generated from the types: `crds/` for `kubectl`, and the chart's copies.
 
 use campaign::yaml;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
+use serde_json::json;
 
 use super::{CampaignClass, CouponCampaign};
 
@@ -31,7 +32,19 @@ pub struct Manifest {
 
 /// All definitions, in the order in which they should be applied.
 pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [CampaignClass::crd(), CouponCampaign::crd()]
+    [newborn(CampaignClass::crd()), newborn(CouponCampaign::crd())]
+}
+
+/// An object that nobody has looked at yet says so: tools that wait for objects take one without a status for done (kstatus).
+fn newborn(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let properties = root.and_then(|root| root.properties.as_mut());
+        if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
+            status.default = Some(JSON(json!({"observedGeneration": -1})));
+        }
+    }
+    crd
 }
 
 /// All generated files.

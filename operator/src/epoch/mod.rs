@@ -11,6 +11,7 @@ mod queue;
 pub mod ranks;
 pub(crate) mod read;
 mod sources;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +31,7 @@ use sources::Sources;
 
 pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
 pub use queue::{MOST_PASSES, Queue, load};
+pub(crate) use stop::{Told, stop};
 
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.
 #[derive(Debug, thiserror::Error)]

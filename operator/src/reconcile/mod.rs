@@ -18,7 +18,7 @@ mod publish;
 mod report;
 mod scaling;
 #[cfg(test)]
-mod scene;
+pub(crate) mod scene;
 pub(crate) mod still;
 mod terms;
 pub(crate) mod unread;
@@ -49,6 +49,7 @@ use crate::log_view::Offsets;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::Verdict;
+pub(crate) use apply::issuers as issuers_of;
 pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
 use observe::{Known, Observation};
@@ -165,6 +166,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     if waits {
         plan.open_nothing();
     }
+    let stop = context.memory.get(uid).stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
+    plan.stopped(stop);
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -208,6 +211,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         adopted,
         looked: &looked,
         nobody_serves: serving.nobody_serves(),
+        stop,
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
         measured: measured.as_deref(),
@@ -329,7 +333,7 @@ fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClas
 }
 
 /// The campaign's class and the systems that it points to.
-async fn resolve(
+pub(crate) async fn resolve(
     campaign: &CouponCampaign,
     context: &Context,
 ) -> Result<(CampaignClass, Arc<Systems>), ReconcileError> {

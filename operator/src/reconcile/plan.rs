@@ -14,6 +14,7 @@ use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
 use crate::log_view::LogView;
 use crate::measure::clocks::Time;
+use crate::stop::Stop;
 use crate::topic::{self, Claim, TopicStep};
 
 /// What is decided about a campaign.
@@ -284,6 +285,13 @@ impl Plan {
     /// Opens no epoch in this pass.
     pub(super) fn open_nothing(&mut self) {
         self.steps.retain(|step| !matches!(step, Step::OpenEpoch { .. }));
+    }
+
+    /// Issuing was stopped without Redis, which cannot be asked.
+    pub(super) fn stopped(&mut self, stop: Option<Stop>) {
+        if stop.is_some_and(|stop| stop.is_by_fence()) && matches!(self.phase, Phase::Open | Phase::SoldOut) {
+            self.phase = Phase::Suspended;
+        }
     }
 
     /// Opens a new epoch although Redis and SQL agree: who serves does not.

@@ -22,6 +22,7 @@ use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_adv
 use crate::log_view::LogView;
 use crate::measure::{Measured, System};
 use crate::repair::scan::Looked;
+use crate::stop::Stop;
 use crate::topic;
 
 /// What was counted longer ago than this, in milliseconds, is not known any more.
@@ -59,6 +60,8 @@ pub struct Facts<'a> {
     pub measured: Option<&'a Measured>,
     /// Why no issuer serves, if none does.
     pub nobody_serves: Option<&'a str>,
+    /// What became of stopping issuing without Redis, if that was tried.
+    pub stop: Option<Stop>,
 }
 
 fn count(value: u64) -> i64 {
@@ -144,10 +147,14 @@ pub fn status_without_class(
     let mut reports = vec![
         first(failure.condition(), failure.reason(), failure.to_string()),
         Report::no(ConditionType::Ready, failure.reason(), failure.to_string()),
-        Report::yes(ConditionType::Stalled, failure.reason(), failure.to_string()),
+        // What comes by itself, or with the next object that is applied, is waited for.
+        match failure.is_waited_for() {
+            true => Report::yes(ConditionType::Reconciling, failure.reason(), failure.to_string()),
+            false => Report::yes(ConditionType::Stalled, failure.reason(), failure.to_string()),
+        },
     ];
     // The Stalled report says it all when the failure is about no other condition.
-    if failure.condition() == ConditionType::Stalled {
+    if matches!(failure.condition(), ConditionType::Stalled | ConditionType::Reconciling) {
         reports.remove(0);
     }
     conditions::merge(&mut next.conditions, &reports, generation, now);
@@ -379,6 +386,14 @@ fn open_report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
 /// Of a campaign that is suspended, as its users see it.
 fn suspended_report(facts: &Facts<'_>) -> Report {
     use ConditionType::Open;
+    if let Some(Stop::ByFence(told)) = facts.stop {
+        let text = format!(
+            "issuing is suspended by spec.suspend: Redis does not answer, so all {} issuers were told to grant nothing; Redis is \
+             suspended when it is back",
+            told.pods
+        );
+        return Report::no(Open, "SuspendedByFence", text);
+    }
     if facts.campaign.spec.suspend {
         return Report::no(Open, "Suspended", "issuing is suspended by spec.suspend");
     }
@@ -394,7 +409,12 @@ fn pending_suspension(facts: &Facts<'_>, report: Report) -> Report {
     if !facts.campaign.spec.suspend || facts.plan.in_force.is_some_and(|terms| terms.suspended) {
         return report;
     }
-    let text = format!("suspension is asked for, and not in force yet, {}; {}", why_not(facts), report.message);
+    let told = match facts.stop {
+        Some(Stop::ByFence(told)) => format!("; {} of {} issuers have stopped", told.fenced, told.pods),
+        Some(Stop::Failed) => "; the issuers could not be told either".to_owned(),
+        Some(Stop::InRedis) | None => String::new(),
+    };
+    let text = format!("suspension is asked for, and not in force yet, {}{told}; {}", why_not(facts), report.message);
     Report { reason: "SuspensionPending", message: text, ..report }
 }
 

@@ -70,6 +70,7 @@ fn status_while(
         looked: &Looked::default(),
         measured: None,
         nobody_serves: None,
+        stop: None,
         offsets_unread,
         consumers_still,
     };
@@ -475,10 +476,18 @@ fn without_a_class_what_was_known_stays() {
     for (condition, expected) in [
         (ConditionType::ClassResolved, "False/ClassNotFound"),
         (ConditionType::Ready, "False/ClassNotFound"),
-        (ConditionType::Stalled, "True/ClassNotFound"),
+        (ConditionType::Reconciling, "True/ClassNotFound"),
+        (ConditionType::Stalled, ""),
     ] {
         assert_eq!(says(&status, condition), expected);
     }
+
+    let limit = ReconcileError::Class(crate::class::ClassError::CouponIdTaken("older".to_owned()));
+    let stalled = status_without_class(&campaign, &limit, NOW);
+    assert_eq!(says(&stalled, ConditionType::Stalled), "True/CouponIdTaken", "nothing arrives that would end this");
+    assert_eq!(says(&stalled, ConditionType::Reconciling), "");
+    let fault = ReconcileError::Panic("words".to_owned());
+    assert_eq!(says(&status_without_class(&campaign, &fault, NOW), ConditionType::Reconciling), "True/InternalError");
 
     let new = status_without_class(&fixtures::campaign(), &missing, NOW);
     assert_eq!(json!(new.phase), json!("Pending"));

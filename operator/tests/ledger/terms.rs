@@ -1,7 +1,7 @@
 //! Changes of terms that were overtaken: the stories of `campaign/tests/protocol`, told to a real Redis and a real database.
 
 use campaign::stock::rebuild::Ledger;
-use campaign::stock::{Configured, StockKeys, configure, observe};
+use campaign::stock::{Configured, StockKeys, close, configure, observe, suspend};
 use campaign::table::{TotalSet, allot_terms, begin_epoch, set_total};
 
 use crate::stage::{Stage, TOTAL, terms};
@@ -56,4 +56,20 @@ async fn a_reduction_that_was_taken_back_does_not_reach_the_database_after_an_ep
     assert_eq!(to_sql(&stage, slow, TOTAL - 1).await, TotalSet::Superseded);
     assert_eq!(to_redis(&stage, begun.epoch, slow, TOTAL - 1).await, Configured::Superseded);
     assert_eq!(totals(&stage).await, (TOTAL, TOTAL));
+}
+
+/// Wrong: an emergency stop waits for a number that only the database gives; or it opens what is closed.
+#[tokio::test]
+async fn issuing_is_stopped_without_a_number_and_goes_on_with_the_next() {
+    let stage = Stage::new().await;
+    stage.fill(1, 1, &NOTHING).await;
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
+    suspend(&mut redis, &keys).await.unwrap();
+    assert_eq!(observe(&mut redis, &keys).await.unwrap().open.map(|open| open.terms.suspended), Some(true));
+    let next = decide(&stage).await;
+    assert_eq!(to_redis(&stage, 1, next, TOTAL).await, Configured::Done);
+    assert_eq!(observe(&mut redis, &keys).await.unwrap().open.map(|open| open.terms.suspended), Some(false));
+    close(&mut redis, &keys).await.unwrap();
+    suspend(&mut redis, &keys).await.unwrap();
+    assert_eq!(observe(&mut redis, &keys).await.unwrap().open, None);
 }
