@@ -104,6 +104,6 @@ pub fn row() -> CampaignRow {
 /// The terms of [`campaign`] as status shows them.
 pub fn terms_status(suspended: bool) -> TermsStatus {
     let window = campaign().spec.window;
-    let window = WindowStatus { start: window.start, end: window.end };
+    let window = WindowStatus { start: window.start.0, end: window.end.0 };
     TermsStatus { total_quantity: 100, window, per_user_limit: 1, suspended }
 }

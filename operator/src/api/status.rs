@@ -1,5 +1,6 @@
 //! What the operator reports. Counters are absent until they have been read: unknown is not zero.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,13 +120,15 @@ pub struct TermsStatus {
     pub suspended: bool,
 }
 
-/// A window in force.
+/// A window in force, to the millisecond: Kubernetes' own time keeps seconds, and a spec may say less than one.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct WindowStatus {
     /// From when on.
-    pub start: Time,
+    #[schemars(with = "Time")]
+    pub start: Timestamp,
     /// Until when, excluded.
-    pub end: Time,
+    #[schemars(with = "Time")]
+    pub end: Timestamp,
 }
 
 /// A campaign's topic, as found in Kafka.

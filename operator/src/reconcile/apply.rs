@@ -31,7 +31,7 @@ const CHILDREN_FRESH: Duration = Duration::from_secs(30);
 pub struct Done {
     /// The epoch that was opened, and why.
     pub opened: Option<(Opened, &'static str)>,
-    /// Rows found at registration: the campaign continues somebody's ledger.
+    /// Winners of the ledger that was taken over: the campaign continues somebody's.
     pub adopted: Option<u64>,
 }
 
@@ -59,6 +59,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                     tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
                     break;
                 }
+                done.adopted = adopted(pass, row, seen);
             }
             (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,
             (Step::SetTotal(_) | Step::Configure(_), Some(row)) => {
@@ -81,14 +82,19 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
             (Step::OpenEpoch { reason }, Some(row)) => {
                 let opened = open_epoch(pass, row, plan, seen).await?;
-                if pass.is_new_to_ledger() && row.epoch > 0 && opened.winners > 0 {
-                    done.adopted = Some(opened.winners);
-                }
                 done.opened = Some((opened, reason));
             }
         }
     }
     Ok(done)
+}
+
+/// Winners of the ledger that this object has just taken over, if another object made it.
+fn adopted(pass: &Pass<'_>, row: &CampaignRow, seen: &Observation) -> Option<u64> {
+    let stored = seen.ledger.as_ref().map_or(0, |ledger| ledger.stored);
+    let issued = seen.stock.as_ref().map_or(0, |stock| stock.issued);
+    let winners = stored.max(issued);
+    (pass.is_new_to_ledger() && row.epoch > 0 && winners > 0).then_some(winners)
 }
 
 /// Brings one part of a change of terms to where it belongs. False: rows above the total appeared meanwhile, or somebody else

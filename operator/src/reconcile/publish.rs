@@ -83,12 +83,13 @@ pub async fn status(
     mut next: CouponCampaignStatus,
     in_between: bool,
 ) -> Result<(), kube::Error> {
+    next.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let next = as_kept(&next).map_err(kube::Error::SerdeError)?;
     let before = campaign.status.clone().unwrap_or_default();
     let last = context.memory.update(uid, |memory| *memory.status_written.get_or_insert_with(Instant::now));
     if next == before || can_wait(&before, &next, in_between, last.elapsed()) {
         return Ok(());
     }
-    next.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     let mut patch = serde_json::to_value(&next).map_err(kube::Error::SerdeError)?;
     let old = serde_json::to_value(&before).map_err(kube::Error::SerdeError)?;
     // A merge patch removes a field only where it says null.
@@ -105,6 +106,12 @@ pub async fn status(
     }
     context.memory.update(uid, |memory| memory.status_written = Some(Instant::now()));
     Ok(())
+}
+
+/// A status as it is read when it was written: times of Kubernetes keep whole seconds. What differs by less would be written again
+/// with every pass, and wake the operator each time.
+fn as_kept(status: &CouponCampaignStatus) -> serde_json::Result<CouponCampaignStatus> {
+    serde_json::from_value(serde_json::to_value(status)?)
 }
 
 /// Whether a change may wait, `since` the last write or the first look: a write per coupon, or per step, would help nobody.
@@ -127,7 +134,7 @@ fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Phase;
+    use crate::api::{Phase, TermsStatus, WindowStatus};
 
     /// Wrong: a refusal is seen by nobody who does not look at conditions; or an event comes with every pass.
     #[test]
@@ -147,6 +154,22 @@ mod tests {
             let new = new_refusals(&refusals, in_status, &mut told);
             assert_eq!(new.iter().map(|each| each.message.as_str()).collect::<Vec<_>>(), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_status_is_compared_as_it_is_kept() {
+        use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+        let at = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
+        let window = WindowStatus { start: at(1_001), end: at(2_999) };
+        let terms = TermsStatus { total_quantity: 1, window, per_user_limit: 1, suspended: false };
+        let next = |ms| CouponCampaignStatus {
+            next_transition: Some(Time(at(ms))),
+            terms: Some(terms.clone()),
+            ..CouponCampaignStatus::default()
+        };
+        let kept = as_kept(&next(2_999)).unwrap();
+        assert_eq!(kept, next(2_000), "whole seconds, and the terms as users meet them");
+        assert_eq!(as_kept(&kept).unwrap(), kept);
     }
 
     #[test]

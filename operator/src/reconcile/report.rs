@@ -121,7 +121,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
 }
 
 fn terms_status(terms: Terms) -> Option<TermsStatus> {
-    let time = |ms| Timestamp::from_millisecond(ms).ok().map(Time);
+    let time = |ms| Timestamp::from_millisecond(ms).ok();
     Some(TermsStatus {
         total_quantity: count(terms.total),
         window: WindowStatus { start: time(terms.start_ms)?, end: time(terms.end_ms)? },
@@ -250,7 +250,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     let before = campaign.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     if let Some(rows) = facts.adopted {
         let text =
-            format!("the campaign continues a ledger that had {rows} coupons stored when this object was created");
+            format!("the campaign continues a ledger that had {rows} coupons issued when this object was created");
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", text));
     } else if let Some(adopted) = conditions::find(before, C::LedgerAdopted) {
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", adopted.message.clone()));

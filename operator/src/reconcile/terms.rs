@@ -154,8 +154,8 @@ pub fn last_known(status: Option<&CouponCampaignStatus>) -> Option<Terms> {
     Some(Terms {
         total: natural(terms.total_quantity),
         limit: u32::try_from(terms.per_user_limit).ok()?,
-        start_ms: terms.window.start.0.as_millisecond(),
-        end_ms: terms.window.end.0.as_millisecond(),
+        start_ms: terms.window.start.as_millisecond(),
+        end_ms: terms.window.end.as_millisecond(),
         suspended: terms.suspended,
     })
 }

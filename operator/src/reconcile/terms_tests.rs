@@ -153,8 +153,7 @@ fn the_phase_says_what_is_in_force() {
 
 #[test]
 fn while_redis_is_away_the_phase_says_what_was_in_force() {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    let time = |ms| Time(Timestamp::from_millisecond(ms).unwrap());
+    let time = |ms| Timestamp::from_millisecond(ms).unwrap();
     let seen = |suspended: bool| {
         Scene::open().redis_away().with(|s| {
             s.campaign.spec.suspend = !suspended;
