@@ -93,6 +93,14 @@ test: image ## All tests, those of the cluster included (first time: some 25 min
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) \
 		e2e/scripts/test.sh $(STACK) $(TARGET)/image/coupon-operator.tar $(TARGET)/test.log
 
+.PHONY: trials
+trials: image ## docs/TRIALS.md in one run: each case against the tests that it names (some 15 min after a build)
+	@cargo test $(LOCKED) --workspace --no-run
+	@$(STACK) up --name trials
+	@$(STACK) load-image --name trials $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name trials -- $(TARGET)/debug/trials; \
+		status=$$?; $(STACK) down --name trials; exit $$status
+
 .PHONY: fmt
 fmt: ## Format all Rust code (seconds)
 	@cargo fmt --all

@@ -11,4 +11,5 @@ pub mod install;
 pub mod many;
 pub mod outages;
 pub mod scaling;
+pub mod trials;
 pub mod wait;
