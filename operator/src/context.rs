@@ -19,6 +19,7 @@ use crate::epoch::Queue;
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pressure::Counts;
+use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
 use crate::reconcile::proven::Given;
@@ -167,6 +168,8 @@ pub struct Memory {
     pub(crate) stop: Option<Stop>,
     /// The refusals that an event has told.
     pub refusals_told: Vec<String>,
+    /// What else events have told.
+    pub(crate) told: Told,
 }
 
 impl Memory {

@@ -1,5 +1,6 @@
 //! The objects that a campaign owns, one builder per kind. Builders are pure; [`apply`] is the one way to write them.
 
+pub mod additions;
 pub mod apply;
 mod budget;
 pub mod ownership;
