@@ -22,7 +22,6 @@ pub(crate) mod scene;
 pub(crate) mod still;
 mod terms;
 pub(crate) mod unread;
-mod workloads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -269,7 +268,7 @@ async fn tell_still(pass: &Pass<'_>, seen: &Observation, ready: i32) -> Option<S
     let still = pass.context.memory.update(pass.uid, |memory| memory.still.see(unread.as_ref(), can_store, now))?;
     if still.is_new {
         tracing::warn!(campaign = %pass.id, "{}", still.text);
-        events::warn(pass.context, pass.campaign, workloads::CONSUMERS_STAND_STILL, &still.text).await;
+        events::warn(pass.context, pass.campaign, report::CONSUMERS_STAND_STILL, &still.text).await;
     }
     Some(still.text)
 }

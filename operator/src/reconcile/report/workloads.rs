@@ -1,11 +1,11 @@
 //! Whether the pods that should run do, and do their work. Pure.
 
-use super::report::Facts;
+use super::Facts;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaignStatus, Phase};
 
 /// Consumers are ready, records wait, and none is stored.
-pub(super) const CONSUMERS_STAND_STILL: &str = "ConsumersStandStill";
+pub(in crate::reconcile) const CONSUMERS_STAND_STILL: &str = "ConsumersStandStill";
 
 /// What the condition `WorkloadsReady` says.
 pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {

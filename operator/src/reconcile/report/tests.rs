@@ -1,13 +1,14 @@
+use campaign::log::admin::TopicState;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use serde_json::json;
 
-use super::super::numbers::There;
-use super::super::scene::{Scene, topic};
 use super::*;
 use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
 use crate::epoch::EpochError;
 use crate::fixtures::{self, END, HOUR, LEAD, START};
+use crate::reconcile::numbers::There;
+use crate::reconcile::scene::{Scene, topic};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
@@ -342,7 +343,7 @@ fn what_was_lost_is_not_forgotten_by_the_next_operator() {
     assert_eq!((lost.persisted, lost.once_persisted), (Some(240), Some(300)));
     let mut next = Scene::open().issued(250).stored(240).quantity(1_000);
     next.campaign.status = Some(lost.clone());
-    let remembered = super::super::had(&next.campaign, &fixtures::id());
+    let remembered = crate::reconcile::had(&next.campaign, &fixtures::id());
     assert_eq!(remembered, 300);
     assert_eq!(says(&status_of(&next.clone().had(remembered)), ConditionType::LedgerConsistent), "False/RowsMissing");
     let blind = status_of(&next.database_away());
@@ -353,7 +354,7 @@ fn what_was_lost_is_not_forgotten_by_the_next_operator() {
     // Another ledger has another past.
     let mut other = Scene::open();
     other.campaign.status = Some(CouponCampaignStatus { coupon_id: Some("other".to_owned()), ..lost });
-    assert_eq!(super::super::had(&other.campaign, &fixtures::id()), 0);
+    assert_eq!(crate::reconcile::had(&other.campaign, &fixtures::id()), 0);
 }
 
 #[test]
