@@ -41,6 +41,7 @@ use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
 use crate::context::Context;
+use crate::diagnosis;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
@@ -55,6 +56,7 @@ use observe::{Known, Observation};
 pub(crate) use outcome::deadline;
 use outcome::{contain, failed};
 use plan::{Plan, Step};
+use report::Ailing;
 use still::Moment;
 use unread::Unread;
 
@@ -152,10 +154,15 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let mut known = context.memory.get(uid).known;
     known.rows.pages.remember(had(campaign, &id));
     let observed_at = Instant::now();
-    let ((seen, mut plan), answers) = tokio::join!(
+    let ((seen, mut plan), answers, ailing) = tokio::join!(
         look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known),
-        issuers::ask(&pass)
+        issuers::ask(&pass),
+        ailing(&pass)
     );
+    let redis_refusal = match &seen.stock {
+        Ok(stock) if stock.open.is_some() => systems.redis_refusal(id.realm()).await,
+        _ => None,
+    };
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     context.memory.update(uid, |memory| memory.keep(known));
@@ -167,6 +174,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     }
     let stop = context.memory.get(uid).stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
     plan.stopped(stop);
+    let service = issuers::service(&pass, &seen, &answers);
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -196,6 +204,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.adopted
     });
 
+    tell_ailing(&pass, &ailing).await;
     let still = tell_still(&pass, &seen, There::of(consumer.as_deref()).ready).await;
     let facts = report::Facts {
         campaign,
@@ -210,6 +219,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         adopted,
         looked: &looked,
         nobody_serves: serving.nobody_serves(),
+        service: &service,
+        redis_refusal: redis_refusal.as_deref(),
+        ailing: &ailing,
         stop,
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
@@ -247,6 +259,40 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
 fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
     let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
     row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
+}
+
+/// Why pods of the campaign are not ready, as far as Deployments and pods say.
+async fn ailing(pass: &Pass<'_>) -> Ailing {
+    let Pass { context, campaign, .. } = pass;
+    let of = async |component| {
+        let pods = context.pods_of(campaign, component);
+        let deployment = context.deployment(pass.id.namespace(), &object_name(campaign, component));
+        let answers = diagnosis::ask(&context.http, &pods).await;
+        diagnosis::cause(deployment.as_deref(), &pods, &answers, Timestamp::now())
+    };
+    let (issuer, consumer) = tokio::join!(of(Component::Issuer), of(Component::Consumer));
+    Ailing { issuer, consumer }
+}
+
+/// An event for each cause, once until pods of that kind have none any more.
+async fn tell_ailing(pass: &Pass<'_>, ailing: &Ailing) {
+    for (component, cause) in [(Component::Issuer, &ailing.issuer), (Component::Consumer, &ailing.consumer)] {
+        let cause = cause.as_ref().filter(|cause| !cause.is_starting);
+        let told = pass.context.memory.update(pass.uid, |memory| {
+            let told = memory.ailing_told.entry(component.name()).or_default();
+            match cause {
+                Some(cause) => !told.insert(cause.reason),
+                None => {
+                    told.clear();
+                    true
+                }
+            }
+        });
+        if let (false, Some(cause)) = (told, cause) {
+            let text = format!("{} pods do not come up: {}", component.name(), cause.text);
+            events::warn(pass.context, pass.campaign, cause.reason, &text).await;
+        }
+    }
 }
 
 /// Whether the offsets have been unreadable for long; an event says so once.

@@ -7,7 +7,7 @@ mod without_class;
 mod workloads;
 
 use campaign::identity::CampaignId;
-use campaign::stock::Terms;
+use campaign::stock::{StockError, Terms};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -22,9 +22,11 @@ use crate::api::{
     WindowStatus, WorkloadStatus,
 };
 use crate::children::ownership::NotOurs;
+use crate::diagnosis::Cause;
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
 use crate::measure::{Measured, System};
 use crate::repair::scan::Looked;
+use crate::serving::Service;
 use crate::stop::Stop;
 pub(super) use topic::unread_text;
 pub use without_class::status_without_class;
@@ -62,8 +64,30 @@ pub struct Facts<'a> {
     pub measured: Option<&'a Measured>,
     /// Why no issuer serves, if none does.
     pub nobody_serves: Option<&'a str>,
+    /// Whether issuers say that they grant.
+    pub service: &'a Service,
+    /// Why Redis takes no writes though it can be read.
+    pub redis_refusal: Option<&'a StockError>,
+    /// Why pods are not ready.
+    pub ailing: &'a Ailing,
     /// What became of stopping issuing without Redis, if that was tried.
     pub stop: Option<Stop>,
+}
+
+/// Why pods of each kind are not ready, as far as that is known.
+#[derive(Debug, Clone, Default)]
+pub struct Ailing {
+    /// The issuers.
+    pub issuer: Option<Cause>,
+    /// The consumers.
+    pub consumer: Option<Cause>,
+}
+
+impl Facts<'_> {
+    /// What keeps Redis from doing what it is there for.
+    fn redis_trouble(&self) -> Option<&StockError> {
+        self.seen.stock.as_ref().err().or(self.redis_refusal)
+    }
 }
 
 fn count(value: u64) -> i64 {
@@ -165,7 +189,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             seen.ledger.as_ref().err().map(|e| (table_reason(e), table_advice(e))),
             "the database answers",
         ),
-        part(C::RedisReady, seen.stock.as_ref().err().map(|e| (stock_reason(e), stock_advice(e))), "Redis answers"),
+        part(C::RedisReady, facts.redis_trouble().map(|e| (stock_reason(e), stock_advice(e))), "Redis answers"),
         part(C::KafkaReady, topic::failure(facts), "Kafka answers"),
         topic::report(facts),
         ledger::stock(facts),

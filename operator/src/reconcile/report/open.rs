@@ -3,8 +3,10 @@
 use super::Facts;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaignStatus};
-use crate::error::{advice, stock_advice, table_advice};
+use crate::epoch::CONTROL_PORT;
+use crate::error::{advice, stock_advice, stock_reason, table_advice};
 use crate::reconcile::plan::Plan;
+use crate::serving::Service;
 use crate::stop::Stop;
 
 pub(super) fn clock_reason(plan: &Plan) -> &'static str {
@@ -21,13 +23,46 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         let text = format!("the window is open, but not by Redis' clock, so users are told otherwise: {doubt}");
         return Report::no(Open, clock_reason(facts.plan), text);
     }
+    if next.issuer.as_ref().is_none_or(|issuer| issuer.ready == 0) {
+        let why = why_no_issuer(facts);
+        let text = format!("the window is open, but no issuer pod is ready, so users reach nobody: {why}");
+        return Report::no(Open, "NoReadyIssuer", text);
+    }
     if let Some(cause) = facts.nobody_serves {
         return Report::no(Open, "IssuersNotServing", cause);
     }
-    if next.issuer.as_ref().is_none_or(|issuer| issuer.ready == 0) {
-        return Report::no(Open, "NoReadyIssuer", "the window is open, but no issuer pod is ready: users reach nobody");
+    if let Some(error) = facts.redis_trouble() {
+        let (reason, said) = (stock_reason(error), stock_advice(error));
+        return match error.is_answer() {
+            true => Report::no(Open, reason, format!("Redis grants nothing, so users hear 503: {said}")),
+            false => Report::unknown(Open, reason, format!("whether users get coupons is not known: {said}")),
+        };
     }
-    Report::yes(Open, "WindowOpen", "coupons can be had")
+    match facts.service {
+        Service::Grants => Report::yes(Open, "WindowOpen", "coupons can be had"),
+        Service::Refuses(cause) => Report::no(Open, "IssuersNotServing", cause),
+        Service::Silent => Report::unknown(Open, ISSUERS_SILENT, silence()),
+    }
+}
+
+/// Why there is no issuer that is ready.
+fn why_no_issuer(facts: &Facts<'_>) -> String {
+    let wanted = &facts.numbers.issuer;
+    match &facts.ailing.issuer {
+        Some(cause) => cause.text.clone(),
+        None if wanted.replicas == 0 => format!("none is wanted ({})", wanted.reason),
+        None => "they start".to_owned(),
+    }
+}
+
+/// Issuers are ready, and none answers the operator.
+pub(super) const ISSUERS_SILENT: &str = "IssuersSilent";
+
+/// The same in words.
+pub(super) fn silence() -> String {
+    format!(
+        "no issuer answers the operator on port {CONTROL_PORT}, so what they do is not known, and a repair has to delete them: let a          NetworkPolicy or mesh pass the operator's requests"
+    )
 }
 
 /// Of a campaign that is suspended, as its users see it.
