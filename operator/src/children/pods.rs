@@ -19,7 +19,8 @@ use crate::api::RunAs;
 use crate::epoch::CONTROL_PORT;
 
 const HTTP_PORT: i32 = 8080;
-const PROBE_PORT: i32 = 9090;
+/// Where every pod says whether it is alive and ready.
+pub(crate) const PROBE_PORT: i32 = 9090;
 /// Where the Secret is mounted.
 const CONFIG_DIR: &str = "/etc/coupon";
 /// Longer than the programs take to drain.
@@ -226,6 +227,8 @@ fn container(
                 .collect(),
         ),
         resources: Some(resources),
+        // Their last words are then the cause that status shows.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         // Ready soon after the process is: a sale waits for it. Alive is asked more patiently.
         readiness_probe: Some(probe("/readyz", 1, 2)),
         liveness_probe: Some(probe("/healthz", 10, 6)),
