@@ -604,12 +604,15 @@ fn pods_that_are_not_ready_come_with_their_cause() {
 
 /// Wrong: nobody is wanted, so nobody is missed.
 #[test]
-fn scaling_that_is_paused_at_no_issuers_is_no_campaign_that_is_ready() {
+fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
     let pause = json!({"coupon-operator.io/pause-scaling": "all"});
     let scene =
         Scene::open().with(|s| s.campaign.metadata.annotations = serde_json::from_value(pause.clone()).unwrap());
     let (plan, seen) = (scene.plan(), scene.observation());
-    let numbers = scene.numbers(There::of(None), There::of(None));
+    let mut numbers = scene.numbers(There::of(None), There::of(None));
+    assert!(numbers.issuer.replicas > 0, "from nothing pods come all the same");
+    (numbers.issuer.replicas, numbers.consumer.replicas) = (0, 0);
+    numbers.issuer.reason = "the clocks do not agree".to_owned();
     let facts = Facts {
         campaign: &scene.campaign,
         class: &scene.class,
@@ -634,7 +637,7 @@ fn scaling_that_is_paused_at_no_issuers_is_no_campaign_that_is_ready() {
     let status = status(&facts, NOW);
     assert_eq!(says(&status, ConditionType::Open), "False/NoReadyIssuer");
     assert_eq!(says(&status, ConditionType::WorkloadsReady), "False/NoIssuersWanted");
-    assert!(message(&status, ConditionType::Ready).contains("pause-scaling"), "{status:?}");
+    assert!(message(&status, ConditionType::Ready).contains("the clocks do not agree"), "{status:?}");
 }
 
 /// Wrong: those of before are ready, so all is well, and the next node that goes takes the last of them.
