@@ -31,12 +31,13 @@ pub fn from_now(seconds: i64) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
-/// The smallest manifest: `total` coupons, from `start` to `end` seconds from now.
+/// A small manifest: `total` coupons, from `start` to `end` seconds from now, and one issuer at least, as many campaigns share a small
+/// machine.
 pub fn manifest(namespace: &str, name: &str, total: u64, start: i64, end: i64) -> Value {
     json!({
         "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CouponCampaign",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"totalQuantity": total, "window": {"start": from_now(start), "end": from_now(end)}},
+        "spec": {"totalQuantity": total, "window": {"start": from_now(start), "end": from_now(end)}, "issuer": {"minReplicas": 1}},
     })
 }
 

@@ -82,6 +82,9 @@ pub async fn install(connections: &Connections) -> Result<()> {
             &image_repository,
             "--set",
             &image_tag,
+            // There is one node: a second replica would only wait, and tests look at the one that works.
+            "--set",
+            "replicaCount=1",
             "--wait",
             "--timeout",
             "120s",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
 use campaign::stock::connect::connect;
-use campaign::stock::{StockError, sentinel};
+use campaign::stock::{StockError, probe, sentinel};
 use campaign::table;
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
@@ -25,6 +25,8 @@ use crate::topic::make::TopicMaker;
 
 /// How long the Secrets of a class are taken as read.
 pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
+/// How long what came of trying a write is taken as known.
+const REFUSAL_FRESH: Duration = Duration::from_millis(1900);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Database connections of the operator per class.
@@ -50,6 +52,8 @@ pub struct Systems {
     pub sql: MySqlPool,
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
     migrated: OnceCell<()>,
+    /// What came of the last try to write to Redis, and when that was.
+    refusal: Mutex<Option<(Option<Arc<StockError>>, Instant)>>,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -99,6 +103,7 @@ impl Systems {
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
             migrated: OnceCell::new(),
+            refusal: Mutex::default(),
             _sentinel: AbortOnDrop(sentinel),
             settings,
         })
@@ -113,6 +118,22 @@ impl Systems {
         let connection = connect(&self.settings.operator.redis, REDIS_TIMEOUT).await?;
         *held = Some(connection.clone());
         Ok(connection)
+    }
+
+    /// Why Redis takes no writes though it answers, if it does not: tried with a script of the product, on keys of no campaign, for all
+    /// campaigns of the class together.
+    pub async fn redis_refusal(&self, realm: &str) -> Option<Arc<StockError>> {
+        let mut tried = self.refusal.lock().await;
+        if let Some((refusal, at)) = tried.as_ref()
+            && at.elapsed() < REFUSAL_FRESH
+        {
+            return refusal.clone();
+        }
+        let trying = self.with_redis(async |redis| probe::probe(redis, realm, probe::Role::Issuer).await);
+        // That nobody answers is no refusal, and shows elsewhere.
+        let refusal = trying.await.err().filter(StockError::is_answer).map(Arc::new);
+        *tried = Some((refusal.clone(), Instant::now()));
+        refusal
     }
 
     /// Makes the next [`Self::redis`] connect anew.

@@ -1,6 +1,6 @@
 //! What every pass shares: clients, what the watches know, and what is remembered from pass to pass.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::epoch::Queue;
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pressure::Counts;
+use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
 use crate::reconcile::proven::Given;
@@ -48,8 +49,8 @@ pub struct Context {
     pub namespaces: Store<Namespace>,
     /// Every Deployment that we made.
     pub deployments: Store<Deployment>,
-    /// Every issuer pod that is ours.
-    pub issuer_pods: Store<Pod>,
+    /// Every pod that is ours.
+    pub pods: Store<Pod>,
     /// Every HorizontalPodAutoscaler, by what it scales.
     pub autoscalers: Store<HorizontalPodAutoscaler>,
     /// The zero of a clock that never jumps.
@@ -84,7 +85,7 @@ impl Context {
                 self.classes.wait_until_ready(),
                 self.namespaces.wait_until_ready(),
                 self.deployments.wait_until_ready(),
-                self.issuer_pods.wait_until_ready(),
+                self.pods.wait_until_ready(),
                 self.autoscalers.wait_until_ready(),
             )
         };
@@ -109,14 +110,14 @@ impl Context {
         found.map(|each| each.name_any())
     }
 
-    /// The issuer pods of a campaign.
-    pub fn issuer_pods_of(&self, campaign: &CouponCampaign) -> Vec<Arc<Pod>> {
-        let wanted = selector(campaign, Component::Issuer);
+    /// A campaign's pods of one kind.
+    pub fn pods_of(&self, campaign: &CouponCampaign, component: Component) -> Vec<Arc<Pod>> {
+        let wanted = selector(campaign, component);
         let ours = |pod: &Pod| {
             pod.namespace() == campaign.namespace()
                 && wanted.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
         };
-        self.issuer_pods.state().into_iter().filter(|pod| ours(pod)).collect()
+        self.pods.state().into_iter().filter(|pod| ours(pod)).collect()
     }
 }
 
@@ -165,8 +166,12 @@ pub struct Memory {
     pub warned: Option<String>,
     /// What became of the last try to stop issuing at once.
     pub(crate) stop: Option<Stop>,
+    /// What an event has told of pods that do not come up, by kind of pod.
+    pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
     /// The refusals that an event has told.
     pub refusals_told: Vec<String>,
+    /// What else events have told.
+    pub(crate) told: Told,
 }
 
 impl Memory {

@@ -109,10 +109,14 @@ pub async fn run(
         watched::<Namespace>(Api::all(client.clone()), everything, &progress, &unreadable, |_| {});
     let (deployments, deployment_stream) =
         watched::<Deployment>(Api::all(client.clone()), ours, &progress, &unreadable, |_| {});
-    let issuers = watcher::Config::default()
-        .labels(&format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component=issuer"));
-    let (issuer_pods, issuer_pod_stream) =
-        watched::<Pod>(Api::all(client.clone()), issuers, &progress, &unreadable, |pod| pod.spec = None);
+    let of_ours = format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component in (issuer,consumer)");
+    let (pods, pod_stream) = watched::<Pod>(
+        Api::all(client.clone()),
+        watcher::Config::default().labels(&of_ours),
+        &progress,
+        &unreadable,
+        |pod| pod.spec = None,
+    );
     let (autoscalers, autoscaler_stream) = watched::<HorizontalPodAutoscaler>(
         Api::all(client.clone()),
         watcher::Config::default(),
@@ -120,6 +124,8 @@ pub async fn run(
         &unreadable,
         |autoscaler| autoscaler.status = None,
     );
+    // Pods are spoken to directly: a proxy that is meant for the world outside neither reaches them nor may see their token.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
     let context = Arc::new(Context {
         recorder,
         systems: SystemsByClass::default(),
@@ -127,11 +133,11 @@ pub async fn run(
         classes,
         namespaces,
         deployments,
-        issuer_pods,
+        pods,
         autoscalers,
         started: Instant::now(),
         metrics,
-        http: reqwest::Client::new(),
+        http,
         memory: Memories::default(),
         repairs: Queue::default(),
         client,
@@ -191,7 +197,7 @@ pub async fn run(
         });
     // Looked up by passes; nothing starts a pass.
     let kept = async {
-        let pods = issuer_pod_stream.for_each(|_| std::future::ready(()));
+        let pods = pod_stream.for_each(|_| std::future::ready(()));
         let autoscalers = autoscaler_stream.for_each(|_| std::future::ready(()));
         tokio::join!(pods, autoscalers, naming);
     };

@@ -18,7 +18,7 @@ pub const MINUTE: i64 = 60_000;
 /// In milliseconds.
 pub const HOUR: i64 = 60 * MINUTE;
 
-/// 100 coupons, 3 partitions, for two hours from [`START`]; all else as the defaults are.
+/// 100 coupons, 3 partitions, one issuer at least, for two hours from [`START`]; all else as the defaults are.
 pub fn campaign() -> CouponCampaign {
     serde_json::from_value(json!({
         "apiVersion": "coupon-operator.io/v1alpha1",
@@ -27,6 +27,7 @@ pub fn campaign() -> CouponCampaign {
         "spec": {
             "totalQuantity": 100,
             "window": {"start": "2026-12-01T10:00:00Z", "end": "2026-12-01T12:00:00Z"},
+            "issuer": {"minReplicas": 1},
         },
     }))
     .unwrap()

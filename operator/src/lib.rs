@@ -24,6 +24,7 @@ pub mod connections;
 pub mod context;
 pub mod controller;
 pub mod dead;
+pub(crate) mod diagnosis;
 pub mod epoch;
 pub mod error;
 pub mod events;

@@ -16,6 +16,8 @@ const SETTLED_MS: i64 = 4_000;
 const BROKEN_MS: i64 = 1_000;
 /// And one that others outdo for this long, in milliseconds, is replaced.
 const ALONE_MS: i64 = 15_000;
+/// For so long an issuer that said that it grants is taken to do so without saying it again, in milliseconds.
+const HEARD_MS: i64 = 5_000;
 /// Pause after the first mend, in milliseconds; each further one in a row doubles it.
 const PAUSE_MS: i64 = 10_000;
 /// Longest pause between mends, in milliseconds.
@@ -64,9 +66,22 @@ impl Verdict {
     }
 }
 
+/// Whether users are granted coupons, as far as the issuers say so themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// At least one grants under the open epoch.
+    Grants,
+    /// All that answer grant nothing, or under another epoch; in words.
+    Refuses(String),
+    /// None answers.
+    Silent,
+}
+
 /// What is remembered of a campaign's issuers. Losing it costs some seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServingWatch {
+    /// When one last said that it grants, in milliseconds.
+    heard_ms: Option<i64>,
     /// Since when each pod has not served, by UID, in milliseconds.
     since: BTreeMap<String, i64>,
     /// When the last mend was, and how many there were in a row.
@@ -128,6 +143,28 @@ impl ServingWatch {
         match alone.is_empty() {
             true => Verdict::Waiting(None),
             false => self.mend(at_ms, Verdict::Replace(alone, cause)),
+        }
+    }
+
+    /// Whether somebody grants at `at_ms`, under `open`, the epoch that is open in SQL as far as it is known. One word is good for some
+    /// seconds: a busy issuer may be late with its next.
+    pub fn service(&mut self, at_ms: i64, open: Option<u64>, answers: &Answers) -> Service {
+        let grants = |pressure: &Pressure| match open {
+            Some(open) => pressure.epoch == Some(open),
+            None => pressure.epoch.is_some(),
+        };
+        let heard: Vec<&Pressure> = answers.values().flatten().collect();
+        if heard.iter().any(|pressure| grants(pressure)) {
+            self.heard_ms = Some(at_ms);
+            return Service::Grants;
+        }
+        if !heard.is_empty() {
+            self.heard_ms = None;
+            return Service::Refuses(cause(heard.into_iter()));
+        }
+        match self.heard_ms {
+            Some(heard_ms) if at_ms - heard_ms < HEARD_MS => Service::Grants,
+            _ => Service::Silent,
         }
     }
 
@@ -204,6 +241,29 @@ mod tests {
             "the probes judge that"
         );
         assert_eq!(verdicts(&[], &[0, 60_000]), [Verdict::Serving, Verdict::Serving]);
+    }
+
+    /// Wrong: coupons are said to be had because nobody denies it.
+    #[test]
+    fn somebody_grants_only_if_an_issuer_says_so() {
+        let (serving, fenced) = (pod(Some(5), 5, ""), pod(None, 6, "Fenced"));
+        let mut watch = ServingWatch::default();
+        for (what, at_ms, open, pods, expected) in [
+            ("nobody was asked yet", 0, Some(5), vec![], Some(Service::Silent)),
+            ("one grants", 1_000, Some(5), vec![("a", serving.clone()), ("b", fenced.clone())], Some(Service::Grants)),
+            ("it is late", 5_000, Some(5), vec![("a", None)], Some(Service::Grants)),
+            ("it stays silent", 6_000, Some(5), vec![("a", None)], Some(Service::Silent)),
+            ("the database cannot say what is open", 7_000, None, vec![("a", serving.clone())], Some(Service::Grants)),
+            ("another epoch is open", 8_000, Some(6), vec![("a", serving.clone())], None),
+            ("it has said that it does not", 8_001, Some(6), vec![("a", None)], Some(Service::Silent)),
+            ("none grants", 9_000, Some(5), vec![("a", fenced), ("b", None)], None),
+        ] {
+            let found = watch.service(at_ms, open, &answers(&pods));
+            match expected {
+                Some(expected) => assert_eq!(found, expected, "{what}"),
+                None => assert!(matches!(&found, Service::Refuses(text) if text.contains("503")), "{what}: {found:?}"),
+            }
+        }
     }
 
     #[test]

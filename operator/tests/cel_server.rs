@@ -146,7 +146,7 @@ async fn the_server_fills_in_the_defaults() {
             "totalQuantity": 100,
             "window": {"start": "2026-12-01T10:00:00+09:00", "end": "2026-12-01T12:00:00+09:00"},
             "perUserLimit": 1, "partitions": 3, "suspend": false, "acknowledge": "Durable", "keyBy": "User",
-            "issuer": {"minReplicas": 1, "maxReplicas": 4},
+            "issuer": {"maxReplicas": 4},
             "consumer": {"minReplicas": 0, "drainTargetSeconds": 30},
             "deletionPolicy": "Retain",
         })

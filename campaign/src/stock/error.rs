@@ -90,6 +90,11 @@ impl StockError {
         }
     }
 
+    /// Whether a server answered, and said no.
+    pub fn is_answer(&self) -> bool {
+        self.code().is_some()
+    }
+
     /// Whether Redis said that user or password are wrong.
     pub fn is_authentication(&self) -> bool {
         match self {

@@ -171,13 +171,13 @@ pub enum DeletionPolicy {
 /// Bounds for the issuer pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
+#[x_kube(validation = Rule::new("!has(self.minReplicas) || self.minReplicas <= self.maxReplicas")
     .message("issuer.minReplicas must not be above issuer.maxReplicas; lower the first or raise the second"))]
 pub struct IssuerScaling {
-    /// Fewest pods while the campaign is open.
-    #[serde(default = "default_issuer_min")]
+    /// Fewest pods while the campaign is open. Default: 2, so that one may break or be moved while people ask; 1 if maxReplicas is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
-    pub min_replicas: u16,
+    pub min_replicas: Option<u16>,
     /// Most pods.
     #[serde(default = "default_issuer_max")]
     #[schemars(range(min = 1, max = 1000))]
@@ -186,7 +186,7 @@ pub struct IssuerScaling {
 
 impl Default for IssuerScaling {
     fn default() -> Self {
-        Self { min_replicas: default_issuer_min(), max_replicas: default_issuer_max() }
+        Self { min_replicas: None, max_replicas: default_issuer_max() }
     }
 }
 
@@ -224,10 +224,6 @@ fn default_partitions() -> u16 {
     3
 }
 
-fn default_issuer_min() -> u16 {
-    1
-}
-
 fn default_issuer_max() -> u16 {
     4
 }
@@ -243,7 +239,15 @@ impl CouponCampaign {
     }
 }
 
+/// So many issuers there are at least, unless the spec says otherwise: with one, a node that is drained or dies stops a sale.
+const LEAST_ISSUERS: u16 = 2;
+
 impl CouponCampaignSpec {
+    /// Fewest issuer pods: as given, else two if two may be.
+    pub fn min_issuers(&self) -> u16 {
+        self.issuer.min_replicas.unwrap_or(LEAST_ISSUERS.min(self.issuer.max_replicas))
+    }
+
     /// Most consumer pods: as given, else one per partition.
     pub fn max_consumers(&self) -> u16 {
         self.consumer.max_replicas.unwrap_or(self.partitions)
@@ -271,6 +275,12 @@ mod tests {
         let spec = serde_json::json!({"totalQuantity": 1, "window": window, "partitions": 7});
         let mut campaign = CouponCampaign::new("sale", serde_json::from_value(spec).unwrap());
         assert_eq!((campaign.coupon_id(), campaign.spec.max_consumers()), ("sale".to_owned(), 7));
+        let fewest = |given: Option<u16>, most: u16| {
+            let mut spec = campaign.spec.clone();
+            (spec.issuer.min_replicas, spec.issuer.max_replicas) = (given, most);
+            spec.min_issuers()
+        };
+        assert_eq!([fewest(None, 4), fewest(None, 1), fewest(Some(1), 4), fewest(Some(3), 4)], [2, 1, 1, 3]);
         campaign.spec.coupon_id = Some("sale-2027".to_owned());
         campaign.spec.consumer.max_replicas = Some(2);
         assert_eq!((campaign.coupon_id(), campaign.spec.max_consumers()), ("sale-2027".to_owned(), 2));

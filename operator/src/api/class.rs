@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pods::{Rollout, RunAs};
 use super::schema::kubernetes;
 use super::status::CampaignClassStatus;
 use super::{DEFAULT_CLASS_ANNOTATION, ENABLED_LABEL};
@@ -75,6 +76,9 @@ pub struct CampaignClassSpec {
     /// What every pod gets.
     #[serde(default)]
     pub pods: PodDefaults,
+    /// When pods are replaced by newer ones.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// What one campaign may ask for at most.
     #[serde(default)]
     pub limits: Limits,
@@ -331,6 +335,8 @@ pub struct PodDefaults {
     pub labels: BTreeMap<String, String>,
     /// More annotations. The operator's own win.
     pub annotations: BTreeMap<String, String>,
+    /// As which user they run. `Fixed`: 65532, the image's. `Assigned`: the platform decides, as OpenShift wants to.
+    pub run_as: RunAs,
 }
 
 /// What the pods of one component get.

@@ -7,6 +7,7 @@ mod campaign;
 mod class;
 pub mod conditions;
 pub mod manifests;
+mod pods;
 mod schema;
 mod status;
 
@@ -19,6 +20,7 @@ pub use class::{
     Sentinel, secret_keys,
 };
 pub use conditions::ConditionType;
+pub use pods::{DuringWindow, Rollout, RunAs};
 pub use status::{
     CampaignClassStatus, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus, TopicStatus, WindowStatus,
     WorkloadStatus,

@@ -88,8 +88,8 @@ fn fingerprint(manifest: &Value) -> Result<String, serde_json::Error> {
 }
 
 /// Whether `found` has everything that `wanted` names. What the server added by itself (defaults, status) does not count, nor
-/// does how it writes quantities.
-fn covers(found: &Value, wanted: &Value) -> bool {
+/// does how it writes quantities, nor what others have put into a list of objects: each of ours must be there, wherever.
+pub(super) fn covers(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| match found.get(key) {
             Some(found) if matches!(key.as_str(), "requests" | "limits") => same_amounts(found, wanted),
@@ -97,8 +97,9 @@ fn covers(found: &Value, wanted: &Value) -> bool {
             // The server leaves out what is empty.
             None => is_empty(wanted) || key == "apiVersion" || key == "kind",
         }),
-        (Value::Array(found), Value::Array(wanted)) => {
-            found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| covers(found, wanted))
+        // What an item is named by is among what it says, so another one is not taken for it.
+        (Value::Array(found), Value::Array(wanted)) if wanted.iter().all(Value::is_object) => {
+            wanted.iter().all(|wanted| found.iter().any(|found| covers(found, wanted)))
         }
         _ => found == wanted,
     }

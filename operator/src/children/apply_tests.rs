@@ -34,7 +34,7 @@ async fn held_after(desired: &Deployment) -> Deployment {
     let (api, sent) = server();
     ensure(&api, desired, None).await.unwrap();
     let mut held = sent.lock().unwrap().remove(0).2;
-    held["spec"]["progressDeadlineSeconds"] = json!(600);
+    held["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
     held["spec"]["replicas"] = json!(1);
     held["status"] = json!({"readyReplicas": 1});
     held["metadata"]["uid"] = json!("0007");
@@ -80,6 +80,30 @@ async fn one_apply_is_sent_when_something_differs_and_forced_onto_what_was_looke
         assert_eq!((&body["kind"], &body["apiVersion"]), (&json!("Deployment"), &json!("apps/v1")));
         assert_eq!(body["spec"].get("replicas"), None, "the number of replicas is another manager's");
     }
+}
+
+/// Wrong: a webhook that adds a sidecar, or a variable set by hand, costs a write with every pass, for ever.
+#[tokio::test]
+async fn what_others_add_to_lists_costs_no_write() {
+    let mut class = fixtures::class();
+    class.spec.pods.tolerations = vec![Default::default()];
+    let desired = deployment_of(&class);
+    let mut found = held_after(&desired).await;
+    let pod = found.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    let named = |name: &str| json!({"name": name});
+    pod.containers[0].env.as_mut().unwrap().insert(0, serde_json::from_value(named("FOO")).unwrap());
+    let mount = json!({"name": "trust", "mountPath": "/trust"});
+    pod.containers[0].volume_mounts.as_mut().unwrap().insert(0, serde_json::from_value(mount).unwrap());
+    pod.containers[0].ports.as_mut().unwrap().push(serde_json::from_value(json!({"containerPort": 15020})).unwrap());
+    pod.volumes.as_mut().unwrap().insert(0, serde_json::from_value(named("trust")).unwrap());
+    pod.containers.insert(0, serde_json::from_value(named("istio-proxy")).unwrap());
+    pod.tolerations.as_mut().unwrap().insert(0, serde_json::from_value(json!({"key": "spot"})).unwrap());
+    pod.image_pull_secrets = Some(vec![serde_json::from_value(named("pull")).unwrap()]);
+    assert_eq!(sent_for(&desired, Some(&found)).await, (Applied::Unchanged, vec![]));
+
+    let pod = found.spec.as_mut().unwrap().template.spec.as_mut().unwrap();
+    pod.containers[1].env.as_mut().unwrap()[2].value = Some("theirs".to_owned());
+    assert_eq!(sent_for(&desired, Some(&found)).await.0, Applied::Written, "what is ours is put back");
 }
 
 #[tokio::test]
@@ -136,9 +160,14 @@ fn what_the_server_adds_is_no_difference_and_what_somebody_changed_is() {
     for (found, same) in [
         (json!({"spec": {"a": 1, "list": [{"name": "x", "protocol": "TCP"}], "default": 3}, "status": {}}), true),
         (json!({"spec": {"a": 2, "list": [{"name": "x"}]}}), false),
-        (json!({"spec": {"a": 1, "list": [{"name": "x"}, {"name": "y"}]}}), false),
         (json!({"spec": {"list": [{"name": "x"}]}}), false),
+        // What others put into lists is theirs.
+        (json!({"spec": {"a": 1, "list": [{"name": "y"}, {"name": "x"}]}}), true),
+        (json!({"spec": {"a": 1, "list": [{"name": "y"}]}}), false),
     ] {
         assert_eq!(covers(&found, &wanted), same, "{found}");
     }
+    let command = json!({"command": ["a", "b"]});
+    assert!(!covers(&json!({"command": ["a", "b", "c"]}), &command), "words are no names");
+    assert!(!covers(&json!({"command": ["b", "a"]}), &command));
 }

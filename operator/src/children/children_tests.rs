@@ -3,6 +3,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::RunAs;
 use crate::fixtures;
 
 /// Runs `build` with everything that the builders need.
@@ -66,6 +67,32 @@ fn pods_have_no_more_rights_than_they_need() {
             assert_eq!(context, expected);
         }
     }
+}
+
+/// Wrong: where the platform gives each namespace its users, as OpenShift does, no pod is admitted.
+#[test]
+fn a_class_leaves_the_user_to_the_platform() {
+    let mut class = fixtures::class();
+    class.spec.pods.run_as = RunAs::Assigned;
+    for deployment in both(&class) {
+        let pod = template(&deployment).spec.as_ref().unwrap();
+        let context = serde_json::to_value(pod.security_context.as_ref().unwrap()).unwrap();
+        assert_eq!(context, json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
+        let mode = pod.volumes.as_ref().unwrap()[0].secret.as_ref().unwrap().default_mode;
+        assert_eq!(mode, Some(0o444), "without fsGroup the files are root's: another user could not read them");
+    }
+}
+
+/// Wrong: new pods that cannot start take the place of pods that work, or a broken issuer holds up a drain for ever.
+#[test]
+fn pods_that_work_stay_until_their_successors_do_and_broken_ones_may_be_evicted() {
+    for deployment in both(&fixtures::class()) {
+        let strategy = serde_json::to_value(deployment.spec.unwrap().strategy.unwrap()).unwrap();
+        let expected = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+        assert_eq!(strategy, expected);
+    }
+    let budget = family(&fixtures::class(), |family| issuer_budget(family)).spec.unwrap();
+    assert_eq!(budget.unhealthy_pod_eviction_policy.as_deref(), Some("AlwaysAllow"));
 }
 
 #[test]

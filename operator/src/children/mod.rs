@@ -1,5 +1,6 @@
 //! The objects that a campaign owns, one builder per kind. Builders are pure; [`apply`] is the one way to write them.
 
+pub mod additions;
 pub mod apply;
 mod budget;
 pub mod ownership;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 
 pub use budget::issuer_budget;
+pub(crate) use pods::PROBE_PORT;
 pub use pods::{consumer_deployment, issuer_deployment};
 pub use secret::{CONNECTIONS_KEY, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;

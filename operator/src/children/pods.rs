@@ -15,10 +15,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Component, Family, hex_digest, selector};
+use crate::api::RunAs;
 use crate::epoch::CONTROL_PORT;
 
 const HTTP_PORT: i32 = 8080;
-const PROBE_PORT: i32 = 9090;
+/// Where every pod says whether it is alive and ready.
+pub(crate) const PROBE_PORT: i32 = 9090;
 /// Where the Secret is mounted.
 const CONFIG_DIR: &str = "/etc/coupon";
 /// Longer than the programs take to drain.
@@ -27,6 +29,8 @@ const GRACE_SECONDS: i64 = 35;
 const USER: i64 = 65532;
 /// The pod template's fingerprint of the connections: pods are replaced when it changes.
 const CONNECTIONS_ANNOTATION: &str = "coupon-operator.io/connections-hash";
+/// A rollout that got no further for so long is stuck: pulling an image and starting take seconds to minutes.
+const STUCK_AFTER_SECONDS: i32 = 180;
 
 /// The pods that answer users. `replicas` only in the first apply: a manager of its own owns it afterwards.
 pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployment {
@@ -73,12 +77,12 @@ fn deployment(
     labels.extend(family.labels(Some(component)));
     let mut annotations = pods.annotations.clone();
     annotations.insert(CONNECTIONS_ANNOTATION.to_owned(), fingerprint(family));
-    let matched = LabelSelector { match_labels: Some(selector(family.campaign, component)), match_expressions: None };
-    // An issuer is replaced by a ready one before it goes; a consumer leaves first, as a partition has one owner.
-    let (surge, unavailable) = match component {
-        Component::Issuer => (1, 0),
-        Component::Consumer => (0, 1),
+    let (user, secret_mode) = match pods.run_as {
+        RunAs::Fixed => (Some(USER), 0o440),
+        // Without a group of their own the files are root's, and whoever runs is nobody's business but the platform's.
+        RunAs::Assigned => (None, 0o444),
     };
+    let matched = LabelSelector { match_labels: Some(selector(family.campaign, component)), match_expressions: None };
     Deployment {
         metadata: family.metadata(family.name(component), Some(component)),
         spec: Some(DeploymentSpec {
@@ -86,11 +90,14 @@ fn deployment(
             selector: matched.clone(),
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".to_owned()),
+                // A pod goes when its successor is ready: one that does not come up takes nothing away. A consumer is ready before it
+                // holds partitions, and takes over those of the one that goes.
                 rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(surge)),
-                    max_unavailable: Some(IntOrString::Int(unavailable)),
+                    max_surge: Some(IntOrString::Int(1)),
+                    max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
+            progress_deadline_seconds: Some(STUCK_AFTER_SECONDS),
             revision_history_limit: Some(2),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
@@ -104,9 +111,9 @@ fn deployment(
                     termination_grace_period_seconds: Some(GRACE_SECONDS),
                     security_context: Some(PodSecurityContext {
                         run_as_non_root: Some(true),
-                        run_as_user: Some(USER),
-                        run_as_group: Some(USER),
-                        fs_group: Some(USER),
+                        run_as_user: user,
+                        run_as_group: user,
+                        fs_group: user,
                         seccomp_profile: Some(SeccompProfile {
                             type_: "RuntimeDefault".to_owned(),
                             localhost_profile: None,
@@ -138,7 +145,7 @@ fn deployment(
                             name: "connections".to_owned(),
                             secret: Some(SecretVolumeSource {
                                 secret_name: Some(family.secret_name()),
-                                default_mode: Some(0o440),
+                                default_mode: Some(secret_mode),
                                 ..SecretVolumeSource::default()
                             }),
                             ..Volume::default()
@@ -220,6 +227,8 @@ fn container(
                 .collect(),
         ),
         resources: Some(resources),
+        // Their last words are then the cause that status shows.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         // Ready soon after the process is: a sale waits for it. Alive is asked more patiently.
         readiness_probe: Some(probe("/readyz", 1, 2)),
         liveness_probe: Some(probe("/healthz", 10, 6)),

@@ -56,8 +56,13 @@ struct Fenced {
 
 /// Where the issuer at this address answers its operator.
 pub fn control_url(ip: &str, path: &str) -> String {
+    pod_url(ip, CONTROL_PORT.into(), path)
+}
+
+/// A pod's address in a URL.
+pub(crate) fn pod_url(ip: &str, port: i32, path: &str) -> String {
     let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-    format!("http://{host}:{CONTROL_PORT}/{path}")
+    format!("http://{host}:{port}/{path}")
 }
 
 /// Raises the floor of every issuer pod to `epoch` and waits until each has confirmed or is gone.

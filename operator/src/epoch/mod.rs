@@ -29,6 +29,7 @@ use crate::error::{Retry, stock_reason, table_reason};
 
 use sources::Sources;
 
+pub(crate) use fence::pod_url;
 pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
 pub use queue::{MOST_PASSES, Queue, load};
 pub(crate) use stop::{Told, stop};

@@ -16,6 +16,7 @@ use super::numbers::{Numbers, Wanted};
 use super::plan::{Plan, Step};
 use super::{Pass, observe::Observation, proven};
 use crate::api::CouponCampaign;
+use crate::children::additions::additions;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::claim;
 use crate::children::{self, Component, Family, TOKEN_KEY};
@@ -272,11 +273,31 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Resul
         (Component::Consumer, consumer, wanted[1], children::consumer_deployment),
     ] {
         let build = |replicas| build(&family, replicas);
+        if let Some(found) = &found {
+            tell_additions(pass, component, found, &build(None)).await;
+        }
         if let Some(change) = deployment(&deployments, found.as_deref(), build, wanted).await? {
             scaled.changes.push(format!("{} {change}: {}{}", component.name(), wanted.reason, figures(wanted)));
         }
     }
     Ok(scaled)
+}
+
+/// What others have put into the pods stays, and costs nothing; people on call should know of it.
+async fn tell_additions(pass: &Pass<'_>, component: Component, found: &Deployment, wanted: &Deployment) {
+    let subject = match component {
+        Component::Issuer => "IssuersExtended",
+        Component::Consumer => "ConsumersExtended",
+    };
+    let additions = additions(found, wanted);
+    let text = (!additions.is_empty()).then(|| {
+        format!(
+            "others have added to the pods of Deployment {}: {}; this is left as it is",
+            found.name_any(),
+            additions.join(", ")
+        )
+    });
+    pass.notice(subject, text.as_deref()).await;
 }
 
 /// The figures behind a number, for an event.

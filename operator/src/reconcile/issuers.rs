@@ -6,13 +6,14 @@ use kube::{Api, ResourceExt};
 use super::observe::Observation;
 use super::plan::{Plan, Step};
 use super::{Pass, apply};
+use crate::children::Component;
 use crate::events;
 use crate::pressure;
-use crate::serving::{Answers, Epochs, Verdict};
+use crate::serving::{Answers, Epochs, Service, Verdict};
 
 /// What the campaign's ready issuers answer. Empty when there is none, or nobody to ask as.
 pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
-    let pods = pass.context.issuer_pods_of(pass.campaign);
+    let pods = pass.context.pods_of(pass.campaign, Component::Issuer);
     if pods.is_empty() {
         return Answers::new();
     }
@@ -24,6 +25,16 @@ pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
             Answers::new()
         }
     }
+}
+
+/// Whether they say that they grant.
+pub(super) fn service(pass: &Pass<'_>, seen: &Observation, answers: &Answers) -> Service {
+    let in_sql = seen.ledger.as_ref().ok().map(|ledger| ledger.row.as_ref().and_then(|row| row.open_epoch));
+    // While the database is away, the last one that is known.
+    let last_known = || pass.campaign.status.as_ref()?.epoch.and_then(|epoch| u64::try_from(epoch).ok());
+    let open = in_sql.unwrap_or_else(last_known);
+    let at_ms = pass.context.elapsed_ms();
+    pass.context.memory.update(pass.uid, |memory| memory.serving.service(at_ms, open, answers))
 }
 
 /// Holds what they answer against what is open, and puts the mend into the plan; pods that are to be replaced are deleted here.
@@ -59,7 +70,7 @@ fn epochs(plan: &Plan, seen: &Observation) -> Option<Epochs> {
 /// Deletes these pods; their Deployment makes others. A pod that could not be deleted is found again.
 async fn replace(pass: &Pass<'_>, uids: &[String]) {
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
-    for pod in pass.context.issuer_pods_of(pass.campaign) {
+    for pod in pass.context.pods_of(pass.campaign, Component::Issuer) {
         let Some(uid) = pod.uid().filter(|uid| uids.contains(uid)) else { continue };
         let this_one = Preconditions { uid: Some(uid), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };

@@ -8,10 +8,12 @@ mod apply;
 mod deletion;
 mod doubt;
 mod issuers;
+pub(crate) mod notices;
 pub(crate) mod numbers;
 pub mod observe;
 mod outcome;
 mod owner;
+mod pause;
 pub mod plan;
 pub(crate) mod proven;
 mod publish;
@@ -22,7 +24,6 @@ pub(crate) mod scene;
 pub(crate) mod still;
 mod terms;
 pub(crate) mod unread;
-mod workloads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
 use crate::context::Context;
+use crate::diagnosis;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
@@ -50,12 +52,13 @@ use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::Verdict;
 pub(crate) use apply::issuers as issuers_of;
-pub use numbers::PAUSE_ANNOTATION;
 use numbers::There;
 use observe::{Known, Observation};
 pub(crate) use outcome::deadline;
 use outcome::{contain, failed};
+pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
+use report::Ailing;
 use still::Moment;
 use unread::Unread;
 
@@ -153,10 +156,15 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let mut known = context.memory.get(uid).known;
     known.rows.pages.remember(had(campaign, &id));
     let observed_at = Instant::now();
-    let ((seen, mut plan), answers) = tokio::join!(
+    let ((seen, mut plan), answers, ailing) = tokio::join!(
         look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known),
-        issuers::ask(&pass)
+        issuers::ask(&pass),
+        ailing(&pass)
     );
+    let redis_refusal = match &seen.stock {
+        Ok(stock) if stock.open.is_some() => systems.redis_refusal(id.realm()).await,
+        _ => None,
+    };
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     context.memory.update(uid, |memory| memory.keep(known));
@@ -168,6 +176,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     }
     let stop = context.memory.get(uid).stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
     plan.stopped(stop);
+    let service = issuers::service(&pass, &seen, &answers);
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
     let ledger = apply::ledger(&pass, &plan, &seen).await;
@@ -197,6 +206,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.adopted
     });
 
+    tell_ailing(&pass, &ailing).await;
     let still = tell_still(&pass, &seen, There::of(consumer.as_deref()).ready).await;
     let facts = report::Facts {
         campaign,
@@ -211,6 +221,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         adopted,
         looked: &looked,
         nobody_serves: serving.nobody_serves(),
+        service: &service,
+        redis_refusal: redis_refusal.as_deref(),
+        ailing: &ailing,
         stop,
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
@@ -218,6 +231,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     };
     let status = report::status(&facts, Timestamp::now());
     publish::events(&pass, &plan, &done, &scaled).await;
+    pass.tell_pause().await;
     let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };
     let lag = seen.log.as_ref().ok().and_then(|log| log.lag).and_then(|lag| i64::try_from(lag).ok());
     context.metrics.observe(&labels, status.issued, status.persisted, lag, status.dead_letters);
@@ -250,6 +264,40 @@ fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
     row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
 }
 
+/// Why pods of the campaign are not ready, as far as Deployments and pods say.
+async fn ailing(pass: &Pass<'_>) -> Ailing {
+    let Pass { context, campaign, .. } = pass;
+    let of = async |component| {
+        let pods = context.pods_of(campaign, component);
+        let deployment = context.deployment(pass.id.namespace(), &object_name(campaign, component));
+        let answers = diagnosis::ask(&context.http, &pods).await;
+        diagnosis::cause(deployment.as_deref(), &pods, &answers, Timestamp::now())
+    };
+    let (issuer, consumer) = tokio::join!(of(Component::Issuer), of(Component::Consumer));
+    Ailing { issuer, consumer }
+}
+
+/// An event for each cause, once until pods of that kind have none any more.
+async fn tell_ailing(pass: &Pass<'_>, ailing: &Ailing) {
+    for (component, cause) in [(Component::Issuer, &ailing.issuer), (Component::Consumer, &ailing.consumer)] {
+        let cause = cause.as_ref().filter(|cause| !cause.is_starting);
+        let told = pass.context.memory.update(pass.uid, |memory| {
+            let told = memory.ailing_told.entry(component.name()).or_default();
+            match cause {
+                Some(cause) => !told.insert(cause.reason),
+                None => {
+                    told.clear();
+                    true
+                }
+            }
+        });
+        if let (false, Some(cause)) = (told, cause) {
+            let text = format!("{} pods do not come up: {}", component.name(), cause.text);
+            events::warn(pass.context, pass.campaign, cause.reason, &text).await;
+        }
+    }
+}
+
 /// Whether the offsets have been unreadable for long; an event says so once.
 async fn tell_unread(pass: &Pass<'_>, seen: &Observation) -> bool {
     let error = seen.log.as_ref().ok().and_then(|log| log.unread.as_ref());
@@ -269,7 +317,7 @@ async fn tell_still(pass: &Pass<'_>, seen: &Observation, ready: i32) -> Option<S
     let still = pass.context.memory.update(pass.uid, |memory| memory.still.see(unread.as_ref(), can_store, now))?;
     if still.is_new {
         tracing::warn!(campaign = %pass.id, "{}", still.text);
-        events::warn(pass.context, pass.campaign, workloads::CONSUMERS_STAND_STILL, &still.text).await;
+        events::warn(pass.context, pass.campaign, report::CONSUMERS_STAND_STILL, &still.text).await;
     }
     Some(still.text)
 }

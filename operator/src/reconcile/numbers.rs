@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::aims::{Aim, Floor};
 use super::observe::Observation;
+use super::pause::Pause;
 use super::plan::{Plan, Work};
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaign, ScalingFigures, WorkloadStatus};
@@ -16,10 +17,6 @@ use crate::scale::learned::{Capacity, StartUp, rounded};
 use crate::scale::levels;
 use crate::scale::reading::Reading;
 use crate::scale::{UTILISATION, Why};
-
-/// Annotation of a campaign by which somebody on call stops the operator from changing numbers of pods: `in` (none is taken
-/// away), `out` (none is added), or `all`.
-pub const PAUSE_ANNOTATION: &str = "coupon-operator.io/pause-scaling";
 
 /// The memory of both policies. Losing it costs what was learned since status was written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -212,7 +209,7 @@ fn follow_load(policy: &mut Issuers, sight: &Sight<'_>) -> Wanted {
         Aim::Follow { floor, reason } => (floor, reason),
     };
     let spec = &sight.campaign.spec;
-    let (least, most) = (i32::from(spec.issuer.min_replicas), i32::from(spec.issuer.max_replicas));
+    let (least, most) = (i32::from(spec.min_issuers()), i32::from(spec.issuer.max_replicas));
     let floor = match (floor, spec.expected_peak_rps) {
         (Floor::Rush, Some(peak)) => policy.planned(f64::from(peak)).clamp(least, most),
         _ => least,
@@ -276,24 +273,11 @@ fn held(sight: &Sight<'_>, wanted: Wanted, there: There, claimed: Option<&str>) 
             ..wanted
         };
     }
-    let Some(pause) = sight.campaign.metadata.annotations.as_ref().and_then(|all| all.get(PAUSE_ANNOTATION)) else {
-        return wanted;
-    };
-    let (no_more, no_fewer) = match pause.as_str() {
-        "out" => (true, false),
-        "in" => (false, true),
-        // What is not understood may have been meant as any of them.
-        _ => (true, true),
-    };
-    let text = match pause.as_str() {
-        "out" | "in" | "all" => format!("annotation {PAUSE_ANNOTATION}: {pause} holds the number of pods"),
-        other => {
-            format!("annotation {PAUSE_ANNOTATION} is {other:?}; write in, out or all; until then the number is held")
-        }
-    };
-    let stops = (wanted.replicas > there.current && no_more) || (wanted.replicas < there.current && no_fewer);
+    let Some(pause) = Pause::of(sight.campaign) else { return wanted };
+    let text = pause.text();
+    let stops = pause.stops(there.current, wanted.replicas);
     let (replicas, reason) = if stops { (there.current, text.clone()) } else { (wanted.replicas, wanted.reason) };
-    Wanted { replicas, reason, stopped: wanted.stopped.or(Some(("Paused", text))), ..wanted }
+    Wanted { replicas, reason, stopped: wanted.stopped.or(Some((pause.reason(), text))), ..wanted }
 }
 
 /// What the condition `ScalingActive` says.

@@ -1,3 +1,4 @@
+use super::super::pause::PAUSE_ANNOTATION;
 use super::super::scene::Scene;
 use super::*;
 use crate::fixtures::{END, LEAD};
@@ -105,6 +106,18 @@ fn somebody_on_call_can_hold_the_numbers() {
     }
     assert_eq!(says(&paused(behind(), "out"), 1), (Some(false), "Paused"));
     assert!(consumers(&paused(behind(), "both"), 1).reason.contains("write in, out or all"));
+    assert_eq!(says(&paused(behind(), "both"), 1), (Some(false), "PauseNotUnderstood"));
+}
+
+/// Wrong: scaling that was paused before a sale had pods keeps it from ever having any, and everybody hears nothing.
+#[test]
+fn a_pause_before_there_are_pods_does_not_keep_a_sale_from_beginning() {
+    for pause in ["in", "out", "all", "true", "both"] {
+        let soon = paused(Scene::prepared().at(LEAD).lag(0), pause);
+        let found = soon.numbers(there(0), there(0));
+        assert_eq!((found.issuer.replicas, found.consumer.replicas), (1, 1), "{pause}");
+        assert!(report(&found, &soon.plan().terms).reason.starts_with("Pause"), "{pause}: it is said all the same");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a campaign's topics should be, and what to do about a difference. Pure.
 
+pub mod codec;
 pub mod make;
 
 use std::collections::BTreeMap;
@@ -133,6 +134,11 @@ pub fn config(kafka: &api::Kafka, min_in_sync: i32, dead_letters: bool) -> BTree
     let retention_ms =
         if dead_letters { "-1".to_owned() } else { (u64::from(kafka.retention_hours) * 3_600_000).to_string() };
     let mut all = kafka.topic_config.clone();
+    // Set all the same: brokers whose own default no client here can read would recompress what comes. Nor is a class followed that
+    // asks for such a codec; its condition says so.
+    if codec::unreadable(kafka).is_some() || !all.contains_key(codec::COMPRESSION) {
+        all.insert(codec::COMPRESSION.to_owned(), codec::AS_PRODUCED.to_owned());
+    }
     let max_bytes = all.get(MAX_BYTES).cloned().unwrap_or_else(|| DEFAULT_MAX_BYTES.to_string());
     // What is no number is Kafka's to refuse.
     let max_bytes = match max_bytes.parse::<u64>() {

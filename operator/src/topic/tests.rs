@@ -153,3 +153,15 @@ fn the_dead_letter_topic_takes_what_the_topic_takes_and_more() {
         assert_eq!(config(&class, 2, true)["max.message.bytes"], dead);
     }
 }
+
+/// Wrong: brokers that recompress everything into a codec that no client here can read make winners that nobody can store.
+#[test]
+fn topics_have_a_compression_that_every_client_here_can_read() {
+    for (asked, expected) in [(None, "producer"), (Some("lz4"), "lz4"), (Some("middle-out"), "producer")] {
+        let mut kafka = kafka(false);
+        kafka.topic_config.extend(asked.map(|codec| ("compression.type".to_owned(), codec.to_owned())));
+        for dead_letters in [false, true] {
+            assert_eq!(config(&kafka, 2, dead_letters).get("compression.type").unwrap(), expected, "{asked:?}");
+        }
+    }
+}

@@ -1,13 +1,14 @@
+use campaign::log::admin::TopicState;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use serde_json::json;
 
-use super::super::numbers::There;
-use super::super::scene::{Scene, topic};
 use super::*;
 use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
 use crate::epoch::EpochError;
 use crate::fixtures::{self, END, HOUR, LEAD, START};
+use crate::reconcile::numbers::There;
+use crate::reconcile::scene::{Scene, topic};
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);
@@ -43,6 +44,14 @@ struct Lasting<'a> {
     offsets_unread: bool,
     /// Consumers have stored nothing for long.
     consumers_still: Option<&'a str>,
+    /// Why pods are not ready.
+    ailing: Ailing,
+    /// What issuers say; `None`: they grant.
+    service: Option<Service>,
+    /// Redis can be read, and takes no writes.
+    redis_refusal: Option<&'a StockError>,
+    /// Issuers that are ready; `None`: the one that should be.
+    issuers: Option<i32>,
 }
 
 fn status_while(
@@ -51,9 +60,10 @@ fn status_while(
     failure: Option<&ReconcileError>,
     adopted: Option<u64>,
     now: Timestamp,
-    Lasting { offsets_unread, consumers_still }: Lasting<'_>,
+    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers }: Lasting<'_>,
 ) -> CouponCampaignStatus {
-    let (issuer, consumer) = (deployment(1, 1), deployment(3, ready_consumers));
+    let service = service.unwrap_or(Service::Grants);
+    let (issuer, consumer) = (deployment(1, issuers.unwrap_or(1)), deployment(3, ready_consumers));
     let (plan, seen) = (scene.plan(), scene.observation());
     let numbers = scene.numbers(There::of(Some(&issuer)), There::of(Some(&consumer)));
     let facts = Facts {
@@ -70,6 +80,9 @@ fn status_while(
         looked: &Looked::default(),
         measured: None,
         nobody_serves: None,
+        service: &service,
+        redis_refusal,
+        ailing: &ailing,
         stop: None,
         offsets_unread,
         consumers_still,
@@ -342,7 +355,7 @@ fn what_was_lost_is_not_forgotten_by_the_next_operator() {
     assert_eq!((lost.persisted, lost.once_persisted), (Some(240), Some(300)));
     let mut next = Scene::open().issued(250).stored(240).quantity(1_000);
     next.campaign.status = Some(lost.clone());
-    let remembered = super::super::had(&next.campaign, &fixtures::id());
+    let remembered = crate::reconcile::had(&next.campaign, &fixtures::id());
     assert_eq!(remembered, 300);
     assert_eq!(says(&status_of(&next.clone().had(remembered)), ConditionType::LedgerConsistent), "False/RowsMissing");
     let blind = status_of(&next.database_away());
@@ -353,7 +366,7 @@ fn what_was_lost_is_not_forgotten_by_the_next_operator() {
     // Another ledger has another past.
     let mut other = Scene::open();
     other.campaign.status = Some(CouponCampaignStatus { coupon_id: Some("other".to_owned()), ..lost });
-    assert_eq!(super::super::had(&other.campaign, &fixtures::id()), 0);
+    assert_eq!(crate::reconcile::had(&other.campaign, &fixtures::id()), 0);
 }
 
 #[test]
@@ -505,4 +518,138 @@ fn a_clock_that_is_not_believed_is_a_condition_and_users_hear_otherwise() {
     assert_eq!(says(&status, ConditionType::ClocksAgree), "False/ClocksDisagree");
     let status = status_of(&Scene::open());
     assert_eq!(says(&status, ConditionType::ClocksAgree), "", "said only when it matters");
+}
+
+fn cause(reason: &'static str, text: &str) -> Option<Cause> {
+    Some(Cause { reason, text: text.to_owned(), is_starting: false })
+}
+
+/// Wrong: "coupons can be had" where nobody measured that they can.
+#[test]
+fn a_window_is_open_only_if_an_issuer_grants_from_a_redis_that_takes_writes() {
+    use ConditionType::{Open, Ready, RedisReady, WorkloadsReady};
+    let parsed = redis::parse_redis_value(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    let Ok(redis::Value::ServerError(full)) = parsed else { panic!("an error reply") };
+    let full = StockError::from(redis::RedisError::from(full));
+    let refuses =
+        || Some(Service::Refuses("issuers are ready and grant nothing (1 Fenced); users hear 503".to_owned()));
+    let quota = || Ailing { issuer: cause("PodsForbidden", "exceeded quota: two"), consumer: None };
+    for (scene, lasting, open, says_part, part, ready) in [
+        (Scene::open(), Lasting::default(), "True/WindowOpen", "coupons can be had", RedisReady, "True/AsItShouldBe"),
+        (
+            Scene::open(),
+            Lasting { issuers: Some(0), ailing: quota(), ..Lasting::default() },
+            "False/NoReadyIssuer",
+            "exceeded quota: two",
+            WorkloadsReady,
+            "False/PodsForbidden",
+        ),
+        (
+            Scene::open(),
+            Lasting { service: refuses(), ..Lasting::default() },
+            "False/IssuersNotServing",
+            "1 Fenced",
+            RedisReady,
+            "True/AsItShouldBe",
+        ),
+        (
+            Scene::open(),
+            Lasting { service: Some(Service::Silent), ..Lasting::default() },
+            "Unknown/IssuersSilent",
+            "port 8081",
+            WorkloadsReady,
+            "False/IssuersSilent",
+        ),
+        (
+            Scene::open(),
+            Lasting { redis_refusal: Some(&full), ..Lasting::default() },
+            "False/RedisOutOfMemory",
+            "raise maxmemory",
+            RedisReady,
+            "False/RedisOutOfMemory",
+        ),
+        (
+            Scene::open().redis_away(),
+            Lasting::default(),
+            "Unknown/RedisUnavailable",
+            "is not known",
+            RedisReady,
+            "False/RedisUnavailable",
+        ),
+    ] {
+        let status = status_while(&scene, 3, None, None, NOW, lasting);
+        assert_eq!((says(&status, Open).as_str(), says(&status, Ready).as_str()), (open, ready));
+        let text = message(&status, Open);
+        assert!(text.contains(says_part), "{text}");
+        if let Some((_, reason)) = ready.split_once("False/") {
+            assert!(says(&status, part).ends_with(reason), "{}", says(&status, part));
+        }
+    }
+}
+
+/// Wrong: "0 of 1 pods are ready", and nothing else.
+#[test]
+fn pods_that_are_not_ready_come_with_their_cause() {
+    use ConditionType::{Ready, WorkloadsReady};
+    let crash = || cause("PodsCrash", "pod spring-consumer-1 ended with exit code 1: no space left");
+    let lasting = Lasting { ailing: Ailing { issuer: None, consumer: crash() }, ..Lasting::default() };
+    let status = status_while(&Scene::open(), 1, None, None, NOW, lasting);
+    assert_eq!(
+        (says(&status, WorkloadsReady).as_str(), says(&status, Ready).as_str()),
+        ("False/PodsCrash", "False/PodsCrash")
+    );
+    let text = message(&status, WorkloadsReady);
+    assert_eq!(text, "1 of 3 consumer pods are ready: pod spring-consumer-1 ended with exit code 1: no space left");
+}
+
+/// Wrong: nobody is wanted, so nobody is missed.
+#[test]
+fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
+    let pause = json!({"coupon-operator.io/pause-scaling": "all"});
+    let scene =
+        Scene::open().with(|s| s.campaign.metadata.annotations = serde_json::from_value(pause.clone()).unwrap());
+    let (plan, seen) = (scene.plan(), scene.observation());
+    let mut numbers = scene.numbers(There::of(None), There::of(None));
+    assert!(numbers.issuer.replicas > 0, "from nothing pods come all the same");
+    (numbers.issuer.replicas, numbers.consumer.replicas) = (0, 0);
+    numbers.issuer.reason = "the clocks do not agree".to_owned();
+    let facts = Facts {
+        campaign: &scene.campaign,
+        class: &scene.class,
+        id: &fixtures::id(),
+        seen: &seen,
+        plan: &plan,
+        numbers: &numbers,
+        failure: None,
+        issuer: None,
+        consumer: None,
+        adopted: None,
+        looked: &Looked::default(),
+        measured: None,
+        nobody_serves: None,
+        service: &Service::Silent,
+        redis_refusal: None,
+        ailing: &Ailing::default(),
+        stop: None,
+        offsets_unread: false,
+        consumers_still: None,
+    };
+    let status = status(&facts, NOW);
+    assert_eq!(says(&status, ConditionType::Open), "False/NoReadyIssuer");
+    assert_eq!(says(&status, ConditionType::WorkloadsReady), "False/NoIssuersWanted");
+    assert!(message(&status, ConditionType::Ready).contains("the clocks do not agree"), "{status:?}");
+}
+
+/// Wrong: those of before are ready, so all is well, and the next node that goes takes the last of them.
+#[test]
+fn pods_whose_successors_do_not_come_up_are_not_ready() {
+    let mut rolling = deployment(1, 1);
+    let status = rolling.status.as_mut().unwrap();
+    (status.replicas, status.updated_replicas, status.unavailable_replicas) = (Some(2), Some(1), Some(1));
+    let image = cause("ImagePullFailed", "pod a cannot have its image");
+    let kind = |cause| workloads::stuck_of(&rolling, cause).map(|(reason, _)| reason);
+    assert_eq!(kind(image.as_ref()), Some("RolloutStuck"));
+    let starting = Cause { is_starting: true, ..image.clone().unwrap() };
+    assert_eq!((kind(Some(&starting)), kind(None)), (None, None));
+    assert_eq!(workloads::stuck_of(&deployment(1, 1), image.as_ref()), None, "the pods are all of them");
 }

@@ -1,0 +1,52 @@
+//! Asks pods that run and are not ready why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Answers, is_true, short};
+use crate::children::PROBE_PORT;
+use crate::epoch::pod_url;
+
+/// How long a pod may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// So many are asked at a time: the others most likely say the same.
+const MOST: usize = 4;
+/// So much of an answer is read, in bytes.
+const MOST_BYTES: usize = 4096;
+
+/// What those of these pods say that run and are not ready. One that cannot be asked says nothing.
+pub(crate) async fn ask(http: &reqwest::Client, pods: &[Arc<Pod>]) -> Answers {
+    let asked = pods.iter().filter_map(|pod| Some((pod.metadata.uid.clone()?, address(pod)?))).take(MOST);
+    let answers = asked.map(async |(uid, ip)| Some((uid, answer(http, ip).await?)));
+    join_all(answers).await.into_iter().flatten().collect()
+}
+
+/// Where a pod answers that runs and is not ready.
+fn address(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?;
+    let runs = status.container_statuses.iter().flatten().any(|each| {
+        let state = each.state.as_ref();
+        state.is_some_and(|state| state.running.is_some())
+    });
+    let waits = runs && !is_true(status, "Ready") && pod.metadata.deletion_timestamp.is_none();
+    status.pod_ip.as_deref().filter(|ip| waits && !ip.is_empty())
+}
+
+async fn answer(http: &reqwest::Client, ip: &str) -> Option<String> {
+    let mut response = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await.ok()?;
+    if response.status() != reqwest::StatusCode::SERVICE_UNAVAILABLE {
+        return None;
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        body.extend_from_slice(&chunk);
+        if body.len() >= MOST_BYTES {
+            break;
+        }
+    }
+    let text = short(&String::from_utf8_lossy(&body));
+    (!text.is_empty()).then_some(text)
+}

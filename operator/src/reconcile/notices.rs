@@ -1,0 +1,79 @@
+//! What events tell once, as long as it lasts.
+
+use std::collections::BTreeMap;
+
+use super::Pass;
+use super::pause::Pause;
+use crate::events;
+
+/// What was told last, by subject. Losing it costs one event more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told(BTreeMap<&'static str, String>);
+
+impl Told {
+    /// Whether this is news of its subject. `None`: there is nothing to tell, so that the same text is news again later.
+    pub fn is_news(&mut self, subject: &'static str, text: Option<&str>) -> bool {
+        match text {
+            None => {
+                self.0.remove(subject);
+                false
+            }
+            Some(text) if self.0.get(subject).is_some_and(|told| told == text) => false,
+            Some(text) => {
+                self.0.insert(subject, text.to_owned());
+                true
+            }
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Tells what others did, or do, that is not ours to change; once.
+    pub(super) async fn notice(&self, subject: &'static str, text: Option<&str>) {
+        if self.is_news(subject, text) {
+            events::note(self.context, self.campaign, subject, text.unwrap_or_default()).await;
+        }
+    }
+
+    /// The same of what somebody should look at.
+    pub(super) async fn caution(&self, subject: &'static str, text: Option<&str>) {
+        if self.is_news(subject, text) {
+            events::warn(self.context, self.campaign, subject, text.unwrap_or_default()).await;
+        }
+    }
+
+    fn is_news(&self, subject: &'static str, text: Option<&str>) -> bool {
+        self.context.memory.update(self.uid, |memory| memory.told.is_news(subject, text))
+    }
+
+    /// What the campaign's annotation says about the numbers of pods.
+    pub(super) async fn tell_pause(&self) {
+        let pause = Pause::of(self.campaign);
+        let text = |meant: bool| {
+            let this = pause.filter(|pause| matches!(pause, Pause::NotUnderstood(_)) != meant);
+            this.map(Pause::text)
+        };
+        self.notice("ScalingPaused", text(true).as_deref()).await;
+        self.caution("PauseNotUnderstood", text(false).as_deref()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lasts_is_told_once() {
+        let mut told = Told::default();
+        for (what, subject, text, news) in [
+            ("new", "Paused", Some("in"), true),
+            ("the same", "Paused", Some("in"), false),
+            ("another subject", "Other", Some("in"), true),
+            ("changed", "Paused", Some("out"), true),
+            ("over", "Paused", None, false),
+            ("again", "Paused", Some("out"), true),
+        ] {
+            assert_eq!(told.is_news(subject, text), news, "{what}");
+        }
+    }
+}

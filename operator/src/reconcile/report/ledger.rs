@@ -1,0 +1,89 @@
+//! What Redis, database and log are said to hold, held against each other. Pure.
+
+use jiff::Timestamp;
+
+use super::Facts;
+use super::topic::unread_text;
+use crate::api::ConditionType;
+use crate::api::conditions::Report;
+use crate::log_view::LogView;
+use crate::reconcile::observe::LedgerView;
+use crate::reconcile::plan::Work;
+use crate::repair::scan::Looked;
+
+/// What was counted longer ago than this, in milliseconds, is not known any more.
+const COUNTED_LATELY_MS: i64 = 600_000;
+
+/// What the condition `StockReady` says.
+pub(super) fn stock(facts: &Facts<'_>) -> Report {
+    use ConditionType::StockReady;
+    let (Ok(stock), Ok(ledger)) = (&facts.seen.stock, &facts.seen.ledger) else {
+        return Report::unknown(StockReady, "Unreadable", "Redis and the database could not be compared");
+    };
+    match ledger.row.as_ref().and_then(|row| row.open_epoch) {
+        Some(epoch) if stock.serves(epoch) => {
+            Report::yes(StockReady, "StockFilled", format!("Redis holds the ledger of epoch {epoch}"))
+        }
+        Some(_) => Report::no(StockReady, "HistoryChanged", "Redis is not the one that the ledger was written into"),
+        None => Report::no(StockReady, "NoOpenEpoch", "Redis is not filled yet"),
+    }
+}
+
+/// What the condition `LedgerConsistent` says.
+pub(super) fn consistency(facts: &Facts<'_>) -> Report {
+    use ConditionType::LedgerConsistent;
+    let ledger = facts.seen.ledger.as_ref().ok();
+    let issued = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
+    let log = facts.seen.log.as_ref().ok();
+    let work = Work::of(ledger, log, issued);
+    if let Some(text) = rows_missing(ledger, log, issued) {
+        return Report::no(LedgerConsistent, "RowsMissing", text);
+    }
+    if let (Looked { missing, published, oldest_ms: Some(oldest_ms), .. }, Work::Lag(_) | Work::Gap(_)) =
+        (facts.looked, work)
+    {
+        let oldest = Timestamp::from_millisecond(*oldest_ms).unwrap_or_default();
+        let text = format!(
+            "{missing} winners were in Redis only, the oldest granted at {oldest:.0}; {published} of them are published again"
+        );
+        return Report::no(LedgerConsistent, "WinnersMissing", text);
+    }
+    // Enough rows for all winners prove nothing about records that nobody could look at.
+    let unread = match (&facts.seen.log, &work) {
+        (Ok(log), Work::None | Work::Unknown) => log.unread.as_ref(),
+        (Err(error), Work::None) => Some(error),
+        _ => None,
+    };
+    if let Some(error) = unread {
+        return Report::unknown(LedgerConsistent, "NotCompared", unread_text(error));
+    }
+    match work {
+        Work::None if ledger.is_some_and(|ledger| ledger.count_age_ms > COUNTED_LATELY_MS) => {
+            Report::unknown(LedgerConsistent, "NotCounted", "some rows were not counted for ten minutes and more")
+        }
+        Work::None => Report::yes(LedgerConsistent, "AllStored", "every winner is a row or a dead letter"),
+        Work::Lag(_) => Report::yes(LedgerConsistent, "InTheLog", "winners that are no rows yet wait in the log"),
+        Work::Gap(_) => Report::no(
+            LedgerConsistent,
+            "Unconfirmed",
+            "Redis has winners that are neither in the log nor in the database; those that stay so are published again",
+        ),
+        Work::Unknown => {
+            Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared")
+        }
+    }
+}
+
+/// What is to be said of rows that the database has lost and that Redis does not hold either.
+fn rows_missing(ledger: Option<&LedgerView>, log: Option<&LogView>, issued: Option<u64>) -> Option<String> {
+    let (ledger, issued, dead) = (ledger?, issued?, log?.dead_ranks?);
+    let known = issued.max(ledger.stored + dead);
+    let lost = ledger.had.saturating_sub(known);
+    (lost > 0 && ledger.row.is_some()).then(|| {
+        format!(
+            "the database has {} rows and once had {}; Redis knows {issued} winners, so {lost} rows are missing that nothing \
+             here can bring back: restore a newer backup of the database",
+            ledger.stored, ledger.had
+        )
+    })
+}

@@ -1,0 +1,111 @@
+//! Whether coupons can be had, as users see it. Pure.
+
+use super::Facts;
+use crate::api::conditions::Report;
+use crate::api::{ConditionType, CouponCampaignStatus};
+use crate::epoch::CONTROL_PORT;
+use crate::error::{advice, stock_advice, stock_reason, table_advice};
+use crate::reconcile::plan::Plan;
+use crate::serving::Service;
+use crate::stop::Stop;
+
+pub(super) fn clock_reason(plan: &Plan) -> &'static str {
+    if plan.time.frozen { "ClocksDisagree" } else { "RedisClockWrong" }
+}
+
+/// Of a campaign whose window is open, as its users see it.
+pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
+    use ConditionType::Open;
+    let window = facts.plan.terms.start_ms..facts.plan.terms.end_ms;
+    if let (Some(doubt), Some(redis_ms)) = (&facts.plan.time.doubt, facts.plan.time.redis_ms)
+        && !window.contains(&redis_ms)
+    {
+        let text = format!("the window is open, but not by Redis' clock, so users are told otherwise: {doubt}");
+        return Report::no(Open, clock_reason(facts.plan), text);
+    }
+    if next.issuer.as_ref().is_none_or(|issuer| issuer.ready == 0) {
+        let why = why_no_issuer(facts);
+        let text = format!("the window is open, but no issuer pod is ready, so users reach nobody: {why}");
+        return Report::no(Open, "NoReadyIssuer", text);
+    }
+    if let Some(cause) = facts.nobody_serves {
+        return Report::no(Open, "IssuersNotServing", cause);
+    }
+    if let Some(error) = facts.redis_trouble() {
+        let (reason, said) = (stock_reason(error), stock_advice(error));
+        return match error.is_answer() {
+            true => Report::no(Open, reason, format!("Redis grants nothing, so users hear 503: {said}")),
+            false => Report::unknown(Open, reason, format!("whether users get coupons is not known: {said}")),
+        };
+    }
+    match facts.service {
+        Service::Grants => Report::yes(Open, "WindowOpen", "coupons can be had"),
+        Service::Refuses(cause) => Report::no(Open, "IssuersNotServing", cause),
+        Service::Silent => Report::unknown(Open, ISSUERS_SILENT, silence()),
+    }
+}
+
+/// Why there is no issuer that is ready.
+fn why_no_issuer(facts: &Facts<'_>) -> String {
+    let wanted = &facts.numbers.issuer;
+    match &facts.ailing.issuer {
+        Some(cause) => cause.text.clone(),
+        None if wanted.replicas == 0 => format!("none is wanted ({})", wanted.reason),
+        None => "they start".to_owned(),
+    }
+}
+
+/// Issuers are ready, and none answers the operator.
+pub(super) const ISSUERS_SILENT: &str = "IssuersSilent";
+
+/// The same in words.
+pub(super) fn silence() -> String {
+    format!(
+        "no issuer answers the operator on port {CONTROL_PORT}, so what they do is not known, and a repair has to delete them: let a          NetworkPolicy or mesh pass the operator's requests"
+    )
+}
+
+/// Of a campaign that is suspended, as its users see it.
+pub(super) fn suspended(facts: &Facts<'_>) -> Report {
+    use ConditionType::Open;
+    if let Some(Stop::ByFence(told)) = facts.stop {
+        let text = format!(
+            "issuing is suspended by spec.suspend: Redis does not answer, so all {} issuers were told to grant nothing; Redis is \
+             suspended when it is back",
+            told.pods
+        );
+        return Report::no(Open, "SuspendedByFence", text);
+    }
+    if facts.campaign.spec.suspend {
+        return Report::no(Open, "Suspended", "issuing is suspended by spec.suspend");
+    }
+    if facts.plan.terms.suspended {
+        return Report::no(Open, "Suspended", "issuing is stopped by what condition Stalled says");
+    }
+    let text = format!("issuing is still suspended: going on is asked for, and not in force yet, {}", why_not(facts));
+    Report::no(Open, "ResumptionPending", text)
+}
+
+/// What `report` says, and that it is still so although suspension was asked for.
+pub(super) fn pending_suspension(facts: &Facts<'_>, report: Report) -> Report {
+    if !facts.campaign.spec.suspend || facts.plan.in_force.is_some_and(|terms| terms.suspended) {
+        return report;
+    }
+    let told = match facts.stop {
+        Some(Stop::ByFence(told)) => format!("; {} of {} issuers have stopped", told.fenced, told.pods),
+        Some(Stop::Failed) => "; the issuers could not be told either".to_owned(),
+        Some(Stop::InRedis) | None => String::new(),
+    };
+    let text = format!("suspension is asked for, and not in force yet, {}{told}; {}", why_not(facts), report.message);
+    Report { reason: "SuspensionPending", message: text, ..report }
+}
+
+/// Why a change of terms is not in force yet.
+fn why_not(facts: &Facts<'_>) -> String {
+    let stock = facts.seen.stock.as_ref().err().map(|error| format!("because {}", stock_advice(error)));
+    let ledger = || facts.seen.ledger.as_ref().err().map(|error| format!("because {}", table_advice(error)));
+    stock
+        .or_else(ledger)
+        .or_else(|| facts.failure.map(|failure| format!("because {}", advice(failure))))
+        .unwrap_or_else(|| "as the change is on its way".to_owned())
+}
