@@ -55,7 +55,7 @@ chaos: image ## ROUNDS=5 sales from SEED=1 on while parts are killed and cut off
 # One long proof, with its options: SCENARIO='kafka-away --minutes 5'.
 SCENARIO ?= database-away
 .PHONY: outages
-outages: image ## SCENARIO=database-away|database-restored|repair-large|kafka-away|redis-failover|broker-killed|brokers-roll|operator-crash|without (minutes each)
+outages: image ## SCENARIO=database-away|database-restored|repair-large|kafka-away|suspended|redis-failover|broker-killed|brokers-roll|operator-crash|without (minutes each)
 	@$(STACK) up --name outages --redis $(REDIS) --brokers $(BROKERS)
 	@$(STACK) load-image --name outages $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down NAME=outages` ends it.'

@@ -12,7 +12,7 @@ use e2e::chaos::report::make_room;
 use e2e::install::install;
 use e2e::outages::report::Report;
 use e2e::outages::saboteur::Saboteur;
-use e2e::outages::{away, broker, crash, failover, large, restored, roll, without};
+use e2e::outages::{away, broker, crash, failover, large, restored, roll, suspended, without};
 use stack::Connections;
 
 /// One long proof, on the stack in which it runs. It hurts shared parts: use a stack of its own.
@@ -52,6 +52,12 @@ enum Scenario {
         /// How many.
         #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=large::MOST))]
         winners: u64,
+    },
+    /// A sale is suspended while a system is away, which comes back before the sale goes on.
+    Suspended {
+        /// Which one.
+        #[arg(long = "while", default_value = "redis")]
+        away: suspended::Away,
     },
     /// The operator dies at each of its crash points.
     OperatorCrash {
@@ -104,6 +110,7 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
         Scenario::BrokersRoll => roll::brokers(&arena, &evidence("brokers-roll")).await,
         Scenario::DatabaseRestored => restored::database(&arena, &evidence("database-restored")).await,
         Scenario::RepairLarge { winners } => large::repair(&arena, *winners, &evidence("repair-large")).await,
+        Scenario::Suspended { away } => suspended::without(&arena, *away, &evidence("suspended")).await,
         Scenario::OperatorCrash { point } => {
             let points = point.as_ref().map_or(&crash::POINTS[..], std::slice::from_ref);
             crash::all(&arena, points, &evidence("operator-crash")).await

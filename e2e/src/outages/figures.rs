@@ -76,6 +76,16 @@ pub fn longest_gap_ms(answers: &[Answer], time: &Range<u64>) -> u64 {
     longest
 }
 
+/// How many ranks were given to requests that were sent within `time`, and told for the first time.
+pub fn ranks_of(answers: &[Answer], time: &Range<u64>) -> usize {
+    let mut known = HashSet::new();
+    answers
+        .iter()
+        .filter(|answer| answer.rank.is_some_and(|rank| known.insert(rank)))
+        .filter(|answer| time.contains(&answer.sent_ms))
+        .count()
+}
+
 /// Answers that are neither decided nor "ask again" (429 or 503): these must not be.
 pub fn failed(answers: &[Answer]) -> usize {
     answers.iter().filter(|answer| !answer.is_decided() && !matches!(answer.status, 429 | 503)).count()

@@ -1,0 +1,108 @@
+//! A sale is suspended while a system is away, and that system comes back before the sale goes on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use operator::api::Phase;
+use stack::control::Action;
+use strum::IntoStaticStr;
+
+use super::figures::{codes, failed, ranks_of};
+use super::report::{Report, seconds};
+use super::show::{Scene, Show, play};
+use crate::chaos::arena::{Arena, millis};
+use crate::install::kubectl;
+
+/// What is away meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
+pub enum Away {
+    /// The database.
+    Database,
+    /// Redis: nobody can be told there that issuing is suspended.
+    Redis,
+    /// Kafka.
+    Kafka,
+}
+
+/// Users who come in a second.
+const PER_SECOND: u64 = 20;
+const STRETCH: Duration = Duration::from_secs(50);
+/// When the system goes.
+const KILL: Duration = Duration::from_secs(8);
+/// When suspension is asked for.
+const SUSPEND: Duration = Duration::from_secs(12);
+/// From then on nobody may win any more, this long after it was asked for.
+const WITHIN: Duration = Duration::from_secs(3);
+/// And status must say so.
+const SAID_WITHIN: Duration = Duration::from_secs(10);
+/// When the system comes back.
+const BACK: Duration = Duration::from_secs(25);
+/// When the sale goes on.
+const RESUME: Duration = Duration::from_secs(38);
+
+/// A sale that is suspended while a system is away.
+///
+/// # Errors
+/// The stack, or Kubernetes, does not do what it is told.
+pub async fn without(arena: &Arena, away: Away, evidence: &Path) -> Result<Report> {
+    let people = STRETCH.as_secs() * PER_SECOND;
+    let show = Show {
+        name: format!("suspended-{}", <&str>::from(away)),
+        // More than may win before: it is not sold out when it goes on.
+        coupons: people,
+        users: usize::try_from(people)?,
+        stretch: STRETCH,
+        issuers: 2,
+    };
+    let played = play(arena, &show, evidence, async |scene| {
+        let parts = match away {
+            Away::Database => vec!["mariadb".to_owned()],
+            Away::Redis => vec![scene.injector.redis_part(&scene.injector.primary().await?)?],
+            Away::Kafka => scene.injector.brokers(),
+        };
+        scene.at(KILL).await;
+        for part in &parts {
+            scene.injector.act(part, Action::Kill).await?;
+        }
+        scene.say(&format!("{} is killed", parts.join(", ")));
+        scene.at(SUSPEND).await;
+        suspend(scene, true).await?;
+        let asked_ms = scene.now_ms();
+        scene.say("suspension is asked for");
+        let is_suspended = scene.open.sale.until_phase(Phase::Suspended, BACK - SUSPEND).await;
+        let said_ms = is_suspended.is_ok().then(|| scene.now_ms() - asked_ms);
+        scene.say("status was read");
+        scene.at(BACK).await;
+        for part in &parts {
+            scene.injector.act(part, Action::Start).await?;
+        }
+        scene.say("it serves again");
+        scene.at(RESUME).await;
+        suspend(scene, false).await?;
+        scene.say("the sale goes on");
+        Ok((asked_ms, said_ms, scene.now_ms()))
+    })
+    .await?;
+    let ((asked_ms, said_ms, resumed_ms), answers, mut report) = (played.acted, &played.answers, played.report);
+    let late = ranks_of(answers, &(asked_ms + millis(WITHIN)..resumed_ms));
+    report.figure("said_after", seconds(said_ms));
+    report.figure("won_while_suspended", late);
+    report.figure("won_afterwards", ranks_of(answers, &(resumed_ms..u64::MAX)));
+    report.figure("codes", codes(answers));
+    report.figure("failed", failed(answers));
+    report.claim(late == 0, format!("{late} people won later than {} s after suspension", WITHIN.as_secs()));
+    let is_said = said_ms.is_some_and(|ms| ms <= millis(SAID_WITHIN));
+    report.claim(is_said, format!("status did not say Suspended within {} s", SAID_WITHIN.as_secs()));
+    report.claim(ranks_of(answers, &(resumed_ms..u64::MAX)) > 0, "nobody won after it");
+    report.claim(failed(answers) == 0, "answers that are neither decided nor \"ask again\"");
+    Ok(report)
+}
+
+async fn suspend(scene: &Scene<'_>, suspend: bool) -> Result<()> {
+    let (name, namespace) = (&scene.open.sale.name, &scene.arena.namespace);
+    let patch = format!(r#"{{"spec":{{"suspend":{suspend}}}}}"#);
+    kubectl(&["patch", "couponcampaign", name, "-n", namespace, "--type=merge", "-p", &patch]).await.map(drop)
+}
