@@ -1,5 +1,8 @@
 //! Where Redis, Kafka and the database are, and with which rights: one typed file (`connections.yaml`), written by the
 //! operator into a Secret beside the pods, read once by every process.
+//!
+//! A pod of an older version may start with what a newer operator wrote, as pods are not replaced while coupons can be had: fields that
+//! it does not know are left out of account, and a newer version only adds fields that may be missing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +13,7 @@ use crate::yaml;
 
 /// The three systems a campaign lives in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Connections {
     /// Where winners become durable.
     pub kafka: Kafka,
@@ -22,7 +25,7 @@ pub struct Connections {
 
 /// A user name and its password. Never printed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Login {
     /// User name; empty means none.
     #[serde(default)]
@@ -40,7 +43,7 @@ impl std::fmt::Debug for Login {
 
 /// Kafka brokers and how to speak to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Kafka {
     /// `host:port` of at least one broker.
     pub bootstrap_servers: Vec<String>,
@@ -118,7 +121,7 @@ impl Kafka {
 
 /// One Redis, by address or through Sentinels.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Redis {
     /// How to find the primary.
     pub server: RedisServer,
@@ -154,7 +157,7 @@ pub enum RedisServer {
 
 /// A MySQL or MariaDB database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Database {
     /// Host name or address.
     pub host: String,

@@ -170,6 +170,8 @@ pub struct Memory {
     pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
     /// The refusals that an event has told.
     pub refusals_told: Vec<String>,
+    /// Pods that should be replaced, and until when that waits.
+    pub(crate) waiting: Vec<(Component, String)>,
     /// What else events have told.
     pub(crate) told: Told,
 }

@@ -35,6 +35,8 @@ pub enum ConditionType {
     StockReady,
     /// The pods that should run are ready.
     WorkloadsReady,
+    /// The pods are as class and spec say. Of a campaign present only while they are not yet: a rollout waits, is paused, or goes on.
+    PodsUpToDate,
     /// The database answers, and its tables are of the right version.
     DatabaseReady,
     /// Kafka answers, and is the cluster that was first seen.

@@ -170,3 +170,28 @@ fn a_secret_is_nobodys_guess_and_its_text_can_be_read_back() {
     let text = String::from_utf8(data["connections.yaml"].0.clone()).unwrap();
     assert_eq!(campaign::yaml::from_str::<Connections>(&text).unwrap(), fixtures::connections());
 }
+
+/// Wrong: a rollout that should wait is begun because a label of the Deployment changed, or what somebody changed by hand waits for the
+/// end of the window.
+#[test]
+fn what_replaces_pods_is_told_from_what_does_not() {
+    let ours = deployment_of(&fixtures::class());
+    let mut class = fixtures::class();
+    class.spec.images.image = Some("coupon:2".to_owned());
+    assert!(replaces_pods(&ours, &deployment_of(&class)), "another image");
+    let mut connections = fixtures::connections();
+    connections.redis.login.password = "rotated".to_owned();
+    let rotated = family(&fixtures::class(), |family| {
+        consumer_deployment(&Family { connections: &connections, ..*family }, None)
+    });
+    assert!(replaces_pods(&ours, &rotated), "another login");
+    assert!(!replaces_pods(&ours, &ours.clone()));
+
+    let mut drifted = ours.clone();
+    let container = &mut drifted.spec.as_mut().unwrap().template.spec.as_mut().unwrap().containers[0];
+    container.image = Some("evil".to_owned());
+    assert!(!replaces_pods(&drifted, &ours), "what somebody changed is put back at once");
+    let mut labelled = ours.clone();
+    labelled.metadata.labels.as_mut().unwrap().clear();
+    assert!(!replaces_pods(&labelled, &ours), "what is not of the pods is written at once");
+}

@@ -21,7 +21,7 @@ use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 
 pub use budget::issuer_budget;
 pub(crate) use pods::PROBE_PORT;
-pub use pods::{consumer_deployment, issuer_deployment};
+pub use pods::{consumer_deployment, issuer_deployment, replaces_pods};
 pub use secret::{CONNECTIONS_KEY, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 

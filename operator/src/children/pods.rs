@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
 
 use super::{Component, Family, hex_digest, selector};
 use crate::api::RunAs;
@@ -29,8 +30,21 @@ const GRACE_SECONDS: i64 = 35;
 const USER: i64 = 65532;
 /// The pod template's fingerprint of the connections: pods are replaced when it changes.
 const CONNECTIONS_ANNOTATION: &str = "coupon-operator.io/connections-hash";
+/// On the Deployment: a fingerprint of the pod template. Pods are replaced when it changes.
+const TEMPLATE_ANNOTATION: &str = "coupon-operator.io/template-hash";
 /// A rollout that got no further for so long is stuck: pulling an image and starting take seconds to minutes.
 const STUCK_AFTER_SECONDS: i32 = 180;
+
+/// Whether bringing `found` to `wanted` replaces pods by others that they should be now. What somebody else has changed meanwhile is
+/// none of that: it is put back.
+pub fn replaces_pods(found: &Deployment, wanted: &Deployment) -> bool {
+    let said = |deployment: &Deployment| deployment.annotations().get(TEMPLATE_ANNOTATION).cloned();
+    match (said(found), said(wanted)) {
+        (Some(found), Some(wanted)) => found != wanted,
+        // One that does not say it was not made by this version.
+        _ => true,
+    }
+}
 
 /// The pods that answer users. `replicas` only in the first apply: a manager of its own owns it afterwards.
 pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployment {
@@ -83,7 +97,7 @@ fn deployment(
         RunAs::Assigned => (None, 0o444),
     };
     let matched = LabelSelector { match_labels: Some(selector(family.campaign, component)), match_expressions: None };
-    Deployment {
+    let mut built = Deployment {
         metadata: family.metadata(family.name(component), Some(component)),
         spec: Some(DeploymentSpec {
             replicas,
@@ -162,7 +176,11 @@ fn deployment(
             ..DeploymentSpec::default()
         }),
         ..Deployment::default()
-    }
+    };
+    let template = built.spec.as_ref().and_then(|spec| serde_json::to_vec(&spec.template).ok()).unwrap_or_default();
+    let annotations = built.metadata.annotations.get_or_insert_default();
+    annotations.insert(TEMPLATE_ANNOTATION.to_owned(), hex_digest(&template, 8));
+    built
 }
 
 fn container(

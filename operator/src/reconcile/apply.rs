@@ -14,9 +14,9 @@ use kube::{Api, ResourceExt};
 
 use super::numbers::{Numbers, Wanted};
 use super::plan::{Plan, Step};
+use super::rollout::{self, When};
 use super::{Pass, observe::Observation, proven};
 use crate::api::CouponCampaign;
-use crate::children::additions::additions;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::claim;
 use crate::children::{self, Component, Family, TOKEN_KEY};
@@ -228,15 +228,21 @@ pub struct Scaled {
     pub changes: Vec<String>,
 }
 
-/// Brings the children to what was decided. Nothing is made before the first pod is wanted.
-pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Result<Scaled, ReconcileError> {
+/// Brings the children to what was decided. Nothing is made before the first pod is wanted. `work`: whether the pods that are there do
+/// theirs.
+pub(super) async fn workloads(
+    pass: &Pass<'_>,
+    plan: &Plan,
+    numbers: &Numbers,
+    work: rollout::Work,
+) -> Result<Scaled, ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
     let found = |component| pass.context.deployment(namespace, &children::object_name(pass.campaign, component));
     let (mut issuer, mut consumer) = (found(Component::Issuer), found(Component::Consumer));
     let wanted = [&numbers.issuer, &numbers.consumer];
     let dormant = wanted.iter().all(|wanted| wanted.replicas == 0);
-    let mut scaled = Scaled::default();
+    let (mut scaled, mut waiting) = (Scaled::default(), Vec::new());
     if issuer.is_none() && consumer.is_none() && dormant {
         return Ok(scaled);
     }
@@ -273,31 +279,30 @@ pub async fn workloads(pass: &Pass<'_>, plan: &Plan, numbers: &Numbers) -> Resul
         (Component::Consumer, consumer, wanted[1], children::consumer_deployment),
     ] {
         let build = |replicas| build(&family, replicas);
-        if let Some(found) = &found {
-            tell_additions(pass, component, found, &build(None)).await;
+        let when = rollout::when(pass.campaign, pass.class, plan, work, component);
+        let (change, state) = deployment(&deployments, found.as_deref(), build, wanted, &when).await?;
+        match (state, when) {
+            (State::Waits, When::Later(until)) => waiting.push((component, until)),
+            (State::AsItShouldBe, _) => pass.tell_additions(component, found.as_deref(), &build(None)).await,
+            _ => {}
         }
-        if let Some(change) = deployment(&deployments, found.as_deref(), build, wanted).await? {
+        if let Some(change) = change {
             scaled.changes.push(format!("{} {change}: {}{}", component.name(), wanted.reason, figures(wanted)));
         }
     }
+    pass.context.memory.update(pass.uid, |memory| memory.waiting = waiting);
     Ok(scaled)
 }
 
-/// What others have put into the pods stays, and costs nothing; people on call should know of it.
-async fn tell_additions(pass: &Pass<'_>, component: Component, found: &Deployment, wanted: &Deployment) {
-    let subject = match component {
-        Component::Issuer => "IssuersExtended",
-        Component::Consumer => "ConsumersExtended",
-    };
-    let additions = additions(found, wanted);
-    let text = (!additions.is_empty()).then(|| {
-        format!(
-            "others have added to the pods of Deployment {}: {}; this is left as it is",
-            found.name_any(),
-            additions.join(", ")
-        )
-    });
-    pass.notice(subject, text.as_deref()).await;
+/// What became of a Deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing but the number of pods was to be changed.
+    AsItShouldBe,
+    /// It was written.
+    Written,
+    /// It should change, and waits: its pods would be replaced.
+    Waits,
 }
 
 /// The figures behind a number, for an event.
@@ -361,26 +366,28 @@ where
     Ok(found)
 }
 
-/// Makes sure that a Deployment is as it should be and has as many replicas as wanted. Returns what changed about them.
+/// Makes sure that a Deployment is as it should be and has as many replicas as wanted. Returns what changed about them, and what became
+/// of the rest.
 async fn deployment(
     api: &Api<Deployment>,
     found: Option<&Deployment>,
     build: impl Fn(Option<i32>) -> Deployment,
     wanted: &Wanted,
-) -> Result<Option<String>, kube::Error> {
+    when: &When,
+) -> Result<(Option<String>, State), kube::Error> {
     let template = build(None);
     let name = template.name_any();
     let Some(found) = found else {
         let replicas = wanted.replicas;
         if replicas <= 0 {
-            return Ok(None);
+            return Ok((None, State::AsItShouldBe));
         }
         // The first apply carries replicas, or the Deployment would start with one. Then the scaler owns the field as well,
         // and only then does the main manager let go of it.
         apply::ensure(api, &build(Some(replicas)), None).await?;
         apply::scale(api, &name, None, replicas).await?;
         apply::ensure(api, &template, None).await?;
-        return Ok(Some(format!("0 -> {replicas}")));
+        return Ok((Some(format!("0 -> {replicas}")), State::Written));
     };
     let current = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let target = if wanted.is_left_alone { current } else { wanted.replicas };
@@ -388,10 +395,15 @@ async fn deployment(
     if !wanted.is_left_alone && (target != current || !owned_by_scaler(found)) {
         apply::scale(api, &name, found.metadata.uid.as_deref(), target).await?;
     }
-    if apply::ensure(api, &template, Some(found)).await? == Applied::Written {
+    let state = if *when != When::Now && children::replaces_pods(found, &template) {
+        State::Waits
+    } else if apply::ensure(api, &template, Some(found)).await? == Applied::Written {
         tracing::info!(deployment = name, "deployment was written");
-    }
-    Ok((target != current).then(|| format!("{current} -> {target}")))
+        State::Written
+    } else {
+        State::AsItShouldBe
+    };
+    Ok(((target != current).then(|| format!("{current} -> {target}")), state))
 }
 
 /// Whether the scaler owns the number of replicas: else the main manager's next apply would drop the field.

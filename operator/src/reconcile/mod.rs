@@ -18,6 +18,7 @@ pub mod plan;
 pub(crate) mod proven;
 mod publish;
 mod report;
+pub(crate) mod rollout;
 mod scaling;
 #[cfg(test)]
 pub(crate) mod scene;
@@ -184,7 +185,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
     let workloads = match plan.hands_off {
         true => Ok(apply::Scaled::default()),
-        false => apply::workloads(&pass, &plan, &numbers).await,
+        false => {
+            let work = rollout::Work::of(issuer.as_deref(), consumer.as_deref(), &serving, &context.memory.get(uid));
+            apply::workloads(&pass, &plan, &numbers, work).await
+        }
     };
     let (done, scaled, failure) = match (ledger, workloads) {
         (Ok(done), Ok(scaled)) => (done, scaled, None),
@@ -228,6 +232,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
         measured: measured.as_deref(),
+        rollouts: &rollout::look(&pass, issuer.as_deref(), consumer.as_deref()).await,
     };
     let status = report::status(&facts, Timestamp::now());
     publish::events(&pass, &plan, &done, &scaled).await;

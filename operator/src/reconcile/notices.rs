@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::ResourceExt;
+
 use super::Pass;
 use super::pause::Pause;
+use crate::children::Component;
+use crate::children::additions::additions;
 use crate::events;
 
 /// What was told last, by subject. Losing it costs one event more.
@@ -44,6 +49,19 @@ impl Pass<'_> {
 
     fn is_news(&self, subject: &'static str, text: Option<&str>) -> bool {
         self.context.memory.update(self.uid, |memory| memory.told.is_news(subject, text))
+    }
+
+    /// What others have put into the pods of a Deployment: it stays and costs nothing, but people on call should know of it.
+    pub(super) async fn tell_additions(&self, component: Component, found: Option<&Deployment>, wanted: &Deployment) {
+        let Some(found) = found else { return };
+        let subject = match component {
+            Component::Issuer => "IssuersExtended",
+            Component::Consumer => "ConsumersExtended",
+        };
+        let name = found.name_any();
+        let these = additions(found, wanted).join(", ");
+        let text = format!("others have added to the pods of Deployment {name}: {these}; this is left as it is");
+        self.notice(subject, Some(text.as_str()).filter(|_| !these.is_empty())).await;
     }
 
     /// What the campaign's annotation says about the numbers of pods.

@@ -84,6 +84,11 @@ impl StillWatch {
         self.said(now.at)
     }
 
+    /// Whether it was said, and is still so.
+    pub fn lasts(&self) -> bool {
+        self.told
+    }
+
     fn said(&mut self, now: Instant) -> Option<Still> {
         let others_move = self.read.is_some_and(|read| now.saturating_duration_since(read) < PASSING);
         let patience = if others_move { PARTLY } else { PASSING };

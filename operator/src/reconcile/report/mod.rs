@@ -16,6 +16,7 @@ use kube::ResourceExt;
 use super::numbers::{self, Numbers, Wanted};
 use super::observe::Observation;
 use super::plan::{Plan, Work};
+use super::rollout::Rollouts;
 use crate::api::conditions::{self, Report};
 use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus,
@@ -72,6 +73,8 @@ pub struct Facts<'a> {
     pub ailing: &'a Ailing,
     /// What became of stopping issuing without Redis, if that was tried.
     pub stop: Option<Stop>,
+    /// How far pods are that should be replaced.
+    pub(crate) rollouts: &'a Rollouts,
 }
 
 /// Why pods of each kind are not ready, as far as that is known.
@@ -209,6 +212,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             all.push(Report::no(system.condition(), reason, text));
         }
     }
+    all.extend(facts.rollouts.report());
     if let Some(doubt) = &plan.time.doubt {
         all.push(Report::no(C::ClocksAgree, open::clock_reason(plan), doubt));
     }

@@ -84,6 +84,7 @@ fn status_while(
         redis_refusal,
         ailing: &ailing,
         stop: None,
+        rollouts: &Rollouts::default(),
         offsets_unread,
         consumers_still,
     };
@@ -631,6 +632,7 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         redis_refusal: None,
         ailing: &Ailing::default(),
         stop: None,
+        rollouts: &Rollouts::default(),
         offsets_unread: false,
         consumers_still: None,
     };

@@ -1,0 +1,116 @@
+use serde_json::{Value, json};
+
+use super::super::scene::Scene;
+use super::*;
+use crate::fixtures::{END, LEAD, MINUTE, START};
+
+const WORKS: Work = Work { issuer: true, consumer: true };
+
+fn annotated_as(scene: Scene, text: &str) -> Scene {
+    scene.with(|s| {
+        let annotations = s.campaign.metadata.annotations.get_or_insert_default();
+        annotations.insert(ROLLOUT_ANNOTATION.to_owned(), text.to_owned());
+    })
+}
+
+fn rolls(scene: &Scene, work: Work, component: Component) -> bool {
+    when(&scene.campaign, &scene.class, &scene.plan(), work, component) == When::Now
+}
+
+fn now_by_class(scene: Scene) -> Scene {
+    scene.with(|s| s.class.spec.rollout.during_window = DuringWindow::Now)
+}
+
+/// Wrong: a new image, or a login that is rotated, moves partitions and cuts connections while people ask.
+#[test]
+fn pods_that_work_stay_while_coupons_can_be_had() {
+    let suspended = Scene::open().with(|s| s.campaign.spec.suspend = true).in_force();
+    for (what, scene, expected) in [
+        ("next week", Scene::prepared(), true),
+        ("pods are up, the window opens in minutes", Scene::prepared().at(LEAD), true),
+        ("the window opens in a moment", Scene::prepared().at(START - MINUTE), false),
+        ("open", Scene::open(), false),
+        ("Redis is brought back", Scene::open().redis_emptied(), false),
+        ("sold out", Scene::open().issued(100).stored(100), true),
+        ("suspended", suspended, true),
+        ("over, and records wait", Scene::open().issued(9).lag(4).stored(5).at(END), true),
+        ("over", Scene::completed(), true),
+        ("open, the class says now", now_by_class(Scene::open()), true),
+        ("open, somebody on call says now", annotated_as(Scene::open(), "now"), true),
+        ("open, the class says now and the campaign wait", annotated_as(now_by_class(Scene::open()), "wait"), false),
+        ("open, what somebody says is not understood", annotated_as(Scene::open(), "Now!"), false),
+    ] {
+        for component in [Component::Issuer, Component::Consumer] {
+            assert_eq!(rolls(&scene, WORKS, component), expected, "{what}: {component:?}");
+        }
+    }
+    let When::Later(until) =
+        when(&Scene::open().campaign, &Scene::open().class, &Scene::open().plan(), WORKS, Component::Issuer)
+    else {
+        panic!("an open sale")
+    };
+    assert!(until.contains("2026-12-01T12:00:00Z") && until.contains("coupon-operator.io/rollout=now"), "{until}");
+}
+
+/// Wrong: connections that are broken stay broken until the window is over.
+#[test]
+fn pods_that_do_not_work_are_replaced_at_once() {
+    let up = |ready: i32| -> Deployment {
+        serde_json::from_value(json!({"metadata": {}, "spec": {"replicas": 2, "selector": {}, "template": {}},
+            "status": {"replicas": 2, "readyReplicas": ready}}))
+        .unwrap()
+    };
+    let silent = Verdict::Waiting(Some("none serves".to_owned()));
+    let work = |issuers, consumers, serving| {
+        let work = Work::of(Some(&up(issuers)), Some(&up(consumers)), serving, &Memory::default());
+        [Component::Issuer, Component::Consumer].map(|component| rolls(&Scene::open(), work, component))
+    };
+    assert_eq!(work(2, 2, &Verdict::Serving), [false, false]);
+    assert_eq!(work(1, 1, &Verdict::Serving), [false, false], "some work: they would be lost as well");
+    assert_eq!(work(0, 2, &Verdict::Serving), [true, false]);
+    assert_eq!(work(2, 0, &Verdict::Serving), [false, true]);
+    assert_eq!(work(2, 2, &silent), [true, false], "ready, and nobody is served");
+    let none = Work::of(None, None, &Verdict::Serving, &Memory::default());
+    assert!(rolls(&Scene::open(), none, Component::Issuer), "there is nobody to be protected");
+}
+
+fn deployment(paused: bool, status: Value) -> Deployment {
+    serde_json::from_value(json!({
+        "metadata": {"name": "spring-issuer"},
+        "spec": {"replicas": 2, "paused": paused, "selector": {}, "template": {}}, "status": status,
+    }))
+    .unwrap()
+}
+
+/// Wrong: nobody sees that pods are not yet what class and spec say.
+#[test]
+fn how_far_a_rollout_is() {
+    let progressing = |status: &str, reason: &str| json!([{"type": "Progressing", "status": status, "reason": reason}]);
+    let stuck = json!({"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
+        "conditions": progressing("False", "ProgressDeadlineExceeded")});
+    let rolling = json!({"replicas": 3, "updatedReplicas": 1, "conditions": progressing("True", "ReplicaSetUpdated")});
+    let still = json!({"replicas": 2, "updatedReplicas": 2});
+    let said = |paused, status: &Value, waits: Option<&str>| {
+        Rollouts(vec![(Component::Issuer, Progress::of(&deployment(paused, status.clone()), waits))])
+    };
+    for (what, rollouts, reason, says) in [
+        ("as it should be", said(false, &still, None), None, ""),
+        ("more pods come up", said(false, &json!({"replicas": 4, "updatedReplicas": 4}), None), None, ""),
+        ("it waits", said(false, &still, Some("until then")), Some("RolloutWaits"), "stay until then"),
+        ("it goes on", said(false, &rolling, None), Some("RollingOut"), "1 of 3 issuer pods are new"),
+        ("it is stuck", said(false, &stuck, None), Some("RollingOut"), "it gets no further"),
+        ("paused by hand", said(true, &still, None), Some("RolloutPaused"), "kubectl rollout resume"),
+    ] {
+        let report = rollouts.report();
+        assert_eq!(report.as_ref().map(|report| report.reason), reason, "{what}");
+        let text = report.map(|report| report.message).unwrap_or_default();
+        assert!(text.contains(says), "{what}: {text}");
+    }
+    let both = Rollouts(vec![
+        (Component::Issuer, Progress::UnderWay { new: 1, all: 2, stuck: false }),
+        (Component::Consumer, Progress::Waits("until then".to_owned())),
+    ]);
+    let report = both.report().unwrap();
+    assert_eq!(report.reason, "RolloutWaits");
+    assert!(report.message.contains("1 of 2 issuer pods") && report.message.contains("consumer pods should change"));
+}
