@@ -94,10 +94,8 @@ async fn what_others_add_to_pods_stays_and_is_told() {
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     kubectl(&["set", "env", "deployment/added-consumer", "-n", namespace, "FOO=bar"]).await.unwrap();
     let told = until("an event that names it", SOON, async || {
-        let reason = "reason=ConsumersExtended";
-        let found =
-            kubectl(&["get", "events.events.k8s.io", "-n", namespace, "--field-selector", reason, "-o", "json"]);
-        let found = found.await.map_err(|error| error.to_string())?;
+        let these = ["get", "events.events.k8s.io", "-n", namespace, "--field-selector", "reason=ConsumersExtended"];
+        let found = kubectl(&[&these[..], &["-o", "json"]].concat()).await.map_err(|error| error.to_string())?;
         if found.contains("variable FOO") { Ok(()) } else { Err(found) }
     });
     told.await.unwrap();

@@ -91,7 +91,7 @@ fn pods_that_work_stay_until_their_successors_do_and_broken_ones_may_be_evicted(
         let expected = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
         assert_eq!(strategy, expected);
     }
-    let budget = family(&fixtures::class(), |family| issuer_budget(family)).spec.unwrap();
+    let budget = family(&fixtures::class(), issuer_budget).spec.unwrap();
     assert_eq!(budget.unhealthy_pod_eviction_policy.as_deref(), Some("AlwaysAllow"));
 }
 
