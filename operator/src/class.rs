@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{self, CampaignClass, ConditionType, CouponCampaign, secret_keys};
-use crate::error::Retry;
+use crate::error::{Retry, kubernetes_words};
 
 /// Why a campaign has no usable class.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,19 @@ pub enum ClassError {
         /// The key.
         key: String,
     },
+    /// A user or a password begins or ends with white space.
+    #[error(
+        "key `{key}` of Secret `{namespace}/{name}` begins or ends with white space, most likely a line break that came in with it \
+         (`echo -n`, or `kubectl create secret --from-literal`, adds none); take it out"
+    )]
+    SecretWhitespace {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
     /// The Redis URL cannot be read.
     #[error("redis.url `{0}` is not redis://host:port or rediss://host:port; correct it in the CampaignClass")]
     RedisUrl(String),
@@ -82,14 +95,16 @@ pub enum ClassError {
     #[error("campaign `{0}` of this namespace, which is older, has the same couponId; choose another couponId")]
     CouponIdTaken(String),
     /// The API could not be asked.
-    #[error("Kubernetes API: {0}")]
+    #[error("{}", kubernetes_words(.0))]
     Api(#[from] kube::Error),
 }
 
 impl ClassError {
     pub(crate) fn condition(&self) -> ConditionType {
         match self {
-            Self::SecretMissing { .. } | Self::SecretKey { .. } => ConditionType::CredentialsReady,
+            Self::SecretMissing { .. } | Self::SecretKey { .. } | Self::SecretWhitespace { .. } => {
+                ConditionType::CredentialsReady
+            }
             Self::CouponIdTaken(_) => ConditionType::ResourceConflict,
             _ => ConditionType::ClassResolved,
         }
@@ -104,6 +119,7 @@ impl ClassError {
             Self::LimitExceeded { .. } => "LimitExceeded",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretKey { .. } => "SecretKeyMissing",
+            Self::SecretWhitespace { .. } => "SecretWhitespace",
             Self::RedisUrl(_) => "RedisUrlInvalid",
             Self::CouponIdTaken(_) => "CouponIdTaken",
             Self::Api(_) => "KubernetesError",
@@ -115,14 +131,21 @@ impl ClassError {
     pub(crate) fn is_waited_for(&self) -> bool {
         matches!(
             self,
-            Self::NotFound(_) | Self::NoDefault | Self::SecretMissing { .. } | Self::SecretKey { .. } | Self::Api(_)
+            Self::NotFound(_)
+                | Self::NoDefault
+                | Self::SecretMissing { .. }
+                | Self::SecretKey { .. }
+                | Self::SecretWhitespace { .. }
+                | Self::Api(_)
         )
     }
 
     pub(crate) fn retry(&self) -> Retry {
         match self {
             // Secrets are not watched: their memory would follow every Secret of the cluster.
-            Self::SecretMissing { .. } | Self::SecretKey { .. } => Retry::After(Duration::from_secs(5)),
+            Self::SecretMissing { .. } | Self::SecretKey { .. } | Self::SecretWhitespace { .. } => {
+                Retry::After(Duration::from_secs(5))
+            }
             Self::Api(_) => Retry::Backoff,
             // The older one may be deleted, which is no event of ours.
             Self::CouponIdTaken(_) => Retry::After(Duration::from_secs(5)),
@@ -295,13 +318,20 @@ impl Secrets<'_> {
 
     async fn logins(&self, name: &str) -> Result<Logins, ClassError> {
         let mut values = self.read(name).await?;
-        let mut login = |username: &str, password: &str| settings::Login {
-            username: values.remove(username).unwrap_or_default(),
-            password: values.remove(password).unwrap_or_default(),
+        let mut value = |key: &str| match values.remove(key).unwrap_or_default() {
+            value if value.trim() == value => Ok(value),
+            _ => Err(ClassError::SecretWhitespace {
+                namespace: self.namespace.to_owned(),
+                name: name.to_owned(),
+                key: key.to_owned(),
+            }),
         };
-        let kafka = login(secret_keys::KAFKA_USERNAME, secret_keys::KAFKA_PASSWORD);
-        let redis = login(secret_keys::REDIS_USERNAME, secret_keys::REDIS_PASSWORD);
-        let database = login(secret_keys::DATABASE_USERNAME, secret_keys::DATABASE_PASSWORD);
+        let mut login = |username: &str, password: &str| {
+            Ok::<_, ClassError>(settings::Login { username: value(username)?, password: value(password)? })
+        };
+        let kafka = login(secret_keys::KAFKA_USERNAME, secret_keys::KAFKA_PASSWORD)?;
+        let redis = login(secret_keys::REDIS_USERNAME, secret_keys::REDIS_PASSWORD)?;
+        let database = login(secret_keys::DATABASE_USERNAME, secret_keys::DATABASE_PASSWORD)?;
         if database.username.is_empty() {
             return Err(self.unusable(name, secret_keys::DATABASE_USERNAME));
         }

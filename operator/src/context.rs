@@ -23,6 +23,7 @@ use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
 use crate::reconcile::proven::Given;
+use crate::reconcile::served::ServedWatch;
 use crate::reconcile::still::StillWatch;
 use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
@@ -152,6 +153,8 @@ pub struct Memory {
     pub(crate) serving: ServingWatch,
     /// Since when offsets cannot be read.
     pub(crate) unread: UnreadWatch,
+    /// Since when users get nothing though the window is open.
+    pub(crate) served: ServedWatch,
     /// Since when consumers store nothing though records wait.
     pub(crate) still: StillWatch,
     /// Children other than Deployments: what was last wanted, and when it was last looked at.

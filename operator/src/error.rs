@@ -29,7 +29,7 @@ pub enum ReconcileError {
     #[error(transparent)]
     Class(#[from] ClassError),
     /// The Kubernetes API.
-    #[error("Kubernetes API: {0}")]
+    #[error("{}", kubernetes_words(.0))]
     Kubernetes(#[from] kube::Error),
     /// Kafka.
     #[error(transparent)]
@@ -140,6 +140,14 @@ impl ReconcileError {
         }
     }
 
+    /// Whether it most likely passes by itself within a moment: Kafka elects leaders and coordinators for a topic that was just made.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Kafka(error) | Self::Epoch(EpochError::Kafka(error)) => error.is_settling(),
+            _ => false,
+        }
+    }
+
     /// When to try again. A cause outside the object is always tried again: it goes away without telling us.
     pub fn retry(&self) -> Retry {
         match self {
@@ -152,6 +160,25 @@ impl ReconcileError {
             _ => Retry::Backoff,
         }
     }
+}
+
+/// A failed call to the Kubernetes API in the server's own words, or, where it did not answer, down to the cause.
+pub(crate) fn kubernetes_words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        let said = if status.message.is_empty() { status.reason.as_str() } else { status.message.as_str() };
+        return format!("the Kubernetes API refuses: {said}");
+    }
+    let mut words = format!("Kubernetes API: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        // Some errors repeat their cause already.
+        if !words.contains(&said) {
+            words = format!("{words}: {said}");
+        }
+        cause = error.source();
+    }
+    words
 }
 
 /// A stable word for a failed call to Redis.
@@ -300,6 +327,17 @@ mod tests {
             let advice = stock_advice(&error);
             assert!(advice.contains(says), "{advice}");
         }
+    }
+
+    /// Wrong: a page of Rust's own notation in a condition.
+    #[test]
+    fn kubernetes_is_quoted_and_not_dumped() {
+        let status = json!({"status": "Failure", "message": "deployments.apps \"a\" is forbidden: no", "reason": "Forbidden", "code": 403});
+        let refused = ReconcileError::Kubernetes(kube::Error::Api(serde_json::from_value(status).unwrap()));
+        assert_eq!(refused.to_string(), "the Kubernetes API refuses: deployments.apps \"a\" is forbidden: no");
+        let cause = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused by 10.0.0.1");
+        let away = ReconcileError::Kubernetes(kube::Error::Service(Box::new(cause))).to_string();
+        assert!(away.contains("connection refused by 10.0.0.1") && !away.contains('{'), "{away}");
     }
 
     #[test]

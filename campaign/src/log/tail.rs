@@ -48,6 +48,12 @@ const fn larger(one: usize, other: usize) -> usize {
 pub const MEMORY: usize =
     READERS * (QUEUED_KB * 1_000 * TAKES + PARTITIONS_AT_ONCE * larger(RESPONSE * UNPACKED, 2 * LARGEST_BATCH));
 
+/// Partitions and the offsets that are wanted of them, in words.
+fn wanted(unfinished: &BTreeMap<i32, i64>) -> String {
+    let each = unfinished.iter().map(|(partition, offset)| format!("{partition} (from offset {offset} on)"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
 /// A range that could not be read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
@@ -60,7 +66,7 @@ pub enum TailError {
         source: KafkaError,
     },
     /// Nothing arrived for [`IDLE_DEADLINE`].
-    #[error("reading {topic}: nothing arrived for {} s; partitions not finished: {unfinished:?}", IDLE_DEADLINE.as_secs())]
+    #[error("reading {topic}: nothing arrived for {} s; partitions not finished: {}", IDLE_DEADLINE.as_secs(), wanted(unfinished))]
     Stalled {
         /// The topic.
         topic: String,

@@ -52,6 +52,9 @@ pub enum ConditionType {
     ScalingActive,
     /// Redis, Kafka and the database say the same; False counts what differs.
     LedgerConsistent,
+    /// Coupons could be had all the time that the window was open. Present and False, and then for good, if for some of it they could
+    /// not.
+    WindowServed,
     /// The campaign continues a ledger that was not empty.
     LedgerAdopted,
     /// Another campaign, or a topic or key that is not ours, has the names that this one needs.

@@ -82,6 +82,9 @@ pub struct CouponCampaignStatus {
     /// Winners that are in Redis and not known to be durable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<i64>,
+    /// For so many seconds of the open window the operator saw that coupons could not be had, though they should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unserved_seconds: Option<i64>,
     /// How often the ledger was opened: it grows with every repair of Redis.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,

@@ -25,7 +25,7 @@ use campaign::table::{self, CampaignRow, EpochCommit, Numbers, TableError};
 
 use crate::api::ConditionType;
 use crate::connections::Systems;
-use crate::error::{Retry, stock_reason, table_reason};
+use crate::error::{Retry, kubernetes_words, stock_reason, table_reason};
 
 use sources::Sources;
 
@@ -67,7 +67,7 @@ pub enum EpochError {
     #[error("waiting for the repairs of other campaigns to end; large ones are done one at a time")]
     Queued,
     /// Issuer pods could not be listed or deleted.
-    #[error("Kubernetes API: {0}")]
+    #[error("{}", kubernetes_words(.0))]
     Kubernetes(#[from] kube::Error),
     /// Redis failed.
     #[error(transparent)]

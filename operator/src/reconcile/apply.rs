@@ -308,13 +308,14 @@ enum State {
 /// The figures behind a number, for an event.
 fn figures(wanted: &Wanted) -> String {
     let Some(figures) = &wanted.figures else { return String::new() };
-    let number = |value: Option<i64>| value.map_or("?".to_owned(), |value| value.to_string());
-    format!(
-        " ({}/s come, {}/s are done, one pod does {}/s)",
-        number(figures.arrival_per_second),
-        number(figures.done_per_second),
-        number(figures.per_pod)
-    )
+    let known = [
+        figures.arrival_per_second.map(|rate| format!("{rate}/s come")),
+        figures.done_per_second.map(|rate| format!("{rate}/s are done")),
+        figures.per_pod.map(|rate| format!("one pod does {rate}/s")),
+    ];
+    // What was not measured yet is not said.
+    let known: Vec<String> = known.into_iter().flatten().collect();
+    if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
 }
 
 /// Secret, Service and budget. They are not watched, so they are looked at when they change and every half minute.
@@ -409,4 +410,23 @@ async fn deployment(
 /// Whether the scaler owns the number of replicas: else the main manager's next apply would drop the field.
 fn owned_by_scaler(deployment: &Deployment) -> bool {
     deployment.metadata.managed_fields.iter().flatten().any(|entry| entry.manager.as_deref() == Some(SCALE_MANAGER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ScalingFigures;
+
+    #[test]
+    fn an_event_says_the_figures_that_are_known() {
+        let said = |figures| {
+            let (replicas, reason, stopped, is_left_alone, hot) = (1, String::new(), None, false, None);
+            self::figures(&Wanted { replicas, reason, figures, stopped, is_left_alone, hot })
+        };
+        let new = ScalingFigures { per_pod: Some(1500), ..ScalingFigures::default() };
+        assert_eq!(said(Some(new.clone())), " (one pod does 1500/s)");
+        let all = ScalingFigures { arrival_per_second: Some(9), done_per_second: Some(7), ..new };
+        assert_eq!(said(Some(all)), " (9/s come, 7/s are done, one pod does 1500/s)");
+        assert_eq!(said(Some(ScalingFigures::default())), "");
+    }
 }

@@ -5,20 +5,25 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use campaign::identity::CampaignId;
-use campaign::log::admin::{Deletion, TopicState};
+use campaign::log::admin::{AdminError, Deletion, TopicState};
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockKeys};
 use campaign::table;
 use consumer::drain::{self, Drained, Source};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
+use rdkafka::types::RDKafkaErrorCode;
 use serde_json::json;
 
+use super::report::{Leaving, status_while_leaving};
 use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
-use crate::api::{CouponCampaign, DeletionPolicy, Phase};
+use crate::api::conditions;
+use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, DeletionPolicy, Phase};
+use crate::children::apply::MANAGER;
 use crate::children::ownership::claim;
 use crate::children::{self, Component};
 use crate::class;
@@ -35,6 +40,8 @@ use crate::repair::settle::{Settled, settle};
 pub const RELEASE_ANNOTATION: &str = "coupon-operator.io/release";
 /// How long storing the rest of the log may take in one pass; the next one goes on.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
+/// Pods that have not ended after this are said to be waited for: longer than they take to drain.
+const PODS_END: SignedDuration = SignedDuration::from_secs(40);
 /// While pods end.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -56,7 +63,10 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     if never_prepared && class::alone(campaign, &context.campaigns.state()).is_err() {
         return let_go(campaign, context, uid, "released: the ledger of this couponId is an older campaign's").await;
     }
-    show_draining(campaign, context, uid).await?;
+    // Once: what it waits for, if it does, is said as it is found.
+    if campaign.status.as_ref().is_none_or(|status| status.phase != Some(Phase::Draining) || !is_deleting(status)) {
+        show(campaign, context, uid, &Leaving::Going).await?;
+    }
     let found = resolve(campaign, context).await;
     let (class, systems) = match found {
         Ok(found) => found,
@@ -81,7 +91,12 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     if !close(&pass).await? {
         return let_go(campaign, context, uid, "there was no ledger of this object").await;
     }
-    if !pods_gone(&pass).await? {
+    let left = pods_left(&pass).await?;
+    if left > 0 {
+        let since = campaign.metadata.deletion_timestamp.as_ref().map(|time| Timestamp::now().duration_since(time.0));
+        if since.is_some_and(|since| since > PODS_END) {
+            show(campaign, context, uid, &Leaving::Pods(left)).await?;
+        }
         return Ok(Action::requeue(AGAIN));
     }
     let mut left = drain_log(&pass).await?;
@@ -100,21 +115,30 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     let_go(campaign, context, uid, &text).await
 }
 
-/// Says in status that the campaign is on its way out.
-async fn show_draining(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<(), kube::Error> {
-    let mut status = campaign.status.clone().unwrap_or_default();
-    status.phase = Some(Phase::Draining);
+/// Says in status that the campaign is on its way out, and what it waits for.
+async fn show(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    waits_for: &Leaving<'_>,
+) -> Result<(), kube::Error> {
+    let closed = context.memory.get(uid).closed;
+    let status = status_while_leaving(campaign, waits_for, closed, Timestamp::now());
     publish::status(campaign, context, uid, status, false).await
+}
+
+/// Whether this status is one of a campaign that is being deleted.
+fn is_deleting(status: &CouponCampaignStatus) -> bool {
+    let ready = conditions::find(&status.conditions, ConditionType::Ready);
+    ready.is_some_and(|ready| ready.message.starts_with("the campaign is being deleted"))
 }
 
 async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &str) -> Result<Action, ReconcileError> {
     tracing::info!(namespace = campaign.namespace(), campaign = campaign.name_any(), "{text}");
     events::note(context, campaign, "Released", text).await;
-    let finalizers: Vec<&String> = campaign.finalizers().iter().filter(|each| *each != FINALIZER).collect();
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": campaign.resource_version()}});
-    let patched =
-        campaigns(campaign, context).patch(&campaign.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await;
-    match patched {
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Json::<()>(without_finalizer(campaign)?);
+    match campaigns(campaign, context).patch(&campaign.name_any(), &parameters, &patch).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         other => other.map(drop)?,
     }
@@ -149,9 +173,21 @@ async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     Ok(true)
 }
 
-/// Removes the pods; true when none is left. A consumer that still runs would store beside us, which is harmless, but its
+/// Takes our finalizer from the list, if that is the one that was seen. Our own write of the status, some moments before, is no reason to
+/// do all of it again.
+fn without_finalizer(campaign: &CouponCampaign) -> Result<json_patch::Patch, ReconcileError> {
+    let others: Vec<&String> = campaign.finalizers().iter().filter(|each| *each != FINALIZER).collect();
+    let patch = json!([
+        {"op": "test", "path": "/metadata/uid", "value": campaign.uid()},
+        {"op": "test", "path": "/metadata/finalizers", "value": campaign.finalizers()},
+        {"op": "replace", "path": "/metadata/finalizers", "value": others},
+    ]);
+    Ok(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?)
+}
+
+/// Removes the pods; how many are left. A consumer that still runs would store beside us, which is harmless, but its
 /// group could not be committed to.
-async fn pods_gone(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
+async fn pods_left(pass: &Pass<'_>) -> Result<usize, ReconcileError> {
     let client = &pass.context.client;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), pass.id.namespace());
     let pods: Api<Pod> = Api::namespaced(client.clone(), pass.id.namespace());
@@ -172,7 +208,7 @@ async fn pods_gone(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
         let selector = children::selector_text(pass.campaign, component);
         left += pods.list(&ListParams::default().labels(&selector)).await?.items.len();
     }
-    Ok(left == 0)
+    Ok(left)
 }
 
 /// Stores what is left in the log, with the consumer's own code, and commits how far that went.
@@ -252,7 +288,7 @@ async fn remove(pass: &Pass<'_>) -> Result<String, ReconcileError> {
     if !topic_is_ours(pass).await? {
         return Ok("Redis keys are removed; the topic is not ours and stays".to_owned());
     }
-    let topic = kafka.delete_topic(&pass.id.topic()).await?;
+    let topic = delete(pass, &pass.id.topic()).await?;
     let dlt = pass.id.dead_letter_topic();
     let partitions = epoch::partitions(pass.systems, &dlt).await?;
     // Records that a replay has removed leave the ends where they were.
@@ -263,11 +299,76 @@ async fn remove(pass: &Pass<'_>) -> Result<String, ReconcileError> {
         empty &= ends.get(&partition) == Some(&start?);
     }
     let kept = if empty {
-        kafka.delete_topic(&dlt).await?;
+        delete(pass, &dlt).await?;
         "its dead-letter topic too"
     } else {
         "its dead-letter topic holds records and stays"
     };
-    let topic = if topic == Deletion::Deleted { "the topic is removed" } else { "the topic was gone" };
-    Ok(format!("Redis keys are removed, {topic}, {kept}; rows stay"))
+    Ok(match topic {
+        Removed::Yes => format!("Redis keys are removed, the topic is removed, {kept}; rows stay"),
+        Removed::WasGone => format!("Redis keys are removed, the topic was gone, {kept}; rows stay"),
+        Removed::Forbidden => {
+            "Redis keys are removed; the topics stay, as their brokers let nobody delete topics (delete.topic.enable); rows stay".to_owned()
+        }
+    })
+}
+
+/// What became of a topic that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Yes,
+    WasGone,
+    /// The brokers delete no topics at all: waiting for it would be waiting for ever.
+    Forbidden,
+}
+
+async fn delete(pass: &Pass<'_>, topic: &str) -> Result<Removed, AdminError> {
+    match pass.systems.kafka.delete_topic(topic).await {
+        Ok(Deletion::Deleted) => Ok(Removed::Yes),
+        Ok(_) => Ok(Removed::WasGone),
+        Err(error) if forbids_deletion(&error) => Ok(Removed::Forbidden),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether brokers say so to whoever deletes a topic: newer ones by a code of its own, which older clients hear as a wrong request.
+fn forbids_deletion(error: &AdminError) -> bool {
+    match error {
+        AdminError::Unsupported { .. } => true,
+        AdminError::Other { code, .. } => {
+            matches!(code, RDKafkaErrorCode::InvalidRequest | RDKafkaErrorCode::TopicDeletionDisabled)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: a campaign whose brokers delete no topics is deleted for ever, and its log read again each time.
+    #[test]
+    fn brokers_that_delete_no_topics_are_not_waited_for() {
+        let other = |code| AdminError::Other { resource: "topic t".to_owned(), code, message: String::new() };
+        for (error, expected) in [
+            (other(RDKafkaErrorCode::InvalidRequest), true),
+            (other(RDKafkaErrorCode::NotController), false),
+            (AdminError::Unsupported { resource: String::new(), cause: String::new() }, true),
+            (AdminError::NotAuthorized { resource: String::new(), cause: String::new() }, false),
+        ] {
+            assert_eq!(forbids_deletion(&error), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_finalizer_goes_from_the_list_that_was_seen_and_the_others_stay() {
+        let mut campaign = crate::fixtures::campaign();
+        let both = vec!["example.com/theirs".to_owned(), FINALIZER.to_owned()];
+        campaign.metadata.finalizers = Some(both.clone());
+        let mut stored = json!({"metadata": {"uid": "0001", "finalizers": both, "resourceVersion": "written since"}});
+        json_patch::patch(&mut stored, &without_finalizer(&campaign).unwrap()).unwrap();
+        assert_eq!(stored["metadata"]["finalizers"], json!(["example.com/theirs"]));
+        let mut another = json!({"metadata": {"uid": "0002", "finalizers": both}});
+        assert!(json_patch::patch(&mut another, &without_finalizer(&campaign).unwrap()).is_err());
+    }
 }

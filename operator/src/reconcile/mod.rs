@@ -22,6 +22,7 @@ pub(crate) mod rollout;
 mod scaling;
 #[cfg(test)]
 pub(crate) mod scene;
+pub(crate) mod served;
 pub(crate) mod still;
 mod terms;
 pub(crate) mod unread;
@@ -40,6 +41,7 @@ use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
+use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
 use crate::connections::Systems;
@@ -108,20 +110,22 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
     let looking = async {
         context.watches_filled().await?;
         if campaign.meta().deletion_timestamp.is_some() {
-            deletion::release(&campaign, &context, &uid).await
+            Ok(deletion::release(&campaign, &context, &uid).await?)
         } else {
             pass(&campaign, &context, &uid).await
         }
     };
     // A pass that hangs would hold its campaign for ever. Dropping one is like a crash, which the protocol is made for.
     let guarded = contain(tokio::time::timeout(deadline(campaign.spec.total_quantity), looking));
-    let result = guarded.await.and_then(|finished| finished.unwrap_or(Err(ReconcileError::PassTimeout)));
-    if let Err(error @ ReconcileError::Panic(_)) = &result {
-        let status = report::status_without_class(&campaign, error, Timestamp::now());
-        if let Err(error) = publish::status(&campaign, &context, &uid, status, false).await {
-            tracing::warn!(campaign = campaign.name_any(), %error, "the status of a pass that panicked could not be written");
-        }
+    let result = match guarded.await {
+        Ok(Ok(finished)) => finished,
+        Ok(Err(_)) => Err(ReconcileError::PassTimeout.into()),
+        Err(panicked) => Err(panicked.into()),
+    };
+    if let Err(Stopped { error, is_told: false }) = &result {
+        tell_failure(&campaign, &context, &uid, error).await;
     }
+    let result = result.map_err(|stopped| stopped.error);
     context.metrics.duration.observe(started.elapsed().as_secs_f64());
     let outcome = match &result {
         Ok(_) => "success",
@@ -134,18 +138,48 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
     }
 }
 
-async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<Action, ReconcileError> {
+/// Why a pass ended early, and whether status says so already.
+struct Stopped {
+    error: ReconcileError,
+    is_told: bool,
+}
+
+impl<E> From<E> for Stopped
+where
+    ReconcileError: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self { error: error.into(), is_told: false }
+    }
+}
+
+/// Writes the status of a pass that wrote none: an old one, all green, must not stay for as long as passes fail.
+async fn tell_failure(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) {
+    // Before the watches are filled nothing is known that would be worth to be written.
+    if error.is_overtaken() || matches!(error, ReconcileError::WatchesNotFilled) {
+        return;
+    }
+    let now = Timestamp::now();
+    let status = match campaign.meta().deletion_timestamp {
+        Some(_) => {
+            let closed = context.memory.get(uid).closed;
+            report::status_while_leaving(campaign, &report::Leaving::Failed(error), closed, now)
+        }
+        None => report::status_without_class(campaign, error, now),
+    };
+    if let Err(error) = publish::status(campaign, context, uid, status, false).await {
+        tracing::warn!(campaign = campaign.name_any(), %error, "the status of a pass that failed could not be written");
+    }
+}
+
+async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result<Action, Stopped> {
     let resolved = match admitted(campaign, context).await {
         Ok(()) => resolve(campaign, context).await,
         Err(error) => Err(error),
     };
     let (class, systems) = match resolved {
         Ok(found) => found,
-        Err(error) => {
-            let status = report::status_without_class(campaign, &error, Timestamp::now());
-            publish::status(campaign, context, uid, status, false).await?;
-            return Err(error);
-        }
+        Err(error) => return Err(error.into()),
     };
     let namespace = campaign.namespace().unwrap_or_default();
     let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
@@ -234,7 +268,13 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         measured: measured.as_deref(),
         rollouts: &rollout::look(&pass, issuer.as_deref(), consumer.as_deref()).await,
     };
-    let status = report::status(&facts, Timestamp::now());
+    let mut status = report::status(&facts, Timestamp::now());
+    let warning = context.memory.update(uid, |memory| {
+        served::note(&mut memory.served, context.elapsed_ms(), campaign, &plan, &mut status, Timestamp::now())
+    });
+    if let Some(warning) = warning {
+        events::warn(context, campaign, warning.reason, &warning.text).await;
+    }
     publish::events(&pass, &plan, &done, &scaled).await;
     pass.tell_pause().await;
     let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };
@@ -249,7 +289,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let in_between = failure.is_none() && !plan.steps.iter().all(Step::can_wait);
     publish::status(campaign, context, uid, status, in_between).await?;
     if let Some(error) = failure {
-        return Err(error);
+        return Err(Stopped { error, is_told: true });
     }
     context.memory.update(uid, |memory| {
         memory.failures = 0;
@@ -403,7 +443,8 @@ async fn ensure_finalizer(campaign: &CouponCampaign, context: &Context) -> Resul
     finalizers.push(FINALIZER.to_owned());
     // The resourceVersion makes the write fail if somebody else changed the list meanwhile.
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": campaign.resource_version()}});
-    campaigns(campaign, context).patch(&campaign.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    campaigns(campaign, context).patch(&campaign.name_any(), &parameters, &Patch::Merge(patch)).await?;
     Ok(())
 }
 

@@ -19,6 +19,8 @@ use crate::events;
 const PASS_DEADLINE: Duration = Duration::from_secs(300);
 /// And for each coupon: reading and writing a winner takes some 10 us on an idle machine. For ten million, 15 minutes in all.
 const PASS_DEADLINE_PER_COUPON: Duration = Duration::from_micros(60);
+/// So many failures in a row may be about to pass.
+const PASSING_TRIES: u32 = 4;
 /// After somebody else wrote, or removed, what a pass was about to write.
 const OVERTAKEN: Duration = Duration::from_millis(500);
 
@@ -48,8 +50,10 @@ pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &s
     let text = crate::error::advice(error);
     let (failures, new) = context.memory.update(uid, |memory| {
         memory.failures += 1;
-        let new = memory.warned.as_ref() != Some(&text);
-        memory.warned = Some(text.clone());
+        let new = is_worth_a_warning(error, memory.failures) && memory.warned.as_ref() != Some(&text);
+        if new {
+            memory.warned = Some(text.clone());
+        }
         (memory.failures, new)
     });
     if new {
@@ -70,6 +74,12 @@ pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &s
         Retry::After(pause) => Action::requeue(pause),
         Retry::Backoff => Action::requeue(backoff::pause(failures).min(longest_pause(campaign))),
     }
+}
+
+/// Whether people should hear of a failure, the `failures`th in a row: what passes by itself within some tries is nothing that a healthy
+/// campaign should be seen to warn of.
+fn is_worth_a_warning(error: &ReconcileError, failures: u32) -> bool {
+    !error.is_passing() || failures > PASSING_TRIES
 }
 
 /// The pause after an epoch that was allotted and not opened, from the second in a row on. Not for a pod that must be waited for:
@@ -93,6 +103,9 @@ fn longest_pause(campaign: &CouponCampaign) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use campaign::log::admin::AdminError;
+    use rdkafka::types::RDKafkaErrorCode;
+
     use super::*;
 
     /// Else one object that meets a fault of ours would end the passes of all.
@@ -131,6 +144,25 @@ mod tests {
                 pause.zip(at_least).is_none_or(|(pause, least)| (least..=37.5).contains(&pause)),
                 "{error}, {burnt}"
             );
+        }
+    }
+
+    /// Wrong: the first campaign on a fresh Kafka begins with warnings, though nothing is wrong.
+    #[test]
+    fn what_passes_by_itself_is_no_warning_until_it_does_not_pass() {
+        let settling = || AdminError::Other {
+            resource: "topic t".to_owned(),
+            code: RDKafkaErrorCode::NotLeaderForPartition,
+            message: "Broker: Not leader for partition".to_owned(),
+        };
+        assert_eq!(settling().reason(), "KafkaSettling");
+        for (error, failures, expected) in [
+            (ReconcileError::Kafka(settling()), 1, false),
+            (ReconcileError::Epoch(EpochError::Kafka(settling())), PASSING_TRIES, false),
+            (ReconcileError::Kafka(settling()), PASSING_TRIES + 1, true),
+            (ReconcileError::PassTimeout, 1, true),
+        ] {
+            assert_eq!(is_worth_a_warning(&error, failures), expected, "{error}, {failures}");
         }
     }
 

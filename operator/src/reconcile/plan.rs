@@ -190,10 +190,11 @@ pub fn plan(
                     // Its first window would open, or not, on the word of a clock that nobody believes.
                     _ if row.epoch == 0 && time.doubt.is_some() => {}
                     _ if topic_ready && steps.is_empty() => {
-                        repairing = row.epoch > 0;
-                        steps.push(Step::OpenEpoch { reason: why_open(row, stock) });
+                        repairing = row.epoch > 0 && !never_opened(before, ledger, stock);
+                        let reason = if repairing { why_open(row, stock) } else { "NewCampaign" };
+                        steps.push(Step::OpenEpoch { reason });
                     }
-                    _ => repairing = row.epoch > 0,
+                    _ => repairing = row.epoch > 0 && !never_opened(before, ledger, stock),
                 }
                 if open.is_some() {
                     // Lowered in Redis first: no rank above the new total can be given any more.
@@ -268,6 +269,12 @@ pub fn plan(
 fn on_record(row: &CampaignRow, terms: &Terms) -> bool {
     let recorded = (row.opened_start_ms.is_some(), row.opened_end_ms, row.opened_user_limit);
     recorded == (true, Some(terms.end_ms), Some(terms.limit))
+}
+
+/// Whether the campaign has an epoch that was allotted at most: there is nothing that would have to be brought back.
+fn never_opened(before: Phase, ledger: &LedgerView, stock: &StockState) -> bool {
+    let was_opened = ledger.row.as_ref().is_some_and(|row| row.open_epoch.is_some() || row.opened_start_ms.is_some());
+    before == Phase::Pending && !was_opened && ledger.highest == 0 && stock.issued == 0 && stock.open.is_none()
 }
 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {

@@ -445,3 +445,24 @@ fn trouble_with_the_topic_keeps_no_suspension_from_redis() {
     let kafka_away = Scene::open().kafka_away().with(|s| s.campaign.spec.suspend = true);
     assert_eq!(kafka_away.plan().steps, [Step::Configure(Terms { suspended: true, ..terms() })]);
 }
+
+/// Wrong: a campaign that was never open is "Repairing", because its first epoch was allotted and not opened.
+#[test]
+fn a_campaign_that_was_never_open_is_prepared_and_not_repaired() {
+    let mut scene = Scene::with_topics();
+    scene.row().epoch = 3;
+    let opens = |plan: &Plan| match plan.steps.as_slice() {
+        [Step::OpenEpoch { reason }] => *reason,
+        other => panic!("{other:?}"),
+    };
+    let plan = scene.plan();
+    assert_eq!((plan.phase, opens(&plan)), (Phase::Pending, "NewCampaign"));
+    let continued = scene.clone().stored(5).plan();
+    assert_eq!(
+        (continued.phase, opens(&continued)),
+        (Phase::Repairing, "RedisEmpty"),
+        "there is something to bring back"
+    );
+    let was_open = scene.was(Phase::Scheduled).plan();
+    assert_eq!((was_open.phase, opens(&was_open)), (Phase::Repairing, "RedisEmpty"));
+}

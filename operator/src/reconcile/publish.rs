@@ -121,8 +121,10 @@ fn can_wait(before: &CouponCampaignStatus, next: &CouponCampaignStatus, in_betwe
 }
 
 fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus) -> bool {
-    let CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, .. } = before.clone();
-    let mut next = CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, ..next.clone() };
+    let CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, unserved_seconds, .. } =
+        before.clone();
+    let mut next =
+        CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, unserved_seconds, ..next.clone() };
     for (next, before) in [(&mut next.issuer, &before.issuer), (&mut next.consumer, &before.consumer)] {
         if let (Some(next), Some(before)) = (next, before) {
             next.figures.clone_from(&before.figures);

@@ -40,7 +40,8 @@ pub enum AdminError {
     },
     /// More replicas asked for than brokers are alive.
     #[error(
-        "replication factor {asked} is not possible with {live} live Kafka brokers; lower it, or bring up more brokers"
+        "replication factor {asked} is not possible with {live} live Kafka brokers; bring up more, or lower kafka.replicationFactor of \
+         the CampaignClass (its allowLowerReplication takes what is there)"
     )]
     InvalidReplication {
         /// Replication factor asked for.
@@ -101,7 +102,7 @@ pub enum AdminError {
         cause: String,
     },
     /// Anything else.
-    #[error("Kafka failed for {resource}: {message} ({code:?})")]
+    #[error("Kafka failed for {resource}: {message}")]
     Other {
         /// What was asked for.
         resource: String,
@@ -127,8 +128,14 @@ impl AdminError {
             Self::GroupActive { .. } => "GroupActive",
             Self::Unsupported { .. } => "KafkaUnsupported",
             Self::InvalidClient { .. } => "InvalidKafkaClient",
+            Self::Other { .. } if self.is_settling() => "KafkaSettling",
             Self::Other { .. } => "KafkaError",
         }
+    }
+
+    /// Whether a leader or coordinator is just being elected, or is not known everywhere yet: it passes in a moment, most likely.
+    pub fn is_settling(&self) -> bool {
+        matches!(self, Self::Other { code, .. } if is_passing(*code))
     }
 
     /// Whether the same call may succeed later although nobody changes anything on purpose.

@@ -31,6 +31,7 @@ use crate::serving::Service;
 use crate::stop::Stop;
 pub(super) use topic::unread_text;
 pub use without_class::status_without_class;
+pub(super) use without_class::{Leaving, status_while_leaving};
 pub(super) use workloads::CONSUMERS_STAND_STILL;
 
 /// What a pass knows when it reports.
@@ -128,6 +129,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
             Some(ledger) => (ledger.row.is_some() && ledger.had > ledger.stored).then(|| count(ledger.had)),
             None => before.once_persisted,
         },
+        unserved_seconds: before.unserved_seconds,
         lag: log.and_then(|log| log.lag).map(count).or(before.lag),
         dead_letters: log.and_then(|log| log.dead_letters).map(count).or(before.dead_letters),
         unconfirmed: unconfirmed.map(count).or(before.unconfirmed),
@@ -223,6 +225,11 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", text));
     } else if let Some(adopted) = conditions::find(before, C::LedgerAdopted) {
         all.push(Report::yes(C::LedgerAdopted, "LedgerNotEmpty", adopted.message.clone()));
+    }
+    // Kept as it is said; how long it was is found when all else is known.
+    if let Some(served) = conditions::find(before, C::WindowServed) {
+        let reason = if served.reason == "NotServed" { "NotServed" } else { "ServedInPart" };
+        all.push(Report::no(C::WindowServed, reason, served.message.clone()));
     }
     let open = match plan.phase {
         Phase::Open => open::pending_suspension(facts, open::report(facts, next)),

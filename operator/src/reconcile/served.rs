@@ -1,0 +1,237 @@
+//! For how long of a window users could get no coupon, and that this is said for good: a sale that nobody could reach must not end as
+//! if all had been well. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::plan::Plan;
+use crate::api::conditions::{self, Report};
+use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
+
+/// What is shorter than this, in seconds, is a start or a repair, and is not said.
+const SAID: i64 = 5;
+/// An event says that it lasts after so many seconds in a row.
+const LASTS: i64 = 10;
+
+/// What is remembered from pass to pass. Losing it costs the time between two passes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ServedWatch {
+    /// When the last pass found that users get nothing, in milliseconds of a clock that never jumps.
+    last_ms: Option<i64>,
+    /// Milliseconds that make no whole second yet.
+    rest_ms: i64,
+    /// Since when that has been so.
+    since_ms: Option<i64>,
+    /// What kept users from coupons.
+    cause: Option<String>,
+    /// An event has said that it lasts.
+    told: bool,
+}
+
+/// Something to say at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warning {
+    /// A stable word for programs.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// Whether the window is open, and users get no coupon that they should get; with the cause.
+fn unserved(plan: &Plan, next: &CouponCampaignStatus) -> Option<String> {
+    let terms = plan.in_force.unwrap_or(plan.terms);
+    let in_window = (terms.start_ms..terms.end_ms).contains(&plan.now_ms);
+    let open = conditions::find(&next.conditions, ConditionType::Open)?;
+    let is_missed = match plan.phase {
+        Phase::Open => open.status != "True" && open.reason != "IssuersSilent",
+        Phase::Repairing => true,
+        _ => false,
+    };
+    (in_window && is_missed).then(|| open.message.clone())
+}
+
+/// Takes in what a pass found at `at_ms`, and completes its status. Returns what an event should say.
+pub(crate) fn note(
+    watch: &mut ServedWatch,
+    at_ms: i64,
+    campaign: &CouponCampaign,
+    plan: &Plan,
+    next: &mut CouponCampaignStatus,
+    now: Timestamp,
+) -> Option<Warning> {
+    let before = campaign.status.as_ref();
+    let cause = unserved(plan, next);
+    // The time since a pass that found it so; what came before that was not seen.
+    let past = watch.last_ms.map_or(0, |last| (at_ms - last).max(0)) + watch.rest_ms;
+    watch.rest_ms = past % 1000;
+    watch.last_ms = cause.is_some().then_some(at_ms);
+    watch.since_ms = watch.since_ms.filter(|_| cause.is_some()).or(watch.last_ms);
+    let mut seconds = before.and_then(|before| before.unserved_seconds).unwrap_or(0) + past / 1000;
+    // Another window.
+    if matches!(plan.phase, Phase::Scheduled | Phase::Pending) {
+        seconds = 0;
+    }
+    next.unserved_seconds = (seconds > 0).then_some(seconds);
+    let lasts = watch.since_ms.is_some_and(|since| at_ms - since >= LASTS * 1000);
+    watch.cause = cause.or(watch.cause.take());
+    if seconds < SAID {
+        next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
+        return None;
+    }
+    let report = report(watch, before, plan, seconds, next.issued);
+    conditions::set(&mut next.conditions, &report, campaign.metadata.generation.unwrap_or(0), now);
+    // "All is well" would be said of a sale that nobody could reach.
+    for ready in next.conditions.iter_mut().filter(|each| each.type_ == "Ready" && each.status == "True") {
+        ready.message = format!("all is as it should be at this time; but {}", report.message);
+    }
+    let was = before.and_then(|before| before.phase).unwrap_or_default();
+    let has_ended =
+        matches!(plan.phase, Phase::Draining | Phase::Completed) && matches!(was, Phase::Open | Phase::Repairing);
+    if has_ended {
+        return Some(Warning { reason: report.reason, text: report.message });
+    }
+    let is_new = lasts && !std::mem::replace(&mut watch.told, lasts);
+    let text = || {
+        format!(
+            "the window is open, and users get no coupons: {}",
+            watch.cause.as_deref().unwrap_or("no cause is known")
+        )
+    };
+    is_new.then(|| Warning { reason: "UsersReachNobody", text: text() })
+}
+
+/// What the condition `WindowServed` says.
+fn report(
+    watch: &ServedWatch,
+    before: Option<&CouponCampaignStatus>,
+    plan: &Plan,
+    seconds: i64,
+    issued: Option<i64>,
+) -> Report {
+    let terms = plan.in_force.unwrap_or(plan.terms);
+    let window_s = (plan.now_ms.min(terms.end_ms) - terms.start_ms) / 1000;
+    let reason = if issued == Some(0) && seconds * 10 >= window_s * 9 { "NotServed" } else { "ServedInPart" };
+    let said = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
+    // What the process before this one knew.
+    let known = || said.and_then(|said| Some(said.message.split_once(CAUSE)?.1.to_owned()));
+    let cause = watch.cause.clone().or_else(known).map(|cause| format!("{CAUSE}{cause}")).unwrap_or_default();
+    let text = format!("for {} of the window users could get no coupon{cause}", words(seconds));
+    Report::no(ConditionType::WindowServed, reason, text)
+}
+
+const CAUSE: &str = "; the last cause: ";
+
+/// A time in words that do not change every second.
+fn words(seconds: i64) -> String {
+    let step = if seconds < 120 { 5 } else { 60 };
+    format!("{:#}", SignedDuration::from_secs(seconds - seconds % step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{END, MINUTE, START};
+    use crate::reconcile::scene::Scene;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    /// A campaign that passes look at, one after the other.
+    struct Life {
+        watch: ServedWatch,
+        scene: Scene,
+        at_ms: i64,
+    }
+
+    impl Life {
+        fn new() -> Self {
+            Self { watch: ServedWatch::default(), scene: Scene::open().at(START), at_ms: 0 }
+        }
+
+        /// A pass so many seconds after the last one, which finds the window open or not.
+        fn pass(&mut self, seconds: i64, open: Result<(), &str>) -> (CouponCampaignStatus, Option<Warning>) {
+            self.at_ms += seconds * 1000;
+            let scene = self.scene.clone().at(START + self.at_ms);
+            let plan = scene.plan();
+            let mut next = self.scene.campaign.status.clone().unwrap_or_default();
+            next.phase = Some(plan.phase);
+            next.issued = next.issued.or(Some(0));
+            let open = match open {
+                Ok(()) => Report::yes(ConditionType::Open, "WindowOpen", "coupons can be had"),
+                Err(why) => Report::no(ConditionType::Open, "NoReadyIssuer", why),
+            };
+            for report in [open, Report::yes(ConditionType::Ready, "AsItShouldBe", "all is well")] {
+                conditions::set(&mut next.conditions, &report, 1, NOW);
+            }
+            let warning = note(&mut self.watch, self.at_ms, &scene.campaign, &plan, &mut next, NOW);
+            self.scene.campaign.status = Some(next.clone());
+            (next, warning)
+        }
+    }
+
+    fn served(status: &CouponCampaignStatus) -> Option<(&str, &str)> {
+        let found = conditions::find(&status.conditions, ConditionType::WindowServed)?;
+        Some((found.reason.as_str(), found.message.as_str()))
+    }
+
+    /// Wrong: pods were unschedulable for the whole window, and it ends Completed and Ready as if nothing had been.
+    #[test]
+    fn a_window_that_nobody_could_reach_ends_with_a_warning_and_a_condition_that_stays() {
+        let mut life = Life::new();
+        let nobody = Err("no issuer pod is ready: exceeded quota");
+        assert_eq!((life.pass(0, nobody).1, life.pass(4, nobody).1), (None, None), "pods that start");
+        let (status, warning) = life.pass(6, nobody);
+        assert_eq!(warning.map(|warning| warning.reason), Some("UsersReachNobody"));
+        assert_eq!(served(&status).map(|(reason, _)| reason), Some("NotServed"));
+        assert_eq!(life.pass(20, nobody).1, None, "said once");
+        life.at_ms = END - START - 2_000;
+        life.pass(0, nobody);
+        life.scene.campaign.status.as_mut().unwrap().phase = Some(Phase::Open);
+        let (status, warning) = life.pass(2, Err("the window is over"));
+        assert_eq!(warning.as_ref().map(|warning| warning.reason), Some("NotServed"));
+        assert!(warning.unwrap().text.contains("for 2h of the window"), "{status:?}");
+        // A process that knows nothing of it.
+        life.watch = ServedWatch::default();
+        life.scene.campaign.status.as_mut().unwrap().phase = Some(Phase::Completed);
+        let (later, warning) = life.pass(60, Err("the window is over"));
+        assert_eq!((served(&later), warning), (served(&status), None));
+        assert!(served(&later).unwrap().1.ends_with("exceeded quota"));
+        let ready = conditions::find(&later.conditions, ConditionType::Ready).unwrap();
+        assert!(ready.message.contains("users could get no coupon"), "{}", ready.message);
+    }
+
+    #[test]
+    fn time_counts_while_it_is_seen_that_users_get_nothing() {
+        let mut life = Life::new();
+        let still = Err("issuers grant nothing");
+        for (seconds, open, counted) in [
+            (0, Ok(()), None),
+            (2, still, None),
+            (2, still, Some(2)),
+            (2, Ok(()), Some(4)),
+            (60, Ok(()), Some(4)),
+            (2, still, Some(4)),
+            (30, still, Some(34)),
+        ] {
+            assert_eq!(life.pass(seconds, open).0.unserved_seconds, counted, "{}", life.at_ms);
+        }
+        let (status, _) = life.pass(2, Ok(()));
+        assert_eq!(
+            served(&status),
+            Some((
+                "ServedInPart",
+                "for 35s of the window users could get no coupon; the last cause: issuers grant nothing"
+            ))
+        );
+        life.scene.campaign.status.as_mut().unwrap().issued = Some(3);
+        assert_eq!(served(&life.pass(2, Ok(())).0).unwrap().0, "ServedInPart");
+    }
+
+    #[test]
+    fn another_window_begins_with_nothing() {
+        let mut life = Life::new();
+        life.pass(0, Err("no"));
+        assert!(served(&life.pass(30, Err("no")).0).is_some());
+        life.at_ms = -10 * MINUTE;
+        let (status, _) = life.pass(0, Err("the window has not begun"));
+        assert_eq!((status.phase, status.unserved_seconds, served(&status)), (Some(Phase::Scheduled), None, None));
+    }
+}
