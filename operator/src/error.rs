@@ -55,6 +55,12 @@ pub enum ReconcileError {
          annotation coupon-operator.io/release to leave all as it is"
     )]
     WinnersNotStored(u64),
+    /// The campaign has had a ledger, which is not in this database.
+    #[error(
+        "the campaign has a ledger, but not in this database; point the class back, or restore the database; winners may be in Redis \
+         and Kafka only, so nothing is removed"
+    )]
+    LedgerMoved,
     /// An object that is not ours stands where one of ours belongs.
     #[error(transparent)]
     NotOurs(#[from] NotOurs),
@@ -93,7 +99,7 @@ impl ReconcileError {
             Self::Stock(_) => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
-            Self::Drain(_) | Self::Repair(_) | Self::WinnersNotStored(_) => ConditionType::LedgerConsistent,
+            Self::Drain(_) | Self::Repair(_) | Self::WinnersNotStored(_) | Self::LedgerMoved => ConditionType::LedgerConsistent,
             Self::PassTimeout | Self::Panic(_) | Self::WatchesNotFilled => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }
@@ -111,6 +117,7 @@ impl ReconcileError {
             Self::Drain(_) => "DrainFailed",
             Self::Repair(_) => "RepublishFailed",
             Self::WinnersNotStored(_) => "WinnersNotStored",
+            Self::LedgerMoved => "LedgerMoved",
             Self::NotOurs(NotOurs::Foreign { .. }) => "ResourceConflict",
             Self::NotOurs(NotOurs::Leaving { .. }) => "PredecessorLeaving",
             Self::WatchesNotFilled => "WatchesNotFilled",

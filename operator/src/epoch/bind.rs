@@ -28,6 +28,10 @@ pub(super) async fn bind(
         return Ok(None);
     }
     let Some(Joined { winners, redis_only }) = joined(sources, redis).await? else { return Ok(None) };
+    // Redis may have been filled from a database that had lost rows.
+    if winners < sources.once.stored {
+        return Ok(None);
+    }
     crash_point(CrashPoint::AfterRead);
     match rebind(redis, sources.campaign, history, before, sources.epoch, terms, winners).await? {
         Rebound::Done => {}

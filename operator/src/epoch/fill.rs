@@ -49,6 +49,11 @@ impl Filling {
         Self { attempt, total, ranks: Ranks::default(), latest_ms: 0 }
     }
 
+    /// Winners that stand so far.
+    pub fn winners(&self) -> u64 {
+        self.ranks.count()
+    }
+
     /// Takes winners, in order; answers how many of them stand.
     ///
     /// # Errors

@@ -60,6 +60,19 @@ pub enum EpochError {
         /// Its node.
         node: String,
     },
+    /// Rows are lost, and neither Kafka nor Redis has them.
+    #[error(
+        "{} winners are lost: the database had {once} rows once, and it, Kafka and Redis have {found} winners together. Nothing is \
+         issued, as their ranks would be given to others: restore a newer backup of the database; or, to give them up for good, \
+         annotate the campaign with {ACCEPT_LOST_ANNOTATION}={}",
+        .once.saturating_sub(*.found), .once.saturating_sub(*.found)
+    )]
+    WinnersLost {
+        /// Winners that were found.
+        found: u64,
+        /// Rows that there were once.
+        once: u64,
+    },
     /// Redis changed its history, or the attempt was lost.
     #[error("Redis changed while it was being filled; trying again under a new epoch")]
     RedisChanged,
@@ -110,6 +123,7 @@ impl EpochError {
             Self::Superseded => "EpochSuperseded",
             Self::Outdated { .. } => "EpochOutdated",
             Self::RepairBlocked { .. } => "RepairBlocked",
+            Self::WinnersLost { .. } => "WinnersLost",
             Self::RedisChanged => "RedisChanged",
             Self::Queued => "RepairQueued",
             Self::Kubernetes(_) => "KubernetesError",
@@ -128,6 +142,27 @@ impl EpochError {
             _ => Retry::Backoff,
         }
     }
+}
+
+/// Annotation of a campaign whose winners are lost for good: so many of them are given up, and their ranks given to others.
+pub const ACCEPT_LOST_ANNOTATION: &str = "coupon-operator.io/accept-lost-winners";
+
+/// How many winners there were, as far as is remembered where neither Redis nor the rows are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Once {
+    /// Rows, at most, but for those that were given up: as many winners there must be again.
+    pub stored: u64,
+    /// Ranks given, at least. Some of them nobody may have heard of, so they may be missing; but they are looked for.
+    pub issued: u64,
+}
+
+/// What is remembered beside the ledger's own systems.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// The highest epoch that anybody knows.
+    pub epoch: u64,
+    /// Winners that there were once.
+    pub once: Once,
 }
 
 /// What an opened epoch found.
@@ -171,7 +206,7 @@ async fn ready(systems: &Systems, campaign: &CampaignId, row: &CampaignRow) -> R
     Ok(())
 }
 
-/// Opens a new epoch. `known` is the highest epoch that anybody else remembers; `about_to_allot` is called once all that is to be
+/// Opens a new epoch. `known` is what anybody else remembers; `about_to_allot` is called once all that is to be
 /// read was seen to be readable.
 ///
 /// # Errors
@@ -182,7 +217,7 @@ pub async fn open(
     campaign: &CampaignId,
     row: &CampaignRow,
     terms: &Terms,
-    known: u64,
+    known: Remembered,
     about_to_allot: impl FnOnce(),
 ) -> Result<Opened, EpochError> {
     let id = row.id;
@@ -190,7 +225,7 @@ pub async fn open(
     about_to_allot();
     // 1. New epoch, fence: from here on nobody may begin to grant below it, and whoever did has finished. The terms were decided
     // from `row`: if somebody has changed them since, the total could be above SQL's.
-    let begun = table::begin_epoch(&systems.sql, row, known).await?;
+    let begun = table::begin_epoch(&systems.sql, row, known.epoch).await?;
     let Numbers { epoch, terms: number, .. } = begun.ok_or(EpochError::Superseded)?;
     let terms = &terms.numbered(number);
     crash_point(CrashPoint::AfterAllot);
@@ -216,6 +251,7 @@ pub async fn open(
         topic_id,
         unread: read::range(&committed, &ends),
         total: terms.terms.total.max(row.total),
+        once: known.once,
     };
 
     // 3. If Redis lost nothing, bind it to the new epoch; else write it afresh, under keys of an attempt that nobody used before.

@@ -14,7 +14,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::fill::{Filling, from_event, from_held, kept};
 use super::read::{self, Records};
-use super::{EpochError, Opened, ends, partitions};
+use super::{EpochError, Once, Opened, ends, partitions};
 use crate::connections::Systems;
 
 /// Rows, or members, of one call.
@@ -31,6 +31,8 @@ pub(super) struct Sources<'a> {
     pub unread: Range,
     /// Ranks above it are left out.
     pub total: u64,
+    /// Winners that there were once.
+    pub once: Once,
 }
 
 type Begin<'a> = Box<dyn FnOnce() -> Records<CouponIssued> + Send + 'a>;
@@ -113,7 +115,15 @@ impl Sources<'_> {
         })
     }
 
-    /// Writes Redis afresh: rows, then records, then what Redis still holds; whoever comes first stands.
+    /// All records that the topic still has, whatever was committed.
+    async fn all_records(&self) -> Result<Records<CouponIssued>, EpochError> {
+        let range = self.unread.iter().map(|(partition, (_, end))| (*partition, (0, *end))).collect();
+        let barriers = table::barriers(&self.systems.sql, self.id, &self.topic_id).await?;
+        Ok(read::tail(&self.systems.settings.operator.kafka, self.campaign, range, barriers))
+    }
+
+    /// Writes Redis afresh: rows, then records, then what Redis still holds; whoever comes first stands. Nothing is opened with
+    /// fewer winners than were stored once: their ranks would be given to others.
     pub(super) async fn fill(
         &self,
         redis: &mut MultiplexedConnection,
@@ -141,10 +151,22 @@ impl Sources<'_> {
             redis_only += filling.take(held.into_iter().map(from_held).collect()).await?;
             held = self.held(redis, from).await?;
         }
+        let mut winners = filling.winners();
         let mut given_up = self.discarded(0).await?;
         while let Some(last) = given_up.last().map(|event| event.rank) {
             filling.take(given_up.into_iter().map(kept).collect()).await?;
             given_up = self.discarded(last).await?;
+        }
+        // What a group has committed is proof of a row only while the database keeps its rows, and nobody else commits.
+        if winners < self.once.issued.max(self.once.stored) {
+            tracing::warn!(campaign = %self.campaign, winners, once = ?self.once, "winners are missing: all records are read");
+            let mut records = self.all_records().await?;
+            while let Some(some) = records.next().await? {
+                winners += filling.take(some.into_iter().map(from_event).collect()).await?;
+            }
+        }
+        if winners < self.once.stored {
+            return Err(EpochError::WinnersLost { found: winners, once: self.once.stored });
         }
         crash_point(CrashPoint::AfterRead);
         let Totals { winners, free, .. } = filling.finish(self.epoch, terms).await?;

@@ -20,7 +20,7 @@ use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::claim;
 use crate::children::{self, Component, Family, TOKEN_KEY};
-use crate::epoch::{self, Issuers, Opened};
+use crate::epoch::{self, Issuers, Once, Opened, Remembered};
 use crate::error::ReconcileError;
 use crate::topic::TopicStep;
 
@@ -126,7 +126,7 @@ async fn open_epoch(
 ) -> Result<Opened, ReconcileError> {
     let in_redis = seen.stock.as_ref().ok().and_then(|s| s.open.as_ref()).map_or(0, |open| open.epoch);
     let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
-    let known = in_redis.max(in_status.unwrap_or(0));
+    let known = Remembered { epoch: in_redis.max(in_status.unwrap_or(0)), once: once(pass.campaign, row, seen) };
     let issuers = issuers(pass).await?;
     let memory = &pass.context.memory;
     memory.update(pass.uid, |memory| memory.allotted = false);
@@ -140,7 +140,7 @@ async fn open_epoch(
     if let Err(epoch::EpochError::Outdated { newest }) = opened {
         // The first attempt has taken a number of terms itself.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
-        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, newest, || {}).await;
+        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, Remembered { epoch: newest, ..known }, || {}).await;
     }
     if matches!(opened, Err(epoch::EpochError::Stock(_))) {
         pass.systems.forget_redis().await;
@@ -148,6 +148,18 @@ async fn open_epoch(
     let opened = opened?;
     memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (false, 0));
     Ok(opened)
+}
+
+/// How many winners there were once, but for those that were given up by annotation.
+fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation) -> Once {
+    let given_up = campaign.annotations().get(epoch::ACCEPT_LOST_ANNOTATION);
+    let given_up = given_up.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+    let rows = seen.ledger.as_ref().map_or(0, |ledger| ledger.had);
+    let in_status = campaign.status.as_ref().and_then(|status| status.issued);
+    let issued = in_status.and_then(|issued| u64::try_from(issued).ok()).unwrap_or(0);
+    // No more than there are ranks: what somebody wrote above is no winner.
+    let issued = issued.max(row.issued_count).min(row.total);
+    Once { stored: rows.min(row.total).saturating_sub(given_up), issued }
 }
 
 /// How to speak to the campaign's issuer pods.

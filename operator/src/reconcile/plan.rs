@@ -107,9 +107,13 @@ pub fn plan(
     let time = seen.time(clock_ms);
     let now_ms = time.now_ms;
     let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
-    let highest = highest_issued.max(ledger.map_or(0, |ledger| ledger.highest));
+    let in_redis = stock.and_then(|stock| stock.open.as_ref()).map(|open| open.terms);
+    let foreign = ledger.map(|ledger| ledger.highest).filter(|highest| {
+        row.is_some_and(|row| *highest > terms::most(&terms::asked(campaign), row, in_redis))
+    });
+    let highest = highest_issued.max(ledger.filter(|_| foreign.is_none()).map_or(0, |ledger| ledger.highest));
     // Rows that Redis does not remember: it was set back without changing its identity.
-    let set_back = ledger.zip(stock).is_some_and(|(ledger, stock)| {
+    let set_back = foreign.is_none() && ledger.zip(stock).is_some_and(|(ledger, stock)| {
         stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
     });
     let in_force = stock.filter(|_| !set_back).and_then(|stock| terms::in_force(row, stock));
@@ -120,6 +124,7 @@ pub fn plan(
         now_ms: stock.filter(|_| time.doubt.is_none()).map(|stock| stock.now_ms),
         issued: stock.map_or(0, |stock| stock.issued),
         highest,
+        foreign,
     };
     let Decided { terms: asked, key_by, mut refusals, opened_ms } = terms::decide(campaign, &known);
     let terms = Terms { suspended: asked.suspended || holds_back(&time, before, &asked), ..asked };

@@ -35,6 +35,8 @@ pub struct Ledger<'a> {
     pub issued: u64,
     /// Highest rank given.
     pub highest: u64,
+    /// Rank of a row above every total that there was: somebody else wrote it.
+    pub foreign: Option<u64>,
 }
 
 fn natural(value: i64) -> u64 {
@@ -93,10 +95,24 @@ pub fn decide(campaign: &CouponCampaign, ledger: &Ledger<'_>) -> Decided {
         refusals.push(stalled("KeyByFixed", text.to_owned()));
         key_by = opened;
     }
+    if let Some(rank) = ledger.foreign {
+        let most = most(&terms, row, ledger.in_force);
+        terms.suspended = true;
+        let text = format!(
+            "the database has a row of rank {rank}, but there were never more than {most} coupons, so somebody else wrote it: issuing \
+             is suspended until that row is removed from issued_coupon, or until totalQuantity is {rank} or more if it is to count"
+        );
+        refusals.push(stalled("ForeignRow", text));
+    }
     if terms.total < ledger.highest {
         refusals.push(below_issued(&mut terms, row, ledger));
     }
     Decided { terms, key_by, refusals, opened_ms }
+}
+
+/// How many coupons there may have been, by whatever is known.
+pub fn most(asked: &Terms, row: &CampaignRow, in_redis: Option<Terms>) -> u64 {
+    asked.total.max(row.total).max(in_redis.map_or(0, |terms| terms.total))
 }
 
 /// Fewer coupons than ranks are given: the sale is closed at those. First it is suspended, as more may be given at any moment;

@@ -6,6 +6,7 @@ mod api;
 mod dead_letters;
 mod discarded;
 mod log;
+mod lost;
 mod merge;
 mod missing_winners;
 mod operator_eyes;

@@ -11,7 +11,7 @@ use campaign::table::{self, StoreMode, store};
 use consumer::drain::{self, Source};
 use operator::epoch::fill::{Filling, from_event, from_held};
 use operator::epoch::join::{Join, Joined, Next};
-use operator::epoch::{self, EpochError, Opened};
+use operator::epoch::{self, EpochError, Opened, Remembered};
 use operator::reconcile;
 use operator::reconcile::observe::Known;
 use proptest::prelude::*;
@@ -159,7 +159,7 @@ async fn what_is_filled_is_the_ledger() {
 }
 
 /// The ledger that Redis holds now.
-async fn in_redis(stage: &Stage) -> Ledger {
+pub async fn in_redis(stage: &Stage) -> Ledger {
     let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
     let winners = read_winners(&mut redis, &keys, 0, 100).await.unwrap().into_iter().map(from_held).collect();
     let free: Vec<u64> = redis.lrange(&keys.free, 0, -1).await.unwrap();
@@ -178,7 +178,7 @@ async fn what_each_system_has_comes_together() {
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     stage.dead_letter(&stage.winner(4, 1), 7).await;
     let open = async || {
-        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), 0, || {}).await
+        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), Remembered::default(), || {}).await
     };
     let opened = open().await.unwrap();
     assert_eq!((opened.winners, opened.free, opened.redis_only, opened.rebound), (4, 2, 1, false));
@@ -191,16 +191,16 @@ async fn what_each_system_has_comes_together() {
 }
 
 async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
-    epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), known, || {}).await
+    epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), Remembered { epoch: known, ..Remembered::default() }, || {}).await
 }
 
 /// Redis has lost everything.
-async fn lose(stage: &Stage) {
+pub async fn lose(stage: &Stage) {
     let mut redis = stage.systems.redis().await.unwrap();
     forget(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap();
 }
 
-async fn publish(stage: &Stage, winners: &[CouponIssued]) {
+pub async fn publish(stage: &Stage, winners: &[CouponIssued]) {
     let log = WinnerLog::new(&stage.systems.settings.operator.kafka, &stage.campaign, KeyBy::User, "test").unwrap();
     for winner in winners {
         log.append(winner).unwrap().acknowledged().await.unwrap();
@@ -313,7 +313,7 @@ async fn an_epoch_is_allotted_only_when_the_ledger_can_be_read() {
     for _ in 0..3 {
         let mut allotted = false;
         let opened =
-            epoch::open(&without_kafka, &no_issuers(), &stage.campaign, &before, &terms(100), 0, || allotted = true)
+            epoch::open(&without_kafka, &no_issuers(), &stage.campaign, &before, &terms(100), Remembered::default(), || allotted = true)
                 .await;
         assert!(matches!(opened, Err(EpochError::Kafka(_))), "{opened:?}");
         assert!(!allotted);
@@ -340,7 +340,7 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
         set(&mut redis, value).await;
         let mut allotted = false;
         let opened =
-            epoch::open(&elsewhere, &no_issuers(), &stage.campaign, &before, &terms(100), 0, || allotted = true).await;
+            epoch::open(&elsewhere, &no_issuers(), &stage.campaign, &before, &terms(100), Remembered::default(), || allotted = true).await;
         assert!(matches!(opened, Err(EpochError::Stock(_))), "{setting}: {opened:?}");
         assert!(!allotted, "{setting}");
         set(&mut redis, normal).await;

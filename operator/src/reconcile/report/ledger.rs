@@ -29,6 +29,9 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
     }
 }
 
+/// Rows are lost that nothing brings back by itself. Other differences pass, this one waits for people.
+pub(super) const ROWS_MISSING: &str = "RowsMissing";
+
 /// What the condition `LedgerConsistent` says.
 pub(super) fn consistency(facts: &Facts<'_>) -> Report {
     use ConditionType::LedgerConsistent;
@@ -37,7 +40,7 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
     let log = facts.seen.log.as_ref().ok();
     let work = Work::of(ledger, log, issued);
     if let Some(text) = rows_missing(ledger, log, issued) {
-        return Report::no(LedgerConsistent, "RowsMissing", text);
+        return Report::no(LedgerConsistent, ROWS_MISSING, text);
     }
     if let (Looked { missing, published, oldest_ms: Some(oldest_ms), .. }, Work::Lag(_) | Work::Gap(_)) =
         (facts.looked, work)
@@ -61,7 +64,16 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
         Work::None if ledger.is_some_and(|ledger| ledger.count_age_ms > COUNTED_LATELY_MS) => {
             Report::unknown(LedgerConsistent, "NotCounted", "some rows were not counted for ten minutes and more")
         }
-        Work::None => Report::yes(LedgerConsistent, "AllStored", "every winner is a row or a dead letter"),
+        Work::None => match log.and_then(|log| log.dead_letters).unwrap_or(0) {
+            0 => Report::yes(LedgerConsistent, "AllStored", "every winner is a row"),
+            letters => Report::yes(
+                LedgerConsistent,
+                "DeadLetters",
+                format!(
+                    "every winner is a row or one of {letters} dead letters; `coupon-consumer dead-letters` says what is wrong with them"
+                ),
+            ),
+        },
         Work::Lag(_) => Report::yes(LedgerConsistent, "InTheLog", "winners that are no rows yet wait in the log"),
         Work::Gap(_) => Report::no(
             LedgerConsistent,

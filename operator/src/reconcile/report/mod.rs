@@ -252,7 +252,9 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             all.push(report.clone());
         }
     }
-    let broken = all.iter().find(|report| is_part(report.condition) && report.status != Some(true)).cloned();
+    let lost = |report: &Report| report.condition == C::LedgerConsistent && report.reason == ledger::ROWS_MISSING;
+    let broken = |report: &&Report| (is_part(report.condition) && report.status != Some(true)) || lost(report);
+    let broken = all.iter().find(broken).cloned();
     match (stalled, broken) {
         (Some(stalled), _) => all.push(Report::no(C::Ready, stalled.reason, stalled.message.clone())),
         (None, Some(broken)) => {

@@ -322,7 +322,7 @@ fn winners_that_are_nowhere_durable_are_counted() {
     use ConditionType::LedgerConsistent;
     for (scene, expected, unconfirmed) in [
         (Scene::open().issued(10).stored(10), "True/AllStored", Some(0)),
-        (Scene::open().issued(10).stored(8).dead_letters(2), "True/AllStored", Some(0)),
+        (Scene::open().issued(10).stored(8).dead_letters(2), "True/DeadLetters", Some(0)),
         (Scene::open().issued(10).stored(6).lag(4), "True/InTheLog", None),
         (Scene::open().issued(10).stored(6), "False/Unconfirmed", Some(4)),
         (Scene::open().issued(10).stored(6).kafka_away(), "Unknown/Unreadable", None),
@@ -332,7 +332,7 @@ fn winners_that_are_nowhere_durable_are_counted() {
         (Scene::open().issued(10).stored(6).had(10), "False/Unconfirmed", Some(4)),
         (Scene::open().issued(6).stored(6).had(10), "False/RowsMissing", Some(0)),
         (Scene::open().issued(6).stored(5).had(10), "False/RowsMissing", Some(1)),
-        (Scene::open().issued(8).stored(6).dead_letters(4).had(10), "True/AllStored", Some(0)),
+        (Scene::open().issued(8).stored(6).dead_letters(4).had(10), "True/DeadLetters", Some(0)),
     ] {
         let status = status_of(&scene);
         assert_eq!((says(&status, LedgerConsistent).as_str(), status.unconfirmed), (expected, unconfirmed));
@@ -343,6 +343,7 @@ fn winners_that_are_nowhere_durable_are_counted() {
 #[test]
 fn rows_that_nothing_can_bring_back_are_said_in_numbers() {
     let status = status_of(&Scene::open().issued(250).stored(240).had(300).quantity(1_000));
+    assert_eq!(says(&status, ConditionType::Ready), "False/RowsMissing", "nothing mends it by itself");
     let text = message(&status, ConditionType::LedgerConsistent);
     for part in ["has 240 rows", "once had 300", "knows 250 winners", "50 rows are missing", "backup"] {
         assert!(text.contains(part), "{part}: {text}");

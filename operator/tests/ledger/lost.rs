@@ -1,0 +1,69 @@
+//! Redis is lost, and with it something that Redis would have brought back.
+
+use std::collections::BTreeMap;
+
+use campaign::table::{StoreMode, store};
+use operator::epoch::fill::from_event;
+use operator::epoch::{self, EpochError, Once, Opened, Remembered};
+
+use super::api::no_issuers;
+use super::repair::{in_redis, lose, publish};
+use super::stage::{Stage, terms};
+
+async fn open(stage: &Stage, once: Once) -> Result<Opened, EpochError> {
+    let known = Remembered { epoch: 0, once };
+    epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), known, || {}).await
+}
+
+/// A ledger of five winners whose records were all committed, of which the database has these.
+async fn committed(rows: &[u64]) -> Stage {
+    let stage = Stage::new().await;
+    publish(&stage, &[1, 2, 3, 4, 5].map(|rank| stage.winner(rank, 1))).await;
+    let rows: Vec<_> = rows.iter().map(|rank| stage.winner(*rank, 1)).collect();
+    store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
+    let (group, topic) = (stage.campaign.group(), stage.campaign.topic());
+    let ends = stage.span(&topic).await.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
+    stage.systems.kafka.commit_offsets(&group, &topic, &ends).await.unwrap();
+    stage
+}
+
+/// Wrong: rows that a backup did not have, or that were never stored because somebody moved the group's offsets, are nobody's once
+/// Redis is lost too, and their ranks are given to others.
+#[tokio::test]
+async fn committed_records_are_read_again_when_winners_are_missing() {
+    for once in [Once { stored: 5, issued: 0 }, Once { stored: 2, issued: 5 }] {
+        let stage = committed(&[1, 4]).await;
+        let opened = open(&stage, once).await.unwrap();
+        assert_eq!((opened.winners, opened.free), (5, 0), "{once:?}");
+        let winners: Vec<_> = [1, 2, 3, 4, 5].map(|rank| from_event(stage.winner(rank, 1))).to_vec();
+        assert_eq!(in_redis(&stage).await.winners, winners, "{once:?}");
+    }
+}
+
+/// Wrong: ranks of winners that are known to be missing are sold to others, and then all seems well.
+#[tokio::test]
+async fn nothing_is_opened_with_fewer_winners_than_were_stored_once() {
+    let stage = committed(&[1, 4]).await;
+    let end = stage.span(&stage.campaign.topic()).await[&0].1;
+    let gone = BTreeMap::from([(0, end)]);
+    stage.systems.kafka.delete_records(&stage.campaign.topic(), &gone).await.unwrap();
+    for _ in 0..2 {
+        let refused = open(&stage, Once { stored: 5, issued: 5 }).await;
+        assert!(matches!(refused, Err(EpochError::WinnersLost { found: 2, once: 5 })), "{refused:?}");
+        assert_eq!(stage.row().await.open_epoch, None);
+        lose(&stage).await;
+    }
+    // A newer backup brings them back.
+    let rows = [2, 3, 5].map(|rank| stage.winner(rank, 1));
+    store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
+    let opened = open(&stage, Once { stored: 5, issued: 5 }).await.unwrap();
+    assert_eq!((opened.winners, opened.free), (5, 0));
+}
+
+/// What nobody has heard of may be missing: a sale does not stand still for it.
+#[tokio::test]
+async fn ranks_that_were_given_and_never_written_are_given_again() {
+    let stage = committed(&[1, 2, 4, 5]).await;
+    let opened = open(&stage, Once { stored: 4, issued: 9 }).await.unwrap();
+    assert_eq!((opened.winners, opened.free), (5, 0), "what the log has, and no more");
+}
