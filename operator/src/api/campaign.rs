@@ -171,22 +171,22 @@ pub enum DeletionPolicy {
 /// Bounds for the issuer pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
+#[x_kube(validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
     .message("issuer.minReplicas must not be above issuer.maxReplicas; lower the first or raise the second"))]
 pub struct IssuerScaling {
     /// Fewest pods while the campaign is open.
     #[serde(default = "default_issuer_min")]
     #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: u16,
-    /// Most pods.
-    #[serde(default = "default_issuer_max")]
+    /// Most pods. Default: 4, or `minReplicas` if that is more, within what the class allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
-    pub max_replicas: u16,
+    pub max_replicas: Option<u16>,
 }
 
 impl Default for IssuerScaling {
     fn default() -> Self {
-        Self { min_replicas: default_issuer_min(), max_replicas: default_issuer_max() }
+        Self { min_replicas: default_issuer_min(), max_replicas: None }
     }
 }
 
@@ -200,7 +200,7 @@ pub struct ConsumerScaling {
     #[serde(default)]
     #[schemars(range(min = 0, max = 256))]
     pub min_replicas: u16,
-    /// Most pods. Default: as many as partitions.
+    /// Most pods. Default: as many as partitions, within what the class allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_replicas: Option<u16>,
@@ -216,6 +216,9 @@ impl Default for ConsumerScaling {
     }
 }
 
+/// Most issuer pods where the campaign does not say.
+const MAX_ISSUERS: u16 = 4;
+
 fn default_per_user_limit() -> u16 {
     1
 }
@@ -226,10 +229,6 @@ fn default_partitions() -> u16 {
 
 fn default_issuer_min() -> u16 {
     1
-}
-
-fn default_issuer_max() -> u16 {
-    4
 }
 
 fn default_drain_target_seconds() -> u32 {
@@ -244,6 +243,11 @@ impl CouponCampaign {
 }
 
 impl CouponCampaignSpec {
+    /// Most issuer pods: as given, else four, or as many as there are at least.
+    pub fn max_issuers(&self) -> u16 {
+        self.issuer.max_replicas.unwrap_or_else(|| MAX_ISSUERS.max(self.issuer.min_replicas))
+    }
+
     /// Most consumer pods: as given, else one per partition.
     pub fn max_consumers(&self) -> u16 {
         self.consumer.max_replicas.unwrap_or(self.partitions)

@@ -4,6 +4,7 @@ use campaign::identity::CampaignId;
 use campaign::log::admin::TopicState;
 use campaign::stock::{StockState, Terms};
 use campaign::table::CampaignRow;
+use kube::ResourceExt;
 
 use super::aims::{Aims, aims, lead_ms};
 use super::doubt::{holds_back, stays};
@@ -12,6 +13,7 @@ use super::owner::{self, Closed, Owner};
 use super::terms::{self, Decided};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
+use crate::limits::{self, InForce};
 use crate::log_view::LogView;
 use crate::measure::clocks::Time;
 use crate::stop::Stop;
@@ -113,6 +115,14 @@ pub fn plan(
         stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
     });
     let in_force = stock.filter(|_| !set_back).and_then(|stock| terms::in_force(row, stock));
+    let partitions = log.and_then(|log| match &log.topic.events {
+        TopicState::Present(topic) => Some(topic.partitions.len()),
+        TopicState::Absent => None,
+    });
+    let opened = in_force.or_else(|| row.and_then(terms::recorded));
+    let has = InForce::in_status(campaign.status.as_ref()).in_ledger(row, opened.as_ref(), partitions);
+    // From here on nobody meets what the class does not allow.
+    let (campaign, exceeded) = &limits::hold(campaign, &class.spec.limits, &has);
     let known = terms::Ledger {
         row,
         in_force,
@@ -122,6 +132,7 @@ pub fn plan(
         highest,
     };
     let Decided { terms: asked, key_by, mut refusals, opened_ms } = terms::decide(campaign, &known);
+    refusals.extend(limits::refusal(&class.name_any(), exceeded));
     let terms = Terms { suspended: asked.suspended || holds_back(&time, before, &asked), ..asked };
 
     let mut steps = Vec::new();
