@@ -168,6 +168,8 @@ pub fn class(name: &str, connections: &Connections, default: bool) -> Result<Val
                 "workload": {"secretName": "coupon-workload"},
             },
             "warmUpSeconds": WARM_UP_SECONDS,
+            // Proofs ask for more than anybody should.
+            "limits": {"maxTotalQuantity": 10_000_000, "campaignsPerNamespace": 10_000},
             "pods": {
                 // The machine is small, and several sales run at once.
                 "issuer": {"resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}},

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use campaign::settings;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, Time};
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::{self, CampaignClass, ConditionType, CouponCampaign, secret_keys};
+use crate::api::{self, CampaignClass, ConditionType, CouponCampaign, Phase, secret_keys};
 use crate::error::{Retry, kubernetes_words};
+use crate::limits::{self, Exceeded, InForce};
 
 /// Why a campaign has no usable class.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,16 @@ pub enum ClassError {
     /// No such class.
     #[error("CampaignClass `{0}` does not exist; ask the platform team for the right name")]
     NotFound(String),
+    /// The class in which a campaign has its ledger is gone.
+    #[error(
+        "CampaignClass `{0}`, in which this campaign has its ledger, does not exist any more; apply it again as it was, with the same          realm and servers; a campaign that is being deleted is let go without it by the annotation coupon-operator.io/release: \"true\""
+    )]
+    Gone(String),
+    /// The class is being deleted.
+    #[error(
+        "CampaignClass `{0}` is being deleted and takes no new campaigns; take another class, or wait until it is applied again"
+    )]
+    Leaving(String),
     /// No name given, and no default.
     #[error(
         "no className is set and no CampaignClass is the default; set spec.className, or have the platform team annotate \
@@ -43,15 +54,12 @@ pub enum ClassError {
     },
     /// The campaign asks for more than the class allows.
     #[error(
-        "{field} is {asked}, but CampaignClass `{class}` allows at most {limit}; lower it or ask the platform team"
+        "more than CampaignClass `{class}` allows: {}; lower it, or ask the platform team for a higher limit",
+        limits::sentence(.exceeded)
     )]
     LimitExceeded {
-        /// The field in the spec.
-        field: &'static str,
-        /// What it says.
-        asked: i64,
-        /// What is allowed.
-        limit: i64,
+        /// All that is too much.
+        exceeded: Vec<Exceeded>,
         /// The class.
         class: String,
     },
@@ -112,11 +120,12 @@ impl ClassError {
 
     pub(crate) fn reason(&self) -> &'static str {
         match self {
-            Self::NotFound(_) => "ClassNotFound",
+            Self::NotFound(_) | Self::Gone(_) => "ClassNotFound",
+            Self::Leaving(_) => "ClassBeingDeleted",
             Self::NoDefault => "NoDefaultClass",
             Self::SeveralDefaults(_) => "SeveralDefaultClasses",
             Self::NamespaceNotSelected { .. } => "NamespaceNotSelected",
-            Self::LimitExceeded { .. } => "LimitExceeded",
+            Self::LimitExceeded { .. } => limits::LIMIT_EXCEEDED,
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretKey { .. } => "SecretKeyMissing",
             Self::SecretWhitespace { .. } => "SecretWhitespace",
@@ -132,6 +141,8 @@ impl ClassError {
         matches!(
             self,
             Self::NotFound(_)
+                | Self::Gone(_)
+                | Self::Leaving(_)
                 | Self::NoDefault
                 | Self::SecretMissing { .. }
                 | Self::SecretKey { .. }
@@ -147,8 +158,8 @@ impl ClassError {
                 Retry::After(Duration::from_secs(5))
             }
             Self::Api(_) => Retry::Backoff,
-            // The older one may be deleted, which is no event of ours.
-            Self::CouponIdTaken(_) => Retry::After(Duration::from_secs(5)),
+            // Others may be deleted, or end, which is no event of ours.
+            Self::CouponIdTaken(_) | Self::LimitExceeded { .. } => Retry::After(Duration::from_secs(5)),
             _ => Retry::OnChange,
         }
     }
@@ -173,8 +184,14 @@ pub fn resolve<'a>(campaign: &CouponCampaign, classes: &'a [CampaignClass]) -> R
     }
 }
 
-/// Whether the class lets the namespace take part, and the campaign asks for no more than it allows.
-pub fn admit(campaign: &CouponCampaign, class: &CampaignClass, namespace: &Namespace) -> Result<(), ClassError> {
+/// Whether the class lets the namespace take part, and the campaign asks for no more than it allows; all that is too much is
+/// said at once.
+pub fn admit(
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    namespace: &Namespace,
+    all: &[Arc<CouponCampaign>],
+) -> Result<(), ClassError> {
     let labels = namespace.metadata.labels.clone().unwrap_or_default();
     if !selects(&class.spec.namespace_selector, &labels) {
         return Err(ClassError::NamespaceNotSelected {
@@ -183,20 +200,47 @@ pub fn admit(campaign: &CouponCampaign, class: &CampaignClass, namespace: &Names
             selector: describe(&class.spec.namespace_selector),
         });
     }
-    let (spec, limits) = (&campaign.spec, &class.spec.limits);
-    let within = |field, asked: i64, limit: Option<i64>| match limit {
-        Some(limit) if asked > limit => Err(ClassError::LimitExceeded { field, asked, limit, class: class.name_any() }),
-        _ => Ok(()),
+    let (_, mut exceeded) = limits::hold(campaign, &class.spec.limits, &InForce::default());
+    let (before, most) = (before(campaign, class, all), i64::from(class.spec.limits.campaigns_per_namespace));
+    if before >= most {
+        let field = "the number of campaigns of this namespace that are not Completed, with this one,";
+        exceeded.push(Exceeded { field, asked: before.saturating_add(1), limit: most, granted: before });
+    }
+    match exceeded.is_empty() {
+        true => Ok(()),
+        false => Err(ClassError::LimitExceeded { exceeded, class: class.name_any() }),
+    }
+}
+
+/// Campaigns of the namespace in this class that count before this one: those that run, and those that are older and may.
+fn before(campaign: &CouponCampaign, class: &CampaignClass, all: &[Arc<CouponCampaign>]) -> i64 {
+    let own = &campaign.metadata;
+    let counts = |other: &&Arc<CouponCampaign>| {
+        let status = other.status.as_ref();
+        let runs = status.is_some_and(|status| status.epoch.is_some());
+        other.metadata.namespace == own.namespace
+            && other.metadata.uid != own.uid
+            && uses(other, class)
+            && status.and_then(|status| status.phase) != Some(Phase::Completed)
+            && (runs || age(other) < age(campaign))
     };
-    within("totalQuantity", spec.total_quantity, limits.max_total_quantity)?;
-    within("partitions", spec.partitions.into(), limits.max_partitions.map(i64::from))?;
-    within("issuer.maxReplicas", spec.issuer.max_replicas.into(), limits.max_replicas.map(i64::from))?;
-    within("consumer.maxReplicas", spec.max_consumers().into(), limits.max_replicas.map(i64::from))
+    i64::try_from(all.iter().filter(counts).count()).unwrap_or(i64::MAX)
+}
+
+/// Whether a campaign uses this class, or would.
+pub fn uses(campaign: &CouponCampaign, class: &CampaignClass) -> bool {
+    let resolved = campaign.status.as_ref().and_then(|status| status.class_name.as_deref());
+    let named = campaign.spec.class_name.as_deref().or(resolved);
+    named.map_or_else(|| class.is_default(), |name| class.metadata.name.as_deref() == Some(name))
+}
+
+/// By what campaigns are older than others.
+fn age(campaign: &CouponCampaign) -> (Option<Time>, String) {
+    (campaign.creation_timestamp(), campaign.name_any())
 }
 
 /// Whether no older campaign of the namespace has the same coupon id: they would share one ledger.
 pub fn alone(campaign: &CouponCampaign, all: &[Arc<CouponCampaign>]) -> Result<(), ClassError> {
-    let age = |each: &CouponCampaign| (each.creation_timestamp(), each.name_any());
     let (id, own) = (campaign.coupon_id(), &campaign.metadata);
     let older = all.iter().find(|other| {
         let meta = &other.metadata;
@@ -404,6 +448,45 @@ mod tests {
             assert_eq!((found.tls, found.database), (tls, database), "{url}");
         }
         assert!(read("http://r").is_err());
+    }
+
+    /// Wrong: any number of campaigns, or all of a namespace refused because one too many was applied.
+    #[test]
+    fn the_oldest_campaigns_of_a_namespace_come_first() {
+        use crate::fixtures;
+        let made = |name: &str, second: &str, change: &dyn Fn(&mut CouponCampaign)| {
+            let mut campaign = fixtures::campaign();
+            let meta = &mut campaign.metadata;
+            (meta.name, meta.uid) = (Some(name.to_owned()), Some(format!("uid-{name}")));
+            meta.creation_timestamp = Some(Time(format!("2026-12-01T09:00:{second}Z").parse().unwrap()));
+            campaign.spec.class_name = Some("main".to_owned());
+            change(&mut campaign);
+            Arc::new(campaign)
+        };
+        let all = [
+            made("ended", "01", &|c| c.status.get_or_insert_default().phase = Some(Phase::Completed)),
+            made("elsewhere", "02", &|c| c.metadata.namespace = Some("web".to_owned())),
+            made("other-class", "03", &|c| c.spec.class_name = Some("other".to_owned())),
+            made("first", "04", &|_| {}),
+            made("second", "05", &|_| {}),
+            made("third", "06", &|_| {}),
+            made("runs", "07", &|c| c.status.get_or_insert_default().epoch = Some(1)),
+        ];
+        let mut class = fixtures::class();
+        class.spec.limits.campaigns_per_namespace = 3;
+        let namespace = |labels: serde_json::Value| -> Namespace {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "shop", "labels": labels}})).unwrap()
+        };
+        let labelled = namespace(serde_json::json!({"coupon-operator.io/enabled": "true"}));
+        for (name, expected) in [("first", true), ("second", true), ("third", false), ("elsewhere", true)] {
+            let campaign = all.iter().find(|each| each.name_any() == name).unwrap();
+            let admitted = admit(campaign, &class, &labelled, &all);
+            assert_eq!(admitted.is_ok(), expected, "{name}: {admitted:?}");
+            if let Err(error) = admitted {
+                let text = error.to_string();
+                assert!(text.contains("with this one, is 4, at most 3"), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::api::conditions::{self, Report};
 use crate::api::{CampaignClass, CampaignClassStatus, ConditionType};
 use crate::children::apply::MANAGER;
+use crate::class_use::{self, Hold};
 use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
 use crate::events;
@@ -29,6 +30,8 @@ const AGAIN: Duration = SECRETS_FRESH;
 /// How soon one that does not is looked at again, at first; the pause doubles up to the second.
 const TROUBLED: Duration = Duration::from_secs(2);
 const TROUBLED_LONGEST: Duration = Duration::from_secs(20);
+/// How often it is asked whether campaigns still use a class that was deleted.
+const LEAVING: Duration = Duration::from_secs(2);
 /// How often connections of classes that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -68,6 +71,7 @@ async fn sweep(context: &Context) {
             // Read first: a class that comes in between has no slot that could be taken for an old one.
             let known = context.systems.classes();
             let there = context.classes.state().iter().map(|class| class.name_any()).collect();
+            let there = &there | &context.last_classes.keep(&there, &context.campaigns.state());
             if !known.is_subset(&there) {
                 context.systems.keep_only(&there).await;
             }
@@ -83,13 +87,29 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     if context.watches_filled().await.is_err() {
         return Ok(Action::requeue(TROUBLED));
     }
+    let users = class_use::users(&class, &context.campaigns.state());
+    let hold = class_use::hold(&class, users.len());
+    if let Err(error) = class_use::write(&class, &context, hold).await {
+        tracing::debug!(class = name, %error, "the finalizer was not written; looking again");
+        return Ok(Action::requeue(LEAVING));
+    }
+    if hold == Hold::LetGo && class_use::is_leaving(&class) {
+        return Ok(Action::await_change());
+    }
+    let in_use = class_use::report(&class, &users);
+    if let Some(in_use) = &in_use {
+        warn(&class, &context, in_use).await;
+    }
     match context.systems.get(&context.client, &class, &context.config.pod_namespace).await {
         Err(error) => {
             reports.push(Report::no(C::CredentialsReady, error.reason(), error.to_string()));
         }
         // The same servers and logins, and the same class: said already.
         Ok(systems) if next.observed_generation == class.metadata.generation && systems.found_well_within(CALM) => {
-            return Ok(Action::requeue(AGAIN));
+            let Some(in_use) = in_use else { return Ok(Action::requeue(AGAIN)) };
+            conditions::set(&mut next.conditions, &in_use, class.metadata.generation.unwrap_or(0), Timestamp::now());
+            write(&class, &context, next).await?;
+            return Ok(Action::requeue(LEAVING));
         }
         Ok(systems) => {
             reports.push(Report::yes(C::CredentialsReady, "SecretsRead", "the Secrets hold what is needed"));
@@ -106,6 +126,8 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
         warn(&class, &context, trouble).await;
     }
     reports.push(ready);
+    let leaving = in_use.is_some();
+    reports.extend(in_use);
     let all = context.campaigns.state();
     let users =
         all.iter().filter(|each| each.status.as_ref().and_then(|status| status.class_name.as_ref()) == Some(&name));
@@ -113,7 +135,8 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     next.observed_generation = class.metadata.generation;
     conditions::merge(&mut next.conditions, &reports, class.metadata.generation.unwrap_or(0), Timestamp::now());
     write(&class, &context, next).await?;
-    Ok(Action::requeue(pause(context.systems.looked(&name, well))))
+    let pause = pause(context.systems.looked(&name, well));
+    Ok(Action::requeue(if leaving { pause.min(LEAVING) } else { pause }))
 }
 
 /// When to look again after so many looks in a row that found something wrong.
@@ -143,7 +166,7 @@ fn readiness(reports: &[Report]) -> Report {
 async fn warn(class: &CampaignClass, context: &Context, trouble: &Report) {
     let before = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let told = conditions::find(before, trouble.condition)
-        .is_some_and(|old| old.status == "False" && old.reason == trouble.reason && old.message == trouble.message);
+        .is_some_and(|old| old.reason == trouble.reason && old.message == trouble.message);
     if !told {
         tracing::warn!(class = class.name_any(), reason = trouble.reason, "{}", trouble.message);
         events::warn_about(context, &class.object_ref(&()), trouble.reason, &trouble.message).await;

@@ -13,6 +13,7 @@ use kube::{Client, ResourceExt};
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, selector};
+use crate::class_use::LastKnown;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::epoch::Queue;
@@ -46,6 +47,8 @@ pub struct Context {
     pub campaigns: Store<CouponCampaign>,
     /// Every class.
     pub classes: Store<CampaignClass>,
+    /// Classes as they were last seen, for campaigns whose class is gone.
+    pub last_classes: LastKnown,
     /// Every namespace.
     pub namespaces: Store<Namespace>,
     /// Every Deployment that we made.

@@ -16,6 +16,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 
 use crate::api::{CampaignClass, CouponCampaign};
 use crate::children::MANAGED_BY;
+use crate::class_use::LastKnown;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
@@ -131,6 +132,7 @@ pub async fn run(
         systems: SystemsByClass::default(),
         campaigns: campaigns.clone(),
         classes,
+        last_classes: LastKnown::default(),
         namespaces,
         deployments,
         pods,

@@ -99,7 +99,9 @@ impl ReconcileError {
             Self::Stock(_) => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
-            Self::Drain(_) | Self::Repair(_) | Self::WinnersNotStored(_) | Self::LedgerMoved => ConditionType::LedgerConsistent,
+            Self::Drain(_) | Self::Repair(_) | Self::WinnersNotStored(_) | Self::LedgerMoved => {
+                ConditionType::LedgerConsistent
+            }
             Self::PassTimeout | Self::Panic(_) | Self::WatchesNotFilled => ConditionType::Reconciling,
             Self::Name(_) => ConditionType::Stalled,
         }

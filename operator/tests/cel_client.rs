@@ -41,6 +41,16 @@ fn a_time_that_this_program_cannot_hold_is_refused_by_a_rule() {
     assert!(refused.iter().any(|rule| rule.starts_with("window.start and window.end must lie between")), "{refused:?}");
 }
 
+/// Wrong: a number that the API server takes, and that overflows where this program computes with it.
+#[test]
+fn every_number_in_a_spec_has_bounds() {
+    // The first has its upper bound as a rule, so that older objects with more may still be changed; the second is Kubernetes' own,
+    // and is handed on as it is.
+    for (kind, expected) in [(Kind::Campaign, "totalQuantity"), (Kind::Class, "pods.tolerations[].tolerationSeconds")] {
+        assert_eq!(schema::unbounded(&kind.schema()["properties"]["spec"]), [expected]);
+    }
+}
+
 #[test]
 fn every_rule_has_a_case_that_breaks_it() {
     // A rule that nothing breaks may be a rule that is always true.

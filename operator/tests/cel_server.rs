@@ -146,7 +146,7 @@ async fn the_server_fills_in_the_defaults() {
             "totalQuantity": 100,
             "window": {"start": "2026-12-01T10:00:00+09:00", "end": "2026-12-01T12:00:00+09:00"},
             "perUserLimit": 1, "partitions": 3, "suspend": false, "acknowledge": "Durable", "keyBy": "User",
-            "issuer": {"maxReplicas": 4},
+            "issuer": {},
             "consumer": {"minReplicas": 0, "drainTargetSeconds": 30},
             "deletionPolicy": "Retain",
         })
@@ -161,6 +161,11 @@ async fn the_server_fills_in_the_defaults() {
     assert_eq!(spec["database"]["port"], 3306);
     assert_eq!(spec["database"]["tls"], "VerifyIdentity");
     assert_eq!(spec["warmUpSeconds"], 300);
+    let limits = json!({
+        "maxTotalQuantity": 1_000_000, "maxPerUserLimit": 10, "maxPartitions": 24, "maxReplicas": 24, "maxWindowDays": 366,
+        "campaignsPerNamespace": 100,
+    });
+    assert_eq!(spec["limits"], limits);
     assert_eq!(spec["namespaceSelector"], json!({"matchLabels": {"coupon-operator.io/enabled": "true"}}));
     // What the server filled in means the same to us as what we fill in ourselves.
     let ours: CampaignClass = serde_json::from_value(Kind::Class.minimal()).unwrap();

@@ -54,8 +54,17 @@ async fn repair(stage: &Stage, winners: u64, mode: &str) -> Opened {
     memory::forget_peak();
     let (before, started) = (memory::mib("VmRSS"), Instant::now());
     let row = stage.row().await;
-    let opened =
-        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &row, &terms(winners), Remembered::default(), || {}).await.unwrap();
+    let opened = epoch::open(
+        &stage.systems,
+        &no_issuers(),
+        &stage.campaign,
+        &row,
+        &terms(winners),
+        Remembered::default(),
+        || {},
+    )
+    .await
+    .unwrap();
     let (seconds, peak) = (started.elapsed(), memory::mib("VmHWM"));
     let slow: Vec<Vec<redis::Value>> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(&mut redis).await.unwrap();
     let micros = slow.iter().map(|entry| redis::from_redis_value::<u64>(entry[2].clone()).unwrap());

@@ -109,3 +109,39 @@ async fn the_policy_delete_removes_topics_and_keys() {
     assert_eq!(world.rows("tidy").await.winners.len(), 20, "rows always stay");
     world.leave().await;
 }
+
+/// Wrong: the class goes first, as with `kubectl delete -f` of a folder, and nobody has the sale under control any more.
+#[tokio::test]
+async fn a_class_in_use_stays_until_its_last_campaign_is_gone() {
+    let world = World::new("inuse").await;
+    let class = format!("used-{}", world.namespace);
+    let mut own = install::class("unused", &world.connections, false).unwrap();
+    own["metadata"]["name"] = json!(class);
+    apply(&own).await.unwrap();
+    let mut wanted = manifest(&world.namespace, "sale", 20, -1, 900);
+    wanted["spec"]["className"] = json!(class);
+    let mut sale = Sale::apply(&world.client, wanted).await.unwrap();
+    let door = sale.door().await.unwrap();
+    assert!(door.insist("anna", None, SOON).await.issued());
+
+    kubectl(&["delete", "campaignclass", &class, "--wait=false"]).await.unwrap();
+    let path = "jsonpath={.status.conditions[?(@.type==\"InUse\")].message}";
+    let said = until("the class says who uses it", SOON, async || {
+        let said = kubectl(&["get", "campaignclass", &class, "-o", path]).await.map_err(|e| e.to_string())?;
+        if said.is_empty() { Err(said) } else { Ok(said) }
+    });
+    let said = said.await.unwrap();
+    assert!(said.contains(&format!("1 campaign uses this class ({}/sale)", world.namespace)), "{said}");
+    let mut late = manifest(&world.namespace, "late", 20, -1, 900);
+    late["spec"]["className"] = json!(class);
+    let late = Sale::apply(&world.client, late).await.unwrap();
+    late.until_condition("ClassResolved", "False", "ClassBeingDeleted").await.unwrap();
+    late.delete("background").await.unwrap();
+
+    // Under control all the same.
+    sale.change(|m| m["spec"]["suspend"] = json!(true)).await.unwrap();
+    sale.until_phase(operator::api::Phase::Suspended, SOON).await.unwrap();
+    sale.delete("background").await.unwrap();
+    kubectl(&["wait", "--for=delete", &format!("campaignclass/{class}"), "--timeout=30s"]).await.unwrap();
+    world.leave().await;
+}

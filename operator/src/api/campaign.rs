@@ -171,22 +171,22 @@ pub enum DeletionPolicy {
 /// Bounds for the issuer pods.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.minReplicas) || self.minReplicas <= self.maxReplicas")
+#[x_kube(validation = Rule::new("!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
     .message("issuer.minReplicas must not be above issuer.maxReplicas; lower the first or raise the second"))]
 pub struct IssuerScaling {
     /// Fewest pods while the campaign is open. Default: 2, so that one may break or be moved while people ask; 1 if maxReplicas is 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: Option<u16>,
-    /// Most pods.
-    #[serde(default = "default_issuer_max")]
+    /// Most pods. Default: 4, or `minReplicas` if that is more, within what the class allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
-    pub max_replicas: u16,
+    pub max_replicas: Option<u16>,
 }
 
 impl Default for IssuerScaling {
     fn default() -> Self {
-        Self { min_replicas: None, max_replicas: default_issuer_max() }
+        Self { min_replicas: None, max_replicas: None }
     }
 }
 
@@ -200,7 +200,7 @@ pub struct ConsumerScaling {
     #[serde(default)]
     #[schemars(range(min = 0, max = 256))]
     pub min_replicas: u16,
-    /// Most pods. Default: as many as partitions.
+    /// Most pods. Default: as many as partitions, within what the class allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub max_replicas: Option<u16>,
@@ -216,16 +216,15 @@ impl Default for ConsumerScaling {
     }
 }
 
+/// Most issuer pods where the campaign does not say.
+const MAX_ISSUERS: u16 = 4;
+
 fn default_per_user_limit() -> u16 {
     1
 }
 
 fn default_partitions() -> u16 {
     3
-}
-
-fn default_issuer_max() -> u16 {
-    4
 }
 
 fn default_drain_target_seconds() -> u32 {
@@ -245,7 +244,12 @@ const LEAST_ISSUERS: u16 = 2;
 impl CouponCampaignSpec {
     /// Fewest issuer pods: as given, else two if two may be.
     pub fn min_issuers(&self) -> u16 {
-        self.issuer.min_replicas.unwrap_or(LEAST_ISSUERS.min(self.issuer.max_replicas))
+        self.issuer.min_replicas.unwrap_or_else(|| LEAST_ISSUERS.min(self.issuer.max_replicas.unwrap_or(MAX_ISSUERS)))
+    }
+
+    /// Most issuer pods: as given, else four, or as many as there are at least.
+    pub fn max_issuers(&self) -> u16 {
+        self.issuer.max_replicas.unwrap_or_else(|| MAX_ISSUERS.max(self.min_issuers()))
     }
 
     /// Most consumer pods: as given, else one per partition.
@@ -275,12 +279,16 @@ mod tests {
         let spec = serde_json::json!({"totalQuantity": 1, "window": window, "partitions": 7});
         let mut campaign = CouponCampaign::new("sale", serde_json::from_value(spec).unwrap());
         assert_eq!((campaign.coupon_id(), campaign.spec.max_consumers()), ("sale".to_owned(), 7));
-        let fewest = |given: Option<u16>, most: u16| {
+        let numbers = |given: Option<u16>, most: Option<u16>| {
             let mut spec = campaign.spec.clone();
             (spec.issuer.min_replicas, spec.issuer.max_replicas) = (given, most);
-            spec.min_issuers()
+            (spec.min_issuers(), spec.max_issuers())
         };
-        assert_eq!([fewest(None, 4), fewest(None, 1), fewest(Some(1), 4), fewest(Some(3), 4)], [2, 1, 1, 3]);
+        for (given, most, expected) in
+            [(None, None, (2, 4)), (None, Some(1), (1, 1)), (Some(1), Some(3), (1, 3)), (Some(6), None, (6, 6))]
+        {
+            assert_eq!(numbers(given, most), expected, "{given:?} {most:?}");
+        }
         campaign.spec.coupon_id = Some("sale-2027".to_owned());
         campaign.spec.consumer.max_replicas = Some(2);
         assert_eq!((campaign.coupon_id(), campaign.spec.max_consumers()), ("sale-2027".to_owned(), 2));

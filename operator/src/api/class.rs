@@ -79,7 +79,7 @@ pub struct CampaignClassSpec {
     /// When pods are replaced by newer ones.
     #[serde(default)]
     pub rollout: Rollout,
-    /// What one campaign may ask for at most.
+    /// What campaigns may ask for at most.
     #[serde(default)]
     pub limits: Limits,
     /// How long before `window.start` the pods must be ready, in seconds.
@@ -348,22 +348,43 @@ pub struct ComponentPods {
     pub resources: Option<ResourceRequirements>,
 }
 
-/// What one campaign may ask for at most. Absent: what the schema allows.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+/// What campaigns may ask for at most, when they are new and whenever they ask for more. What is in force already stays when a
+/// limit is lowered.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// Largest `totalQuantity`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
-    pub max_total_quantity: Option<i64>,
+    pub max_total_quantity: i64,
+    /// Largest `perUserLimit`.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_per_user_limit: u16,
     /// Largest `partitions`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
-    pub max_partitions: Option<u16>,
-    /// Largest `maxReplicas`, of issuers and of consumers.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_partitions: u16,
+    /// Largest `minReplicas` and `maxReplicas`, of issuers and of consumers. A `maxReplicas` that is left out stays within it. Each
+    /// issuer holds up to 3 connections to the database, each consumer up to 2.
     #[schemars(range(min = 1, max = 1000))]
-    pub max_replicas: Option<u16>,
+    pub max_replicas: u16,
+    /// Longest window, in days.
+    #[schemars(range(min = 1, max = 73_050))]
+    pub max_window_days: u32,
+    /// Most campaigns of one namespace in this class that are not `Completed`.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub campaigns_per_namespace: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_total_quantity: 1_000_000,
+            max_per_user_limit: 10,
+            max_partitions: 24,
+            max_replicas: 24,
+            max_window_days: 366,
+            campaigns_per_namespace: 100,
+        }
+    }
 }
 
 /// How users reach the issuers.

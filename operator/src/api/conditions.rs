@@ -57,6 +57,8 @@ pub enum ConditionType {
     WindowServed,
     /// The campaign continues a ledger that was not empty.
     LedgerAdopted,
+    /// Of a class that was deleted: campaigns use it, so it stays until they are gone. Present only meanwhile.
+    InUse,
     /// Another campaign, or a topic or key that is not ours, has the names that this one needs.
     ResourceConflict,
 }

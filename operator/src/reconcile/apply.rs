@@ -140,7 +140,16 @@ async fn open_epoch(
     if let Err(epoch::EpochError::Outdated { newest }) = opened {
         // The first attempt has taken a number of terms itself.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
-        opened = epoch::open(pass.systems, &issuers, pass.id, &row, &plan.terms, Remembered { epoch: newest, ..known }, || {}).await;
+        opened = epoch::open(
+            pass.systems,
+            &issuers,
+            pass.id,
+            &row,
+            &plan.terms,
+            Remembered { epoch: newest, ..known },
+            || {},
+        )
+        .await;
     }
     if matches!(opened, Err(epoch::EpochError::Stock(_))) {
         pass.systems.forget_redis().await;

@@ -40,16 +40,19 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::api::{CampaignClass, CouponCampaign, Phase};
+use crate::api::conditions::Report;
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, Phase};
 use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
 use crate::class::{self, ClassError};
+use crate::class_use;
 use crate::connections::Systems;
 use crate::context::Context;
 use crate::diagnosis;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
+use crate::limits::{self, InForce};
 use crate::log_view::Offsets;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
@@ -183,11 +186,19 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     };
     let namespace = campaign.namespace().unwrap_or_default();
     let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
+    let class_is_there = context.classes.find(|each| each.name_any() == class.name_any());
+    if let Some(class) = &class_is_there {
+        // Before the campaign's own: from here on the class is used.
+        class_use::write(class, context, class_use::hold(class, 1)).await?;
+    }
     ensure_finalizer(campaign, context).await?;
-    let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
-
     let deployment = |component| context.deployment(&namespace, &object_name(campaign, component));
     let consumers = There::of(deployment(Component::Consumer).as_deref());
+    let issuers = There::of(deployment(Component::Issuer).as_deref());
+    // Pods are found for what the campaign may have; what it asks for beyond that, the plan refuses.
+    let has = InForce::in_status(campaign.status.as_ref()).with_pods(issuers.current, consumers.current);
+    let (held, _) = limits::hold(campaign, &class.spec.limits, &has);
+    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, systems: &systems };
     let mut known = context.memory.get(uid).known;
     known.rows.pages.remember(had(campaign, &id));
     let observed_at = Instant::now();
@@ -203,6 +214,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     context.memory.update(uid, |memory| memory.keep(known));
+    if class_is_there.is_none() {
+        plan.refusals.splice(0..0, class_gone(&class));
+    }
     let measured = systems.measured();
     let waits =
         opens_first_epoch(&plan, &seen) && measured.as_ref().is_none_or(|found| found.forbids_opening().is_some());
@@ -403,13 +417,16 @@ async fn admitted(campaign: &CouponCampaign, context: &Context) -> Result<(), Re
         return Ok(());
     }
     let class = class_of(campaign, context)?;
+    if class_use::is_leaving(&class) {
+        return Err(ClassError::Leaving(class.name_any()).into());
+    }
     let name = campaign.namespace().unwrap_or_default();
     // The watch may not have shown a new namespace yet; the campaign's own event came first.
     let namespace = match context.namespaces.find(|each| each.name_any() == name) {
         Some(namespace) => (*namespace).clone(),
         None => Api::<Namespace>::all(context.client.clone()).get(&name).await.map_err(ClassError::Api)?,
     };
-    class::admit(campaign, &class, &namespace)?;
+    class::admit(campaign, &class, &namespace, &context.campaigns.state())?;
     class::alone(campaign, &context.campaigns.state())?;
     Ok(())
 }
@@ -422,7 +439,30 @@ pub(crate) async fn turn(campaign: &CouponCampaign, context: &Context) -> Option
 
 fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClass, ClassError> {
     let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
-    class::resolve(campaign, &classes).cloned()
+    match class::resolve(campaign, &classes) {
+        Ok(class) => {
+            context.last_classes.remember(class);
+            Ok(class.clone())
+        }
+        // Who has a ledger there must still be suspended, stored and let go.
+        Err(ClassError::NotFound(name)) if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) => {
+            context.last_classes.get(&name).ok_or(ClassError::Gone(name))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What a campaign hears whose class was removed by force.
+fn class_gone(class: &CampaignClass) -> [Report; 2] {
+    let text = format!(
+        "CampaignClass `{}` does not exist any more; this operator goes on with what it last knew of it, but not after a restart: apply          the class again as it was (realm `{}`)",
+        class.name_any(),
+        class.spec.realm
+    );
+    [
+        Report::yes(ConditionType::Stalled, "ClassGone", text.clone()),
+        Report::no(ConditionType::ClassResolved, "ClassGone", text),
+    ]
 }
 
 /// The campaign's class and the systems that it points to.

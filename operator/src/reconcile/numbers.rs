@@ -209,7 +209,7 @@ fn follow_load(policy: &mut Issuers, sight: &Sight<'_>) -> Wanted {
         Aim::Follow { floor, reason } => (floor, reason),
     };
     let spec = &sight.campaign.spec;
-    let (least, most) = (i32::from(spec.min_issuers()), i32::from(spec.issuer.max_replicas));
+    let (least, most) = (i32::from(spec.min_issuers()), i32::from(spec.max_issuers()));
     let floor = match (floor, spec.expected_peak_rps) {
         (Floor::Rush, Some(peak)) => policy.planned(f64::from(peak)).clamp(least, most),
         _ => least,

@@ -4,6 +4,7 @@ use campaign::identity::CampaignId;
 use campaign::log::admin::TopicState;
 use campaign::stock::{StockState, Terms};
 use campaign::table::CampaignRow;
+use kube::ResourceExt;
 
 use super::aims::{Aims, aims, lead_ms};
 use super::doubt::{holds_back, stays};
@@ -12,6 +13,7 @@ use super::owner::{self, Closed, Owner};
 use super::terms::{self, Decided};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
+use crate::limits::{self, InForce};
 use crate::log_view::LogView;
 use crate::measure::clocks::Time;
 use crate::stop::Stop;
@@ -108,15 +110,24 @@ pub fn plan(
     let now_ms = time.now_ms;
     let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
     let in_redis = stock.and_then(|stock| stock.open.as_ref()).map(|open| open.terms);
-    let foreign = ledger.map(|ledger| ledger.highest).filter(|highest| {
-        row.is_some_and(|row| *highest > terms::most(&terms::asked(campaign), row, in_redis))
-    });
+    let foreign = ledger
+        .map(|ledger| ledger.highest)
+        .filter(|highest| row.is_some_and(|row| *highest > terms::most(&terms::asked(campaign), row, in_redis)));
     let highest = highest_issued.max(ledger.filter(|_| foreign.is_none()).map_or(0, |ledger| ledger.highest));
     // Rows that Redis does not remember: it was set back without changing its identity.
-    let set_back = foreign.is_none() && ledger.zip(stock).is_some_and(|(ledger, stock)| {
-        stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
-    });
+    let set_back = foreign.is_none()
+        && ledger.zip(stock).is_some_and(|(ledger, stock)| {
+            stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
+        });
     let in_force = stock.filter(|_| !set_back).and_then(|stock| terms::in_force(row, stock));
+    let partitions = log.and_then(|log| match &log.topic.events {
+        TopicState::Present(topic) => Some(topic.partitions.len()),
+        TopicState::Absent => None,
+    });
+    let opened = in_force.or_else(|| row.and_then(terms::recorded));
+    let has = InForce::in_status(campaign.status.as_ref()).in_ledger(row, opened.as_ref(), partitions);
+    // From here on nobody meets what the class does not allow.
+    let (campaign, exceeded) = &limits::hold(campaign, &class.spec.limits, &has);
     let known = terms::Ledger {
         row,
         in_force,
@@ -127,6 +138,7 @@ pub fn plan(
         foreign,
     };
     let Decided { terms: asked, key_by, mut refusals, opened_ms } = terms::decide(campaign, &known);
+    refusals.extend(limits::refusal(&class.name_any(), exceeded));
     let terms = Terms { suspended: asked.suspended || holds_back(&time, before, &asked), ..asked };
 
     let mut steps = Vec::new();

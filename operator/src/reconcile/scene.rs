@@ -136,6 +136,12 @@ impl Scene {
         self.stock().open.as_mut().unwrap()
     }
 
+    /// The database has a row of this rank.
+    pub fn highest_row(&mut self, rank: u64) {
+        let ledger = self.ledger.as_mut().unwrap();
+        (ledger.highest, ledger.stored) = (rank, ledger.stored + 1);
+    }
+
     pub fn log(&mut self) -> &mut LogView {
         self.log.as_mut().unwrap()
     }

@@ -102,6 +102,21 @@ fn fewer_coupons_than_are_issued_close_the_sale_at_what_is_issued() {
     assert_eq!(raised.refusals, []);
 }
 
+/// Wrong: a row that somebody else wrote, above every total, raises the total, and the sale goes on up to it.
+#[test]
+fn a_row_above_every_total_raises_nothing_and_stops_the_sale() {
+    let scene = Scene::open().issued(7).stored(7).with(|s| s.highest_row(200));
+    let plan = scene.plan();
+    let stopping = Terms { suspended: true, ..terms() };
+    assert_eq!((plan.steps.as_slice(), reasons(&plan)), ([Step::Configure(stopping)].as_slice(), vec!["ForeignRow"]));
+    assert!(plan.refusals[0].message.contains("rank 200"), "{}", plan.refusals[0].message);
+    // Redis is lost meanwhile: what is opened anew is closed too, and no epoch follows the other.
+    let opened = scene.with(|s| s.in_redis().terms = stopping);
+    assert_eq!(opened.plan().steps, []);
+    let counts = opened.quantity(200).plan();
+    assert_eq!(reasons(&counts), Vec::<&str>::new(), "if people say that it counts, it does");
+}
+
 /// Ranks that nobody holds would be handed out again, though more are issued than people ask for.
 #[test]
 fn ranks_that_are_free_stay_free_below_what_is_issued() {

@@ -155,12 +155,7 @@ fn campaign_creates() -> Vec<Case> {
             json!({"minReplicas": 3, "maxReplicas": 2}),
             Cel("issuer.minReplicas must not be above issuer.maxReplicas"),
         ),
-        sized(
-            "more issuers at least than the default maximum",
-            "issuer",
-            json!({"minReplicas": 5}),
-            Cel("issuer.minReplicas must not be above issuer.maxReplicas"),
-        ),
+        sized("more issuers at least than there are at most by default", "issuer", json!({"minReplicas": 5}), Taken),
         sized(
             "more consumers at least than at most",
             "consumer",
@@ -275,7 +270,10 @@ fn class_creates() -> Vec<Case> {
                     "runAs": "Assigned",
                 },
                 "rollout": {"duringWindow": "Now"},
-                "limits": {"maxTotalQuantity": 1_000_000, "maxPartitions": 12, "maxReplicas": 10},
+                "limits": {
+                    "maxTotalQuantity": 1_000_000, "maxPerUserLimit": 3, "maxPartitions": 12, "maxReplicas": 10,
+                    "maxWindowDays": 30, "campaignsPerNamespace": 50,
+                },
                 "warmUpSeconds": 0, "namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["growth"]}]},
                 "routing": {"urlTemplate": "https://coupons.example/{namespace}/{couponId}"},
             }),
@@ -297,6 +295,11 @@ fn class_creates() -> Vec<Case> {
             "an unknown time to roll",
             json!({"rollout": {"duringWindow": "Later"}}),
             Schema("spec.rollout.duringWindow"),
+        ),
+        case(
+            "a limit of no campaigns",
+            json!({"limits": {"campaignsPerNamespace": 0}}),
+            Schema("spec.limits.campaignsPerNamespace"),
         ),
         case("a limit of no partitions", json!({"limits": {"maxPartitions": 0}}), Schema("spec.limits.maxPartitions")),
         kafka("no brokers", json!({"bootstrapServers": []}), Schema("spec.kafka.bootstrapServers")),

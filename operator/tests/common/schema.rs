@@ -87,6 +87,25 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
+/// Paths of the numbers that have no bounds on both sides.
+pub fn unbounded(schema: &Value) -> Vec<String> {
+    fn look(schema: &Value, path: &str, found: &mut Vec<String>) {
+        let is_number = matches!(schema["type"].as_str(), Some("integer" | "number"));
+        if is_number && (schema["minimum"].is_null() || schema["maximum"].is_null()) {
+            found.push(path.to_owned());
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            look(field, &join(path, name), found);
+        }
+        for inner in [&schema["items"], &schema["additionalProperties"]].into_iter().filter(|inner| inner.is_object()) {
+            look(inner, &format!("{path}[]"), found);
+        }
+    }
+    let mut found = Vec::new();
+    look(schema, "", &mut found);
+    found
+}
+
 /// A place without a type (the body of `metadata`, an int-or-string) takes anything.
 fn typed(schema: &Value, names: &[&str]) -> bool {
     schema["type"].as_str().is_none_or(|name| names.contains(&name))

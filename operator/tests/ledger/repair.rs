@@ -178,7 +178,16 @@ async fn what_each_system_has_comes_together() {
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     stage.dead_letter(&stage.winner(4, 1), 7).await;
     let open = async || {
-        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), Remembered::default(), || {}).await
+        epoch::open(
+            &stage.systems,
+            &no_issuers(),
+            &stage.campaign,
+            &stage.row().await,
+            &terms(100),
+            Remembered::default(),
+            || {},
+        )
+        .await
     };
     let opened = open().await.unwrap();
     assert_eq!((opened.winners, opened.free, opened.redis_only, opened.rebound), (4, 2, 1, false));
@@ -191,7 +200,16 @@ async fn what_each_system_has_comes_together() {
 }
 
 async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
-    epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), Remembered { epoch: known, ..Remembered::default() }, || {}).await
+    epoch::open(
+        &stage.systems,
+        &no_issuers(),
+        &stage.campaign,
+        &stage.row().await,
+        &terms(100),
+        Remembered { epoch: known, ..Remembered::default() },
+        || {},
+    )
+    .await
 }
 
 /// Redis has lost everything.
@@ -312,9 +330,16 @@ async fn an_epoch_is_allotted_only_when_the_ledger_can_be_read() {
     let before = stage.row().await;
     for _ in 0..3 {
         let mut allotted = false;
-        let opened =
-            epoch::open(&without_kafka, &no_issuers(), &stage.campaign, &before, &terms(100), Remembered::default(), || allotted = true)
-                .await;
+        let opened = epoch::open(
+            &without_kafka,
+            &no_issuers(),
+            &stage.campaign,
+            &before,
+            &terms(100),
+            Remembered::default(),
+            || allotted = true,
+        )
+        .await;
         assert!(matches!(opened, Err(EpochError::Kafka(_))), "{opened:?}");
         assert!(!allotted);
     }
@@ -339,8 +364,16 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
         };
         set(&mut redis, value).await;
         let mut allotted = false;
-        let opened =
-            epoch::open(&elsewhere, &no_issuers(), &stage.campaign, &before, &terms(100), Remembered::default(), || allotted = true).await;
+        let opened = epoch::open(
+            &elsewhere,
+            &no_issuers(),
+            &stage.campaign,
+            &before,
+            &terms(100),
+            Remembered::default(),
+            || allotted = true,
+        )
+        .await;
         assert!(matches!(opened, Err(EpochError::Stock(_))), "{setting}: {opened:?}");
         assert!(!allotted, "{setting}");
         set(&mut redis, normal).await;
