@@ -169,7 +169,7 @@ pub enum DeletionPolicy {
 }
 
 /// Bounds for the issuer pods.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
     .message("issuer.minReplicas must not be above issuer.maxReplicas; lower the first or raise the second"))]
@@ -182,12 +182,6 @@ pub struct IssuerScaling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: Option<u16>,
-}
-
-impl Default for IssuerScaling {
-    fn default() -> Self {
-        Self { min_replicas: None, max_replicas: None }
-    }
 }
 
 /// Bounds and target for the consumer pods.
