@@ -17,6 +17,8 @@ const LASTS: i64 = 10;
 pub(crate) struct ServedWatch {
     /// When the last pass found that users get nothing, in milliseconds of a clock that never jumps.
     last_ms: Option<i64>,
+    /// Seconds counted so far: status is not written with every pass.
+    seconds: i64,
     /// Milliseconds that make no whole second yet.
     rest_ms: i64,
     /// Since when that has been so.
@@ -65,11 +67,13 @@ pub(crate) fn note(
     watch.rest_ms = past % 1000;
     watch.last_ms = cause.is_some().then_some(at_ms);
     watch.since_ms = watch.since_ms.filter(|_| cause.is_some()).or(watch.last_ms);
-    let mut seconds = before.and_then(|before| before.unserved_seconds).unwrap_or(0) + past / 1000;
+    let known = before.and_then(|before| before.unserved_seconds).unwrap_or(0).max(watch.seconds);
+    let mut seconds = known + past / 1000;
     // Another window.
     if matches!(plan.phase, Phase::Scheduled | Phase::Pending) {
         seconds = 0;
     }
+    watch.seconds = seconds;
     next.unserved_seconds = (seconds > 0).then_some(seconds);
     let lasts = watch.since_ms.is_some_and(|since| at_ms - since >= LASTS * 1000);
     watch.cause = cause.or(watch.cause.take());
@@ -221,6 +225,9 @@ mod tests {
                 "for 35s of the window users could get no coupon; the last cause: issuers grant nothing"
             ))
         );
+        // Status is not written with every pass, and the watch shows it late.
+        life.scene.campaign.status.as_mut().unwrap().unserved_seconds = None;
+        assert_eq!(life.pass(2, still).0.unserved_seconds, Some(36));
         life.scene.campaign.status.as_mut().unwrap().issued = Some(3);
         assert_eq!(served(&life.pass(2, Ok(())).0).unwrap().0, "ServedInPart");
     }
