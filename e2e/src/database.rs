@@ -1,6 +1,6 @@
 //! What the database says, asked with SQL of its own.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use sqlx::MySqlPool;
 use sqlx::mysql::MySqlPoolOptions;
 use stack::Connections;
@@ -45,6 +45,19 @@ pub async fn rows_above(pool: &MySqlPool, realm: &str, namespace: &str, coupon_i
     .await?;
     let text = |(rank, user): (u64, Vec<u8>)| Ok((rank, String::from_utf8(user)?));
     Ok(Rows { winners: rows.into_iter().map(text).collect::<Result<_>>()? })
+}
+
+/// Moves a campaign's ledger to another namespace, where nobody looks for it.
+pub async fn hide(pool: &MySqlPool, realm: &str, from: &str, coupon_id: &str, to: &str) -> Result<()> {
+    let moved = sqlx::query("UPDATE campaign SET namespace = ? WHERE realm = ? AND namespace = ? AND coupon_id = ?")
+        .bind(to.as_bytes())
+        .bind(realm.as_bytes())
+        .bind(from.as_bytes())
+        .bind(coupon_id.as_bytes())
+        .execute(pool)
+        .await?;
+    ensure!(moved.rows_affected() == 1, "there is no ledger of {from}/{coupon_id}");
+    Ok(())
 }
 
 /// The issued count in the campaign's row.

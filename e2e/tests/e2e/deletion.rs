@@ -5,6 +5,7 @@ use std::time::Duration;
 use campaign::identity::CampaignId;
 use e2e::campaign::{Sale, manifest};
 use e2e::crowd::{heard, people};
+use e2e::database;
 use e2e::install::{self, REALM, apply, kubectl};
 use e2e::wait::until;
 use serde_json::json;
@@ -64,6 +65,31 @@ async fn what_is_left_in_the_log_is_stored_before_the_object_goes() {
         world.stored_as_told(&name, &answers).await;
     }
     kubectl(&["delete", "campaignclass", &class]).await.unwrap();
+    world.leave().await;
+}
+
+/// Wrong: a database that was put back to before the campaign, or a class that points to another one, lets a campaign go whose
+/// winners are in Redis and Kafka only.
+#[tokio::test]
+async fn a_campaign_whose_ledger_is_elsewhere_is_not_let_go() {
+    let world = World::new("moved").await;
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "moved", 10, -1, 900)).await.unwrap();
+    let answers = sale.door().await.unwrap().rush(&people("user", 5)).await;
+    assert_eq!(heard(&answers, "ISSUED"), 5, "{answers:?}");
+    world.stored_as_told("moved", &answers).await;
+    let elsewhere = format!("{}-elsewhere", world.namespace);
+    database::hide(&world.pool, REALM, &world.namespace, "moved", &elsewhere).await.unwrap();
+    sale.until_condition("Stalled", "True", "LedgerMoved").await.unwrap();
+    kubectl(&["delete", "couponcampaign", "moved", "-n", &world.namespace, "--wait=false"]).await.unwrap();
+    sale.until_condition("Ready", "False", "LedgerMoved").await.unwrap();
+    database::hide(&world.pool, REALM, &elsewhere, "moved", &world.namespace).await.unwrap();
+    until("the campaign goes when its ledger is back", SOON, async || match sale.get().await {
+        Ok(_) => Err("it is there".to_owned()),
+        Err(_) => Ok(()),
+    })
+    .await
+    .unwrap();
+    world.stored_as_told("moved", &answers).await;
     world.leave().await;
 }
 

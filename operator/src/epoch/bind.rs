@@ -29,7 +29,7 @@ pub(super) async fn bind(
     }
     let Some(Joined { winners, redis_only }) = joined(sources, redis).await? else { return Ok(None) };
     // Redis may have been filled from a database that had lost rows.
-    if winners < sources.once.stored {
+    if winners < sources.once.must_be() {
         return Ok(None);
     }
     crash_point(CrashPoint::AfterRead);

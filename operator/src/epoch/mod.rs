@@ -150,10 +150,19 @@ pub const ACCEPT_LOST_ANNOTATION: &str = "coupon-operator.io/accept-lost-winners
 /// How many winners there were, as far as is remembered where neither Redis nor the rows are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Once {
-    /// Rows, at most, but for those that were given up: as many winners there must be again.
+    /// Rows, at most: as many winners there must be again.
     pub stored: u64,
+    /// But for so many, who are given up.
+    pub given_up: u64,
     /// Ranks given, at least. Some of them nobody may have heard of, so they may be missing; but they are looked for.
     pub issued: u64,
+}
+
+impl Once {
+    /// How many winners there must be at least.
+    pub fn must_be(&self) -> u64 {
+        self.stored.saturating_sub(self.given_up)
+    }
 }
 
 /// What is remembered beside the ledger's own systems.

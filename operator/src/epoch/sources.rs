@@ -165,7 +165,7 @@ impl Sources<'_> {
                 winners += filling.take(some.into_iter().map(from_event).collect()).await?;
             }
         }
-        if winners < self.once.stored {
+        if winners < self.once.must_be() {
             return Err(EpochError::WinnersLost { found: winners, once: self.once.stored });
         }
         crash_point(CrashPoint::AfterRead);

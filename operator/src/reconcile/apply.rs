@@ -159,7 +159,7 @@ async fn open_epoch(
     Ok(opened)
 }
 
-/// How many winners there were once, but for those that were given up by annotation.
+/// How many winners there were once, and how many of them are given up by annotation.
 fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation) -> Once {
     let given_up = campaign.annotations().get(epoch::ACCEPT_LOST_ANNOTATION);
     let given_up = given_up.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
@@ -168,7 +168,7 @@ fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation) -> Onc
     let issued = in_status.and_then(|issued| u64::try_from(issued).ok()).unwrap_or(0);
     // No more than there are ranks: what somebody wrote above is no winner.
     let issued = issued.max(row.issued_count).min(row.total);
-    Once { stored: rows.min(row.total).saturating_sub(given_up), issued }
+    Once { stored: rows.min(row.total), given_up, issued }
 }
 
 /// How to speak to the campaign's issuer pods.

@@ -31,7 +31,7 @@ async fn committed(rows: &[u64]) -> Stage {
 /// Redis is lost too, and their ranks are given to others.
 #[tokio::test]
 async fn committed_records_are_read_again_when_winners_are_missing() {
-    for once in [Once { stored: 5, issued: 0 }, Once { stored: 2, issued: 5 }] {
+    for once in [Once { stored: 5, ..Once::default() }, Once { stored: 2, issued: 5, given_up: 0 }] {
         let stage = committed(&[1, 4]).await;
         let opened = open(&stage, once).await.unwrap();
         assert_eq!((opened.winners, opened.free), (5, 0), "{once:?}");
@@ -47,16 +47,21 @@ async fn nothing_is_opened_with_fewer_winners_than_were_stored_once() {
     let end = stage.span(&stage.campaign.topic()).await[&0].1;
     let gone = BTreeMap::from([(0, end)]);
     stage.systems.kafka.delete_records(&stage.campaign.topic(), &gone).await.unwrap();
-    for _ in 0..2 {
-        let refused = open(&stage, Once { stored: 5, issued: 5 }).await;
+    let once = Once { stored: 5, issued: 5, given_up: 0 };
+    for given_up in [0, 2] {
+        let once = Once { given_up, ..once };
+        let refused = open(&stage, once).await;
         assert!(matches!(refused, Err(EpochError::WinnersLost { found: 2, once: 5 })), "{refused:?}");
         assert_eq!(stage.row().await.open_epoch, None);
         lose(&stage).await;
     }
+    let opened = open(&stage, Once { given_up: 3, ..once }).await.unwrap();
+    assert_eq!((opened.winners, opened.free), (2, 2), "they are given up, and their ranks are free");
+    lose(&stage).await;
     // A newer backup brings them back.
     let rows = [2, 3, 5].map(|rank| stage.winner(rank, 1));
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
-    let opened = open(&stage, Once { stored: 5, issued: 5 }).await.unwrap();
+    let opened = open(&stage, once).await.unwrap();
     assert_eq!((opened.winners, opened.free), (5, 0));
 }
 
@@ -64,6 +69,6 @@ async fn nothing_is_opened_with_fewer_winners_than_were_stored_once() {
 #[tokio::test]
 async fn ranks_that_were_given_and_never_written_are_given_again() {
     let stage = committed(&[1, 2, 4, 5]).await;
-    let opened = open(&stage, Once { stored: 4, issued: 9 }).await.unwrap();
+    let opened = open(&stage, Once { stored: 4, issued: 9, given_up: 0 }).await.unwrap();
     assert_eq!((opened.winners, opened.free), (5, 0), "what the log has, and no more");
 }
