@@ -67,7 +67,7 @@ async fn sweep(context: &Context) {
     loop {
         ticks.tick().await;
         // Before the watch has shown what there is, every class would be taken for gone.
-        if context.classes.wait_until_ready().await.is_ok() {
+        if context.watches_filled().await.is_ok() {
             // Read first: a class that comes in between has no slot that could be taken for an old one.
             let known = context.systems.classes();
             let there = context.classes.state().iter().map(|class| class.name_any()).collect();

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
+use tokio::sync::OnceCell;
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, selector};
@@ -57,6 +58,8 @@ pub struct Context {
     pub pods: Store<Pod>,
     /// Every HorizontalPodAutoscaler, by what it scales.
     pub autoscalers: Store<HorizontalPodAutoscaler>,
+    /// Set once every watch has shown what there is.
+    pub(crate) filled: OnceCell<()>,
     /// The zero of a clock that never jumps.
     pub started: Instant,
     /// Publishes events.
@@ -93,8 +96,10 @@ impl Context {
                 self.autoscalers.wait_until_ready(),
             )
         };
-        match tokio::time::timeout(WATCHES_FILLED, all).await {
-            Ok(Ok(_)) => Ok(()),
+        // A store wakes only the last of those that wait for it: one waits, and all others for that one.
+        let once = self.filled.get_or_try_init(|| async { all.await.map(drop) });
+        match tokio::time::timeout(WATCHES_FILLED, once).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(ReconcileError::WatchesNotFilled),
         }
     }

@@ -13,6 +13,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::utils::Backoff;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, controller, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::OnceCell;
 
 use crate::api::{CampaignClass, CouponCampaign};
 use crate::children::MANAGED_BY;
@@ -137,6 +138,7 @@ pub async fn run(
         deployments,
         pods,
         autoscalers,
+        filled: OnceCell::new(),
         started: Instant::now(),
         metrics,
         http,
