@@ -164,7 +164,7 @@ fn ailment(pod: &Pod, answers: &Answers, now: Timestamp) -> Option<Ailment> {
 fn stopped(container: &ContainerStatus) -> Option<(Kind, String)> {
     let state = container.state.as_ref()?;
     if let Some(end) = &state.terminated {
-        return Some(ended(end)).map(|(kind, words)| (kind, words));
+        return Some(ended(end));
     }
     let waiting = state.waiting.as_ref()?;
     let said = waiting.message.as_deref().unwrap_or_default();
