@@ -7,6 +7,7 @@ mod bad_input;
 mod deletion;
 mod disturbance;
 mod drift;
+mod honesty;
 mod scaling;
 mod selling;
 mod world;
