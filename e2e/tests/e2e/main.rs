@@ -7,6 +7,7 @@ mod bad_input;
 mod deletion;
 mod disturbance;
 mod drift;
+mod honesty;
 mod rollout;
 mod scaling;
 mod selling;
