@@ -41,6 +41,7 @@ script!(OBSERVE, "observe.lua", " flags=no-writes");
 script!(CONFIGURE, "configure.lua", "");
 script!(SUSPEND, "suspend.lua", "");
 script!(GRANTS, "grants.lua", " flags=no-writes");
+script!(CLEAR_UNREADABLE, "clear_unreadable.lua", "");
 script!(REBUILD_BEGIN, "rebuild_begin.lua", "");
 script!(REBUILD_WRITE, "rebuild_write.lua", "");
 script!(REBUILD_SWAP, "rebuild_swap.lua", "");

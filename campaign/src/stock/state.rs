@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use super::error::StockError;
 use super::issue::{Grant, Refusal, winner};
 use super::keys::StockKeys;
-use super::script::{CONFIGURE, GRANTS, OBSERVE, SUSPEND};
+use super::script::{CLEAR_UNREADABLE, CONFIGURE, GRANTS, OBSERVE, SUSPEND};
 use crate::event::CouponIssued;
 use crate::identity::{CampaignId, RequestKey, UserId, member, parse_member};
 
@@ -77,7 +77,7 @@ pub struct StockState {
     pub history: String,
     /// Number of winners.
     pub issued: u64,
-    /// `None` when closed.
+    /// `None` when closed, or when what is there cannot be read.
     pub open: Option<OpenStock>,
 }
 
@@ -94,13 +94,19 @@ pub async fn observe(connection: &mut MultiplexedConnection, keys: &StockKeys) -
     parse_state(&reply).ok_or_else(|| OBSERVE.unexpected(reply))
 }
 
+/// Removes what no script can read, and answers the names of these keys. To be called behind a fence, before Redis is filled.
+pub async fn clear_unreadable(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+) -> Result<Vec<String>, StockError> {
+    CLEAR_UNREADABLE.call(connection, &keys.all(), &[] as &[&str]).await
+}
+
 fn parse_state(reply: &[String]) -> Option<StockState> {
     let [now_ms, history, issued, epoch, bound, total, limit, start_ms, end_ms, suspended, highest] = reply else {
         return None;
     };
-    let open = if epoch.is_empty() {
-        None
-    } else {
+    let open = || {
         Some(OpenStock {
             epoch: epoch.parse().ok()?,
             history: bound.clone(),
@@ -114,7 +120,12 @@ fn parse_state(reply: &[String]) -> Option<StockState> {
             highest: highest.parse().ok()?,
         })
     };
-    Some(StockState { now_ms: now_ms.parse().ok()?, history: history.clone(), issued: issued.parse().ok()?, open })
+    Some(StockState {
+        now_ms: now_ms.parse().ok()?,
+        history: history.clone(),
+        issued: issued.parse().ok()?,
+        open: open(),
+    })
 }
 
 /// The outcome of [`configure`].

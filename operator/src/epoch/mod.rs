@@ -243,6 +243,10 @@ pub async fn open(
 
     // 2. Read the ledger, in this order: offsets first, or a record stored in between would be in neither.
     let mut redis = systems.redis().await?;
+    let cleared = stock::clear_unreadable(&mut redis, &StockKeys::of(campaign)).await?;
+    if !cleared.is_empty() {
+        tracing::warn!(campaign = %campaign, keys = cleared.join(" "), "keys that nobody can read are removed");
+    }
     let StockState { history, open: before, issued, .. } = stock::observe(&mut redis, &StockKeys::of(campaign)).await?;
     let (topic_id, partitions) = topic(systems, campaign).await?;
     let committed = systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;

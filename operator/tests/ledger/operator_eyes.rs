@@ -7,6 +7,7 @@ use campaign::stock::Terms;
 use campaign::stock::rebuild::Ledger;
 use campaign::table::{self, OpenedWindow, StoreMode, store};
 use consumer::drain::{self, Source};
+use kube::ResourceExt;
 use operator::api::{CampaignClass, CouponCampaign, Phase};
 use operator::context::Memory;
 use operator::reconcile::look_and_decide;
@@ -70,7 +71,10 @@ impl<'a> Operator<'a> {
         stage.fill_on(1, 1, terms, &ledger).await;
         let stored: Vec<_> = (1..=rows).map(|rank| stage.winner(rank, 1)).collect();
         store(&stage.systems.sql, stage.row, StoreMode::Direct(&stored)).await.unwrap();
-        Self { stage, memory: Memory::default(), campaign: campaign(stage, terms), class: class() }
+        let campaign = campaign(stage, terms);
+        let uid = campaign.uid().unwrap();
+        assert!(table::claim(&stage.systems.sql, &stage.row().await, &uid, false).await.unwrap());
+        Self { stage, memory: Memory::default(), campaign, class: class() }
     }
 
     /// The same with nothing remembered.
