@@ -120,9 +120,6 @@ pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> V
             false => Verdict::Conflict { rank: row.rank, user: row.user_id.to_string() },
         };
     }
-    if event.rank > facts.total {
-        return Verdict::AboveTotal { total: facts.total };
-    }
     match facts.stock {
         Stock::Refused(refusal) => Verdict::NotServing(match refusal {
             Refusal::Closed => "it is closed",
@@ -131,7 +128,10 @@ pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> V
             Refusal::Damaged => "its keys are damaged",
         }),
         Stock::Found { epoch, held: Some(held) } if held.user == event.user_id && held.n == event.n => {
-            Verdict::Replay { epoch }
+            match event.rank > facts.total {
+                true => Verdict::AboveTotal { total: facts.total },
+                false => Verdict::Replay { epoch },
+            }
         }
         Stock::Found { held: Some(held), .. } => Verdict::RankTaken { user: held.user.to_string() },
         Stock::Found { held: None, .. } if facts.void => Verdict::Void,
@@ -179,6 +179,7 @@ mod tests {
             ("the rank is a row", Facts { of_rank: Some(&taken), ..base }, conflict(7, "bob")),
             ("the place is a row", Facts { of_place: Some(&elsewhere), ..base }, conflict(3, "anna")),
             ("the total was lowered", Facts { total: 6, ..base }, Verdict::AboveTotal { total: 6 }),
+            ("above the total, and nobody's", Facts { total: 6, stock: found(None), ..base }, Verdict::NotHeld),
             ("given to bob", Facts { stock: found(Some(&others)), ..base }, taken_by("bob")),
             ("another n", Facts { stock: found(Some(&other_n)), ..base }, taken_by("anna")),
             ("lost", Facts { stock: found(None), ..base }, Verdict::NotHeld),
