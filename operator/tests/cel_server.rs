@@ -215,12 +215,16 @@ async fn kubectl_get_shows_the_columns_with_their_values() {
     }]);
     let status = json!({"status": {
         "phase": "Open", "issued": 7, "persisted": 5, "lag": 2, "className": "main", "conditions": ready,
+        "terms": {
+            "totalQuantity": 90, "perUserLimit": 1, "suspended": false,
+            "window": {"start": "2026-12-01T01:00:00Z", "end": "2026-12-01T03:00:00Z"},
+        },
     }});
     let campaigns = format!("/apis/coupon-operator.io/v1alpha1/namespaces/{name}/couponcampaigns/first-hundred");
     let expected: [(&str, Value); 9] = [
         ("Phase", json!("Open")),
         ("Issued", json!(7)),
-        ("Total", json!(100)),
+        ("Total", json!(90)),
         ("Persisted", json!(5)),
         ("Lag", json!(2)),
         ("Ready", json!("True")),

@@ -93,9 +93,12 @@ proptest! {
 
         prop_assert!(plan.next_ms.is_none_or(|next| next > plan.now_ms), "or the pass would spin");
 
-        if row.is_some() {
-            let given = scene.stock.as_ref().and_then(|stock| stock.open.as_ref()).map_or(0, |open| open.highest);
-            let highest = given.max(scene.ledger.as_ref().map_or(0, |ledger| ledger.highest));
+        if let Some(row) = row {
+            let in_redis = scene.stock.as_ref().and_then(|stock| stock.open.as_ref());
+            // Nobody was given a rank above every total that there was: such a row is somebody else's.
+            let most = terms::most(&terms::asked(&scene.campaign), row, in_redis.map(|open| open.terms));
+            let of_rows = scene.ledger.as_ref().map(|ledger| ledger.highest).filter(|highest| *highest <= most);
+            let highest = in_redis.map_or(0, |open| open.highest).max(of_rows.unwrap_or(0));
             prop_assert!(plan.terms.total >= highest, "a rank that was given must stay storable");
         }
         for (index, step) in plan.steps.iter().enumerate() {
