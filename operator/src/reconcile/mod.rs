@@ -3,11 +3,13 @@
 //! A pass is level-triggered: it looks at what is there, never at what happened. A pass in which nothing changed writes
 //! nothing. After a ledger step the pass is repeated at once and looks again.
 
+pub(crate) mod admission;
 mod aims;
 mod apply;
 mod deletion;
 mod doubt;
 mod issuers;
+mod lasting;
 pub(crate) mod notices;
 pub(crate) mod numbers;
 pub mod observe;
@@ -33,40 +35,34 @@ use std::time::{Duration, Instant};
 use campaign::identity::CampaignId;
 use campaign::table;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::api::conditions::Report;
-use crate::api::{CampaignClass, ConditionType, CouponCampaign, Phase};
+use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
-use crate::class::{self, ClassError};
 use crate::class_use;
 use crate::connections::Systems;
 use crate::context::Context;
-use crate::diagnosis;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
 use crate::limits::{self, InForce};
-use crate::log_view::Offsets;
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::Verdict;
+use admission::{admitted, class_gone};
+pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
+use lasting::{ailing, tell_ailing, tell_still, tell_unread};
 use numbers::There;
 use observe::{Known, Observation};
 pub(crate) use outcome::deadline;
 use outcome::{contain, failed};
 pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
-use report::Ailing;
-use still::Moment;
-use unread::Unread;
 
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
@@ -323,64 +319,6 @@ fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
     row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
 }
 
-/// Why pods of the campaign are not ready, as far as Deployments and pods say.
-async fn ailing(pass: &Pass<'_>) -> Ailing {
-    let Pass { context, campaign, .. } = pass;
-    let of = async |component| {
-        let pods = context.pods_of(campaign, component);
-        let deployment = context.deployment(pass.id.namespace(), &object_name(campaign, component));
-        let answers = diagnosis::ask(&context.http, &pods).await;
-        diagnosis::cause(deployment.as_deref(), &pods, &answers, Timestamp::now())
-    };
-    let (issuer, consumer) = tokio::join!(of(Component::Issuer), of(Component::Consumer));
-    Ailing { issuer, consumer }
-}
-
-/// An event for each cause, once until pods of that kind have none any more.
-async fn tell_ailing(pass: &Pass<'_>, ailing: &Ailing) {
-    for (component, cause) in [(Component::Issuer, &ailing.issuer), (Component::Consumer, &ailing.consumer)] {
-        let cause = cause.as_ref().filter(|cause| !cause.is_starting);
-        let told = pass.context.memory.update(pass.uid, |memory| {
-            let told = memory.ailing_told.entry(component.name()).or_default();
-            match cause {
-                Some(cause) => !told.insert(cause.reason),
-                None => {
-                    told.clear();
-                    true
-                }
-            }
-        });
-        if let (false, Some(cause)) = (told, cause) {
-            let text = format!("{} pods do not come up: {}", component.name(), cause.text);
-            events::warn(pass.context, pass.campaign, cause.reason, &text).await;
-        }
-    }
-}
-
-/// Whether the offsets have been unreadable for long; an event says so once.
-async fn tell_unread(pass: &Pass<'_>, seen: &Observation) -> bool {
-    let error = seen.log.as_ref().ok().and_then(|log| log.unread.as_ref());
-    let unread = pass.context.memory.update(pass.uid, |memory| memory.unread.see(error.is_some(), Instant::now()));
-    if let (Unread::Long { new: true }, Some(error)) = (&unread, error) {
-        events::warn(pass.context, pass.campaign, "OffsetsUnreadable", &report::unread_text(error)).await;
-    }
-    unread != Unread::No
-}
-
-/// Why the consumers count as standing still, if they do; an event says so once.
-async fn tell_still(pass: &Pass<'_>, seen: &Observation, ready: i32) -> Option<String> {
-    let unread = seen.log.as_ref().ok().and_then(|log| log.offsets.as_ref()).map(Offsets::unread);
-    // Without a database they wait for it, as they should.
-    let can_store = ready > 0 && seen.ledger.is_ok();
-    let now = Moment { at: Instant::now(), time: Timestamp::now() };
-    let still = pass.context.memory.update(pass.uid, |memory| memory.still.see(unread.as_ref(), can_store, now))?;
-    if still.is_new {
-        tracing::warn!(campaign = %pass.id, "{}", still.text);
-        events::warn(pass.context, pass.campaign, report::CONSUMERS_STAND_STILL, &still.text).await;
-    }
-    Some(still.text)
-}
-
 /// Reads what is there and decides what should be. `consumers`: whether any run. What is worth to be remembered goes to `known`.
 pub async fn look_and_decide(
     systems: &Systems,
@@ -408,71 +346,6 @@ fn had(campaign: &CouponCampaign, id: &CampaignId) -> u64 {
     let status = campaign.status.as_ref().filter(|status| status.coupon_id.as_deref() == Some(id.coupon_id()));
     let rows = status.and_then(|status| status.once_persisted.max(status.persisted));
     rows.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
-}
-
-/// Whether the campaign may use its class at all. Asked until its first epoch: a sale that runs is not left alone because a
-/// limit was lowered or a label taken away.
-async fn admitted(campaign: &CouponCampaign, context: &Context) -> Result<(), ReconcileError> {
-    if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) {
-        return Ok(());
-    }
-    let class = class_of(campaign, context)?;
-    if class_use::is_leaving(&class) {
-        return Err(ClassError::Leaving(class.name_any()).into());
-    }
-    let name = campaign.namespace().unwrap_or_default();
-    // The watch may not have shown a new namespace yet; the campaign's own event came first.
-    let namespace = match context.namespaces.find(|each| each.name_any() == name) {
-        Some(namespace) => (*namespace).clone(),
-        None => Api::<Namespace>::all(context.client.clone()).get(&name).await.map_err(ClassError::Api)?,
-    };
-    class::admit(campaign, &class, &namespace, &context.campaigns.state())?;
-    class::alone(campaign, &context.campaigns.state())?;
-    Ok(())
-}
-
-/// Waits until a pass over this campaign may begin: those of its class take turns.
-pub(crate) async fn turn(campaign: &CouponCampaign, context: &Context) -> Option<OwnedSemaphorePermit> {
-    let class = class_of(campaign, context).ok()?;
-    context.systems.turn(&class.name_any()).await
-}
-
-fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClass, ClassError> {
-    let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
-    match class::resolve(campaign, &classes) {
-        Ok(class) => {
-            context.last_classes.remember(class);
-            Ok(class.clone())
-        }
-        // Who has a ledger there must still be suspended, stored and let go.
-        Err(ClassError::NotFound(name)) if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) => {
-            context.last_classes.get(&name).ok_or(ClassError::Gone(name))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// What a campaign hears whose class was removed by force.
-fn class_gone(class: &CampaignClass) -> [Report; 2] {
-    let text = format!(
-        "CampaignClass `{}` does not exist any more; this operator goes on with what it last knew of it, but not after a restart: apply          the class again as it was (realm `{}`)",
-        class.name_any(),
-        class.spec.realm
-    );
-    [
-        Report::yes(ConditionType::Stalled, "ClassGone", text.clone()),
-        Report::no(ConditionType::ClassResolved, "ClassGone", text),
-    ]
-}
-
-/// The campaign's class and the systems that it points to.
-pub(crate) async fn resolve(
-    campaign: &CouponCampaign,
-    context: &Context,
-) -> Result<(CampaignClass, Arc<Systems>), ReconcileError> {
-    let class = class_of(campaign, context)?;
-    let systems = context.systems.get(&context.client, &class, &context.config.pod_namespace).await?;
-    Ok((class, systems))
 }
 
 async fn ensure_finalizer(campaign: &CouponCampaign, context: &Context) -> Result<(), kube::Error> {
