@@ -13,6 +13,7 @@ mod lasting;
 pub(crate) mod notices;
 pub(crate) mod numbers;
 pub mod observe;
+mod opening;
 mod outcome;
 mod owner;
 mod pause;
