@@ -116,11 +116,11 @@ fn binaries(root: &Path) -> Result<Vec<Binary>> {
         bail!("the tests do not compile: {}", output.status);
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter_map(|message| Binary::of(&message))
-        .collect()
+    let messages = messages.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let mut binaries = messages.filter_map(|message| Binary::of(&message)).collect::<Result<Vec<_>>>()?;
+    // As `cargo test` runs them: what Helm installs must be there before tests of the API server bring their own.
+    binaries.sort_by(|a, b| a.source.cmp(&b.source));
+    Ok(binaries)
 }
 
 impl Binary {
