@@ -108,12 +108,13 @@ pub fn plan(
     let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
     let time = seen.time(clock_ms);
     let now_ms = time.now_ms;
-    let highest_issued = stock.and_then(|s| s.open.as_ref()).map_or(0, |open| open.highest);
-    let in_redis = stock.and_then(|stock| stock.open.as_ref()).map(|open| open.terms);
-    let foreign = ledger
-        .map(|ledger| ledger.highest)
-        .filter(|highest| row.is_some_and(|row| *highest > terms::most(&terms::asked(campaign), row, in_redis)));
-    let highest = highest_issued.max(ledger.filter(|_| foreign.is_none()).map_or(0, |ledger| ledger.highest));
+    let in_redis = stock.and_then(|stock| stock.open.as_ref());
+    let foreign = ledger.map(|ledger| ledger.highest).filter(|highest| {
+        row.is_some_and(|row| *highest > terms::most(&terms::asked(campaign), row, in_redis.map(|open| open.terms)))
+    });
+    let highest = in_redis
+        .map_or(0, |open| open.highest)
+        .max(ledger.filter(|_| foreign.is_none()).map_or(0, |ledger| ledger.highest));
     // Rows that Redis does not remember: it was set back without changing its identity.
     let set_back = foreign.is_none()
         && ledger.zip(stock).is_some_and(|(ledger, stock)| {

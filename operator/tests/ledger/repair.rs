@@ -9,6 +9,7 @@ use campaign::stock::rebuild::{Attempt, Ledger, LedgerWinner};
 use campaign::stock::{Held, StockKeys, Wish, forget, issue, observe, read_winners};
 use campaign::table::{self, StoreMode, store};
 use consumer::drain::{self, Source};
+use operator::connections::Systems;
 use operator::epoch::fill::{Filling, from_event, from_held};
 use operator::epoch::join::{Join, Joined, Next};
 use operator::epoch::{self, EpochError, Opened, Remembered};
@@ -320,26 +321,24 @@ async fn a_record_ahead_of_the_database_is_believed_up_to_a_bound_by_repairs_and
     assert_eq!(rows, [1, 3]);
 }
 
+/// An attempt on other systems than the stage's, and whether it came as far as to allot an epoch.
+async fn tried(stage: &Stage, systems: &Systems) -> (Result<Opened, EpochError>, bool) {
+    let (row, known, mut allotted) = (stage.row().await, Remembered::default(), false);
+    let allotting = || allotted = true;
+    let opened = epoch::open(systems, &no_issuers(), &stage.campaign, &row, &terms(100), known, allotting).await;
+    (opened, allotted)
+}
+
 /// Wrong: while Kafka, say, is away, an epoch is allotted, and all issuers fenced, with each try.
 #[tokio::test]
 async fn an_epoch_is_allotted_only_when_the_ledger_can_be_read() {
     let stage = Stage::new().await;
     let mut connections = stage.systems.settings.clone();
     connections.operator.kafka.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
-    let without_kafka = operator::connections::Systems::new(connections).unwrap();
+    let without_kafka = Systems::new(connections).unwrap();
     let before = stage.row().await;
     for _ in 0..3 {
-        let mut allotted = false;
-        let opened = epoch::open(
-            &without_kafka,
-            &no_issuers(),
-            &stage.campaign,
-            &before,
-            &terms(100),
-            Remembered::default(),
-            || allotted = true,
-        )
-        .await;
+        let (opened, allotted) = tried(&stage, &without_kafka).await;
         assert!(matches!(opened, Err(EpochError::Kafka(_))), "{opened:?}");
         assert!(!allotted);
     }
@@ -354,7 +353,7 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
     let mut connections = stage.systems.settings.clone();
     let address = server.address().to_string();
     connections.operator.redis.server = campaign::settings::RedisServer::Address(address);
-    let elsewhere = operator::connections::Systems::new(connections).unwrap();
+    let elsewhere = Systems::new(connections).unwrap();
     let mut redis = elsewhere.redis().await.unwrap();
     let before = stage.row().await;
     for (setting, value, normal) in [("min-replicas-to-write", "1", "0"), ("maxmemory", "1", "0")] {
@@ -363,17 +362,7 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
             command.query_async::<()>(redis).await.unwrap();
         };
         set(&mut redis, value).await;
-        let mut allotted = false;
-        let opened = epoch::open(
-            &elsewhere,
-            &no_issuers(),
-            &stage.campaign,
-            &before,
-            &terms(100),
-            Remembered::default(),
-            || allotted = true,
-        )
-        .await;
+        let (opened, allotted) = tried(&stage, &elsewhere).await;
         assert!(matches!(opened, Err(EpochError::Stock(_))), "{setting}: {opened:?}");
         assert!(!allotted, "{setting}");
         set(&mut redis, normal).await;
