@@ -72,6 +72,7 @@ mod tests {
         rebalance: Duration::from_secs(120),
         look: Duration::from_secs(5),
         replacements: 3,
+        above_total: Duration::ZERO,
     };
 
     /// What is done at a second; a replacement is made.

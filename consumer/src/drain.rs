@@ -146,6 +146,8 @@ pub async fn drain(
         client_id: "coupon-drain",
         ledger: Ledger::new(pool.clone(), campaign.clone()),
         limits: LIMITS,
+        // Whoever drains has just seen to the total.
+        above_total: Duration::ZERO,
         status: Arc::clone(&status),
         metrics: metrics.clone(),
         stop: stop.clone(),

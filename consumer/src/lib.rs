@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `frontier`,
-//! `decide`, `standstill` and `course` are pure; `poll` and its `client` alone talk to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
+//! `decide`, `ceiling`, `standstill` and `course` are pure; `poll` and its `client` alone talk to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
 //! [`service`] is the running consumer; [`drain`] is the same work on a given range, for the operator; [`replay`] is the
 //! command that puts dead letters back, and the only part that asks Redis. This crate knows nothing of Kubernetes, and
 //! never decides which of two winners is right: the first row stands.
@@ -21,6 +21,7 @@ pub mod service;
 pub mod status;
 pub mod writer;
 
+mod ceiling;
 mod client;
 mod course;
 mod dead_letter;

@@ -133,7 +133,7 @@ impl Metrics {
         for reason in Cause::NAMES {
             drop(all.clients_replaced.get_or_create(&ReasonLabel { reason }));
         }
-        for reason in [QUEUE_FULL, DATABASE, BREAKER, DEAD_LETTER_TOPIC] {
+        for reason in [QUEUE_FULL, DATABASE, BREAKER, DEAD_LETTER_TOPIC, ABOVE_TOTAL] {
             drop(all.paused.get_or_create(&ReasonLabel { reason }));
         }
         all
@@ -223,3 +223,5 @@ pub const DATABASE: &str = "database";
 pub const BREAKER: &str = "breaker";
 /// Paused because the dead letter topic cannot be written.
 pub const DEAD_LETTER_TOPIC: &str = "dead_letter_topic";
+/// Paused because a rank is above the campaign's total, which may be about to rise.
+pub const ABOVE_TOTAL: &str = "above_total";

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use campaign::identity::CampaignId;
 use campaign::settings::Kafka;
 
+use crate::ceiling::Ceiling;
 use crate::dead_letter::{self, DeadLetters};
 use crate::decide::Breaker;
 use crate::ledger::Ledger;
@@ -34,6 +35,8 @@ pub struct Parts<'a> {
     pub ledger: Ledger,
     /// When a batch is full.
     pub limits: BatchLimits,
+    /// How long a rank above the total is waited for.
+    pub above_total: Duration,
     /// Told why it waits.
     pub status: Arc<Status>,
     /// Told what became of each record.
@@ -55,7 +58,7 @@ impl Pipeline {
     /// # Errors
     /// [`KafkaError`] for settings that librdkafka refuses.
     pub fn start(parts: Parts<'_>) -> Result<(Self, Intake), KafkaError> {
-        let Parts { kafka, campaign, client_id, ledger, limits, status, metrics, stop } = parts;
+        let Parts { kafka, campaign, client_id, ledger, limits, above_total, status, metrics, stop } = parts;
         let dead_letters =
             DeadLetters::new(kafka, campaign, client_id, Arc::clone(&status), metrics.clone(), stop.clone())?;
         let (letters, letters_to_write) = mpsc::channel(dead_letter::QUEUE);
@@ -71,6 +74,7 @@ impl Pipeline {
             stop,
             limits,
             breaker: Breaker::default(),
+            ceiling: Ceiling::new(above_total),
         };
         let work = tokio::spawn(async move {
             let letters = tokio::spawn(dead_letters.run(letters_to_write));

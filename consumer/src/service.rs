@@ -90,6 +90,7 @@ impl Service {
             client_id: &client_id,
             ledger,
             limits,
+            above_total: patience.above_total,
             status: Arc::clone(&status),
             metrics: metrics.clone(),
             stop: stop.clone(),

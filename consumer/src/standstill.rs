@@ -24,6 +24,9 @@ pub struct Patience {
     pub look: Duration,
     /// Fresh clients in vain, one after the other, before the process ends; and replaced ones that may hang in their end.
     pub replacements: u32,
+    /// How long a campaign's total may stay below ranks of its records: the operator puts a row that was put back to before a
+    /// raise right within a minute, and is itself replaced within another.
+    pub above_total: Duration,
 }
 
 impl Default for Patience {
@@ -33,6 +36,7 @@ impl Default for Patience {
             rebalance: Duration::from_secs(120),
             look: Duration::from_secs(5),
             replacements: 3,
+            above_total: Duration::from_secs(120),
         }
     }
 }

@@ -5,6 +5,7 @@ const PATIENCE: Patience = Patience {
     rebalance: Duration::from_secs(120),
     look: Duration::from_secs(5),
     replacements: 3,
+    above_total: Duration::ZERO,
 };
 
 fn held(generation: u64, next: Option<i64>) -> Held {

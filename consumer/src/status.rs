@@ -19,6 +19,7 @@ pub const POLL_SILENCE: Duration = Duration::from_secs(60);
 struct Holds {
     database: Option<(Fault, String)>,
     breaker: Option<String>,
+    above_total: Option<String>,
     dead_letters: BTreeMap<i32, usize>,
     dead_letter_error: String,
     queue_full: bool,
@@ -133,6 +134,30 @@ impl Status {
         }
     }
 
+    /// A rank is above the campaign's total, which may be about to rise; reading pauses.
+    pub fn hold_above_total(&self, rank: u64, total: u64) {
+        let mut holds = self.holds();
+        if holds.above_total.is_none() {
+            tracing::error!(
+                campaign = %self.campaign,
+                rank,
+                total,
+                "a rank is above the campaign's total; waiting for the operator to put the total right before it is a dead letter"
+            );
+        }
+        holds.above_total =
+            Some(format!("rank {rank} is above the campaign's total of {total}, which may be from before a raise"));
+        self.metrics.set_paused(metrics::ABOVE_TOTAL, 1);
+    }
+
+    /// No rank above the total is waited for any more.
+    pub fn release_above_total(&self) {
+        if self.holds().above_total.take().is_some() {
+            tracing::info!(campaign = %self.campaign, "no rank above the total is waited for any more");
+            self.metrics.set_paused(metrics::ABOVE_TOTAL, 0);
+        }
+    }
+
     /// A dead letter of this partition cannot be written; the partition pauses. Balanced by [`Status::release_partition`].
     pub fn hold_partition(&self, partition: i32, error: String) {
         let mut holds = self.holds();
@@ -170,6 +195,7 @@ impl Status {
         holds.queue_full
             || holds.database.is_some()
             || holds.breaker.is_some()
+            || holds.above_total.is_some()
             || holds.dead_letters.contains_key(&partition)
     }
 
@@ -183,6 +209,7 @@ impl Status {
         if let Some(error) = &holds.breaker {
             all.push(format!("the database refuses row after row: {error}"));
         }
+        all.extend(holds.above_total.clone());
         if !holds.dead_letters.is_empty() {
             let partitions: Vec<_> = holds.dead_letters.keys().collect();
             all.push(format!(

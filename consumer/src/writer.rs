@@ -13,6 +13,7 @@ use campaign::identity::CampaignId;
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::table::{LoggedWinner, Position, RowOutcome, Stored, TableError};
 
+use crate::ceiling::{ASK_AGAIN, Ceiling};
 use crate::dead_letter::DeadLetter;
 use crate::decide::{Breaker, Fate, PROBE_INTERVAL, Reason, Step, Tries, fate};
 use crate::ledger::Ledger;
@@ -93,6 +94,8 @@ pub struct Writer {
     pub limits: BatchLimits,
     /// Stops dead-lettering.
     pub breaker: Breaker,
+    /// Says how long a rank above the total is waited for.
+    pub ceiling: Ceiling,
 }
 
 impl Writer {
@@ -156,6 +159,8 @@ impl Writer {
                 Ended::GaveUp => return false,
             }
         }
+        // What was waited for is settled, or was revoked.
+        self.status.release_above_total();
         // The refused rows were revoked, and nothing is left to probe with. The breaker stays open.
         self.status.release_breaker("probing with the next record");
         true
@@ -187,7 +192,16 @@ impl Writer {
                     self.status.release_database();
                     self.breaker.success();
                     self.status.release_breaker("the database takes rows again");
-                    return if self.settle(unit, &stored).await { Ended::Settled } else { Ended::GaveUp };
+                    let Some(waiting) = self.settle(unit, &stored).await else { return Ended::GaveUp };
+                    if waiting.rows() == 0 {
+                        return Ended::Settled;
+                    }
+                    self.metrics.retry("above_total");
+                    if !self.pause(ASK_AGAIN).await {
+                        return Ended::GaveUp;
+                    }
+                    (unit, tries) = (waiting, Tries::default());
+                    continue;
                 }
                 Err(error) => error,
             };
@@ -230,11 +244,12 @@ impl Writer {
         Ended::Settled
     }
 
-    /// Does what the outcomes say. False when it gave up.
-    async fn settle(&mut self, unit: Unit, stored: &Stored) -> bool {
+    /// Does what the outcomes say. What is left is above the total, and to be tried again; `None` when it gave up.
+    async fn settle(&mut self, unit: Unit, stored: &Stored) -> Option<Unit> {
         let given_up = self.given_up(&unit.winners, stored).await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64);
-        for (index, (record, winner)) in unit.records.into_iter().zip(&unit.winners).enumerate() {
+        let mut waiting = Unit::default();
+        for (index, (record, winner)) in unit.records.into_iter().zip(unit.winners).enumerate() {
             let Some(outcome) = stored.outcomes.get(index) else { continue };
             match fate(outcome, stored.duplicates.binary_search(&index).is_ok()) {
                 Fate::Stored => {
@@ -251,6 +266,10 @@ impl Writer {
                     self.metrics.record("void");
                     record.complete();
                 }
+                Fate::DeadLetter(Reason::AboveTotal { total }) if !self.ceiling.is_final(total, Instant::now()) => {
+                    self.status.hold_above_total(winner.event.rank, total);
+                    waiting.push(record, winner.event);
+                }
                 Fate::DeadLetter(_) if given_up.iter().any(|grant| grant.same_grant(&winner.event)) => {
                     self.metrics.record("discarded");
                     record.complete();
@@ -258,12 +277,12 @@ impl Writer {
                 Fate::DeadLetter(reason) => {
                     self.metrics.record(if reason == Reason::Conflict { "conflict" } else { "above_total" });
                     if !self.bury(record, reason, 0).await {
-                        return false;
+                        return None;
                     }
                 }
             }
         }
-        true
+        Some(waiting)
     }
 
     /// Winners that another coupon keeps from being rows, and that people have given up already: whoever won them may ask again,

@@ -19,6 +19,7 @@ use crate::gatekeeper::{Gatekeeper, Pass};
 use crate::metrics::{CauseLabel, Metrics};
 use crate::outcome::Outcome;
 use crate::redis_link::RedisLink;
+use crate::trouble::Trouble;
 
 /// How long a wish may wait for its turn.
 pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
@@ -46,6 +47,7 @@ pub struct Job {
 pub struct Queue {
     sender: mpsc::Sender<Job>,
     behind: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
     metrics: Metrics,
 }
 
@@ -76,6 +78,11 @@ impl Queue {
         self.behind.load(Ordering::Relaxed)
     }
 
+    /// Why no wish gets through to Redis, in Redis' words, if that lasts.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lasting(Instant::now())
+    }
+
     /// Wishes that may wait.
     pub fn capacity(&self) -> usize {
         self.sender.max_capacity()
@@ -95,6 +102,7 @@ pub struct Batcher {
     delivery: Delivery,
     headroom: Arc<Semaphore>,
     behind: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
     metrics: Metrics,
 }
 
@@ -124,9 +132,10 @@ impl Batcher {
     ) -> (Queue, Self) {
         let (sender, jobs) = mpsc::channel(capacity);
         let headroom = Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED));
-        let behind = Arc::default();
-        let queue = Queue { sender, behind: Arc::clone(&behind), metrics: metrics.clone() };
-        (queue, Self { jobs, link, keeper, keys, delivery, headroom, behind, metrics })
+        let (behind, trouble) = (Arc::default(), Arc::<Trouble>::default());
+        let queue =
+            Queue { sender, behind: Arc::clone(&behind), trouble: Arc::clone(&trouble), metrics: metrics.clone() };
+        (queue, Self { jobs, link, keeper, keys, delivery, headroom, behind, trouble, metrics })
     }
 
     /// Works until `stop`; then takes nothing new and ends when everything that was admitted has been sent.
@@ -212,6 +221,7 @@ impl Batcher {
         let mut maybe_granted = false;
         loop {
             let Some(mut live) = self.link.live_by(deadline).await else {
+                self.trouble.failed("no connection to Redis", Instant::now());
                 return Called::Unavailable { maybe_granted };
             };
             if !pass.is_valid() {
@@ -223,6 +233,7 @@ impl Batcher {
                 Ok(Ok(reply)) => {
                     self.metrics.redis_seconds.observe(started.elapsed().as_secs_f64());
                     live.works();
+                    self.trouble.over();
                     return match reply {
                         Reply::Answered(batch) => Called::Answered(batch),
                         Reply::Refused(refusal) => Called::Refused { refusal, maybe_granted },
@@ -231,6 +242,7 @@ impl Batcher {
                 Ok(Err(error)) => error,
                 Err(_) => StockError::Timeout(started.elapsed().as_millis()),
             };
+            self.trouble.failed(&error.to_string(), Instant::now());
             let executed = error.executed();
             self.metrics.redis_failures.get_or_create(&CauseLabel { cause: cause(executed) }).inc();
             self.link.broken(&live, &error);
@@ -322,7 +334,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_refuses() {
         let (sender, jobs) = mpsc::channel(2);
-        let queue = Queue { sender, behind: Arc::default(), metrics: metrics() };
+        let queue = Queue { sender, behind: Arc::default(), trouble: Arc::default(), metrics: metrics() };
         let _answers = [queue.admit(wish("a")).unwrap(), queue.admit(wish("b")).unwrap()];
         assert_eq!(queue.admit(wish("c")).unwrap_err(), Outcome::Overloaded);
         assert_eq!((queue.depth(), queue.capacity(), queue.metrics.rejected.get()), (2, 2, 1));

@@ -70,6 +70,8 @@ struct Pressure {
     floor: u64,
     /// Why nothing is granted; null while something is.
     reason: Option<&'static str>,
+    /// Why nothing gets through although it would be granted: Redis' words; null while something does.
+    failing: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,5 +145,6 @@ async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
         epoch: serving.ok(),
         floor: control.keeper.floor(),
         reason: serving.err().map(Reason::name),
+        failing: control.queue.trouble(),
     })
 }

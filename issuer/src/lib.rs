@@ -20,3 +20,4 @@ pub mod opener;
 pub mod outcome;
 pub mod redis_link;
 pub mod service;
+mod trouble;

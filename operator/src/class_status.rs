@@ -20,7 +20,7 @@ use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
 use crate::events;
 use crate::measure::clocks::FAR_APART;
-use crate::measure::measure;
+use crate::measure::{measure, pods};
 use crate::unreadable::UnreadableObjects;
 
 /// How often a class that works is measured.
@@ -113,7 +113,10 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
         }
         Ok(systems) => {
             reports.push(Report::yes(C::CredentialsReady, "SecretsRead", "the Secrets hold what is needed"));
-            let measured = Arc::new(measure(&systems, &class).await);
+            let pods = pods::look(&context.client, &class, &systems.settings.workload, &context.config);
+            let (mut measured, pods) = tokio::join!(measure(&systems, &class), pods);
+            measured.pods = Some(pods);
+            let measured = Arc::new(measured);
             reports.extend(measured.reports());
             next.kafka_cluster_id = measured.kafka_cluster_id.clone().or(next.kafka_cluster_id);
             systems.set_measured(measured);
@@ -152,6 +155,8 @@ fn readiness(reports: &[Report]) -> Report {
     use ConditionType as C;
     let stops = |report: &&Report| match report.condition {
         C::ClocksAgree => report.reason == FAR_APART,
+        // An API server that does not answer says nothing of the class.
+        C::PodTemplatesValid => report.status == Some(false),
         _ => report.status != Some(true),
     };
     match reports.iter().find(stops) {
@@ -202,10 +207,12 @@ mod tests {
         let with = |report: Report| readiness(&[well(), vec![report]].concat());
         assert_eq!(with(Report::no(C::KafkaReady, "KafkaNotAuthorized", "x")).reason, "KafkaNotAuthorized");
         assert_eq!(with(Report::no(C::ClocksAgree, "ClocksFarApart", "x")).reason, "ClocksFarApart");
+        assert_eq!(with(Report::no(C::PodTemplatesValid, "PodsRefused", "x")).reason, "PodsRefused");
         for harmless in [
             Report::no(C::ClocksAgree, "ClocksApart", ""),
             Report::unknown(C::ClocksAgree, "ClocksUnread", ""),
             Report::yes(C::ClocksAgree, "WithinASecond", ""),
+            Report::unknown(C::PodTemplatesValid, "Unread", ""),
         ] {
             assert_eq!(with(harmless).status, Some(true));
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
@@ -32,6 +33,7 @@ use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 use crate::serving::ServingWatch;
 use crate::stop::Stop;
+use crate::way;
 
 /// How long a pass waits for the watches to show what there is.
 const WATCHES_FILLED: Duration = Duration::from_secs(30);
@@ -58,6 +60,8 @@ pub struct Context {
     pub pods: Store<Pod>,
     /// Every HorizontalPodAutoscaler, by what it scales.
     pub autoscalers: Store<HorizontalPodAutoscaler>,
+    /// What our Services lead to.
+    pub endpoints: Store<EndpointSlice>,
     /// Set once every watch has shown what there is.
     pub(crate) filled: OnceCell<()>,
     /// The zero of a clock that never jumps.
@@ -94,6 +98,7 @@ impl Context {
                 self.deployments.wait_until_ready(),
                 self.pods.wait_until_ready(),
                 self.autoscalers.wait_until_ready(),
+                self.endpoints.wait_until_ready(),
             )
         };
         // A store wakes only the last of those that wait for it: one waits, and all others for that one.
@@ -117,6 +122,16 @@ impl Context {
                 && target.is_some_and(|target| target.kind == "Deployment" && target.name == deployment)
         });
         found.map(|each| each.name_any())
+    }
+
+    /// Whether requests to a Service reach a pod, as far as Kubernetes has found.
+    pub fn leads_somewhere(&self, namespace: &str, service: &str) -> bool {
+        let is_of = |slice: &EndpointSlice| {
+            slice.namespace().as_deref() == Some(namespace)
+                && slice.labels().get(way::SERVICE_LABEL).is_some_and(|name| name == service)
+        };
+        let slices: Vec<_> = self.endpoints.state().into_iter().filter(|slice| is_of(slice)).collect();
+        way::leads_somewhere(&slices)
     }
 
     /// A campaign's pods of one kind.
@@ -175,8 +190,8 @@ pub struct Memory {
     pub token: Option<String>,
     /// The text of the last warning event, so that the same one is not sent with every pass.
     pub warned: Option<String>,
-    /// What became of the last try to stop issuing at once.
-    pub(crate) stop: Option<Stop>,
+    /// What became of the last try to stop issuing at once, and when.
+    pub(crate) stop: Option<(Stop, Instant)>,
     /// What an event has told of pods that do not come up, by kind of pod.
     pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
     /// The refusals that an event has told.

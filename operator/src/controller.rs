@@ -7,6 +7,7 @@ use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::progress::{Part, Progress};
 use crate::reconcile::{deadline, reconcile, turn};
 use crate::unreadable::UnreadableObjects;
+use crate::way;
 
 /// Watches that failed are tried again after this long at most: all of them share one pause.
 const WATCH_PAUSE: Duration = Duration::from_secs(5);
@@ -110,7 +112,10 @@ pub async fn run(
     let (namespaces, namespace_stream) =
         watched::<Namespace>(Api::all(client.clone()), everything, &progress, &unreadable, |_| {});
     let (deployments, deployment_stream) =
-        watched::<Deployment>(Api::all(client.clone()), ours, &progress, &unreadable, |_| {});
+        watched::<Deployment>(Api::all(client.clone()), ours.clone(), &progress, &unreadable, |_| {});
+    // Slices bear the labels of their Service.
+    let (endpoints, endpoint_stream) =
+        watched::<EndpointSlice>(Api::all(client.clone()), ours, &progress, &unreadable, way::slim);
     let of_ours = format!("app.kubernetes.io/managed-by={MANAGED_BY},app.kubernetes.io/component in (issuer,consumer)");
     let (pods, pod_stream) = watched::<Pod>(
         Api::all(client.clone()),
@@ -138,6 +143,7 @@ pub async fn run(
         deployments,
         pods,
         autoscalers,
+        endpoints,
         filled: OnceCell::new(),
         started: Instant::now(),
         metrics,
@@ -203,7 +209,8 @@ pub async fn run(
     let kept = async {
         let pods = pod_stream.for_each(|_| std::future::ready(()));
         let autoscalers = autoscaler_stream.for_each(|_| std::future::ready(()));
-        tokio::join!(pods, autoscalers, naming);
+        let endpoints = endpoint_stream.for_each(|_| std::future::ready(()));
+        tokio::join!(pods, autoscalers, endpoints, naming);
     };
     let passes = async { tokio::join!(campaigns_watched, classes_watched) };
     tokio::select! {

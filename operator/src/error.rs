@@ -175,7 +175,12 @@ impl ReconcileError {
 pub(crate) fn kubernetes_words(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         let said = if status.message.is_empty() { status.reason.as_str() } else { status.message.as_str() };
-        return format!("the Kubernetes API refuses: {said}");
+        // What of our objects people can make invalid, they have from the class.
+        let hint = match status.reason.as_str() {
+            "Invalid" => "; if this is about pods: they are as pods in the CampaignClass says",
+            _ => "",
+        };
+        return format!("the Kubernetes API refuses: {said}{hint}");
     }
     let mut words = format!("Kubernetes API: {error}");
     let mut cause = std::error::Error::source(error);
@@ -286,6 +291,9 @@ pub fn table_advice(error: &TableError) -> String {
         }
         _ if error.is_missing_right() => {
             "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
+        }
+        _ if error.is_tls() => {
+            "check database.tls and its certificate authority in the CampaignClass; a server without TLS needs `tls: Disabled`"
         }
         _ if error.is_setting() => "set binlog_format of the server to ROW or MIXED",
         _ if matches!(error, TableError::Busy(_)) => "statements take too long: look at locks and load of the server",

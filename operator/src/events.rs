@@ -5,6 +5,7 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType};
 
 use crate::api::CouponCampaign;
+use crate::api::conditions::one_line;
 use crate::context::Context;
 
 /// The API server refuses longer notes, in bytes.
@@ -33,7 +34,8 @@ async fn publish(context: &Context, campaign: &CouponCampaign, type_: EventType,
 }
 
 async fn send(context: &Context, object: &ObjectReference, type_: EventType, reason: &str, text: &str) {
-    let note = bounded(text);
+    let text = one_line(text);
+    let note = bounded(&text);
     let event =
         Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: action(note), secondary: None };
     // An event that is lost is a pity, never a reason to stop.

@@ -9,7 +9,7 @@
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
 //! - [`ledger_count`]: how many rows there are;
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
-//! - [`children`]: the Kubernetes objects that a campaign owns;
+//! - [`children`]: the Kubernetes objects that a campaign owns; `way`: whether users reach its issuers through them;
 //! - [`class`], [`connections`]: where Kafka, Redis and the database are; [`measure`], [`class_status`]: whether they do what is needed;
 //! - `stop`: suspends within seconds, whatever is away;
 //! - [`lease`]: who works when several operators run; [`progress`]: whether this one is alive.
@@ -47,3 +47,4 @@ pub(crate) mod serving;
 pub(crate) mod stop;
 pub mod topic;
 mod unreadable;
+pub(crate) mod way;

@@ -107,9 +107,9 @@ pub fn hold(campaign: &CouponCampaign, limits: &Limits, has: &InForce) -> (Coupo
         granted
     };
     let narrow = |number: i64| u16::try_from(number).unwrap_or(u16::MAX);
-    spec.total_quantity = cap("totalQuantity", asked.total_quantity, limits.max_total_quantity, has.total);
+    spec.total_quantity = cap(TOTAL, asked.total_quantity, limits.max_total_quantity, has.total);
     let user_limit =
-        cap("perUserLimit", asked.per_user_limit.into(), limits.max_per_user_limit.into(), has.user_limit.into());
+        cap(USER_LIMIT, asked.per_user_limit.into(), limits.max_per_user_limit.into(), has.user_limit.into());
     spec.per_user_limit = narrow(user_limit);
     spec.partitions =
         narrow(cap("partitions", asked.partitions.into(), limits.max_partitions.into(), has.partitions.into()));
@@ -133,8 +133,8 @@ pub fn hold(campaign: &CouponCampaign, limits: &Limits, has: &InForce) -> (Coupo
     {
         let length = asked.window.end.0.duration_since(asked.window.start.0);
         exceeded.push(Exceeded {
-            field: "window, in days,",
-            asked: length.as_secs().saturating_add(DAY_S - 1) / DAY_S,
+            field: WINDOW,
+            asked: days(length.as_secs()),
             limit: limits.max_window_days.into(),
             granted: limits.max_window_days.into(),
         });
@@ -144,6 +144,28 @@ pub fn hold(campaign: &CouponCampaign, limits: &Limits, has: &InForce) -> (Coupo
 }
 
 const DAY_S: i64 = 86_400;
+const TOTAL: &str = "totalQuantity";
+const USER_LIMIT: &str = "perUserLimit";
+const WINDOW: &str = "window, in days,";
+
+/// Days begun.
+fn days(seconds: i64) -> i64 {
+    seconds.saturating_add(DAY_S - 1) / DAY_S
+}
+
+/// What is in force of the terms after all: what is fixed, or refused for another cause, is decided after what is allowed.
+pub fn settled(exceeded: Vec<Exceeded>, terms: &Terms) -> Vec<Exceeded> {
+    let settle = |each: Exceeded| {
+        let granted = match each.field {
+            TOTAL => i64::try_from(terms.total).unwrap_or(i64::MAX),
+            USER_LIMIT => terms.limit.into(),
+            WINDOW => days(terms.end_ms.saturating_sub(terms.start_ms) / 1000),
+            _ => each.granted,
+        };
+        Exceeded { granted, ..each }
+    };
+    exceeded.into_iter().map(settle).collect()
+}
 
 /// The latest end that a window may have; `None`: no time can be that late.
 fn latest_end(start: Timestamp, days: u32, has_ms: i64) -> Option<Timestamp> {

@@ -41,6 +41,8 @@ pub struct Pressure {
     pub floor: u64,
     /// Why it grants nothing. An older issuer does not say.
     pub reason: Option<String>,
+    /// Why its calls to Redis fail, in Redis' words, if they do for a while. An older issuer does not say.
+    pub failing: Option<String>,
 }
 
 /// Asks all of these pods that are ready, by UID. `None`: that one did not answer.

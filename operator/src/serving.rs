@@ -149,10 +149,12 @@ impl ServingWatch {
     /// Whether somebody grants at `at_ms`, under `open`, the epoch that is open in SQL as far as it is known. One word is good for some
     /// seconds: a busy issuer may be late with its next.
     pub fn service(&mut self, at_ms: i64, open: Option<u64>, answers: &Answers) -> Service {
-        let grants = |pressure: &Pressure| match open {
+        let serves = |pressure: &Pressure| match open {
             Some(open) => pressure.epoch == Some(open),
             None => pressure.epoch.is_some(),
         };
+        // It serves the epoch, and may meet a Redis that lets it do nothing.
+        let grants = |pressure: &Pressure| serves(pressure) && pressure.failing.is_none();
         let heard: Vec<&Pressure> = answers.values().flatten().collect();
         if heard.iter().any(|pressure| grants(pressure)) {
             self.heard_ms = Some(at_ms);
@@ -197,7 +199,8 @@ fn is_broken(pressure: &Pressure) -> bool {
 fn cause<'a>(silent: impl Iterator<Item = &'a Pressure>) -> String {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for pressure in silent {
-        *counts.entry(pressure.reason.as_deref().unwrap_or("no reason given")).or_default() += 1;
+        let said = pressure.reason.as_deref().or(pressure.failing.as_deref());
+        *counts.entry(said.unwrap_or("no reason given")).or_default() += 1;
     }
     let list: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     format!("issuers are ready and grant nothing ({}); users hear 503", list.join(", "))
@@ -247,6 +250,7 @@ mod tests {
     #[test]
     fn somebody_grants_only_if_an_issuer_says_so() {
         let (serving, fenced) = (pod(Some(5), 5, ""), pod(None, 6, "Fenced"));
+        let failing = serving.clone().map(|pod| Pressure { failing: Some("NOPERM evalsha".to_owned()), ..pod });
         let mut watch = ServingWatch::default();
         for (what, at_ms, open, pods, expected) in [
             ("nobody was asked yet", 0, Some(5), vec![], Some(Service::Silent)),
@@ -256,6 +260,7 @@ mod tests {
             ("the database cannot say what is open", 7_000, None, vec![("a", serving.clone())], Some(Service::Grants)),
             ("another epoch is open", 8_000, Some(6), vec![("a", serving.clone())], None),
             ("it has said that it does not", 8_001, Some(6), vec![("a", None)], Some(Service::Silent)),
+            ("it serves it, and Redis lets it do nothing", 8_500, Some(5), vec![("a", failing)], None),
             ("none grants", 9_000, Some(5), vec![("a", fenced), ("b", None)], None),
         ] {
             let found = watch.service(at_ms, open, &answers(&pods));

@@ -10,23 +10,29 @@ use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
 use campaign::stock::{self, StockKeys};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::api::CouponCampaign;
+use crate::api::conditions::{self, Report};
+use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::context::Context;
 use crate::epoch::{self, Told};
-use crate::reconcile::{Pass, issuers_of, resolve};
+use crate::error::ReconcileError;
+use crate::reconcile::{issuers_of, publish, resolve};
 
 /// How often it is looked who asks to be stopped.
 const EVERY: Duration = Duration::from_millis(500);
-/// How long Redis may take before the issuers are told instead.
+/// How long Redis may take, and the Secrets that say where it is, before the issuers are told instead.
 const REDIS: Duration = Duration::from_millis(800);
 /// How long one try may take in all, Secrets and the list of pods included.
 const TRY: Duration = Duration::from_secs(5);
 /// After one that reached Redis the next waits for this long: meanwhile a pass sees it, and status says so.
 const DONE: Duration = Duration::from_secs(5);
+/// How long a deletion may take to close a sale by itself.
+const DELETION: SignedDuration = SignedDuration::from_secs(3);
 /// Tries at the same time.
 const MOST: usize = 64;
 
@@ -46,13 +52,65 @@ impl Stop {
     pub fn is_by_fence(&self) -> bool {
         matches!(self, Self::ByFence(told) if told.all())
     }
+
+    /// Whether nobody is given a coupon any more.
+    fn is_in_force(self) -> bool {
+        self == Self::InRedis || self.is_by_fence()
+    }
+
+    /// What `Open` says of a campaign that was stopped so.
+    pub fn report(self) -> Report {
+        let Self::ByFence(told) = self else {
+            return Report::no(ConditionType::Open, "Suspended", "issuing is suspended by spec.suspend");
+        };
+        let text = format!(
+            "issuing is suspended by spec.suspend: Redis does not answer, so all {} issuers were told to grant nothing; Redis is \
+             suspended when it is back",
+            told.pods
+        );
+        Report::no(ConditionType::Open, "SuspendedByFence", text)
+    }
+
+    /// Puts into a status that issuing has stopped, whatever a pass that began before that has found.
+    fn show(self, status: &mut CouponCampaignStatus, generation: i64, now: Timestamp) {
+        if let Some(terms) = status.terms.as_mut().filter(|_| self == Self::InRedis) {
+            terms.suspended = true;
+        }
+        if matches!(status.phase, Some(Phase::Open | Phase::SoldOut)) {
+            status.phase = Some(Phase::Suspended);
+            conditions::set(&mut status.conditions, &self.report(), generation, now);
+        }
+    }
+}
+
+/// Corrects what a pass has found that began at `begun`: a system that hangs holds passes up for many seconds, and meanwhile issuing
+/// was stopped.
+pub(crate) fn correct(
+    status: &mut CouponCampaignStatus,
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    begun: Instant,
+) {
+    let asks = |each: &CouponCampaign| each.uid().as_deref() == Some(uid) && each.spec.suspend;
+    let since = context.memory.get(uid).stop.filter(|(stop, at)| stop.is_in_force() && *at >= begun);
+    if let Some((stop, _)) = since
+        && context.campaigns.find(asks).is_some()
+    {
+        stop.show(status, campaign.metadata.generation.unwrap_or(0), Timestamp::now());
+    }
 }
 
 /// Whether issuing is to be stopped that is not known to be.
-fn is_wanted(campaign: &CouponCampaign) -> bool {
-    let Some(status) = &campaign.status else { return false };
+///
+/// `closed`: a deletion has closed it. One that cannot get that far, as Secrets are missing for example, must not go on selling.
+fn is_wanted(campaign: &CouponCampaign, closed: bool, now: Timestamp) -> bool {
+    let Some(status) = campaign.status.as_ref().filter(|status| status.epoch.is_some()) else { return false };
+    if let Some(Time(since)) = &campaign.metadata.deletion_timestamp {
+        return !closed && now.duration_since(*since) > DELETION;
+    }
     let in_force = status.terms.as_ref().is_some_and(|terms| terms.suspended);
-    campaign.spec.suspend && !in_force && status.epoch.is_some() && campaign.metadata.deletion_timestamp.is_none()
+    campaign.spec.suspend && !in_force
 }
 
 /// Looks for campaigns that ask to be stopped, and stops them. Runs until it is dropped, and its tries with it.
@@ -66,7 +124,7 @@ pub async fn run(context: Arc<Context>) {
         tokio::select! {
             _ = ticks.tick() => {
                 let wanted: Vec<Arc<CouponCampaign>> =
-                    context.campaigns.state().into_iter().filter(|campaign| is_wanted(campaign)).collect();
+                    context.campaigns.state().into_iter().filter(|campaign| asks(campaign, &context)).collect();
                 next.retain(|uid, at| at.is_none() || wanted.iter().any(|each| each.uid().as_ref() == Some(uid)));
                 for campaign in wanted {
                     let Some(uid) = campaign.uid() else { continue };
@@ -89,10 +147,27 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
+fn asks(campaign: &CouponCampaign, context: &Context) -> bool {
+    let is_closed = || context.memory.get(&campaign.uid().unwrap_or_default()).closed;
+    // Most are neither: their memory is not copied.
+    let may = campaign.spec.suspend || campaign.metadata.deletion_timestamp.is_some();
+    may && is_wanted(campaign, is_closed(), Timestamp::now())
+}
+
 async fn attempt(context: Arc<Context>, campaign: Arc<CouponCampaign>, uid: String) -> (String, Duration) {
     let stop = timeout(TRY, stop(&context, &campaign, &uid)).await.unwrap_or(Stop::Failed);
-    let last = context.memory.update(&uid, |memory| memory.stop.replace(stop));
-    if last != Some(stop) {
+    let last = context.memory.update(&uid, |memory| memory.stop.replace((stop, Instant::now())));
+    if stop.is_in_force()
+        && campaign.metadata.deletion_timestamp.is_none()
+        && let Some(mut status) = campaign.status.clone()
+    {
+        // At once: a pass may hang, or begin later.
+        stop.show(&mut status, campaign.metadata.generation.unwrap_or(0), Timestamp::now());
+        if let Err(error) = publish::status(&campaign, &context, &uid, status, false).await {
+            tracing::warn!(campaign = campaign.name_any(), %error, "that issuing is suspended could not be written to status");
+        }
+    }
+    if last.map(|(last, _)| last) != Some(stop) {
         tracing::warn!(
             namespace = campaign.namespace(),
             campaign = campaign.name_any(),
@@ -104,39 +179,40 @@ async fn attempt(context: Arc<Context>, campaign: Arc<CouponCampaign>, uid: Stri
 }
 
 async fn stop(context: &Context, campaign: &CouponCampaign, uid: &str) -> Stop {
-    let (class, systems) = match resolve(campaign, context).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(campaign = campaign.name_any(), %error, "a campaign that is to be suspended has no usable class");
-            return Stop::Failed;
-        }
-    };
-    let namespace = campaign.namespace().unwrap_or_default();
-    let Ok(id) = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id()) else { return Stop::Failed };
-    let keys = StockKeys::of(&id);
-    match timeout(REDIS, systems.with_redis(async |redis| stock::suspend(redis, &keys).await)).await {
+    match timeout(REDIS, in_redis(context, campaign)).await {
         Ok(Ok(())) => return Stop::InRedis,
-        Ok(Err(error)) => tracing::debug!(campaign = %id, %error, "Redis could not be told to suspend"),
-        Err(_) => tracing::debug!(campaign = %id, "Redis did not answer in time"),
+        Ok(Err(error)) => tracing::debug!(campaign = campaign.name_any(), %error, "Redis could not be told to suspend"),
+        Err(_) => tracing::debug!(campaign = campaign.name_any(), "Redis did not answer in time"),
     }
-    let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
+    // That takes neither class nor Secret of the platform team: they may be gone, or say nonsense.
     let known = campaign.status.as_ref().and_then(|status| status.epoch).and_then(|epoch| u64::try_from(epoch).ok());
     let told = async {
-        Ok::<_, crate::error::ReconcileError>(epoch::stop(&issuers_of(&pass).await?, known.unwrap_or(0)).await?)
+        let issuers = issuers_of(context, campaign, uid).await?;
+        Ok::<_, ReconcileError>(epoch::stop(&issuers, known.unwrap_or(0)).await?)
     };
     match told.await {
         Ok(told) => Stop::ByFence(told),
         Err(error) => {
-            tracing::warn!(campaign = %id, %error, "issuers could not be told to stop");
+            tracing::warn!(campaign = campaign.name_any(), %error, "issuers could not be told to stop");
             Stop::Failed
         }
     }
+}
+
+/// Suspends in Redis.
+async fn in_redis(context: &Context, campaign: &CouponCampaign) -> Result<(), ReconcileError> {
+    let (class, systems) = resolve(campaign, context).await?;
+    let id = CampaignId::new(&class.spec.realm, &campaign.namespace().unwrap_or_default(), &campaign.coupon_id())?;
+    let keys = StockKeys::of(&id);
+    Ok(systems.with_redis(async |redis| stock::suspend(redis, &keys).await).await?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::reconcile::scene::Scene;
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
     #[test]
     fn who_asks_to_be_stopped_and_is_not_known_to_be() {
@@ -159,7 +235,40 @@ mod tests {
             ("never had an epoch", asking().with(|s| s.campaign.status.as_mut().unwrap().epoch = None), false),
             ("nothing is known of it", asking().with(|s| s.campaign.status = None), false),
         ] {
-            assert_eq!(is_wanted(&scene.campaign), wanted, "{what}");
+            assert_eq!(is_wanted(&scene.campaign, false, NOW), wanted, "{what}");
+        }
+        // Users must not win what a deletion could not close.
+        for (what, seconds, closed, wanted) in [
+            ("it is about to be closed", 3, false, false),
+            ("it is not closed", 4, false, true),
+            ("it is closed", 60, true, false),
+        ] {
+            let since = Time(NOW - SignedDuration::from_secs(seconds));
+            let leaving = asking().with(|s| {
+                s.campaign.spec.suspend = false;
+                s.campaign.metadata.deletion_timestamp = Some(since.clone());
+            });
+            assert_eq!(is_wanted(&leaving.campaign, closed, NOW), wanted, "{what}");
+        }
+    }
+
+    /// Wrong: users are told that the sale is suspended, and status says Open for as long as a pass hangs.
+    #[test]
+    fn a_stop_shows_in_status_whatever_a_pass_has_found() {
+        let told = Told { fenced: 2, pods: 2 };
+        for (stop, before, phase, reason, suspended) in [
+            (Stop::InRedis, Phase::Open, Phase::Suspended, Some("Suspended"), true),
+            (Stop::InRedis, Phase::SoldOut, Phase::Suspended, Some("Suspended"), true),
+            (Stop::ByFence(told), Phase::Open, Phase::Suspended, Some("SuspendedByFence"), false),
+            (Stop::InRedis, Phase::Scheduled, Phase::Scheduled, None, true),
+        ] {
+            let terms = Some(crate::fixtures::terms_status(false));
+            let mut status = CouponCampaignStatus { phase: Some(before), terms, ..CouponCampaignStatus::default() };
+            stop.show(&mut status, 3, Timestamp::UNIX_EPOCH);
+            let open = conditions::find(&status.conditions, ConditionType::Open);
+            let found =
+                (status.phase, open.map(|open| open.reason.as_str()), status.terms.map(|terms| terms.suspended));
+            assert_eq!(found, (Some(phase), reason, Some(suspended)), "{stop:?} {before}");
         }
     }
 

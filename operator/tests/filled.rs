@@ -27,8 +27,15 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// All that is watched.
-const KINDS: [&str; 6] =
-    ["couponcampaigns", "campaignclasses", "namespaces", "deployments", "pods", "horizontalpodautoscalers"];
+const KINDS: [&str; 7] = [
+    "couponcampaigns",
+    "campaignclasses",
+    "namespaces",
+    "deployments",
+    "pods",
+    "horizontalpodautoscalers",
+    "endpointslices",
+];
 /// Long enough for a pass that does not wait: its first write comes within milliseconds.
 const QUIET: Duration = Duration::from_secs(1);
 /// Longest wait for anything.

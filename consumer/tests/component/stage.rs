@@ -248,7 +248,7 @@ impl Stage {
     }
 
     pub fn start_with(&self, connections: Connections) -> Running {
-        self.start_watched(connections, Patience::default())
+        self.start_watched(connections, Patience { above_total: Duration::from_secs(1), ..Patience::default() })
     }
 
     /// With another patience for a reader that stands still.

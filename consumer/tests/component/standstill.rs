@@ -22,6 +22,7 @@ const SHORT: Patience = Patience {
     rebalance: Duration::from_secs(30),
     look: Duration::from_millis(500),
     replacements: 3,
+    above_total: Duration::ZERO,
 };
 /// As if there were no watch.
 const ENDLESS: Duration = Duration::from_secs(3600);

@@ -124,8 +124,10 @@ fn requests(exposition: &str) -> BTreeMap<String, f64> {
         else {
             continue;
         };
+        // Asked as if, and nothing is written.
+        let is_real = label(line, "dry_run").is_none_or(|dry_run| dry_run.is_empty());
         let what = format!("{verb} {resource}");
-        if verb != "WATCH" && OURS.contains(&resource.as_str()) && what != "POST couponcampaigns" {
+        if is_real && verb != "WATCH" && OURS.contains(&resource.as_str()) && what != "POST couponcampaigns" {
             *found.entry(what).or_default() += count;
         }
     }

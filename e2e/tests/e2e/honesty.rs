@@ -7,21 +7,6 @@ use serde_json::json;
 
 use crate::world::{SOON, World};
 
-/// Waits until an event of this reason names the campaign.
-async fn event(world: &World, name: &str, reason: &str) -> String {
-    let (about, why) = (format!("involvedObject.name={name}"), format!("reason={reason}"));
-    let selector = format!("{about},{why}");
-    let arguments =
-        ["get", "events", "-n", &world.namespace, "--field-selector", &selector, "-o", "jsonpath={.items[*].message}"];
-    until(&format!("an event {reason}"), SOON, async || match kubectl(&arguments).await {
-        Ok(text) if !text.trim().is_empty() => Ok(text),
-        Ok(_) => Err("none".to_owned()),
-        Err(error) => Err(error.to_string()),
-    })
-    .await
-    .unwrap()
-}
-
 /// A quota that lets no pod in: the window passes, and nobody can get a coupon. Status says so while it lasts, and afterwards.
 #[tokio::test]
 async fn pods_that_a_quota_forbids_are_said_with_its_words_and_the_window_is_not_forgotten() {
@@ -40,8 +25,7 @@ async fn pods_that_a_quota_forbids_are_said_with_its_words_and_the_window_is_not
     for (reason, words) in
         [("PodsForbidden", "must specify limits.cpu"), ("UsersReachNobody", "no issuer pod is ready")]
     {
-        let text = event(&world, "kept-out", reason).await;
-        assert!(text.contains(words), "{text}");
+        world.event("kept-out", reason, words).await;
     }
     kubectl(&["delete", "quota", "two", "-n", &world.namespace]).await.unwrap();
     sale.until_condition("Open", "True", "WindowOpen").await.unwrap();

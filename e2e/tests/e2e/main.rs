@@ -11,4 +11,5 @@ mod honesty;
 mod rollout;
 mod scaling;
 mod selling;
+mod silence;
 mod world;

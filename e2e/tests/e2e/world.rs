@@ -89,6 +89,20 @@ impl World {
         equal.await.unwrap();
     }
 
+    /// Waits until an event of this reason says these words of the campaign.
+    pub async fn event(&self, campaign: &str, reason: &str, words: &str) {
+        let selector = format!("involvedObject.name={campaign},reason={reason}");
+        let arguments = ["get", "events", "-n", &self.namespace, "--field-selector", &selector];
+        let arguments = [&arguments[..], &["-o", "jsonpath={.items[*].message}"]].concat();
+        until(&format!("an event {reason}: {words}"), SOON, async || match install::kubectl(&arguments).await {
+            Ok(text) if text.contains(words) => Ok(()),
+            Ok(text) => Err(text),
+            Err(error) => Err(error.to_string()),
+        })
+        .await
+        .unwrap();
+    }
+
     /// Removes the namespace, and with it the pods, so that the next scenario has room.
     pub async fn leave(self) {
         install::kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await.unwrap();

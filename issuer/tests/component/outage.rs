@@ -64,12 +64,18 @@ async fn redis_comes_and_goes() {
             );
             assert_eq!(users.get("/api/coupons/spring").await.code(), "REDIS_UNAVAILABLE");
             assert_eq!(issuer.readiness().await.0, 200, "it stays ready");
+            eventually("the operator hears that nothing gets through", async || {
+                users.ask("fast").await;
+                issuer.pressure().await["failing"].is_string().then_some(())
+            })
+            .await;
             proxy.mend();
             eventually("it goes on", async || {
                 (fixture.state().await.issued >= issued && users.ask_with("user-0", "k0").await.status == 200)
                     .then_some(())
             })
             .await;
+            assert!(issuer.pressure().await["failing"].is_null());
         }
     };
     let (ranks, ()) = tokio::join!(asking, cutting);

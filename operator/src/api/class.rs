@@ -294,7 +294,12 @@ pub struct CaSecretRef {
 pub struct Images {
     /// Image with all programs. Default: the operator's own image.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(
+        length(min = 1, max = 500),
+        regex(
+            pattern = r"^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@[a-z0-9]+:[A-Fa-f0-9]{32,128})?$"
+        )
+    )]
     pub image: Option<String>,
     /// When the image is pulled. Default: as Kubernetes does it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,8 @@ pub enum ConditionType {
     WorkloadsReady,
     /// The pods are as class and spec say. Of a campaign present only while they are not yet: a rollout waits, is paused, or goes on.
     PodsUpToDate,
+    /// Of a class: the API server would take the pods that it describes.
+    PodTemplatesValid,
     /// The database answers, and its tables are of the right version.
     DatabaseReady,
     /// Kafka answers, and is the cluster that was first seen.
@@ -104,10 +106,15 @@ impl Report {
 /// Longest message that the API server takes in a condition, in bytes.
 const MAX_MESSAGE: usize = 32_768;
 
+/// A text without line breaks: servers use them, and whoever shows a list cuts a text at the first.
+pub(crate) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Sets one condition. `lastTransitionTime` becomes `now` only if the status changed. Returns whether anything changed; if
 /// not, the list is as it was.
 pub fn set(conditions: &mut Vec<Condition>, report: &Report, generation: i64, now: Timestamp) -> bool {
-    let mut message = report.message.clone();
+    let mut message = one_line(&report.message);
     message.truncate(message.floor_char_boundary(MAX_MESSAGE));
     let mut next = Condition {
         type_: report.condition.to_string(),

@@ -39,6 +39,7 @@ where
         if covers(&found, &wanted) {
             return Ok(Applied::Unchanged);
         }
+        remove_from_selector(api, desired, &found, &wanted).await?;
     }
     // By force only onto the very object that was claimed. Where there was none, one that somebody has made meanwhile is a
     // conflict, and the next pass looks whose it is.
@@ -51,6 +52,33 @@ where
     };
     api.patch(&desired.name_any(), &parameters, &Patch::Apply(&wanted)).await?;
     Ok(Applied::Written)
+}
+
+/// Takes out of a selector what others have put in: an apply leaves their keys where they are, and each one narrows it.
+async fn remove_from_selector<K>(api: &Api<K>, desired: &K, found: &Value, wanted: &Value) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let at = "/spec/selector";
+    let (Some(selector), Some(own)) = (found.pointer(at), wanted.pointer(at)) else { return Ok(()) };
+    let removal = nulls(selector, own);
+    if is_empty(&removal) {
+        return Ok(());
+    }
+    let patch = json!({"metadata": {"uid": found["metadata"]["uid"]}, "spec": {"selector": removal}});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(&desired.name_any(), &parameters, &Patch::Merge(&patch)).await?;
+    Ok(())
+}
+
+/// A merge patch that removes from `found` what `wanted` does not have.
+fn nulls(found: &Value, wanted: &Value) -> Value {
+    let (Some(found), Some(wanted)) = (found.as_object(), wanted.as_object()) else { return Value::Null };
+    let differing = found.iter().filter_map(|(key, found)| match wanted.get(key) {
+        None => Some((key.clone(), Value::Null)),
+        Some(wanted) => Some((key.clone(), nulls(found, wanted))).filter(|(_, nulls)| !is_empty(nulls)),
+    });
+    Value::Object(differing.collect())
 }
 
 /// Sets the number of replicas of a Deployment, as the manager that owns nothing else; of the one with this UID only.
@@ -88,14 +116,16 @@ fn fingerprint(manifest: &Value) -> Result<String, serde_json::Error> {
 }
 
 /// Whether `found` has everything that `wanted` names. What the server added by itself (defaults, status) does not count, nor
-/// does how it writes quantities, nor what others have put into a list of objects: each of ours must be there, wherever.
+/// does how it writes quantities, nor what others have put into a list of objects: each of ours must be there, wherever. A selector has
+/// to be the same: each key more narrows it.
 pub(super) fn covers(found: &Value, wanted: &Value) -> bool {
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => wanted.iter().all(|(key, wanted)| match found.get(key) {
             Some(found) if matches!(key.as_str(), "requests" | "limits") => same_amounts(found, wanted),
+            Some(found) if key == "selector" => found == wanted,
             Some(found) => covers(found, wanted),
             // The server leaves out what is empty.
-            None => is_empty(wanted) || key == "apiVersion" || key == "kind",
+            None => is_empty(wanted) || matches!(key.as_str(), "apiVersion" | "kind" | "publishNotReadyAddresses"),
         }),
         // What an item is named by is among what it says, so another one is not taken for it.
         (Value::Array(found), Value::Array(wanted)) if wanted.iter().all(Value::is_object) => {

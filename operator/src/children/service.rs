@@ -12,6 +12,10 @@ pub fn issuer_service(family: &Family<'_>) -> Service {
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(selector(family.campaign, Component::Issuer)),
+            // Said aloud, so that what somebody changes is put back: users are sent to every issuer that is ready, and to no other.
+            internal_traffic_policy: Some("Cluster".to_owned()),
+            session_affinity: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(false),
             ports: Some(vec![ServicePort {
                 name: Some("http".to_owned()),
                 port: 80,

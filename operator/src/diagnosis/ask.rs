@@ -17,7 +17,7 @@ const MOST: usize = 4;
 /// So much of an answer is read, in bytes.
 const MOST_BYTES: usize = 4096;
 
-/// What those of these pods say that run and are not ready. One that cannot be asked says nothing.
+/// What those of these pods say that run and are not ready: nothing, if they do not answer.
 pub(crate) async fn ask(http: &reqwest::Client, pods: &[Arc<Pod>]) -> Answers {
     let asked = pods.iter().filter_map(|pod| Some((pod.metadata.uid.clone()?, address(pod)?))).take(MOST);
     let answers = asked.map(async |(uid, ip)| Some((uid, answer(http, ip).await?)));
@@ -36,7 +36,9 @@ fn address(pod: &Pod) -> Option<&str> {
 }
 
 async fn answer(http: &reqwest::Client, ip: &str) -> Option<String> {
-    let mut response = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await.ok()?;
+    let Ok(mut response) = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await else {
+        return Some(String::new());
+    };
     if response.status() != reqwest::StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }

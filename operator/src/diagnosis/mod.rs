@@ -12,9 +12,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use kube::ResourceExt;
 
+use crate::children::PROBE_PORT;
+
 pub(crate) use ask::ask;
 
-/// What pods say of themselves that are not ready, by UID.
+/// What pods say of themselves that are not ready, by UID; empty: they do not answer.
 pub(crate) type Answers = BTreeMap<String, String>;
 
 /// A pod that began less than this ago and is not ready yet is starting: that is no fault.
@@ -156,7 +158,16 @@ fn ailment(pod: &Pod, answers: &Answers, now: Timestamp) -> Option<Ailment> {
     let began = status.start_time.as_ref().map(|start| start.0);
     let is_starting =
         before.is_empty() && began.is_some_and(|began| now.duration_since(began).unsigned_abs() < STARTING);
-    let words = format!("runs and says: {}{before}", short(said));
+    // One that starts listens in a moment.
+    if is_starting && said.is_empty() {
+        return None;
+    }
+    let words = match said.is_empty() {
+        true => format!(
+            "runs, is not ready, and does not answer on port {PROBE_PORT}: it hangs, or nothing gets through to it{before}"
+        ),
+        false => format!("runs and says: {}{before}", short(said)),
+    };
     Some(Ailment { kind: Kind::NotReady, words, is_starting })
 }
 

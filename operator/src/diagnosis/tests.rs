@@ -155,3 +155,17 @@ fn words_of_others_are_one_line_and_bounded() {
     let long = short(&"é".repeat(MOST_WORDS + 7));
     assert_eq!(long.chars().count(), MOST_WORDS + 3);
 }
+
+/// Wrong: pods that hang "start", for as long as they hang.
+#[test]
+fn a_pod_that_runs_and_does_not_answer_is_said() {
+    let answers = |said: &str| Answers::from([("a".to_owned(), said.to_owned())]);
+    let pods = [pod("a", container(running(), json!({})))];
+    let cause = |answers: &Answers| cause(None, &pods, answers, NOW);
+    let silent = cause(&answers("")).unwrap();
+    assert!(!silent.is_starting && silent.text.contains("does not answer on port 9090"), "{}", silent.text);
+    assert_eq!(cause(&Answers::new()), None, "it was not asked");
+    let mut young = container(running(), json!({}));
+    young["startTime"] = json!("2027-01-15T07:59:45Z");
+    assert_eq!(super::cause(None, &[pod("a", young)], &answers(""), NOW), None, "it starts");
+}

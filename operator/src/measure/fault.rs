@@ -87,7 +87,7 @@ pub enum Fault {
         said: String,
     },
     /// Rights on tables are missing.
-    #[error("{}; grant user `{user}` SELECT, INSERT and UPDATE on the database", .said.join("; "))]
+    #[error("{}; grant user `{user}` this right (README, Install, lists what each login needs)", .said.join("; "))]
     DatabaseRight {
         /// The database's user.
         user: String,

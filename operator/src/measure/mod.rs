@@ -8,6 +8,7 @@ pub mod clocks;
 mod database;
 pub mod fault;
 mod kafka;
+pub(crate) mod pods;
 mod redis;
 pub mod wire;
 
@@ -79,6 +80,8 @@ pub struct Measured {
     pub kafka_cluster_id: Option<String>,
     /// Whose clocks say what.
     pub clocks: Clocks,
+    /// Whether pods of the class could be made, if the API server was asked.
+    pub pods: Option<Report>,
 }
 
 impl Measured {
@@ -87,6 +90,12 @@ impl Measured {
         let mut here = self.findings.iter().filter(|finding| finding.system == system).peekable();
         let reason = here.peek()?.fault.reason();
         Some((reason, here.map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+    }
+
+    /// Why no pods of the class could be made.
+    pub fn pods_refused(&self) -> Option<&str> {
+        let refused = self.pods.as_ref().filter(|pods| pods.status == Some(false));
+        refused.map(|pods| pods.message.as_str())
     }
 
     /// What keeps a campaign from being opened for the first time.
@@ -108,7 +117,8 @@ impl Measured {
                 Report::yes(system.condition(), "Available", text.join("; "))
             }
         };
-        vec![part(System::Kafka), part(System::Redis), part(System::Database), self.clocks.report()]
+        let parts = [part(System::Kafka), part(System::Redis), part(System::Database), self.clocks.report()];
+        parts.into_iter().chain(self.pods.clone()).collect()
     }
 }
 

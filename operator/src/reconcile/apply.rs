@@ -21,8 +21,10 @@ use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::claim;
 use crate::children::{self, Component, Family, TOKEN_KEY};
+use crate::context::Context;
 use crate::epoch::{self, Issuers, Opened};
 use crate::error::ReconcileError;
+use crate::events;
 use crate::topic::TopicStep;
 
 /// How often children that are not watched are looked at.
@@ -120,14 +122,13 @@ async fn change_terms(pass: &Pass<'_>, row: &CampaignRow, step: &Step, number: u
 }
 
 /// How to speak to the campaign's issuer pods.
-pub async fn issuers(pass: &Pass<'_>) -> Result<Issuers, ReconcileError> {
+pub async fn issuers(context: &Context, campaign: &CouponCampaign, uid: &str) -> Result<Issuers, ReconcileError> {
     Ok(Issuers {
-        pods: Api::namespaced(pass.context.client.clone(), pass.id.namespace()),
-        selector: children::selector_text(pass.campaign, Component::Issuer),
-        token: token(pass).await?.unwrap_or_default(),
-        http: pass.context.http.clone(),
-        vouched_gone: pass
-            .campaign
+        pods: Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default()),
+        selector: children::selector_text(campaign, Component::Issuer),
+        token: token(context, campaign, uid).await?.unwrap_or_default(),
+        http: context.http.clone(),
+        vouched_gone: campaign
             .annotations()
             .get(epoch::ISSUER_GONE_ANNOTATION)
             .map(|uids| uids.split(',').map(|uid| uid.trim().to_owned()).collect())
@@ -175,17 +176,21 @@ async fn created_id(pass: &Pass<'_>, name: &str) -> Result<Option<String>, Admin
 }
 
 /// The token of the issuers' control port, from the Secret that holds it. `None` before there is one.
-pub(super) async fn token(pass: &Pass<'_>) -> Result<Option<String>, kube::Error> {
-    if let Some(token) = pass.context.memory.get(pass.uid).token {
+pub(super) async fn token(
+    context: &Context,
+    campaign: &CouponCampaign,
+    uid: &str,
+) -> Result<Option<String>, kube::Error> {
+    if let Some(token) = context.memory.get(uid).token {
         return Ok(Some(token));
     }
-    let secrets: Api<Secret> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
-    let name = children::secret_name(&pass.campaign.name_any());
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default());
+    let name = children::secret_name(&campaign.name_any());
     let found = secrets.get_opt(&name).await?.and_then(|secret| secret.data).and_then(|mut data| {
         data.remove(TOKEN_KEY).and_then(|value| String::from_utf8(value.0).ok()).filter(|token| !token.is_empty())
     });
     if let Some(token) = &found {
-        pass.context.memory.update(pass.uid, |memory| memory.token = Some(token.clone()));
+        context.memory.update(uid, |memory| memory.token = Some(token.clone()));
     }
     Ok(found)
 }
@@ -291,18 +296,13 @@ fn figures(wanted: &Wanted) -> String {
 async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
-    let token = token(pass).await?.unwrap_or_else(children::new_token);
+    let token = token(pass.context, pass.campaign, pass.uid).await?.unwrap_or_else(children::new_token);
     let secret = children::connections_secret(family, &token).map_err(|e| kube::Error::Service(Box::new(e)))?;
     let service = children::issuer_service(family);
     let budget = children::issuer_budget(family);
     let wanted = children::hex_digest(format!("{secret:?}{service:?}{budget:?}").as_bytes(), 32);
-    let fresh = pass
-        .context
-        .memory
-        .get(pass.uid)
-        .children
-        .is_some_and(|(last, at)| last == wanted && at.elapsed() < CHILDREN_FRESH);
-    if fresh {
+    let last = pass.context.memory.get(pass.uid).children.filter(|(last, _)| *last == wanted);
+    if last.as_ref().is_some_and(|(_, at)| at.elapsed() < CHILDREN_FRESH) && pass.users_reach_issuers() {
         return Ok(());
     }
     let (secrets, services, budgets): (Api<Secret>, Api<Service>, Api<PodDisruptionBudget>) = (
@@ -313,9 +313,21 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), Rec
     let found_secret = claimed(&secrets, &secret.name_any(), pass.campaign).await?;
     let found_service = claimed(&services, &service.name_any(), pass.campaign).await?;
     let found_budget = claimed(&budgets, &budget.name_any(), pass.campaign).await?;
-    apply::ensure(&secrets, &secret, found_secret.as_ref()).await?;
-    apply::ensure(&services, &service, found_service.as_ref()).await?;
-    apply::ensure(&budgets, &budget, found_budget.as_ref()).await?;
+    let written = [
+        ("Secret", apply::ensure(&secrets, &secret, found_secret.as_ref()).await?, found_secret.is_some()),
+        ("Service", apply::ensure(&services, &service, found_service.as_ref()).await?, found_service.is_some()),
+        ("PodDisruptionBudget", apply::ensure(&budgets, &budget, found_budget.as_ref()).await?, found_budget.is_some()),
+    ];
+    // What we have not changed, somebody else has.
+    for (kind, _, was_there) in
+        written.into_iter().filter(|(_, applied, _)| last.is_some() && *applied == Applied::Written)
+    {
+        let text = match was_there {
+            true => format!("somebody has changed the campaign's {kind}; it is as it should be again"),
+            false => format!("somebody has deleted the campaign's {kind}; it was made anew"),
+        };
+        events::warn(pass.context, pass.campaign, "ChildRestored", &text).await;
+    }
     pass.context.memory.update(pass.uid, |memory| {
         memory.token = Some(token);
         memory.given.connections = Some(family.connections.clone());

@@ -168,7 +168,7 @@ async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
     if !begun || row.open_epoch.is_some() || stock.open.is_some() {
         let known = stock.open.as_ref().map_or(0, |open| open.epoch);
         let epoch = table::within(QUESTION, table::allot_epoch(sql, row.id, known)).await?;
-        fence(&apply::issuers(pass).await?, epoch).await?;
+        fence(&apply::issuers(pass.context, pass.campaign, pass.uid).await?, epoch).await?;
         table::within(QUESTION, table::set_issued_count(sql, row.id, stock.issued)).await?;
         pass.systems.with_redis(async |redis| stock::close(redis, &keys).await).await?;
         pass.context.memory.update(pass.uid, |memory| memory.closed = true);

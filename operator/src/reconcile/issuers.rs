@@ -17,7 +17,7 @@ pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
     if pods.is_empty() {
         return Answers::new();
     }
-    match apply::token(pass).await {
+    match apply::token(pass.context, pass.campaign, pass.uid).await {
         Ok(Some(token)) => pressure::ask(&pass.context.http, &token, &pods).await,
         Ok(None) => Answers::new(),
         Err(error) => {

@@ -19,7 +19,7 @@ mod owner;
 mod pause;
 pub mod plan;
 pub(crate) mod proven;
-mod publish;
+pub(crate) mod publish;
 mod report;
 pub(crate) mod rollout;
 mod scaling;
@@ -101,6 +101,13 @@ impl Pass<'_> {
     fn is_new_to_ledger(&self) -> bool {
         self.campaign.status.as_ref().is_none_or(|status| status.epoch.is_none())
     }
+
+    /// Whether requests to the campaign's Service reach an issuer, if one is ready.
+    fn users_reach_issuers(&self) -> bool {
+        let name = object_name(self.campaign, Component::Issuer);
+        let issuers = There::of(self.context.deployment(self.id.namespace(), &name).as_deref());
+        issuers.ready == 0 || self.context.leads_somewhere(self.id.namespace(), &name)
+    }
 }
 
 /// Looks at a campaign and does what is to be done. Never fails: what went wrong is reported, and tried again as it deserves.
@@ -123,7 +130,7 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
         Err(panicked) => Err(panicked.into()),
     };
     if let Err(Stopped { error, is_told: false }) = &result {
-        tell_failure(&campaign, &context, &uid, error).await;
+        tell_failure(&campaign, &context, &uid, error, started).await;
     }
     let result = result.map_err(|stopped| stopped.error);
     context.metrics.duration.observe(started.elapsed().as_secs_f64());
@@ -154,19 +161,20 @@ where
 }
 
 /// Writes the status of a pass that wrote none: an old one, all green, must not stay for as long as passes fail.
-async fn tell_failure(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) {
+async fn tell_failure(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError, begun: Instant) {
     // Before the watches are filled nothing is known that would be worth to be written.
     if error.is_overtaken() || matches!(error, ReconcileError::WatchesNotFilled) {
         return;
     }
     let now = Timestamp::now();
-    let status = match campaign.meta().deletion_timestamp {
+    let mut status = match campaign.meta().deletion_timestamp {
         Some(_) => {
             let closed = context.memory.get(uid).closed;
             report::status_while_leaving(campaign, &report::Leaving::Failed(error), closed, now)
         }
         None => report::status_without_class(campaign, error, now),
     };
+    crate::stop::correct(&mut status, campaign, context, uid, begun);
     if let Err(error) = publish::status(campaign, context, uid, status, false).await {
         tracing::warn!(campaign = campaign.name_any(), %error, "the status of a pass that failed could not be written");
     }
@@ -220,7 +228,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     if waits {
         plan.open_nothing();
     }
-    let stop = context.memory.get(uid).stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
+    let stop = context.memory.get(uid).stop.map(|(stop, _)| stop);
+    let stop = stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
     plan.stopped(stop);
     let service = issuers::service(&pass, &seen, &answers);
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
@@ -231,7 +240,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let workloads = match plan.hands_off {
         true => Ok(apply::Scaled::default()),
         false => {
-            let work = rollout::Work::of(issuer.as_deref(), consumer.as_deref(), &serving, &context.memory.get(uid));
+            let work =
+                rollout::Work::of(issuer.as_deref(), consumer.as_deref(), &ailing, &serving, &context.memory.get(uid));
             apply::workloads(&pass, &plan, &numbers, work).await
         }
     };
@@ -271,6 +281,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         looked: &looked,
         nobody_serves: serving.nobody_serves(),
         service: &service,
+        users_reach_issuers: pass.users_reach_issuers(),
         redis_refusal: redis_refusal.as_deref(),
         ailing: &ailing,
         stop,
@@ -281,7 +292,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     };
     let mut status = report::status(&facts, Timestamp::now());
     let warning = context.memory.update(uid, |memory| {
-        served::note(&mut memory.served, context.elapsed_ms(), campaign, &plan, &mut status, Timestamp::now())
+        served::note(&mut memory.served, context.elapsed_ms(), campaign, &plan, &service, &mut status, Timestamp::now())
     });
     if let Some(warning) = warning {
         events::warn(context, campaign, warning.reason, &warning.text).await;
@@ -298,6 +309,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     );
     let failure = failure.or(observation_failure(seen));
     let in_between = failure.is_none() && !plan.steps.iter().all(Step::can_wait);
+    crate::stop::correct(&mut status, campaign, context, uid, observed_at);
     publish::status(campaign, context, uid, status, in_between).await?;
     if let Some(error) = failure {
         return Err(Stopped { error, is_told: true });

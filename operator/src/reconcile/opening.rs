@@ -21,7 +21,7 @@ pub(super) async fn open_epoch(
     let in_redis = seen.stock.as_ref().ok().and_then(|s| s.open.as_ref()).map_or(0, |open| open.epoch);
     let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
     let known = Remembered { epoch: in_redis.max(in_status.unwrap_or(0)), once: once(pass.campaign, row, seen) };
-    let issuers = issuers(pass).await?;
+    let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
     let memory = &pass.context.memory;
     memory.update(pass.uid, |memory| memory.allotted = false);
     let highest = seen.ledger.as_ref().map_or(0, |ledger| ledger.highest);

@@ -128,7 +128,8 @@ pub fn plan(
     let opened = in_force.or_else(|| row.and_then(terms::recorded));
     let has = InForce::in_status(campaign.status.as_ref()).in_ledger(row, opened.as_ref(), partitions);
     // From here on nobody meets what the class does not allow.
-    let (campaign, exceeded) = &limits::hold(campaign, &class.spec.limits, &has);
+    let (campaign, exceeded) = limits::hold(campaign, &class.spec.limits, &has);
+    let campaign = &campaign;
     let known = terms::Ledger {
         row,
         in_force,
@@ -139,7 +140,7 @@ pub fn plan(
         foreign,
     };
     let Decided { terms: asked, key_by, mut refusals, opened_ms } = terms::decide(campaign, &known);
-    refusals.extend(limits::refusal(&class.name_any(), exceeded));
+    refusals.extend(limits::refusal(&class.name_any(), &limits::settled(exceeded, &asked)));
     let terms = Terms { suspended: asked.suspended || holds_back(&time, before, &asked), ..asked };
 
     let mut steps = Vec::new();
@@ -261,7 +262,8 @@ pub fn plan(
     let phase = if wants_count { Phase::Draining } else { phase };
     let lead_ms = lead_ms(campaign, class, &standing);
     let aims = match time.frozen {
-        true => Aims::held("the clocks do not agree"),
+        true if time.doubt.is_some() => Aims::held("the clocks do not agree"),
+        true => Aims::held("neither Redis nor the database says what time it is"),
         false => aims(campaign, phase, &standing, now_ms, lead_ms, &work),
     };
     let next_ms = [lead_ms, standing.start_ms, standing.end_ms].into_iter().filter(|at| *at > now_ms).min();

@@ -68,7 +68,9 @@ fn untold<'a>(pass: &Pass<'_>, plan: &'a Plan) -> Vec<&'a Report> {
 fn new_refusals<'a>(refusals: &'a [Report], in_status: Option<&str>, told: &mut Vec<String>) -> Vec<&'a Report> {
     let now: Vec<&Report> = refusals.iter().filter(|each| each.condition == ConditionType::Stalled).collect();
     let before = std::mem::replace(told, now.iter().map(|each| each.message.clone()).collect());
-    let is_new = |each: &&Report| Some(each.message.as_str()) != in_status && !before.contains(&each.message);
+    // Status says all of them in one sentence.
+    let is_in_status = |text: &str| in_status.is_some_and(|said| said.contains(text));
+    let is_new = |each: &&Report| !is_in_status(&each.message) && !before.contains(&each.message);
     now.into_iter().filter(is_new).collect()
 }
 

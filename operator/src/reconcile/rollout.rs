@@ -3,7 +3,7 @@
 //! Pods that work are not replaced while coupons can be had, unless class or campaign say so: a rollout moves partitions, cuts kept
 //! connections and begins with cold pods, at the time at which people ask. Only the template waits. The Secret beside the pods does
 //! not: a pod that dies comes up with the old template and the newest settings that were seen to work. Pods that do not work are
-//! replaced at once, as nothing is lost by it.
+//! replaced at once, as nothing is lost by it; and so are those of a rollout that is stuck half way.
 
 mod progress;
 
@@ -13,10 +13,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use super::Pass;
 use super::numbers::There;
 use super::plan::Plan;
+use super::report::Ailing;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, DuringWindow, Phase};
 use crate::children::Component;
 use crate::context::Memory;
+use crate::diagnosis::Cause;
 use crate::serving::Verdict;
 use progress::Progress;
 
@@ -33,12 +35,18 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// As passes have found.
-    pub fn of(issuer: Option<&Deployment>, consumer: Option<&Deployment>, serving: &Verdict, memory: &Memory) -> Self {
+    /// As passes have found. `ailing`: why pods are not ready.
+    pub fn of(
+        issuer: Option<&Deployment>,
+        consumer: Option<&Deployment>,
+        ailing: &Ailing,
+        serving: &Verdict,
+        memory: &Memory,
+    ) -> Self {
         let ready = |deployment| There::of(deployment).ready > 0;
         Self {
-            issuer: ready(issuer) && serving.nobody_serves().is_none(),
-            consumer: ready(consumer) && !memory.still.lasts(),
+            issuer: ready(issuer) && !is_stuck(issuer, ailing.issuer.as_ref()) && serving.nobody_serves().is_none(),
+            consumer: ready(consumer) && !is_stuck(consumer, ailing.consumer.as_ref()) && !memory.still.lasts(),
         }
     }
 
@@ -48,6 +56,13 @@ impl Work {
             Component::Consumer => self.consumer,
         }
     }
+}
+
+/// Whether a rollout is half made, and the pods of the present template do not come up: what is wanted now cannot be worse.
+fn is_stuck(deployment: Option<&Deployment>, cause: Option<&Cause>) -> bool {
+    let status = deployment.and_then(|deployment| deployment.status.as_ref());
+    let half_made = status.is_some_and(|status| status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0));
+    half_made && cause.is_some_and(|cause| !cause.is_starting)
 }
 
 /// When pods that should change are replaced.

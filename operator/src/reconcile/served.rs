@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::plan::Plan;
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
+use crate::serving::Service;
 
 /// What is shorter than this, in seconds, is a start or a repair, and is not said.
 const SAID: i64 = 5;
@@ -27,6 +28,8 @@ pub(crate) struct ServedWatch {
     cause: Option<String>,
     /// An event has said that it lasts.
     told: bool,
+    /// Coupons could be had at some moment of this window.
+    served: bool,
 }
 
 /// Something to say at once.
@@ -38,13 +41,15 @@ pub(crate) struct Warning {
     pub text: String,
 }
 
-/// Whether the window is open, and users get no coupon that they should get; with the cause.
-fn unserved(plan: &Plan, next: &CouponCampaignStatus) -> Option<String> {
+/// Whether the window is open, and users get no coupon that they should get; with the cause. What is not known is held against nobody:
+/// this stays for good.
+fn unserved(plan: &Plan, service: &Service, next: &CouponCampaignStatus) -> Option<String> {
     let terms = plan.in_force.unwrap_or(plan.terms);
     let in_window = (terms.start_ms..terms.end_ms).contains(&plan.now_ms);
     let open = conditions::find(&next.conditions, ConditionType::Open)?;
     let is_missed = match plan.phase {
-        Phase::Open => open.status != "True" && open.reason != "IssuersSilent",
+        Phase::Open if open.status == "Unknown" => matches!(service, Service::Refuses(_)),
+        Phase::Open => open.status == "False",
         Phase::Repairing => true,
         _ => false,
     };
@@ -57,12 +62,15 @@ pub(crate) fn note(
     at_ms: i64,
     campaign: &CouponCampaign,
     plan: &Plan,
+    service: &Service,
     next: &mut CouponCampaignStatus,
     now: Timestamp,
 ) -> Option<Warning> {
     let before = campaign.status.as_ref();
-    let cause = unserved(plan, next);
+    let cause = unserved(plan, service, next);
     // The time since a pass that found it so; what came before that was not seen.
+    let had = before.is_some_and(|before| conditions::is_true(&before.conditions, ConditionType::Open));
+    watch.served |= had || conditions::is_true(&next.conditions, ConditionType::Open);
     let past = watch.last_ms.map_or(0, |last| (at_ms - last).max(0)) + watch.rest_ms;
     watch.rest_ms = past % 1000;
     watch.last_ms = cause.is_some().then_some(at_ms);
@@ -71,7 +79,7 @@ pub(crate) fn note(
     let mut seconds = known + past / 1000;
     // Another window.
     if matches!(plan.phase, Phase::Scheduled | Phase::Pending) {
-        seconds = 0;
+        (seconds, watch.served) = (0, false);
     }
     watch.seconds = seconds;
     next.unserved_seconds = (seconds > 0).then_some(seconds);
@@ -81,7 +89,7 @@ pub(crate) fn note(
         next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
         return None;
     }
-    let report = report(watch, before, plan, seconds, next.issued);
+    let report = report(watch, before, seconds, next.issued);
     conditions::set(&mut next.conditions, &report, campaign.metadata.generation.unwrap_or(0), now);
     // "All is well" would be said of a sale that nobody could reach.
     for ready in next.conditions.iter_mut().filter(|each| each.type_ == "Ready" && each.status == "True") {
@@ -104,21 +112,18 @@ pub(crate) fn note(
 }
 
 /// What the condition `WindowServed` says.
-fn report(
-    watch: &ServedWatch,
-    before: Option<&CouponCampaignStatus>,
-    plan: &Plan,
-    seconds: i64,
-    issued: Option<i64>,
-) -> Report {
-    let terms = plan.in_force.unwrap_or(plan.terms);
-    let window_s = (plan.now_ms.min(terms.end_ms) - terms.start_ms) / 1000;
-    let reason = if issued == Some(0) && seconds * 10 >= window_s * 9 { "NotServed" } else { "ServedInPart" };
+fn report(watch: &ServedWatch, before: Option<&CouponCampaignStatus>, seconds: i64, issued: Option<i64>) -> Report {
     let said = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
-    // What the process before this one knew.
+    // What the process before this one knew, too.
+    let in_part = watch.served || said.is_some_and(|said| said.reason == "ServedInPart");
+    let never = issued == Some(0) && !in_part;
     let known = || said.and_then(|said| Some(said.message.split_once(CAUSE)?.1.to_owned()));
     let cause = watch.cause.clone().or_else(known).map(|cause| format!("{CAUSE}{cause}")).unwrap_or_default();
-    let text = format!("for {} of the window users could get no coupon{cause}", words(seconds));
+    let (reason, at_all) = match never {
+        true => ("NotServed", ", and at no time was it seen that they could"),
+        false => ("ServedInPart", ""),
+    };
+    let text = format!("for {} of the window users could get no coupon{at_all}{cause}", words(seconds));
     Report::no(ConditionType::WindowServed, reason, text)
 }
 
@@ -143,11 +148,13 @@ mod tests {
         watch: ServedWatch,
         scene: Scene,
         at_ms: i64,
+        /// What issuers say while `Open` is Unknown.
+        service: Service,
     }
 
     impl Life {
         fn new() -> Self {
-            Self { watch: ServedWatch::default(), scene: Scene::open().at(START), at_ms: 0 }
+            Self { watch: ServedWatch::default(), scene: Scene::open().at(START), at_ms: 0, service: Service::Silent }
         }
 
         /// A pass so many seconds after the last one, which finds the window open or not.
@@ -160,12 +167,14 @@ mod tests {
             next.issued = next.issued.or(Some(0));
             let open = match open {
                 Ok(()) => Report::yes(ConditionType::Open, "WindowOpen", "coupons can be had"),
+                Err("nobody knows") => Report::unknown(ConditionType::Open, "ConnectionFailed", "nobody knows"),
                 Err(why) => Report::no(ConditionType::Open, "NoReadyIssuer", why),
             };
             for report in [open, Report::yes(ConditionType::Ready, "AsItShouldBe", "all is well")] {
                 conditions::set(&mut next.conditions, &report, 1, NOW);
             }
-            let warning = note(&mut self.watch, self.at_ms, &scene.campaign, &plan, &mut next, NOW);
+            let service = &self.service;
+            let warning = note(&mut self.watch, self.at_ms, &scene.campaign, &plan, service, &mut next, NOW);
             self.scene.campaign.status = Some(next.clone());
             (next, warning)
         }
@@ -184,7 +193,11 @@ mod tests {
         assert_eq!((life.pass(0, nobody).1, life.pass(4, nobody).1), (None, None), "pods that start");
         let (status, warning) = life.pass(6, nobody);
         assert_eq!(warning.map(|warning| warning.reason), Some("UsersReachNobody"));
-        assert_eq!(served(&status).map(|(reason, _)| reason), Some("NotServed"));
+        let text = "for 10s of the window users could get no coupon, and at no time was it seen that they could; the last cause: no issuer";
+        assert!(
+            served(&status).is_some_and(|(reason, said)| reason == "NotServed" && said.starts_with(text)),
+            "{status:?}"
+        );
         assert_eq!(life.pass(20, nobody).1, None, "said once");
         life.at_ms = END - START - 2_000;
         life.pass(0, nobody);
@@ -230,6 +243,19 @@ mod tests {
         assert_eq!(life.pass(2, still).0.unserved_seconds, Some(36));
         life.scene.campaign.status.as_mut().unwrap().issued = Some(3);
         assert_eq!(served(&life.pass(2, Ok(())).0).unwrap().0, "ServedInPart");
+    }
+
+    /// Wrong: a typo in the class, for which no user missed a coupon, is held against the sale for good.
+    #[test]
+    fn time_in_which_nobody_knows_counts_only_if_issuers_say_that_they_grant_nothing() {
+        for (service, expected) in
+            [(Service::Grants, None), (Service::Silent, None), (Service::Refuses("1 RedisAway".to_owned()), Some(60))]
+        {
+            let mut life = Life::new();
+            life.service = service;
+            life.pass(0, Err("nobody knows"));
+            assert_eq!(life.pass(60, Err("nobody knows")).0.unserved_seconds, expected, "{:?}", life.service);
+        }
     }
 
     #[test]

@@ -159,7 +159,7 @@ async fn what_a_database_does_not_let_us_do_is_said_with_user_and_table() {
             format!("REVOKE UPDATE ON `{name}`.* FROM '{operator}'@'%'"),
             format!("GRANT ALL ON `{name}`.* TO '{operator}'@'%'"),
             "DatabaseAccessDenied",
-            vec!["UPDATE command denied", "operator's login"],
+            vec!["UPDATE command denied", "operator's login", "this right (README"],
         ),
         (
             "SET GLOBAL read_only = 1".into(),

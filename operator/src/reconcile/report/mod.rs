@@ -68,6 +68,8 @@ pub struct Facts<'a> {
     pub nobody_serves: Option<&'a str>,
     /// Whether issuers say that they grant.
     pub service: &'a Service,
+    /// Requests to the Service reach an issuer, if one is ready.
+    pub users_reach_issuers: bool,
     /// Why Redis takes no writes though it can be read.
     pub redis_refusal: Option<&'a StockError>,
     /// Why pods are not ready.
@@ -242,19 +244,15 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     };
     all.push(open);
     let foreign = facts.failure.map(conflict).unwrap_or_default();
-    let refusals: Vec<&Report> = plan.refusals.iter().chain(&foreign).collect();
+    let refusals = together(plan.refusals.iter().chain(&foreign));
     let stalled = refusals.iter().find(|report| report.condition == C::Stalled);
-    let mut refused: Vec<C> = Vec::new();
-    for report in refusals.iter().copied() {
-        if !refused.contains(&report.condition) {
-            refused.push(report.condition);
-            all.retain(|each| each.condition != report.condition);
-            all.push(report.clone());
-        }
-    }
+    all.retain(|each| refusals.iter().all(|report| report.condition != each.condition));
+    all.extend(refusals.iter().cloned());
     let lost = |report: &Report| report.condition == C::LedgerConsistent && report.reason == ledger::ROWS_MISSING;
-    let broken = |report: &&Report| (is_part(report.condition) && report.status != Some(true)) || lost(report);
-    let broken = all.iter().find(broken).cloned();
+    let broken = PARTS.iter().filter_map(|part| all.iter().find(|report| report.condition == *part));
+    let broken: Vec<&Report> = broken.filter(|report| report.status != Some(true)).collect();
+    let known = broken.iter().find(|report| report.status == Some(false));
+    let broken = known.or(broken.first()).copied().or_else(|| all.iter().find(|report| lost(report))).cloned();
     match (stalled, broken) {
         (Some(stalled), _) => all.push(Report::no(C::Ready, stalled.reason, stalled.message.clone())),
         (None, Some(broken)) => {
@@ -262,6 +260,18 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             all.push(Report::yes(C::Reconciling, broken.reason, broken.message));
         }
         (None, None) => all.push(Report::yes(C::Ready, "AsItShouldBe", "all is as it should be at this time")),
+    }
+    all
+}
+
+/// One report per condition: the first one's reason, and what all of them say.
+fn together<'a>(reports: impl Iterator<Item = &'a Report>) -> Vec<Report> {
+    let mut all: Vec<Report> = Vec::new();
+    for report in reports {
+        match all.iter_mut().find(|each| each.condition == report.condition) {
+            None => all.push(report.clone()),
+            Some(first) => first.message.push_str(&format!("; {}: {}", report.reason, report.message)),
+        }
     }
     all
 }
@@ -277,22 +287,18 @@ fn conflict(failure: &ReconcileError) -> Vec<Report> {
     ]
 }
 
-/// Whether a condition is one of the parts that `Ready` sums up.
-fn is_part(condition: ConditionType) -> bool {
-    use ConditionType as C;
-    matches!(
-        condition,
-        C::ClassResolved
-            | C::CredentialsReady
-            | C::DatabaseReady
-            | C::RedisReady
-            | C::KafkaReady
-            | C::TopicReady
-            | C::StockReady
-            | C::WorkloadsReady
-            | C::ClocksAgree
-    )
-}
+/// The parts that `Ready` sums up, causes before what follows from them: of several, the first is what somebody has to look at.
+const PARTS: [ConditionType; 9] = [
+    ConditionType::ClassResolved,
+    ConditionType::CredentialsReady,
+    ConditionType::ClocksAgree,
+    ConditionType::DatabaseReady,
+    ConditionType::RedisReady,
+    ConditionType::KafkaReady,
+    ConditionType::TopicReady,
+    ConditionType::StockReady,
+    ConditionType::WorkloadsReady,
+];
 
 fn part(condition: ConditionType, failure: Option<(&'static str, String)>, well: &str) -> Report {
     match failure {

@@ -3,6 +3,7 @@
 use super::Facts;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaignStatus};
+use crate::children::{Component, object_name};
 use crate::epoch::CONTROL_PORT;
 use crate::error::{advice, stock_advice, stock_reason, table_advice};
 use crate::reconcile::plan::Plan;
@@ -28,14 +29,25 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         let text = format!("the window is open, but no issuer pod is ready, so users reach nobody: {why}");
         return Report::no(Open, "NoReadyIssuer", text);
     }
+    if !facts.users_reach_issuers {
+        return Report::no(Open, LEADS_NOWHERE, leads_nowhere(facts));
+    }
     if let Some(cause) = facts.nobody_serves {
         return Report::no(Open, "IssuersNotServing", cause);
     }
     if let Some(error) = facts.redis_trouble() {
         let (reason, said) = (stock_reason(error), stock_advice(error));
-        return match error.is_answer() {
+        // What the operator's login may not, the pods' may.
+        let is_ours_alone = error.is_authentication() || error.is_missing_right();
+        return match error.is_answer() && !is_ours_alone {
             true => Report::no(Open, reason, format!("Redis grants nothing, so users hear 503: {said}")),
-            false => Report::unknown(Open, reason, format!("whether users get coupons is not known: {said}")),
+            false => {
+                let heard = match facts.service {
+                    Service::Grants => "issuers say that they grant, but the operator cannot look into Redis",
+                    Service::Refuses(_) | Service::Silent => "whether users get coupons is not known",
+                };
+                Report::unknown(Open, reason, format!("{heard}: {said}"))
+            }
         };
     }
     match facts.service {
@@ -48,11 +60,26 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
 /// Why there is no issuer that is ready.
 fn why_no_issuer(facts: &Facts<'_>) -> String {
     let wanted = &facts.numbers.issuer;
+    if let Some(failure) = facts.failure {
+        return advice(failure);
+    }
     match &facts.ailing.issuer {
         Some(cause) => cause.text.clone(),
         None if wanted.replicas == 0 => format!("none is wanted ({})", wanted.reason),
         None => "they start".to_owned(),
     }
+}
+
+/// Issuers are ready, and the Service leads to none of them.
+pub(super) const LEADS_NOWHERE: &str = "ServiceLeadsNowhere";
+
+/// The same in words.
+pub(super) fn leads_nowhere(facts: &Facts<'_>) -> String {
+    let name = object_name(facts.campaign, Component::Issuer);
+    format!(
+        "issuers are ready, but Service {name} has no endpoints, so users reach nobody; the Service is being put right: if this lasts, look \
+         at its selector, and whether the cluster's EndpointSlice controller runs"
+    )
 }
 
 /// Issuers are ready, and none answers the operator.
@@ -68,16 +95,11 @@ pub(super) fn silence() -> String {
 /// Of a campaign that is suspended, as its users see it.
 pub(super) fn suspended(facts: &Facts<'_>) -> Report {
     use ConditionType::Open;
-    if let Some(Stop::ByFence(told)) = facts.stop {
-        let text = format!(
-            "issuing is suspended by spec.suspend: Redis does not answer, so all {} issuers were told to grant nothing; Redis is \
-             suspended when it is back",
-            told.pods
-        );
-        return Report::no(Open, "SuspendedByFence", text);
+    if let Some(stop) = facts.stop.filter(|stop| stop.is_by_fence()) {
+        return stop.report();
     }
     if facts.campaign.spec.suspend {
-        return Report::no(Open, "Suspended", "issuing is suspended by spec.suspend");
+        return Stop::InRedis.report();
     }
     if facts.plan.terms.suspended {
         return Report::no(Open, "Suspended", "issuing is stopped by what condition Stalled says");

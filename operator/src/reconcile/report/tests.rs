@@ -1,3 +1,5 @@
+mod refusals;
+
 use campaign::log::admin::TopicState;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use serde_json::json;
@@ -50,6 +52,8 @@ struct Lasting<'a> {
     service: Option<Service>,
     /// Redis can be read, and takes no writes.
     redis_refusal: Option<&'a StockError>,
+    /// The Service has no endpoints.
+    leads_nowhere: bool,
     /// Issuers that are ready; `None`: the one that should be.
     issuers: Option<i32>,
 }
@@ -60,7 +64,7 @@ fn status_while(
     failure: Option<&ReconcileError>,
     adopted: Option<u64>,
     now: Timestamp,
-    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers }: Lasting<'_>,
+    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers, leads_nowhere }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
     let (issuer, consumer) = (deployment(1, issuers.unwrap_or(1)), deployment(3, ready_consumers));
@@ -81,6 +85,7 @@ fn status_while(
         measured: None,
         nobody_serves: None,
         service: &service,
+        users_reach_issuers: !leads_nowhere,
         redis_refusal,
         ailing: &ailing,
         stop: None,
@@ -535,6 +540,9 @@ fn a_window_is_open_only_if_an_issuer_grants_from_a_redis_that_takes_writes() {
     let full = StockError::from(redis::RedisError::from(full));
     let refuses =
         || Some(Service::Refuses("issuers are ready and grant nothing (1 Fenced); users hear 503".to_owned()));
+    let denied = redis::parse_redis_value(b"-NOAUTH Authentication required.\r\n");
+    let Ok(redis::Value::ServerError(denied)) = denied else { panic!("an error reply") };
+    let denied = StockError::from(redis::RedisError::from(denied));
     let quota = || Ailing { issuer: cause("PodsForbidden", "exceeded quota: two"), consumer: None };
     for (scene, lasting, open, says_part, part, ready) in [
         (Scene::open(), Lasting::default(), "True/WindowOpen", "coupons can be had", RedisReady, "True/AsItShouldBe"),
@@ -551,8 +559,8 @@ fn a_window_is_open_only_if_an_issuer_grants_from_a_redis_that_takes_writes() {
             Lasting { service: refuses(), ..Lasting::default() },
             "False/IssuersNotServing",
             "1 Fenced",
-            RedisReady,
-            "True/AsItShouldBe",
+            WorkloadsReady,
+            "False/IssuersNotServing",
         ),
         (
             Scene::open(),
@@ -571,10 +579,26 @@ fn a_window_is_open_only_if_an_issuer_grants_from_a_redis_that_takes_writes() {
             "False/RedisOutOfMemory",
         ),
         (
+            Scene::open(),
+            Lasting { leads_nowhere: true, ..Lasting::default() },
+            "False/ServiceLeadsNowhere",
+            "Service spring-issuer has no endpoints",
+            WorkloadsReady,
+            "False/ServiceLeadsNowhere",
+        ),
+        (
+            Scene::open(),
+            Lasting { redis_refusal: Some(&denied), ..Lasting::default() },
+            "Unknown/RedisAuthenticationFailed",
+            "issuers say that they grant",
+            RedisReady,
+            "False/RedisAuthenticationFailed",
+        ),
+        (
             Scene::open().redis_away(),
             Lasting::default(),
             "Unknown/RedisUnavailable",
-            "is not known",
+            "issuers say that they grant",
             RedisReady,
             "False/RedisUnavailable",
         ),
@@ -630,6 +654,7 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         measured: None,
         nobody_serves: None,
         service: &Service::Silent,
+        users_reach_issuers: true,
         redis_refusal: None,
         ailing: &Ailing::default(),
         stop: None,

@@ -33,6 +33,7 @@ pub fn status_without_class(
     };
     let reports = [
         of_failure,
+        pending(campaign, &next, &text),
         Some(Report::no(ConditionType::Ready, failure.reason(), text.clone())),
         Some(Report::yes(progress, failure.reason(), text)),
     ];
@@ -40,6 +41,25 @@ pub fn status_without_class(
     let doubts = doubts(&next.conditions, &reports, failure.reason());
     put(campaign, &mut next, reports.into_iter().chain(doubts), now);
     next
+}
+
+/// Suspending, or going on, that is asked for and that nobody could bring into force.
+fn pending(campaign: &CouponCampaign, next: &CouponCampaignStatus, cause: &str) -> Option<Report> {
+    let is_suspended = next.phase == Some(Phase::Suspended);
+    let sells = matches!(next.phase, Some(Phase::Open | Phase::SoldOut));
+    let said = conditions::find(&next.conditions, ConditionType::Open)?.reason.as_str();
+    match campaign.spec.suspend {
+        true if sells => {
+            let text = format!("suspension is asked for, and not in force yet, because {cause}");
+            Some(Report::unknown(ConditionType::Open, "SuspensionPending", text))
+        }
+        false if is_suspended && matches!(said, "Suspended" | "SuspendedByFence" | "ResumptionPending") => {
+            let text =
+                format!("issuing is still suspended: going on is asked for, and not in force yet, because {cause}");
+            Some(Report::no(ConditionType::Open, "ResumptionPending", text))
+        }
+        _ => None,
+    }
 }
 
 /// What a campaign that is being deleted waits for.

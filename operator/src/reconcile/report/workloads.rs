@@ -3,11 +3,12 @@
 use k8s_openapi::api::apps::v1::Deployment;
 
 use super::Facts;
-use super::open::{ISSUERS_SILENT, silence};
+use super::open::{ISSUERS_SILENT, LEADS_NOWHERE, leads_nowhere, silence};
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaignStatus, Phase};
 use crate::children::Component;
 use crate::diagnosis::Cause;
+use crate::measure::pods::REFUSED;
 use crate::serving::Service;
 
 /// Consumers are ready, records wait, and none is stored.
@@ -52,8 +53,20 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     if let Some((reason, text)) = kinds.iter().find_map(Kind::stuck) {
         return Report::no(WorkloadsReady, reason, text);
     }
+    // Said of a sale that is suspended too: going on needs them.
+    if let Service::Refuses(cause) = facts.service
+        && matches!(facts.plan.phase, Phase::Open | Phase::SoldOut | Phase::Suspended)
+    {
+        return Report::no(WorkloadsReady, "IssuersNotServing", cause);
+    }
+    if !facts.users_reach_issuers {
+        return Report::no(WorkloadsReady, LEADS_NOWHERE, leads_nowhere(facts));
+    }
     if facts.plan.phase == Phase::Open && *facts.service == Service::Silent {
         return Report::unknown(WorkloadsReady, ISSUERS_SILENT, silence());
+    }
+    if let Some(text) = facts.measured.and_then(|measured| measured.pods_refused()) {
+        return Report::no(WorkloadsReady, REFUSED, format!("those that run stay, and no others can be made: {text}"));
     }
     Report::yes(WorkloadsReady, "PodsReady", "the pods that should run are ready")
 }

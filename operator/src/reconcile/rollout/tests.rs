@@ -62,7 +62,7 @@ fn pods_that_do_not_work_are_replaced_at_once() {
     };
     let silent = Verdict::Waiting(Some("none serves".to_owned()));
     let work = |issuers, consumers, serving| {
-        let work = Work::of(Some(&up(issuers)), Some(&up(consumers)), serving, &Memory::default());
+        let work = Work::of(Some(&up(issuers)), Some(&up(consumers)), &Ailing::default(), serving, &Memory::default());
         [Component::Issuer, Component::Consumer].map(|component| rolls(&Scene::open(), work, component))
     };
     assert_eq!(work(2, 2, &Verdict::Serving), [false, false]);
@@ -70,8 +70,27 @@ fn pods_that_do_not_work_are_replaced_at_once() {
     assert_eq!(work(0, 2, &Verdict::Serving), [true, false]);
     assert_eq!(work(2, 0, &Verdict::Serving), [false, true]);
     assert_eq!(work(2, 2, &silent), [true, false], "ready, and nobody is served");
-    let none = Work::of(None, None, &Verdict::Serving, &Memory::default());
+    let none = Work::of(None, None, &Ailing::default(), &Verdict::Serving, &Memory::default());
     assert!(rolls(&Scene::open(), none, Component::Issuer), "there is nobody to be protected");
+}
+
+/// Wrong: an image that cannot be had was rolled out by hand; the class is put right, and the broken half stays until the window ends.
+#[test]
+fn a_rollout_that_is_stuck_half_way_does_not_wait_for_what_mends_it() {
+    let half = deployment(false, json!({"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2}));
+    let whole = deployment(false, json!({"replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}));
+    let cause = |is_starting| Cause { reason: "ImagePullFailed", text: "no such image".to_owned(), is_starting };
+    for (what, issuer, cause, expected) in [
+        ("its image cannot be had", &half, Some(cause(false)), true),
+        ("its pods start", &half, Some(cause(true)), false),
+        ("it goes on", &half, None, false),
+        ("one of those that were there is broken", &whole, Some(cause(false)), false),
+    ] {
+        let ailing = Ailing { issuer: cause, consumer: None };
+        let work = Work::of(Some(issuer), Some(issuer), &ailing, &Verdict::Serving, &Memory::default());
+        assert_eq!(rolls(&Scene::open(), work, Component::Issuer), expected, "{what}");
+        assert!(!rolls(&Scene::open(), work, Component::Consumer), "{what}");
+    }
 }
 
 fn deployment(paused: bool, status: Value) -> Deployment {

@@ -1,0 +1,79 @@
+//! What could go wrong in silence: users who reach nobody, and a suspension that nobody could bring into force.
+
+use std::time::Instant;
+
+use e2e::campaign::{Sale, manifest};
+use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
+use operator::api::Phase;
+use serde_json::{Value, json};
+
+use crate::world::{SOON, World};
+
+/// A tool of somebody's gives the Service's selector one label more, and later somebody deletes the Service.
+#[tokio::test]
+async fn a_service_that_leads_to_nobody_is_put_right_and_said() {
+    let world = World::new("nowhere").await;
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "lost", 10, -1, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    assert!(door.insist("anna", None, SOON).await.issued());
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+
+    let service = ["-n", &world.namespace, "service", "lost-issuer"];
+    let narrowed = r#"{"spec": {"selector": {"app": "x"}}}"#;
+    kubectl(&[&["patch"], &service[..], &["-p", narrowed]].concat()).await.unwrap();
+    world.event("lost", "ChildRestored", "somebody has changed the campaign's Service").await;
+    let selector = kubectl(&[&["get"], &service[..], &["-o", "jsonpath={.spec.selector}"]].concat()).await.unwrap();
+    assert!(!selector.contains("app\":\"x"), "{selector}");
+    assert!(door.insist("bert", None, SOON).await.issued());
+
+    kubectl(&[&["delete"], &service[..]].concat()).await.unwrap();
+    let gone = Instant::now();
+    world.event("lost", "ChildRestored", "somebody has deleted the campaign's Service").await;
+    let took = gone.elapsed();
+    assert!(took.as_secs() < 20, "users reached nobody for {took:?}, as long as nobody looks by himself");
+    // It has another address.
+    assert!(sale.door().await.unwrap().insist("carl", None, SOON).await.issued());
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+    world.leave().await;
+}
+
+/// The Secret with the operator's logins is deleted, as while it is rotated; and meanwhile the sale has to stop.
+#[tokio::test]
+async fn a_sale_is_suspended_though_the_operators_secret_is_gone() {
+    let world = World::new("secret").await;
+    let name = format!("secret-{}", world.namespace);
+    let of = kubectl(&["get", "secret", "coupon-admin", "-n", SYSTEM_NAMESPACE, "-o", "json"]).await.unwrap();
+    let data = serde_json::from_str::<Value>(&of).unwrap()["data"].clone();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE}, "data": data
+    });
+    apply(&secret).await.unwrap();
+    let mut class = install::class(&name, &world.connections, false).unwrap();
+    class["spec"]["credentials"]["operator"]["secretName"] = json!(name);
+    apply(&class).await.unwrap();
+    let mut wanted = manifest(&world.namespace, "locked", 10, -1, 900);
+    wanted["spec"]["className"] = json!(name);
+    let mut sale = Sale::apply(&world.client, wanted).await.unwrap();
+    let door = sale.door().await.unwrap();
+    assert!(door.insist("anna", None, SOON).await.issued());
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+
+    kubectl(&["delete", "secret", &name, "-n", SYSTEM_NAMESPACE]).await.unwrap();
+    sale.until_condition("CredentialsReady", "False", "SecretMissing").await.unwrap();
+    sale.change(|manifest| manifest["spec"]["suspend"] = json!(true)).await.unwrap();
+    sale.until_phase(Phase::Suspended, SOON).await.unwrap();
+    let heard = door.ask("bert", None).await;
+    assert!(!heard.issued(), "{heard:?}");
+    sale.until_condition("Open", "False", "SuspendedByFence").await.unwrap();
+
+    sale.change(|manifest| manifest["spec"]["suspend"] = json!(false)).await.unwrap();
+    let message = sale.until_condition("Open", "False", "ResumptionPending").await.unwrap();
+    assert!(message.contains("not in force yet, because") && message.contains(&name), "{message}");
+    apply(&secret).await.unwrap();
+    sale.until_condition("Open", "True", "WindowOpen").await.unwrap();
+    assert!(door.insist("carl", None, SOON).await.issued());
+    kubectl(&["delete", "couponcampaign", "locked", "-n", &world.namespace]).await.unwrap();
+    kubectl(&["delete", "campaignclass", &name, "--wait=false"]).await.unwrap();
+    kubectl(&["delete", "secret", &name, "-n", SYSTEM_NAMESPACE]).await.unwrap();
+    world.leave().await;
+}

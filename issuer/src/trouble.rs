@@ -1,0 +1,85 @@
+//! What keeps batches from Redis, as this process meets it: it may serve the open epoch, and be able to grant nothing all the same.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What is shorter than this is a reconnect.
+const LASTS: Duration = Duration::from_secs(1);
+/// Without a newer failure it is not known any more: nobody asked since.
+const STALE: Duration = Duration::from_secs(10);
+/// So much of Redis' words is kept, in bytes.
+const MOST_BYTES: usize = 300;
+
+/// Failures since the last success.
+#[derive(Debug, Default)]
+pub struct Trouble(Mutex<Option<Failing>>);
+
+#[derive(Debug, Clone)]
+struct Failing {
+    first: Instant,
+    last: Instant,
+    words: String,
+}
+
+impl Trouble {
+    fn failing(&self) -> MutexGuard<'_, Option<Failing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call failed.
+    pub fn failed(&self, words: &str, now: Instant) {
+        let mut failing = self.failing();
+        let known = failing.take().filter(|known| now.saturating_duration_since(known.last) < STALE);
+        let first = known.map_or(now, |known| known.first);
+        let words = words.get(..words.floor_char_boundary(MOST_BYTES)).unwrap_or_default().to_owned();
+        *failing = Some(Failing { first, last: now, words });
+    }
+
+    /// A call was answered.
+    pub fn over(&self) {
+        *self.failing() = None;
+    }
+
+    /// Redis' words, if nothing but failures was met for a while.
+    pub fn lasting(&self, now: Instant) -> Option<String> {
+        let failing = self.failing().clone()?;
+        let lasts = failing.last.saturating_duration_since(failing.first) >= LASTS;
+        let is_known = now.saturating_duration_since(failing.last) < STALE;
+        (lasts && is_known).then_some(failing.words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_failures_that_last_are_said_and_only_while_they_are_met() {
+        let begin = Instant::now();
+        let at = |millis: u64| begin + Duration::from_millis(millis);
+        let trouble = Trouble::default();
+        assert_eq!(trouble.lasting(at(0)), None);
+        trouble.failed("NOPERM evalsha", at(0));
+        assert_eq!(trouble.lasting(at(900)), None, "it may be a reconnect");
+        trouble.failed("NOPERM evalsha", at(1000));
+        assert_eq!(trouble.lasting(at(1000)).as_deref(), Some("NOPERM evalsha"));
+        assert_eq!(trouble.lasting(at(10_999)).as_deref(), Some("NOPERM evalsha"));
+        assert_eq!(trouble.lasting(at(11_000)), None, "nobody has asked since");
+        trouble.failed("NOPERM evalsha", at(30_000));
+        assert_eq!(trouble.lasting(at(30_000)), None, "it begins anew");
+        trouble.failed("NOPERM evalsha", at(31_000));
+        trouble.over();
+        assert_eq!(trouble.lasting(at(31_001)), None);
+    }
+
+    #[test]
+    fn words_are_bounded() {
+        let trouble = Trouble::default();
+        let now = Instant::now();
+        trouble.failed(&"é".repeat(1000), now);
+        trouble.failed(&"é".repeat(1000), now + LASTS);
+        assert_eq!(trouble.lasting(now + LASTS).map(|words| words.len()), Some(MOST_BYTES));
+    }
+}
