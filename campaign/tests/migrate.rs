@@ -261,6 +261,35 @@ async fn a_lock_that_is_never_free_holds_nothing_up_for_long() {
     is_recorded(&pool).await;
 }
 
+/// Wrong: what a server makes of new sessions decides what is committed: the ledger's writes stay in a transaction that nobody ends, and
+/// nothing opens.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_is_committed_whatever_the_server_makes_of_sessions() {
+    let server = Server::start().await;
+    let seen = server.database("coupons_seen").await;
+    table::migrate(&seen).await.unwrap();
+    for (number, (setting, back)) in [
+        ("SET GLOBAL autocommit = 0", "SET GLOBAL autocommit = 1"),
+        ("SET GLOBAL init_connect = 'SET autocommit = 0'", "SET GLOBAL init_connect = ''"),
+        ("SET GLOBAL completion_type = 'CHAIN'", "SET GLOBAL completion_type = 'NO_CHAIN'"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        server.as_root(setting).await;
+        let pool = table::connect(&server.settings("coupons_seen"), 1);
+        let campaign = CampaignId::new("test", "migrate", &format!("sessions{number}")).unwrap();
+        let row = table::register(&pool, &campaign, 7).await.unwrap();
+        let epoch = table::allot_epoch(&pool, row.id, 0).await.unwrap();
+        table::set_issued_count(&pool, row.id, 5).await.unwrap();
+        // Another connection, from before the setting.
+        let found = table::find(&seen, &campaign).await.unwrap();
+        let found = found.unwrap_or_else(|| panic!("{setting}: nothing is committed"));
+        assert_eq!((found.epoch, found.issued_count), (epoch, 5), "{setting}");
+        server.as_root(back).await;
+    }
+}
+
 /// The connection that a pool uses twice, as it works. Other tests of this process meet servers that take no writes, after which every
 /// connection is made anew once.
 async fn kept(connection: &impl AsyncFn() -> u64) -> u64 {

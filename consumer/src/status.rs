@@ -204,7 +204,7 @@ impl Status {
         let holds = self.holds();
         let mut all = Vec::new();
         if let Some((fault, error)) = &holds.database {
-            all.push(format!("database {fault:?}: {error}"));
+            all.push(format!("{fault}: {error}"));
         }
         if let Some(error) = &holds.breaker {
             all.push(format!("the database refuses row after row: {error}"));
@@ -237,7 +237,7 @@ impl Probes for Status {
 
     fn ready(&self) -> Verdict {
         if let Some((fault, error)) = &self.holds().database {
-            return Err(format!("database {fault:?}: {error}"));
+            return Err(format!("{fault}: {error}"));
         }
         if !self.ledger_found.load(Ordering::Relaxed) {
             return Err("the campaign's row was not found yet".to_owned());
@@ -268,7 +268,11 @@ mod tests {
         status.set_joined();
         assert_eq!(status.ready(), Ok(()));
         status.hold_database(Fault::Away, "connection refused".into());
-        assert!(status.ready().unwrap_err().contains("connection refused"));
+        assert_eq!(
+            status.ready().unwrap_err(),
+            "the database is away, or takes nothing for now: connection refused",
+            "in words, as status shows it to people"
+        );
         status.release_database();
         assert_eq!(status.ready(), Ok(()));
     }

@@ -23,6 +23,8 @@ struct Inner {
     gate: Gate,
     /// Wishes under way, by the epoch they were sent under.
     outstanding: BTreeMap<u64, usize>,
+    /// What the system said that keeps it unopened.
+    words: Option<String>,
 }
 
 /// Shared by batcher, opener, control port and HTTP routes.
@@ -147,9 +149,21 @@ impl Gatekeeper {
         self.change(|gate| gate.open(epoch))
     }
 
-    /// See [`Gate::stay_closed`].
-    pub fn stay_closed(&self, reason: Reason) {
+    /// See [`Gate::stay_closed`]. `words`: what the system said that is in the way.
+    pub fn stay_closed(&self, reason: Reason, words: Option<String>) {
+        self.lock().words = words;
         self.change(|gate| gate.stay_closed(reason));
+    }
+
+    /// Why nothing is served, for whoever has to mend it: with the words of the system that is in the way, which users do not hear.
+    /// Empty while something is.
+    pub fn why_closed(&self) -> String {
+        let inner = self.lock();
+        match (inner.gate.reason(), &inner.words) {
+            (None, _) => String::new(),
+            (Some(reason @ (Reason::DatabaseAway | Reason::RedisAway)), Some(words)) => format!("{reason}: {words}"),
+            (Some(reason), _) => reason.to_string(),
+        }
     }
 
     /// See [`Gate::refused`].
@@ -235,6 +249,27 @@ mod tests {
         assert_eq!(keeper.highest_fence(), 7 + EPOCHS_AHEAD);
         keeper.change(|gate| gate.fence(9));
         assert_eq!(keeper.highest_fence(), 9 + EPOCHS_AHEAD);
+    }
+
+    /// Wrong: pods with a wrong login say "the database is not reachable", and nobody knows what to change.
+    #[test]
+    fn what_keeps_it_closed_is_said_in_the_words_of_whoever_is_in_the_way() {
+        let keeper = Gatekeeper::new();
+        for (reason, words, expected) in [
+            (Reason::DatabaseAway, Some("1045: Access denied"), "the database is not reachable: 1045: Access denied"),
+            (Reason::RedisAway, Some("refused"), "Redis is not reachable: refused"),
+            (Reason::Closed, None, "the campaign is closed for now"),
+        ] {
+            keeper.stay_closed(reason, words.map(str::to_owned));
+            assert_eq!(keeper.why_closed(), expected);
+            assert!(!reason.to_string().contains("1045"), "users do not hear it");
+        }
+        keeper.stay_closed(Reason::DatabaseAway, Some("1045".to_owned()));
+        keeper.change(|gate| gate.fence(2));
+        keeper.open(1);
+        assert_eq!(keeper.why_closed(), "the campaign's stock is being repaired", "what was said before is over");
+        keeper.open(2);
+        assert_eq!(keeper.why_closed(), "");
     }
 
     #[tokio::test]

@@ -11,12 +11,25 @@ use tokio::sync::watch;
 
 use crate::gate::{Reason, candidate, stock_serves};
 use crate::gatekeeper::Gatekeeper;
-use crate::redis_link::RedisLink;
+use crate::redis_link::{LinkError, RedisLink};
 
 /// Pause between two reads; the real one is between half of it and all of it.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long one read may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why the gate stays closed.
+struct Closed {
+    reason: Reason,
+    /// What the system said that is in the way.
+    words: Option<String>,
+}
+
+impl From<Reason> for Closed {
+    fn from(reason: Reason) -> Self {
+        Self { reason, words: None }
+    }
+}
 
 /// The task that opens the gate.
 pub struct Opener {
@@ -47,12 +60,13 @@ impl Opener {
                     }
                     told = None;
                 }
-                Err(reason) => {
-                    self.keeper.stay_closed(reason);
+                Err(Closed { reason, words }) => {
                     if told != Some(reason) {
-                        tracing::info!(reason = reason.name(), floor = self.keeper.floor(), "issuing is not open");
+                        let (cause, floor) = (words.as_deref().unwrap_or_default(), self.keeper.floor());
+                        tracing::info!(reason = reason.name(), floor, cause, "issuing is not open");
                         told = Some(reason);
                     }
+                    self.keeper.stay_closed(reason, words);
                 }
             }
             // Also after success, so that a Redis that refuses each batch does not make this loop spin.
@@ -61,24 +75,22 @@ impl Opener {
     }
 
     /// The epoch that SQL opens and Redis serves.
-    async fn open(&self) -> Result<u64, Reason> {
-        let row = match tokio::time::timeout(READ_TIMEOUT, table::find(&self.pool, &self.campaign)).await {
-            Ok(Ok(row)) => row,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the open epoch cannot be read");
-                return Err(Reason::DatabaseAway);
-            }
-            Err(_) => return Err(Reason::DatabaseAway),
-        };
+    async fn open(&self) -> Result<u64, Closed> {
+        let away = |reason, error: &dyn std::fmt::Display| Closed { reason, words: Some(error.to_string()) };
+        let row = table::within(READ_TIMEOUT, table::find(&self.pool, &self.campaign)).await;
+        let row = row.map_err(|error| away(Reason::DatabaseAway, &error))?;
         if let Some(row) = &row {
             self.row.send_replace(Some(row.id));
         }
         let epoch = candidate(row.as_ref(), self.keeper.floor())?;
-        let state = self
-            .link
-            .read(|mut connection| async move { observe(&mut connection, &self.keys).await })
-            .await
-            .map_err(|_| Reason::RedisAway)?;
+        let state =
+            self.link.read(|mut connection| async move { observe(&mut connection, &self.keys).await }).await.map_err(
+                |error| match (error, self.link.why_away()) {
+                    (LinkError::Failed(error), _) => away(Reason::RedisAway, &error),
+                    (LinkError::Away, Some(cause)) => away(Reason::RedisAway, &cause),
+                    (LinkError::Away, None) => Reason::RedisAway.into(),
+                },
+            )?;
         stock_serves(&state, epoch, self.keeper.seen(epoch)).map_err(Reason::Refused)?;
         Ok(epoch)
     }

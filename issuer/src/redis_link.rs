@@ -40,9 +40,9 @@ impl Live {
 
 #[derive(Clone)]
 enum Link {
-    /// Being connected; `away` when the last attempt failed.
+    /// Being connected; `away` says why the last attempt failed, if it did.
     Down {
-        away: bool,
+        away: Option<Arc<str>>,
     },
     Up(Live),
 }
@@ -67,7 +67,7 @@ pub enum LinkError {
 impl RedisLink {
     /// A handle, and the task that keeps it connected; the task ends when it is dropped or aborted.
     pub fn new(settings: Redis) -> (Self, impl Future<Output = ()> + Send) {
-        let link = Arc::new(watch::Sender::new(Link::Down { away: false }));
+        let link = Arc::new(watch::Sender::new(Link::Down { away: None }));
         (Self { link: Arc::clone(&link) }, supervise(settings, link))
     }
 
@@ -81,7 +81,15 @@ impl RedisLink {
 
     /// Whether the last attempt to reach Redis failed.
     pub fn is_away(&self) -> bool {
-        matches!(*self.link.borrow(), Link::Down { away: true })
+        self.why_away().is_some()
+    }
+
+    /// Why the last attempt to reach Redis failed, if it did.
+    pub fn why_away(&self) -> Option<Arc<str>> {
+        match &*self.link.borrow() {
+            Link::Down { away } => away.clone(),
+            Link::Up(_) => None,
+        }
     }
 
     /// The connection, waiting for one until `deadline`.
@@ -98,7 +106,8 @@ impl RedisLink {
     pub fn broken(&self, live: &Live, error: &StockError) {
         let given_up = self.link.send_if_modified(|link| match link {
             Link::Up(current) if current.number == live.number => {
-                *link = Link::Down { away: !live.proved.load(Ordering::Relaxed) };
+                let proved = live.proved.load(Ordering::Relaxed);
+                *link = Link::Down { away: (!proved).then(|| error.to_string().into()) };
                 true
             }
             _ => false,
@@ -112,7 +121,7 @@ impl RedisLink {
     pub fn renew(&self) {
         self.link.send_if_modified(|link| match link {
             Link::Up(_) => {
-                *link = Link::Down { away: false };
+                *link = Link::Down { away: None };
                 true
             }
             Link::Down { .. } => false,
@@ -166,7 +175,7 @@ async fn supervise(settings: Redis, link: Arc<watch::Sender<Link>>) {
             }
             Err(error) => {
                 proved = Arc::new(AtomicBool::new(false));
-                link.send_replace(Link::Down { away: true });
+                link.send_replace(Link::Down { away: Some(error.to_string().into()) });
                 if logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
                     tracing::warn!(%error, "Redis cannot be reached; trying again and again");
                     logged = Some(Instant::now());

@@ -90,8 +90,7 @@ impl telemetry::Probes for Probes {
         if self.stopping.load(Ordering::Relaxed) {
             Err("shutting down".into())
         } else if !self.keeper.has_served() {
-            let why = self.keeper.serving().err().map(|reason| reason.to_string()).unwrap_or_default();
-            Err(format!("no open epoch yet: {why}"))
+            Err(format!("no open epoch yet: {}", self.keeper.why_closed()))
         } else if !self.kafka_known.load(Ordering::Relaxed) && !self.breaker.is_open() {
             // While Kafka is away winners go straight to the database; nobody waits for it.
             Err("the topic's metadata is not known yet".into())

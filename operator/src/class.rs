@@ -96,6 +96,19 @@ pub enum ClassError {
         /// The key.
         key: String,
     },
+    /// What should be an authority's certificates is none.
+    #[error(
+        "key `{key}` of Secret `{namespace}/{name}` holds no certificate in PEM form (-----BEGIN CERTIFICATE-----): put the certificate of \
+         the authority there that signed the server's"
+    )]
+    SecretCertificate {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
     /// The Redis URL cannot be read.
     #[error("redis.url `{0}` is not redis://host:port or rediss://host:port; correct it in the CampaignClass")]
     RedisUrl(String),
@@ -110,9 +123,10 @@ pub enum ClassError {
 impl ClassError {
     pub(crate) fn condition(&self) -> ConditionType {
         match self {
-            Self::SecretMissing { .. } | Self::SecretKey { .. } | Self::SecretWhitespace { .. } => {
-                ConditionType::CredentialsReady
-            }
+            Self::SecretMissing { .. }
+            | Self::SecretKey { .. }
+            | Self::SecretWhitespace { .. }
+            | Self::SecretCertificate { .. } => ConditionType::CredentialsReady,
             Self::CouponIdTaken(_) => ConditionType::ResourceConflict,
             _ => ConditionType::ClassResolved,
         }
@@ -129,6 +143,7 @@ impl ClassError {
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretKey { .. } => "SecretKeyMissing",
             Self::SecretWhitespace { .. } => "SecretWhitespace",
+            Self::SecretCertificate { .. } => "SecretCertificateInvalid",
             Self::RedisUrl(_) => "RedisUrlInvalid",
             Self::CouponIdTaken(_) => "CouponIdTaken",
             Self::Api(_) => "KubernetesError",
@@ -147,6 +162,7 @@ impl ClassError {
                 | Self::SecretMissing { .. }
                 | Self::SecretKey { .. }
                 | Self::SecretWhitespace { .. }
+                | Self::SecretCertificate { .. }
                 | Self::Api(_)
         )
     }
@@ -154,9 +170,10 @@ impl ClassError {
     pub(crate) fn retry(&self) -> Retry {
         match self {
             // Secrets are not watched: their memory would follow every Secret of the cluster.
-            Self::SecretMissing { .. } | Self::SecretKey { .. } | Self::SecretWhitespace { .. } => {
-                Retry::After(Duration::from_secs(5))
-            }
+            Self::SecretMissing { .. }
+            | Self::SecretKey { .. }
+            | Self::SecretWhitespace { .. }
+            | Self::SecretCertificate { .. } => Retry::After(Duration::from_secs(5)),
             Self::Api(_) => Retry::Backoff,
             // Others may be deleted, or end, which is no event of ours.
             Self::CouponIdTaken(_) | Self::LimitExceeded { .. } => Retry::After(Duration::from_secs(5)),
@@ -357,7 +374,17 @@ impl Secrets<'_> {
     async fn ca(&self, reference: Option<&api::CaSecretRef>) -> Result<Option<String>, ClassError> {
         let Some(reference) = reference else { return Ok(None) };
         let mut values = self.read(&reference.name).await?;
-        values.remove(&reference.key).map(Some).ok_or_else(|| self.unusable(&reference.name, &reference.key))
+        let (name, key) = (&reference.name, &reference.key);
+        let pem = values.remove(key).ok_or_else(|| self.unusable(name, key))?;
+        // Redis' and the database's clients take what is no certificate for none at all, and say later that the issuer is unknown.
+        if !pem.contains("-----BEGIN CERTIFICATE-----") || !pem.contains("-----END CERTIFICATE-----") {
+            return Err(ClassError::SecretCertificate {
+                namespace: self.namespace.to_owned(),
+                name: name.clone(),
+                key: key.clone(),
+            });
+        }
+        Ok(Some(pem))
     }
 
     async fn logins(&self, name: &str) -> Result<Logins, ClassError> {
@@ -485,6 +512,57 @@ mod tests {
             if let Err(error) = admitted {
                 let text = error.to_string();
                 assert!(text.contains("with this one, is 4, at most 3"), "{text}");
+            }
+        }
+    }
+
+    /// An API server that has one Secret, under every name.
+    fn with_secret(data: &[(&str, &str)]) -> Client {
+        use http::{Request, Response};
+        use kube::client::Body;
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let data: BTreeMap<String, k8s_openapi::ByteString> = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), k8s_openapi::ByteString(value.as_bytes().to_vec())))
+            .collect();
+        let secret = serde_json::json!({"metadata": {"name": "login"}, "data": data});
+        tokio::spawn(async move {
+            while let Some((_, answer)) = handle.next_request().await {
+                answer.send_response(Response::new(Body::from(serde_json::to_vec(&secret).unwrap())));
+            }
+        });
+        Client::new(service, "coupon-system")
+    }
+
+    /// Wrong: what is in a Secret and cannot be right is tried, and the servers say something else about it.
+    #[tokio::test]
+    async fn what_a_secret_holds_and_cannot_be_right_is_named() {
+        let pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n";
+        let login = ("database-username", "op");
+        for (data, with_ca, reason, says) in [
+            (vec![login], false, None, ""),
+            (vec![login, ("ca.crt", pem)], true, None, ""),
+            (vec![login, ("ca.crt", "MII")], true, Some("SecretCertificateInvalid"), "key `ca.crt` of Secret `ns/ca`"),
+            (vec![login, ("ca.crt", "")], true, Some("SecretCertificateInvalid"), "-----BEGIN CERTIFICATE-----"),
+            (vec![login], true, Some("SecretKeyMissing"), "`ca.crt`"),
+            (vec![login, ("redis-password", "x\n")], false, Some("SecretWhitespace"), "key `redis-password`"),
+            (vec![], false, Some("SecretKeyMissing"), "`database-username`"),
+        ] {
+            for system in ["kafka", "redis", "database"] {
+                let mut class = crate::fixtures::class();
+                class.spec.credentials.namespace = Some("ns".to_owned());
+                let ca = with_ca.then(|| api::CaSecretRef { name: "ca".to_owned(), key: "ca.crt".to_owned() });
+                match system {
+                    "kafka" => class.spec.kafka.security.ca_secret_ref = ca,
+                    "redis" => class.spec.redis.ca_secret_ref = ca,
+                    _ => class.spec.database.ca_secret_ref = ca,
+                }
+                let read = connections(&with_secret(&data), &class, "coupon-system").await;
+                assert_eq!(read.as_ref().err().map(ClassError::reason), reason, "{system}, {data:?}");
+                if let Err(error) = read {
+                    assert!(error.to_string().contains(says), "{error}");
+                    assert!(error.is_waited_for() && error.condition() == ConditionType::CredentialsReady, "{error}");
+                }
             }
         }
     }

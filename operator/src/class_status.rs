@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::events;
 use crate::measure::clocks::FAR_APART;
 use crate::measure::{measure, pods};
+use crate::reconcile::contain;
 use crate::unreadable::UnreadableObjects;
 
 /// How often a class that works is measured.
@@ -32,6 +33,10 @@ const TROUBLED: Duration = Duration::from_secs(2);
 const TROUBLED_LONGEST: Duration = Duration::from_secs(20);
 /// How often it is asked whether campaigns still use a class that was deleted.
 const LEAVING: Duration = Duration::from_secs(2);
+/// Between how a class works and what is wrong with it all the same.
+const BUT: &str = "; but ";
+/// The reason of an event.
+const SEVERAL_DEFAULTS: &str = "SeveralDefaultClasses";
 /// How often connections of classes that are gone are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -52,7 +57,14 @@ pub(crate) async fn run(
     let looking = Controller::for_stream(stream, store)
         .with_config(controller::Config::default())
         .graceful_shutdown_on(shutdown)
-        .run(look, |_, _: &kube::Error, _| Action::requeue(TROUBLED_LONGEST), Arc::clone(&context))
+        .run(
+            |class, context| async move {
+                let looking = look(Arc::clone(&class), Arc::clone(&context));
+                finish(&class, &context, looking).await
+            },
+            |_, _: &kube::Error, _| Action::requeue(TROUBLED_LONGEST),
+            Arc::clone(&context),
+        )
         .for_each(|_| async {});
     tokio::select! {
         () = looking => {}
@@ -79,6 +91,25 @@ async fn sweep(context: &Context) {
     }
 }
 
+/// Brings a look to an end. A panic in it is that class's trouble: left alone it would end the process, and with it every campaign.
+async fn finish(
+    class: &CampaignClass,
+    context: &Context,
+    looking: impl Future<Output = Result<Action, kube::Error>>,
+) -> Result<Action, kube::Error> {
+    let error = match contain(looking).await {
+        Ok(looked) => return looked,
+        Err(error) => error,
+    };
+    let report = Report::no(ConditionType::Ready, error.reason(), error.to_string());
+    warn(class, context, &report).await;
+    let mut next = class.status.clone().unwrap_or_default();
+    next.observed_generation = class.metadata.generation;
+    conditions::set(&mut next.conditions, &report, class.metadata.generation.unwrap_or(0), Timestamp::now());
+    write(class, context, next).await?;
+    Ok(Action::requeue(TROUBLED_LONGEST))
+}
+
 async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action, kube::Error> {
     use ConditionType as C;
     let mut reports = Vec::new();
@@ -96,6 +127,7 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     if hold == Hold::LetGo && class_use::is_leaving(&class) {
         return Ok(Action::await_change());
     }
+    let several = several_defaults(&class, &context.classes.state());
     let in_use = class_use::report(&class, &users);
     if let Some(in_use) = &in_use {
         warn(&class, &context, in_use).await;
@@ -105,7 +137,11 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
             reports.push(Report::no(C::CredentialsReady, error.reason(), error.to_string()));
         }
         // The same servers and logins, and the same class: said already.
-        Ok(systems) if next.observed_generation == class.metadata.generation && systems.found_well_within(CALM) => {
+        Ok(systems)
+            if next.observed_generation == class.metadata.generation
+                && systems.found_well_within(CALM)
+                && says(&next, several.as_deref()) =>
+        {
             let Some(in_use) = in_use else { return Ok(Action::requeue(AGAIN)) };
             conditions::set(&mut next.conditions, &in_use, class.metadata.generation.unwrap_or(0), Timestamp::now());
             write(&class, &context, next).await?;
@@ -122,7 +158,13 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
             systems.set_measured(measured);
         }
     }
-    let ready = readiness(&reports);
+    let mut ready = readiness(&reports);
+    if let Some(several) = &several {
+        if !says(&next, Some(several)) {
+            warn(&class, &context, &Report::no(C::Ready, SEVERAL_DEFAULTS, several.clone())).await;
+        }
+        ready.message = format!("{}{BUT}{several}", ready.message);
+    }
     let well = ready.status == Some(true);
     let apart = reports.iter().find(|report| report.condition == C::ClocksAgree && report.status == Some(false));
     if let Some(trouble) = if well { apart } else { Some(&ready) } {
@@ -148,6 +190,26 @@ fn pause(troubled: u32) -> Duration {
         0 => AGAIN,
         more => TROUBLED.saturating_mul(1 << (more - 1).min(8)).min(TROUBLED_LONGEST),
     }
+}
+
+/// Why a class that is the default is none, if others are as well.
+fn several_defaults(class: &CampaignClass, all: &[Arc<CampaignClass>]) -> Option<String> {
+    let mut names: Vec<String> = all.iter().filter(|each| each.is_default()).map(|each| each.name_any()).collect();
+    names.sort();
+    (class.is_default() && names.len() > 1).then(|| {
+        format!(
+            "CampaignClasses {} are all marked as the default, so campaigns that name no class are refused: leave the annotation \
+             coupon-operator.io/is-default-class on one of them",
+            names.join(", ")
+        )
+    })
+}
+
+/// Whether a status says this of defaults, or nothing where there is nothing to say.
+fn says(status: &CampaignClassStatus, several: Option<&str>) -> bool {
+    let ready = conditions::find(&status.conditions, ConditionType::Ready);
+    let said = ready.and_then(|ready| ready.message.split_once(BUT)).map(|(_, said)| said);
+    said == several
 }
 
 /// What the parts say together. Clocks that differ by a second or two are said, and stop nothing.
@@ -197,6 +259,44 @@ mod tests {
     fn pauses_grow_while_a_class_does_not_work() {
         let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, u32::MAX].map(|troubled| pause(troubled).as_secs()).to_vec();
         assert_eq!(seconds, [10, 2, 4, 8, 16, 20, 20]);
+    }
+
+    /// Wrong: a fault of ours in the look at one class ends the operator, and with it every campaign of every class.
+    #[tokio::test]
+    async fn a_panic_in_a_look_is_that_classs_trouble() {
+        async fn panics() -> Result<Action, kube::Error> {
+            std::panic::panic_any("attempt to add with overflow")
+        }
+        let (context, sent) = crate::fixtures::context();
+        let action = finish(&crate::fixtures::class(), &context, panics()).await.unwrap();
+        assert_eq!(action, Action::requeue(TROUBLED_LONGEST));
+        let sent = sent.lock().unwrap().clone();
+        let status = sent.iter().find(|(path, _)| path.contains("/campaignclasses/main/status?"));
+        let condition = &status.unwrap().1["status"]["conditions"][0];
+        assert_eq!((&condition["type"], &condition["reason"]), (&json!("Ready"), &json!("InternalError")));
+        assert!(condition["message"].as_str().unwrap().contains("attempt to add with overflow"), "{condition}");
+    }
+
+    /// Wrong: two classes are the default, both are well, and only campaigns that are refused tell.
+    #[test]
+    fn classes_that_are_all_the_default_say_so_and_name_each_other() {
+        let class = |name: &str, value: &str| {
+            let mut class = crate::fixtures::class();
+            class.metadata.name = Some(name.to_owned());
+            class.annotations_mut().insert(crate::api::DEFAULT_CLASS_ANNOTATION.to_owned(), value.to_owned());
+            Arc::new(class)
+        };
+        let all = [class("b", "true"), class("a", "true"), class("c", "false")];
+        let said = several_defaults(&all[0], &all).unwrap();
+        assert!(said.starts_with("CampaignClasses a, b are all marked as the default"), "{said}");
+        assert_eq!(several_defaults(&all[2], &all), None, "it claims nothing");
+        assert_eq!(several_defaults(&all[0], &all[..1]), None);
+
+        let mut status = CampaignClassStatus::default();
+        let ready = Report::yes(ConditionType::Ready, "AllMeasured", format!("all is well{BUT}{said}"));
+        assert!(says(&status, None) && !says(&status, Some(&said)));
+        conditions::set(&mut status.conditions, &ready, 1, Timestamp::UNIX_EPOCH);
+        assert!(says(&status, Some(&said)) && !says(&status, None), "what is over is taken back");
     }
 
     #[test]

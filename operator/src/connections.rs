@@ -297,6 +297,7 @@ impl SystemsByClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures;
 
     /// Wrong: campaigns of a class whose servers do not answer keep those of another one from their turn.
     #[tokio::test(start_paused = true)]
@@ -321,5 +322,23 @@ mod tests {
         all.keep_only(&BTreeSet::from(["b".to_owned()])).await;
         assert_eq!(all.classes(), BTreeSet::from(["b".to_owned()]));
         assert_eq!((all.looked("a", false), all.looked("b", false)), (1, 2));
+    }
+
+    /// Wrong: the process dials the dead servers of a class that is gone for as long as it lives.
+    #[tokio::test]
+    async fn what_leads_to_the_servers_of_a_class_that_is_gone_is_closed() {
+        let all = SystemsByClass::default();
+        let both = ClassConnections { operator: fixtures::connections(), workload: fixtures::connections() };
+        let mut systems = Vec::new();
+        for class in ["gone", "there"] {
+            let made = Arc::new(Systems::new(both.clone()).unwrap());
+            let known = Known { systems: Arc::clone(&made), generation: None, read_at: Instant::now() };
+            *all.slot(class).known.lock().await = Some(known);
+            systems.push(made);
+        }
+        all.keep_only(&BTreeSet::from(["there".to_owned()])).await;
+        assert_eq!((systems[0].sql.is_closed(), systems[1].sql.is_closed()), (true, false));
+        // Clients of Kafka, and the watch of Sentinel, end with their last user, and nobody but us is one any more.
+        assert_eq!((Arc::strong_count(&systems[0]), Arc::strong_count(&systems[1])), (1, 2));
     }
 }

@@ -21,6 +21,7 @@ use crate::connections::SystemsByClass;
 use crate::epoch::Queue;
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
+use crate::pods::PodClient;
 use crate::pressure::Counts;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
@@ -70,8 +71,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What the operator counts.
     pub metrics: Metrics,
-    /// Speaks to issuers.
-    pub http: reqwest::Client,
+    /// Speaks to pods.
+    pub http: PodClient,
     /// What is remembered of each campaign, by UID.
     pub memory: Memories,
     /// Whose repair may go on.

@@ -24,6 +24,7 @@ use crate::connections::SystemsByClass;
 use crate::context::{Context, Memories};
 use crate::epoch::Queue;
 use crate::metrics::Metrics;
+use crate::pods::PodClient;
 use crate::progress::{Part, Progress};
 use crate::reconcile::{deadline, reconcile, turn};
 use crate::unreadable::UnreadableObjects;
@@ -131,8 +132,10 @@ pub async fn run(
         &unreadable,
         |autoscaler| autoscaler.status = None,
     );
-    // Pods are spoken to directly: a proxy that is meant for the world outside neither reaches them nor may see their token.
-    let http = reqwest::Client::builder().no_proxy().build().unwrap_or_default();
+    let http = match PodClient::new() {
+        Ok(http) => http,
+        Err(error) => return tracing::error!(%error, "there is no way to speak to pods"),
+    };
     let context = Arc::new(Context {
         recorder,
         systems: SystemsByClass::default(),

@@ -248,8 +248,35 @@ pub fn advice(error: &ReconcileError) -> String {
     }
 }
 
+/// What to change where TLS itself failed, told from what the libraries say. `part`: of the class.
+pub(crate) fn tls_advice(said: &str, part: &str) -> Option<String> {
+    let said = said.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    if says(&["does not support tls"]) {
+        return Some(format!(
+            "the server speaks no TLS: set {part}.tls: Disabled in the CampaignClass, or give the server a certificate"
+        ));
+    }
+    if says(&["certificaterequired", "certificate required", "alert bad certificate", "alert handshake failure"]) {
+        return Some(
+            "the server wants certificates of its clients, which are not supported: let it take logins without"
+                .to_owned(),
+        );
+    }
+    if says(&["not valid for name", "notvalidforname", "hostname mismatch"]) {
+        return Some(format!("let {part} in the CampaignClass name the server by a name that its certificate has"));
+    }
+    if says(&["unknownissuer", "unknown issuer", "certificate verify failed", "self-signed", "self signed"]) {
+        return Some(format!(
+            "let {part}.caSecretRef in the CampaignClass name the authority that signed the server's certificate"
+        ));
+    }
+    None
+}
+
 /// The same for Redis.
 pub fn stock_advice(error: &StockError) -> String {
+    let tls = tls_advice(&error.to_string(), "redis");
     let hint = if error.is_authentication() {
         "check redis-username and redis-password in the Secret that the CampaignClass names"
     } else if error.is_missing_right() {
@@ -275,7 +302,7 @@ pub fn stock_advice(error: &StockError) -> String {
                     "a cluster is not supported: let redis in the CampaignClass name a single primary"
                 }
                 Some(_) => "this is what the server says; look at its settings and log",
-                None => "check redis in the CampaignClass, and that the server runs",
+                None => tls.as_deref().unwrap_or("check redis in the CampaignClass, and that the server runs"),
             },
         }
     };
@@ -284,6 +311,7 @@ pub fn stock_advice(error: &StockError) -> String {
 
 /// The same for the database.
 pub fn table_advice(error: &TableError) -> String {
+    let tls = tls_advice(&error.to_string(), "database");
     let hint = match error.fault() {
         _ if matches!(error, TableError::SchemaTooNew { .. }) => return error.to_string(),
         _ if error.is_read_only() => {
@@ -304,7 +332,7 @@ pub fn table_advice(error: &TableError) -> String {
         Fault::Schema => {
             "check that the database named in the CampaignClass exists, and that nobody else changes the operator's tables in it"
         }
-        _ => "check database in the CampaignClass, and that the server runs",
+        _ => tls.as_deref().unwrap_or("check database in the CampaignClass, and that the server runs"),
     };
     format!("{error}; {hint}")
 }
@@ -344,6 +372,36 @@ mod tests {
             let advice = stock_advice(&error);
             assert!(advice.contains(says), "{advice}");
         }
+    }
+
+    /// Wrong: where TLS fails people are told to look whether the server runs, which it does.
+    #[test]
+    fn where_tls_fails_the_field_to_change_is_named() {
+        for (said, expected) in [
+            ("server does not support TLS", Some("set database.tls: Disabled")),
+            ("invalid peer certificate: UnknownIssuer", Some("database.caSecretRef")),
+            (
+                "error:0A000086:SSL routines::certificate verify failed: broker certificate",
+                Some("database.caSecretRef"),
+            ),
+            (
+                "invalid peer certificate: certificate not valid for name \"10.0.0.2\"; certificate is only valid for DnsName(\"db\")",
+                Some("by a name that its certificate has"),
+            ),
+            ("received fatal alert: CertificateRequired", Some("certificates of its clients, which are not supported")),
+            ("ssl/tls alert bad certificate: SSL alert number 42", Some("certificates of its clients")),
+            ("Connection refused (os error 111)", None),
+        ] {
+            let advice = tls_advice(said, "database");
+            assert_eq!(advice.is_some(), expected.is_some(), "{said}: {advice:?}");
+            assert!(advice.is_none_or(|advice| advice.contains(expected.unwrap_or_default())), "{said}");
+        }
+        let tls = sqlx::Error::Tls("server does not support TLS".into());
+        let advice = table_advice(&TableError::from(tls));
+        assert!(advice.contains("database.tls: Disabled") && !advice.contains("that the server runs"), "{advice}");
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+        let advice = stock_advice(&StockError::from(redis::RedisError::from(io)));
+        assert!(advice.contains("redis.caSecretRef") && !advice.contains("that the server runs"), "{advice}");
     }
 
     /// Wrong: a page of Rust's own notation in a condition.

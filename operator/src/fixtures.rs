@@ -1,11 +1,24 @@
 //! What the unit tests begin with: a campaign, a class, and a point in time.
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
 use campaign::identity::CampaignId;
-use campaign::settings;
 use campaign::table::{CampaignRow, CampaignRowId};
-use serde_json::json;
+use campaign::{settings, telemetry};
+use clap::Parser;
+use http::{Request, Response};
+use kube::client::Body;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::store;
+use kube::{Client, Resource};
+use serde_json::{Value, json};
 
 use crate::api::{CampaignClass, CouponCampaign, TermsStatus, WindowStatus};
+use crate::config::{Cli, Command};
+use crate::context::Context;
+use crate::metrics::Metrics;
+use crate::pods::PodClient;
 
 /// `window.start` of [`campaign`]: 2026-12-01T10:00:00Z.
 pub const START: i64 = 1_796_119_200_000;
@@ -107,4 +120,53 @@ pub fn terms_status(suspended: bool) -> TermsStatus {
     let window = campaign().spec.window;
     let window = WindowStatus { start: window.start.0, end: window.end.0 };
     TermsStatus { total_quantity: 100, window, per_user_limit: 1, suspended }
+}
+
+/// What was written, and where: path and query.
+pub type Written = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// What passes share, of an operator that sees nothing, at an API server that takes everything.
+pub fn context() -> (Context, Written) {
+    fn nothing<K: Resource<DynamicType = ()> + Clone + 'static>() -> kube::runtime::reflector::Store<K> {
+        store().0
+    }
+    let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let written = Written::default();
+    let log = Arc::clone(&written);
+    tokio::spawn(async move {
+        while let Some((request, answer)) = handle.next_request().await {
+            let (uri, path) = (request.uri().to_string(), request.uri().path().to_owned());
+            let body = request.into_body().collect_bytes().await.unwrap();
+            log.lock().unwrap().push((uri, serde_json::from_slice(&body).unwrap_or_default()));
+            let object = match () {
+                () if path.contains("/couponcampaigns/") => serde_json::to_vec(&campaign()).unwrap(),
+                () if path.contains("/campaignclasses/") => serde_json::to_vec(&class()).unwrap(),
+                () => body.to_vec(),
+            };
+            answer.send_response(Response::new(Body::from(object)));
+        }
+    });
+    let client = Client::new(service, "coupon-system");
+    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let context = Context {
+        recorder: Recorder::new(client.clone(), Reporter::from("test")),
+        client,
+        config,
+        systems: crate::connections::SystemsByClass::default(),
+        campaigns: nothing(),
+        classes: nothing(),
+        last_classes: crate::class_use::LastKnown::default(),
+        namespaces: nothing(),
+        deployments: nothing(),
+        pods: nothing(),
+        autoscalers: nothing(),
+        endpoints: nothing(),
+        filled: tokio::sync::OnceCell::new(),
+        started: Instant::now(),
+        metrics: Metrics::new(&telemetry::registry("coupon")),
+        http: PodClient::new().unwrap(),
+        memory: crate::context::Memories::default(),
+        repairs: crate::epoch::Queue::default(),
+    };
+    (context, written)
 }

@@ -5,7 +5,7 @@
 //! - [`reconcile`]: one pass over one campaign: observe, plan, apply, report;
 //! - [`log_view`]: what Kafka says of campaigns; [`topic`]: what their topics should be, and making them; both ask for many at
 //!   once, through [`gather`];
-//! - [`scale`]: how many pods there should be; [`pressure`]: what issuers say of their load;
+//! - [`scale`]: how many pods there should be; [`pressure`]: what issuers say of their load; [`pods`]: speaks to them;
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
 //! - [`ledger_count`]: how many rows there are;
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
@@ -38,6 +38,7 @@ pub mod limits;
 pub mod log_view;
 pub mod measure;
 pub mod metrics;
+pub mod pods;
 pub mod pressure;
 pub mod progress;
 pub mod reconcile;

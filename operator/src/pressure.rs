@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use serde::Deserialize;
 
 use crate::epoch::control_url;
+use crate::pods::PodClient;
 use crate::scale::issuers::Load;
 use crate::serving::Answers;
 
@@ -46,7 +47,7 @@ pub struct Pressure {
 }
 
 /// Asks all of these pods that are ready, by UID. `None`: that one did not answer.
-pub async fn ask(http: &reqwest::Client, token: &str, pods: &[Arc<Pod>]) -> Answers {
+pub async fn ask(http: &PodClient, token: &str, pods: &[Arc<Pod>]) -> Answers {
     let ready = pods.iter().filter(|pod| is_ready(pod));
     let answers = join_all(ready.map(async |pod| {
         let answer = async {

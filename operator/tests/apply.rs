@@ -133,9 +133,9 @@ async fn what_a_class_no_longer_asks_for_is_taken_away_and_replicas_stay() {
     // As the operator does it: the first apply carries replicas, the scaler owns them as well, the first manager lets go.
     let before = build(&class(), None);
     let name = before.name_any();
-    apply::ensure(&api, &build(&class(), Some(2)), None).await.unwrap();
-    apply::scale(&api, &name, None, 2).await.unwrap();
-    apply::ensure(&api, &before, None).await.unwrap();
+    let made = apply::write(&api, &build(&class(), Some(2)), None).await.unwrap();
+    apply::scale(&api, &made, 2).await.unwrap();
+    apply::write(&api, &before, Some(&made)).await.unwrap();
     let found = api.get(&name).await.unwrap();
     assert_eq!(found.spec.as_ref().unwrap().replicas, Some(2), "letting go must not scale to the default of one");
 

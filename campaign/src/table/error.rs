@@ -17,6 +17,19 @@ pub enum Fault {
     Rejected,
 }
 
+impl std::fmt::Display for Fault {
+    /// In words for people, before the server's own.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Away => "the database is away, or takes nothing for now",
+            Self::Contention => "the database is held up by locks",
+            Self::Denied => "the database refuses this user",
+            Self::Schema => "the database, or a table of it, is not as expected",
+            Self::Rejected => "the database refuses rows",
+        })
+    }
+}
+
 /// A failed statement.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {

@@ -69,7 +69,10 @@ async fn a_database_that_is_away_ends_at_the_deadline_and_says_so() {
     let source = Source { kafka: &stage.connections.kafka, pool: &pool, campaign: &stage.campaign, range: &range };
     let deadline = Duration::from_secs(3);
     let error = drain(source, deadline, |_| {}).await.unwrap_err();
-    assert!(matches!(&error, DrainError::Deadline { trouble, .. } if trouble.contains("database Away")), "{error}");
+    assert!(
+        matches!(&error, DrainError::Deadline { trouble, .. } if trouble.contains("the database is away")),
+        "{error}"
+    );
     assert_eq!(error.drained().unwrap().next, BTreeMap::from([(0, 0)]));
     assert!(stage.dead_letters().await.is_empty());
 }

@@ -29,7 +29,10 @@ async fn an_outage_is_waited_out(mode: Mode) {
     proxy.set(mode);
     // More than the queue holds, so that reading has to pause as well.
     stage.publish((51..=1500).map(|rank| stage.winner(rank))).await;
-    eventually("it says so", async || consumer.status.ready().is_err_and(|why| why.starts_with("database Away"))).await;
+    eventually("it says so", async || {
+        consumer.status.ready().is_err_and(|why| why.starts_with("the database is away"))
+    })
+    .await;
     // Longer than all retries of the ladder together, and than Kafka waits for a consumer that it does not hear from.
     eventually("it keeps trying", async || consumer.metrics.retries("database") >= 4 && away.elapsed() > SESSION).await;
     assert_eq!(consumer.metrics.rebalances("lost") + consumer.metrics.rebalances("revoke"), 0, "it stays in the group");
@@ -62,8 +65,10 @@ async fn a_consumer_that_starts_during_an_outage_waits_for_its_end() {
     let (proxy, connections) = behind_a_proxy(&stage).await;
     proxy.set(Mode::Cut);
     let consumer = stage.start_with(connections);
-    eventually("it says why", async || consumer.status.ready().is_err_and(|why| why.starts_with("database Away")))
-        .await;
+    eventually("it says why", async || {
+        consumer.status.ready().is_err_and(|why| why.starts_with("the database is away"))
+    })
+    .await;
     proxy.set(Mode::Open);
     eventually("it is stored", async || stage.stored().await == 1).await;
     eventually("it is ready", async || consumer.status.ready().is_ok()).await;

@@ -260,6 +260,11 @@ async fn without_the_database_it_does_not_open_but_goes_on() {
         told.body["error"].as_str().unwrap().contains("database").then_some(())
     })
     .await;
+    eventually("its readiness says why, in the words of whoever was asked", async || {
+        let why = issuer.readiness().await.1;
+        why.contains("the database is not reachable: ").then_some(())
+    })
+    .await;
     proxy.mend();
     issuer.wait_ready().await;
     proxy.cut();

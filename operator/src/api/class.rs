@@ -188,7 +188,7 @@ pub enum SaslMechanism {
 pub struct Redis {
     /// `redis://host:port` or, encrypted, `rediss://host:port`; `/n` at the end selects a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 300), regex(pattern = r"^rediss?://[^/\s]+(/[0-9]{1,3})?$"))]
+    #[schemars(length(max = 300), regex(pattern = r"^rediss?://[^/?#\s]+(/[0-9]{1,3})?$"))]
     pub url: Option<String>,
     /// Sentinels that know which server is the master.
     #[serde(default, skip_serializing_if = "Option::is_none")]

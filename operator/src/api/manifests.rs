@@ -1,9 +1,11 @@
 //! The files that are generated from the types: `crds/` for `kubectl`, and the chart's copies.
 
 use campaign::yaml;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps,
+};
 use kube::CustomResourceExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CampaignClass, CouponCampaign};
 
@@ -32,19 +34,55 @@ pub struct Manifest {
 
 /// All definitions, in the order in which they should be applied.
 pub fn definitions() -> [CustomResourceDefinition; 2] {
-    [newborn(CampaignClass::crd()), newborn(CouponCampaign::crd())]
+    [completed(CampaignClass::crd()), completed(CouponCampaign::crd())]
 }
 
-/// An object that nobody has looked at yet says so: tools that wait for objects take one without a status for done (kstatus).
-fn newborn(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// What cannot be said in the types. An object that nobody has looked at yet says so: tools that wait for objects take one without a
+/// status for done (kstatus). And `kubectl explain` shows descriptions only, so these say defaults and bounds.
+fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         let properties = root.and_then(|root| root.properties.as_mut());
         if let Some(status) = properties.and_then(|properties| properties.get_mut("status")) {
             status.default = Some(JSON(json!({"observedGeneration": -1})));
         }
+        let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        if let Some(spec) = root.and_then(|root| root.properties.as_mut()?.get_mut("spec")) {
+            explain(spec);
+        }
     }
     crd
+}
+
+/// Puts defaults and bounds into the descriptions of all fields below.
+fn explain(schema: &mut JSONSchemaProps) {
+    for field in schema.properties.iter_mut().flat_map(|fields| fields.values_mut()) {
+        explain(field);
+        let Some(description) = &field.description else { continue };
+        let said = [default(field, description), bounds(field)];
+        let said: Vec<String> = said.into_iter().flatten().collect();
+        if !said.is_empty() {
+            field.description = Some(format!("{description} {}", said.join(" ")));
+        }
+    }
+}
+
+fn default(field: &JSONSchemaProps, description: &str) -> Option<String> {
+    let value = match &field.default.as_ref()?.0 {
+        Value::String(text) => text.clone(),
+        value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+        _ => return None,
+    };
+    (!description.contains("Default: ")).then(|| format!("Default: {value}."))
+}
+
+fn bounds(field: &JSONSchemaProps) -> Option<String> {
+    match (field.minimum, field.maximum) {
+        (Some(least), Some(most)) => Some(format!("From {least} to {most}.")),
+        (Some(least), None) => Some(format!("At least {least}.")),
+        (None, Some(most)) => Some(format!("At most {most}.")),
+        (None, None) => None,
+    }
 }
 
 /// All generated files.

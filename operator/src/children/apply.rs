@@ -33,14 +33,24 @@ pub async fn ensure<K>(api: &Api<K>, desired: &K, found: Option<&K>) -> Result<A
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    let mut wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
     if let Some(found) = found {
+        let wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
         let found = serde_json::to_value(found).map_err(kube::Error::SerdeError)?;
         if covers(&found, &wanted) {
             return Ok(Applied::Unchanged);
         }
         remove_from_selector(api, desired, &found, &wanted).await?;
     }
+    write(api, desired, found).await?;
+    Ok(Applied::Written)
+}
+
+/// Writes a child whatever it looks like, onto the very object that was found, and answers with what is there then.
+pub async fn write<K>(api: &Api<K>, desired: &K, found: Option<&K>) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let mut wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
     // By force only onto the very object that was claimed. Where there was none, one that somebody has made meanwhile is a
     // conflict, and the next pass looks whose it is.
     let parameters = match found.and_then(|found| found.meta().uid.as_ref()) {
@@ -50,8 +60,7 @@ where
         }
         None => PatchParams::apply(MANAGER),
     };
-    api.patch(&desired.name_any(), &parameters, &Patch::Apply(&wanted)).await?;
-    Ok(Applied::Written)
+    api.patch(&desired.name_any(), &parameters, &Patch::Apply(&wanted)).await
 }
 
 /// Takes out of a selector what others have put in: an apply leaves their keys where they are, and each one narrows it.
@@ -81,18 +90,17 @@ fn nulls(found: &Value, wanted: &Value) -> Value {
     Value::Object(differing.collect())
 }
 
-/// Sets the number of replicas of a Deployment, as the manager that owns nothing else; of the one with this UID only.
-pub async fn scale<K>(api: &Api<K>, name: &str, uid: Option<&str>, replicas: i32) -> Result<(), kube::Error>
+/// Sets the number of replicas of a Deployment, as the manager that owns nothing else; of the very one that was found only.
+pub async fn scale<K>(api: &Api<K>, found: &K, replicas: i32) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
-    let mut patch = json!({
-        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "spec": {"replicas": replicas}
+    let name = found.name_any();
+    let patch = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name, "uid": found.meta().uid},
+        "spec": {"replicas": replicas},
     });
-    if let Some(uid) = uid {
-        patch["metadata"]["uid"] = json!(uid);
-    }
-    api.patch(name, &PatchParams::apply(SCALE_MANAGER).force(), &Patch::Apply(&patch)).await?;
+    api.patch(&name, &PatchParams::apply(SCALE_MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(())
 }
 
@@ -156,4 +164,4 @@ fn same_amounts(found: &Value, wanted: &Value) -> bool {
 
 #[cfg(test)]
 #[path = "apply_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -11,10 +11,10 @@ use crate::children::tests::{deployment_of, with_resources};
 use crate::fixtures;
 
 /// What was sent: method, path with query, body.
-type Sent = Arc<Mutex<Vec<(Method, String, Value)>>>;
+pub(crate) type Sent = Arc<Mutex<Vec<(Method, String, Value)>>>;
 
-/// An API server that takes every patch, and writes down what it was asked.
-fn server() -> (Api<Deployment>, Sent) {
+/// An API server that takes every patch, and writes down what it was asked. What it holds has a UID.
+pub(crate) fn server() -> (Api<Deployment>, Sent) {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
     let sent = Sent::default();
     let log = sent.clone();
@@ -22,11 +22,14 @@ fn server() -> (Api<Deployment>, Sent) {
         while let Some((request, answer)) = handle.next_request().await {
             let (method, uri) = (request.method().clone(), request.uri().to_string());
             let body = request.into_body().collect_bytes().await.unwrap();
-            log.lock().unwrap().push((method, uri, serde_json::from_slice(&body).unwrap()));
+            let mut held: Value = serde_json::from_slice(&body).unwrap();
+            log.lock().unwrap().push((method, uri, held.clone()));
             // A merge patch is no object.
-            let is_object = serde_json::from_slice::<Deployment>(&body).is_ok();
-            let object = if is_object { body.to_vec() } else { b"{}".to_vec() };
-            answer.send_response(Response::new(Body::from(object)));
+            if serde_json::from_slice::<Deployment>(&body).is_err() {
+                held = json!({});
+            }
+            held["metadata"]["uid"] = json!("0007");
+            answer.send_response(Response::new(Body::from(serde_json::to_vec(&held).unwrap())));
         }
     });
     (Api::namespaced(Client::new(service, "shop"), "shop"), sent)
@@ -147,7 +150,9 @@ async fn the_first_apply_with_replicas_is_no_other_object() {
 #[tokio::test]
 async fn scaling_touches_replicas_only_as_a_manager_of_its_own() {
     let (api, sent) = server();
-    scale(&api, "spring-consumer", Some("0007"), 2).await.unwrap();
+    let mut found = deployment_of(&fixtures::class());
+    found.metadata.uid = Some("0007".to_owned());
+    scale(&api, &found, 2).await.unwrap();
     let (method, uri, body) = sent.lock().unwrap().remove(0);
     assert_eq!(method, Method::PATCH);
     assert!(uri.contains("fieldManager=coupon-operator-scale") && uri.contains("force=true"), "{uri}");

@@ -21,7 +21,7 @@ fn family<T>(class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
 }
 
 /// The consumers' Deployment, as it is applied once it has a scaler.
-pub(super) fn deployment_of(class: &CampaignClass) -> Deployment {
+pub(crate) fn deployment_of(class: &CampaignClass) -> Deployment {
     family(class, |family| consumer_deployment(family, None))
 }
 

@@ -130,4 +130,4 @@ pub fn owner(campaign: &CouponCampaign) -> Option<OwnerReference> {
 
 #[cfg(test)]
 #[path = "children_tests.rs"]
-mod tests;
+pub(crate) mod tests;

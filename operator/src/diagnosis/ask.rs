@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::{Answers, is_true, short};
 use crate::children::PROBE_PORT;
 use crate::epoch::pod_url;
+use crate::pods::PodClient;
 
 /// How long a pod may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const MOST: usize = 4;
 const MOST_BYTES: usize = 4096;
 
 /// What those of these pods say that run and are not ready: nothing, if they do not answer.
-pub(crate) async fn ask(http: &reqwest::Client, pods: &[Arc<Pod>]) -> Answers {
+pub(crate) async fn ask(http: &PodClient, pods: &[Arc<Pod>]) -> Answers {
     let asked = pods.iter().filter_map(|pod| Some((pod.metadata.uid.clone()?, address(pod)?))).take(MOST);
     let answers = asked.map(async |(uid, ip)| Some((uid, answer(http, ip).await?)));
     join_all(answers).await.into_iter().flatten().collect()
@@ -35,7 +36,7 @@ fn address(pod: &Pod) -> Option<&str> {
     status.pod_ip.as_deref().filter(|ip| waits && !ip.is_empty())
 }
 
-async fn answer(http: &reqwest::Client, ip: &str) -> Option<String> {
+async fn answer(http: &PodClient, ip: &str) -> Option<String> {
     let Ok(mut response) = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await else {
         return Some(String::new());
     };

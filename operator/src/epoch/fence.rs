@@ -5,11 +5,12 @@ use std::time::Duration;
 use campaign::sabotage::{Defence, without};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use super::EpochError;
+use crate::pods::PodClient;
 
 /// How long a pod may take to confirm, its own draining (11 s) included.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(13);
@@ -32,8 +33,8 @@ pub struct Issuers {
     pub selector: String,
     /// What authenticates us to them; empty before there ever was a pod.
     pub token: String,
-    /// The HTTP client.
-    pub http: reqwest::Client,
+    /// Speaks to them.
+    pub http: PodClient,
     /// UIDs of pods that somebody vouches are dead.
     pub vouched_gone: Vec<String>,
 }
@@ -77,8 +78,11 @@ pub async fn fence(issuers: &Issuers, epoch: u64) -> Result<(), EpochError> {
     for pod in &unconfirmed {
         tracing::warn!(pod = pod.name_any(), epoch, "issuer did not confirm the fence: deleting it");
         // Never a force delete: the object must go only when the kubelet says that the process is gone.
-        match issuers.pods.delete(&pod.name_any(), &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        let this_one = Preconditions { uid: pod.uid(), resource_version: None };
+        let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
+        match issuers.pods.delete(&pod.name_any(), &parameters).await {
+            // Gone, or another one bears its name by now, which starts by asking for the epoch.
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
             Err(error) => return Err(error.into()),
             Ok(_) => {}
         }
@@ -136,5 +140,65 @@ async fn gone(issuers: &Issuers, pod: &Pod) -> Result<(), EpochError> {
             }
             Some(_) => tokio::time::sleep(GONE_POLL).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http::{Method, Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that shows one issuer, which runs somewhere and cannot be spoken to, and takes no deletion of it.
+    fn server(refusal: u16) -> (Api<Pod>, Arc<Mutex<Vec<Value>>>) {
+        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let deletions: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let log = Arc::clone(&deletions);
+        tokio::spawn(async move {
+            let pod = |uid: &str| json!({"metadata": {"name": "spring-issuer-1", "uid": uid}, "spec": {"nodeName": "n1", "containers": []}});
+            while let Some((request, answer)) = handle.next_request().await {
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                let body = request.into_body().collect_bytes().await.unwrap();
+                let refused = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": refusal, "message": "no"});
+                let (code, said) = match (&method, path.ends_with("/pods")) {
+                    (&Method::DELETE, _) => {
+                        log.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+                        (refusal, refused)
+                    }
+                    (_, true) => {
+                        (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod("u1")]}))
+                    }
+                    // Who is there by then.
+                    (_, false) => (200, pod("u2")),
+                };
+                let response = Response::builder().status(code).body(Body::from(serde_json::to_vec(&said).unwrap()));
+                answer.send_response(response.unwrap());
+            }
+        });
+        (Api::namespaced(Client::new(service, "shop"), "shop"), deletions)
+    }
+
+    fn issuers(pods: Api<Pod>) -> Issuers {
+        let http = PodClient::new().unwrap();
+        Issuers { pods, selector: "x=y".to_owned(), token: String::new(), http, vouched_gone: Vec::new() }
+    }
+
+    /// Wrong: between our look and our deletion a pod of that name was replaced, and the new one, which grants nothing old, is ended.
+    #[tokio::test]
+    async fn only_the_very_pod_that_did_not_confirm_is_deleted() {
+        let (pods, deletions) = server(409);
+        fence(&issuers(pods), 7).await.unwrap();
+        let sent = deletions.lock().unwrap().clone();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0]["preconditions"], json!({"uid": "u1"}));
+        assert_eq!(sent[0].get("gracePeriodSeconds"), None, "never by force");
+
+        let (pods, _) = server(403);
+        assert!(fence(&issuers(pods), 7).await.is_err(), "a pod that may not be deleted is not fenced");
     }
 }

@@ -24,6 +24,7 @@ use self::fault::{Fault, Finding, Who};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType};
 use crate::connections::Systems;
+use crate::error::tls_advice;
 
 /// For one system, with one login. Longer than the steps within may take each, so that their words come through.
 const EACH: Duration = Duration::from_secs(8);
@@ -195,7 +196,11 @@ async fn explain(finding: &mut Finding, settings: &settings::Connections) {
         System::Kafka => (settings.kafka.bootstrap_servers.first().cloned(), kafka::is_encrypted(&settings.kafka)),
     };
     if let Some(address) = address {
-        finding.hint = wire::advice(wire::listener(&address).await, &address, finding.system, tls);
+        let found = wire::advice(wire::listener(&address).await, &address, finding.system, tls);
+        // Of the other two the error says it already.
+        let of_tls =
+            || tls_advice(&finding.fault.to_string(), "kafka.security").filter(|_| finding.system == System::Kafka);
+        finding.hint = found.or_else(of_tls);
     }
 }
 

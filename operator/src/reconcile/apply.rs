@@ -366,16 +366,16 @@ async fn deployment(
         }
         // The first apply carries replicas, or the Deployment would start with one. Then the scaler owns the field as well,
         // and only then does the main manager let go of it.
-        apply::ensure(api, &build(Some(replicas)), None).await?;
-        apply::scale(api, &name, None, replicas).await?;
-        apply::ensure(api, &template, None).await?;
+        let made = apply::write(api, &build(Some(replicas)), None).await?;
+        apply::scale(api, &made, replicas).await?;
+        apply::write(api, &template, Some(&made)).await?;
         return Ok((Some(format!("0 -> {replicas}")), State::Written));
     };
     let current = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let target = if wanted.is_left_alone { current } else { wanted.replicas };
     // The scaler first: where it does not own the field yet, the main manager's apply would drop it.
     if !wanted.is_left_alone && (target != current || !owned_by_scaler(found)) {
-        apply::scale(api, &name, found.metadata.uid.as_deref(), target).await?;
+        apply::scale(api, found, target).await?;
     }
     let state = if *when != When::Now && children::replaces_pods(found, &template) {
         State::Waits
@@ -395,8 +395,42 @@ fn owned_by_scaler(deployment: &Deployment) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::api::ScalingFigures;
+    use crate::children::apply::tests::server;
+    use crate::children::tests::deployment_of;
+    use crate::fixtures;
+
+    /// Wrong: somebody's Deployment that takes the name of one that we have just made is scaled, and written over.
+    #[tokio::test]
+    async fn a_new_deployment_is_scaled_and_written_as_the_one_that_was_made() {
+        let (api, sent) = server();
+        let build = |replicas| {
+            let mut deployment = deployment_of(&fixtures::class());
+            deployment.spec.as_mut().unwrap().replicas = replicas;
+            deployment
+        };
+        let (reason, figures, stopped, is_left_alone, hot) = (String::new(), None, None, false, None);
+        let wanted = Wanted { replicas: 2, reason, figures, stopped, is_left_alone, hot };
+        let (change, state) = deployment(&api, None, build, &wanted, &When::Now).await.unwrap();
+        assert_eq!((change.as_deref(), state), (Some("0 -> 2"), State::Written));
+        let sent = sent.lock().unwrap().clone();
+        let said = |index: usize| {
+            let (_, uri, body): &(_, String, _) = &sent[index];
+            let replicas = body["spec"].get("replicas").cloned();
+            (uri.contains("force=true"), body["metadata"].get("uid").cloned(), replicas)
+        };
+        assert_eq!(sent.len(), 3);
+        assert_eq!(said(0), (false, None, Some(json!(2))), "by force onto nothing");
+        assert_eq!(said(1), (true, Some(json!("0007")), Some(json!(2))));
+        assert_eq!(
+            said(2),
+            (true, Some(json!("0007")), None),
+            "lets go of the number, and writes even though nothing else differs"
+        );
+    }
 
     #[test]
     fn an_event_says_the_figures_that_are_known() {

@@ -60,8 +60,8 @@ pub(crate) use apply::issuers as issuers_of;
 use lasting::{ailing, tell_ailing, tell_still, tell_unread};
 use numbers::There;
 use observe::{Known, Observation};
-pub(crate) use outcome::deadline;
-use outcome::{contain, failed};
+use outcome::failed;
+pub(crate) use outcome::{contain, deadline};
 pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
 
@@ -112,7 +112,6 @@ impl Pass<'_> {
 
 /// Looks at a campaign and does what is to be done. Never fails: what went wrong is reported, and tried again as it deserves.
 pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let started = Instant::now();
     let uid = campaign.uid().unwrap_or_default();
     let looking = async {
         context.watches_filled().await?;
@@ -122,6 +121,17 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
             pass(&campaign, &context, &uid).await
         }
     };
+    Ok(finish(&campaign, &context, &uid, looking).await)
+}
+
+/// Brings a pass to an end, whatever becomes of it, and says what did.
+async fn finish(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    looking: impl Future<Output = Result<Action, Stopped>>,
+) -> Action {
+    let started = Instant::now();
     // A pass that hangs would hold its campaign for ever. Dropping one is like a crash, which the protocol is made for.
     let guarded = contain(tokio::time::timeout(deadline(campaign.spec.total_quantity), looking));
     let result = match guarded.await {
@@ -130,7 +140,7 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
         Err(panicked) => Err(panicked.into()),
     };
     if let Err(Stopped { error, is_told: false }) = &result {
-        tell_failure(&campaign, &context, &uid, error, started).await;
+        tell_failure(campaign, context, uid, error, started).await;
     }
     let result = result.map_err(|stopped| stopped.error);
     context.metrics.duration.observe(started.elapsed().as_secs_f64());
@@ -140,8 +150,8 @@ pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> 
     };
     context.metrics.reconciliations.get_or_create(&crate::metrics::OutcomeLabels { outcome: outcome.to_owned() }).inc();
     match result {
-        Ok(action) => Ok(action),
-        Err(error) => Ok(failed(&campaign, &context, &uid, &error).await),
+        Ok(action) => action,
+        Err(error) => failed(campaign, context, uid, &error).await,
     }
 }
 
@@ -438,6 +448,46 @@ fn next(plan: &Plan, serving: &Verdict, elapsed_ms: i64) -> Action {
 mod tests {
     use super::scene::Scene;
     use super::*;
+    use crate::fixtures;
+
+    /// Wrong: a pass that failed leaves the status of before, all green; or its panic ends the process, and with it every campaign.
+    #[tokio::test(start_paused = true)]
+    async fn whatever_becomes_of_a_pass_status_says_so_and_others_go_on() {
+        async fn pass(ends: &str) -> Result<Action, Stopped> {
+            match ends {
+                "LedgerMoved" => Err(ReconcileError::LedgerMoved.into()),
+                "InternalError" => std::panic::panic_any("attempt to add with overflow"),
+                _ => std::future::pending().await,
+            }
+        }
+        let campaign = Scene::open().campaign;
+        for reason in ["LedgerMoved", "InternalError", "PassTimeout"] {
+            let (context, sent) = fixtures::context();
+            let action = finish(&campaign, &context, "0001", pass(reason)).await;
+            assert_ne!(action, Action::await_change(), "{reason}: it is tried again");
+            let sent = sent.lock().unwrap().clone();
+            let status = sent.iter().find(|(path, _)| path.contains("/couponcampaigns/spring/status?"));
+            let (_, status) = status.unwrap_or_else(|| panic!("{reason}: nothing is written: {sent:?}"));
+            let ready = status["status"]["conditions"].as_array().unwrap().iter().find(|each| each["type"] == "Ready");
+            assert_eq!(ready.map(|ready| &ready["reason"]), Some(&json!(reason)), "{status}");
+        }
+    }
+
+    /// Wrong: what the operator writes beside children bears the name `unknown`, and nobody sees who it was.
+    #[tokio::test]
+    async fn what_is_written_bears_our_name() {
+        let (context, sent) = fixtures::context();
+        let campaign = fixtures::campaign();
+        ensure_finalizer(&campaign, &context).await.unwrap();
+        class_use::write(&fixtures::class(), &context, class_use::hold(&fixtures::class(), 1)).await.unwrap();
+        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, Timestamp::now());
+        publish::status(&campaign, &context, "0001", status, false).await.unwrap();
+        let sent = sent.lock().unwrap().clone();
+        assert_eq!(sent.len(), 3, "{sent:?}");
+        for (uri, _) in sent {
+            assert!(uri.contains("fieldManager=coupon-operator"), "{uri}");
+        }
+    }
 
     /// Wrong: a campaign that was completed is not looked at again, and a backup that takes its rows away is never noticed.
     #[test]

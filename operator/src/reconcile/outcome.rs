@@ -27,7 +27,7 @@ const OVERTAKEN: Duration = Duration::from_millis(500);
 /// A panic in a pass is that campaign's: it is reported and tried again, like any failure. (Left alone, the controller's own
 /// task would end with it, and with that every other campaign.) What passes share is whole between any two statements, and a
 /// pass that stops anywhere is what the protocol is made for.
-pub(super) async fn contain<T>(pass: impl Future<Output = T>) -> Result<T, ReconcileError> {
+pub(crate) async fn contain<T>(pass: impl Future<Output = T>) -> Result<T, ReconcileError> {
     AssertUnwindSafe(pass).catch_unwind().await.map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -121,6 +121,14 @@ mod tests {
         let error = contain(pass(Some("attempt to add with overflow"))).await.unwrap_err();
         assert_eq!((error.reason(), error.retry()), ("InternalError", Retry::Backoff));
         assert!(error.to_string().contains("attempt to add with overflow"), "{error}");
+    }
+
+    /// Wrong: a sum over what came from outside is an error in tests, and wraps to another number in what people run.
+    #[test]
+    fn release_builds_check_sums() {
+        let manifest = include_str!("../../../Cargo.toml");
+        let release = manifest.split("[profile.release]").nth(1).unwrap().split("\n[").next().unwrap();
+        assert!(release.lines().any(|line| line == "overflow-checks = true"), "{release}");
     }
 
     /// Wrong: an epoch is allotted every two seconds for as long as a ledger cannot be read.

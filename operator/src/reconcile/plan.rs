@@ -36,6 +36,9 @@ pub struct Plan {
     pub terms: Terms,
     /// What Redis goes by, if it serves.
     pub in_force: Option<Terms>,
+    /// Whether the window is known to have opened: an epoch was open while Redis' clock was within it. `None` where the ledger cannot
+    /// be read.
+    pub has_opened: Option<bool>,
     /// The ledger of this couponId is another object's, of other terms.
     pub is_closed_out: bool,
     /// When the phase or the pods change next by themselves, milliseconds since 1970.
@@ -276,6 +279,7 @@ pub fn plan(
         refusals,
         terms,
         in_force,
+        has_opened: row.map(|_| opened_ms.is_some()),
         is_closed_out,
         next_ms,
         now_ms,

@@ -121,6 +121,25 @@ mod tests {
         }
     }
 
+    /// Wrong: what is decided above does not reach the pods: they get what the class says, whether it works or not.
+    #[tokio::test]
+    async fn pods_keep_what_they_have_until_a_look_has_found_that_the_new_works() {
+        use crate::class::ClassConnections;
+        use crate::connections::Systems;
+        use crate::fixtures;
+        use crate::measure::Measured;
+        let (context, _) = fixtures::context();
+        let systems = Systems::new(ClassConnections { operator: with("op"), workload: with("new") }).unwrap();
+        let (campaign, class, id) = (fixtures::campaign(), fixtures::class(), fixtures::id());
+        let pass =
+            Pass { context: &context, campaign: &campaign, uid: "0001", class: &class, id: &id, systems: &systems };
+        context.memory.update("0001", |memory| memory.given.connections = Some(with("old")));
+        assert_eq!(connections(&pass, true).await.unwrap(), with("old"), "not looked at yet");
+        assert_eq!(connections(&pass, false).await.unwrap(), with("new"), "there is nobody to be protected");
+        systems.set_measured(std::sync::Arc::new(Measured::default()));
+        assert_eq!(connections(&pass, true).await.unwrap(), with("new"), "nothing is wrong with it");
+    }
+
     /// Wrong: a typo in a password replaces pods that serve by pods that cannot start.
     #[test]
     fn what_does_not_work_does_not_reach_the_pods() {

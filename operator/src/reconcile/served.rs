@@ -4,12 +4,17 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::plan::Plan;
+use super::terms::time;
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::serving::Service;
 
 /// What is shorter than this, in seconds, is a start or a repair, and is not said.
 const SAID: i64 = 5;
+/// Reasons of the condition `WindowServed`: for all of the window users could get nothing, for some of it, or nobody has seen it open.
+const NOT_SERVED: &str = "NotServed";
+const SERVED_IN_PART: &str = "ServedInPart";
+const NOT_SEEN: &str = "WindowNotSeen";
 /// An event says that it lasts after so many seconds in a row.
 const LASTS: i64 = 10;
 
@@ -85,16 +90,15 @@ pub(crate) fn note(
     next.unserved_seconds = (seconds > 0).then_some(seconds);
     let lasts = watch.since_ms.is_some_and(|since| at_ms - since >= LASTS * 1000);
     watch.cause = cause.or(watch.cause.take());
+    if matches!(plan.phase, Phase::Draining | Phase::Completed) && seconds < SAID {
+        return passed_unseen(before, campaign, plan, next, now);
+    }
     if seconds < SAID {
         next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
         return None;
     }
     let report = report(watch, before, seconds, next.issued);
-    conditions::set(&mut next.conditions, &report, campaign.metadata.generation.unwrap_or(0), now);
-    // "All is well" would be said of a sale that nobody could reach.
-    for ready in next.conditions.iter_mut().filter(|each| each.type_ == "Ready" && each.status == "True") {
-        ready.message = format!("all is as it should be at this time; but {}", report.message);
-    }
+    say(&report, campaign, next, now);
     let was = before.and_then(|before| before.phase).unwrap_or_default();
     let has_ended =
         matches!(plan.phase, Phase::Draining | Phase::Completed) && matches!(was, Phase::Open | Phase::Repairing);
@@ -111,17 +115,64 @@ pub(crate) fn note(
     is_new.then(|| Warning { reason: "UsersReachNobody", text: text() })
 }
 
+fn say(report: &Report, campaign: &CouponCampaign, next: &mut CouponCampaignStatus, now: Timestamp) {
+    conditions::set(&mut next.conditions, report, campaign.metadata.generation.unwrap_or(0), now);
+    // "All is well" would be said of a sale that nobody could reach.
+    for ready in next.conditions.iter_mut().filter(|each| each.type_ == "Ready" && each.status == "True") {
+        ready.message = format!("all is as it should be at this time; but {}", report.message);
+    }
+}
+
+/// A window that is over and that no pass has found open: a wrong year, or an operator that was away for all of it.
+fn passed_unseen(
+    before: Option<&CouponCampaignStatus>,
+    campaign: &CouponCampaign,
+    plan: &Plan,
+    next: &mut CouponCampaignStatus,
+    now: Timestamp,
+) -> Option<Warning> {
+    match (plan.has_opened, next.issued) {
+        (Some(false), Some(0)) => {}
+        // What cannot be read now leaves what was said.
+        (None, _) | (_, None) => return None,
+        _ => {
+            next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
+            return None;
+        }
+    }
+    let terms = plan.in_force.unwrap_or(plan.terms);
+    let text = format!(
+        "the window ended at {}, nothing was issued, and nobody saw it open: it was over when it was applied, or the operator was away; \
+         move window.start and window.end to sell after all",
+        time(terms.end_ms)
+    );
+    let report = Report::no(ConditionType::WindowServed, NOT_SEEN, text);
+    let told = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
+    let is_new = told.is_none_or(|told| told.message != report.message);
+    say(&report, campaign, next, now);
+    is_new.then_some(Warning { reason: NOT_SEEN, text: report.message })
+}
+
+/// A reason that was said, as one of ours.
+pub(crate) fn known_reason(said: &str) -> &'static str {
+    match said {
+        NOT_SERVED => NOT_SERVED,
+        NOT_SEEN => NOT_SEEN,
+        _ => SERVED_IN_PART,
+    }
+}
+
 /// What the condition `WindowServed` says.
 fn report(watch: &ServedWatch, before: Option<&CouponCampaignStatus>, seconds: i64, issued: Option<i64>) -> Report {
     let said = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
     // What the process before this one knew, too.
-    let in_part = watch.served || said.is_some_and(|said| said.reason == "ServedInPart");
+    let in_part = watch.served || said.is_some_and(|said| said.reason == SERVED_IN_PART);
     let never = issued == Some(0) && !in_part;
     let known = || said.and_then(|said| Some(said.message.split_once(CAUSE)?.1.to_owned()));
     let cause = watch.cause.clone().or_else(known).map(|cause| format!("{CAUSE}{cause}")).unwrap_or_default();
     let (reason, at_all) = match never {
-        true => ("NotServed", ", and at no time was it seen that they could"),
-        false => ("ServedInPart", ""),
+        true => (NOT_SERVED, ", and at no time was it seen that they could"),
+        false => (SERVED_IN_PART, ""),
     };
     let text = format!("for {} of the window users could get no coupon{at_all}{cause}", words(seconds));
     Report::no(ConditionType::WindowServed, reason, text)
@@ -138,7 +189,7 @@ fn words(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{END, MINUTE, START};
+    use crate::fixtures::{END, HOUR, MINUTE, START};
     use crate::reconcile::scene::Scene;
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -255,6 +306,41 @@ mod tests {
             life.service = service;
             life.pass(0, Err("nobody knows"));
             assert_eq!(life.pass(60, Err("nobody knows")).0.unserved_seconds, expected, "{:?}", life.service);
+        }
+    }
+
+    /// Wrong: a sale with last year's date is Completed and Ready at once, as if all had been well; or an operator that was away for the
+    /// whole window says so.
+    #[test]
+    fn a_window_that_nobody_saw_open_is_no_sale_that_went_well() {
+        let mut life = Life::new();
+        life.scene = Scene::prepared();
+        life.at_ms = END - START + HOUR;
+        let over = Err("the window is over");
+        let (status, warning) = life.pass(0, over);
+        assert_eq!(status.phase, Some(Phase::Completed));
+        let warning = warning.unwrap();
+        assert_eq!(
+            (warning.reason, served(&status)),
+            ("WindowNotSeen", Some(("WindowNotSeen", warning.text.as_str())))
+        );
+        assert!(warning.text.contains("ended at 2026-12-01T12:00:00Z, nothing was issued"), "{}", warning.text);
+        let ready = conditions::find(&status.conditions, ConditionType::Ready).unwrap();
+        assert!(ready.message.contains("nobody saw it open"), "{}", ready.message);
+        let (later, again) = life.pass(60, over);
+        assert_eq!((served(&later), again), (served(&status), None), "said once");
+
+        let moved = |life: &mut Life| life.at_ms = -10 * MINUTE;
+        moved(&mut life);
+        assert_eq!(served(&life.pass(0, Err("not yet")).0), None, "another window");
+
+        // One that was open, and that nobody asked for anything; or of which winners are known.
+        for scene in [Scene::open(), Scene::prepared().issued(3).stored(3)] {
+            let mut life = Life::new();
+            life.scene = scene;
+            life.at_ms = END - START + HOUR;
+            let (status, warning) = life.pass(0, over);
+            assert_eq!((served(&status), warning), (None, None));
         }
     }
 

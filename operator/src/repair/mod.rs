@@ -8,7 +8,7 @@ pub mod scan;
 pub mod settle;
 pub mod watch;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
 use campaign::log::producer::{KeyBy, WinnerLog};
@@ -103,7 +103,8 @@ pub async fn take_turn(
     let (Some(row), Some(open), Some(offsets)) = (&ledger.row, &stock.open, &log.offsets) else { return nothing };
     let serves = row.open_epoch.is_some_and(|epoch| stock.serves(epoch));
     let complete = ledger.stored >= stock.issued;
-    let sight = Sight { epoch: open.epoch, now_ms: stock.now_ms, highest: open.highest, issued: stock.issued, offsets };
+    let (now_ms, at) = (stock.now_ms, Instant::now());
+    let sight = Sight { epoch: open.epoch, now_ms, at, highest: open.highest, issued: stock.issued, offsets };
     if !at_rest || !serves || complete || without(Defence::RepairLoop) {
         memory.watch.pass_over(&sight, complete);
         memory.scan = Scan::default();

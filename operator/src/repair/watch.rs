@@ -4,24 +4,28 @@
 //! that are in neither, and nothing is wrong. Three moments tell them apart:
 //!
 //! 1. note Redis' clock and the highest rank: what was granted until then is looked for;
-//! 2. [`SETTLE_MS`] later every issuer has written these winners or given them up: note where the log ends;
+//! 2. [`SETTLE`] later every issuer has written these winners or given them up: note where the log ends;
 //! 3. once the group has committed these ends, all of them that were written are rows or dead letters. What is neither,
 //!    now, is missing.
 //!
 //! The first two lie in the past where nothing was granted for so long, and where an epoch was opened: its fence has heard from
 //! every issuer that it is done.
 //!
+//! How long that is tells a clock of this process that never jumps. Redis' own, which dates the grants, may be set ahead or back at
+//! any moment: ahead it would end the wait at once, back it would hold it up for hours.
+//!
 //! While the database is away the group commits nothing, so nothing is missing and nothing is published, however long it
 //! takes: plain lag is no gap. An issuer that was frozen for longer than step 2 may write a winner that was published in its
 //! place; both records say the same, and one row comes of them.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::log_view::Offsets;
 
-/// From a grant to the moment when its issuer has written it or given it up, in milliseconds: a batch's deadline (2 s) and
-/// the deadline for becoming durable (8 s), and some time for what lies between.
-pub const SETTLE_MS: i64 = 12_000;
+/// From a grant to the moment when its issuer has written it or given it up: a batch's deadline (2 s) and the deadline for
+/// becoming durable (8 s), and some time for what lies between.
+pub const SETTLE: Duration = Duration::from_secs(12);
 
 /// What a pass sees of a campaign that is open in Redis and SQL.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,8 @@ pub struct Sight<'a> {
     pub epoch: u64,
     /// Redis' clock, milliseconds since 1970.
     pub now_ms: i64,
+    /// The same moment by a clock that never jumps.
+    pub at: Instant,
     /// Highest rank ever given.
     pub highest: u64,
     /// Number of winners.
@@ -51,6 +57,8 @@ pub struct Due {
 struct Round {
     epoch: u64,
     due: Due,
+    /// When that was all that was granted.
+    since: Instant,
     /// All that is due was written or given up when this round began.
     settled: bool,
     /// Where the log ended once all were settled.
@@ -64,6 +72,7 @@ struct Quiet {
     highest: u64,
     issued: u64,
     since_ms: i64,
+    since: Instant,
 }
 
 /// The three moments of one campaign. Losing it costs a wait, nothing else.
@@ -71,28 +80,32 @@ struct Quiet {
 pub struct Watch {
     round: Option<Round>,
     quiet: Option<Quiet>,
+    /// The latest time that Redis' clock has said: grants are never dated back behind one that was.
+    latest_ms: i64,
 }
 
 impl Watch {
     /// A new epoch was opened: the fence has confirmed that every grant of an earlier one was written or given up.
     pub fn opened(&mut self, epoch: u64, due: Due) {
-        self.round = Some(Round { epoch, due, settled: true, ends: None });
+        let due = Due { granted_by_ms: due.granted_by_ms.max(self.latest_ms), ..due };
+        self.round = Some(Round { epoch, due, since: Instant::now(), settled: true, ends: None });
     }
 
     /// Takes in what a pass saw. Answers which winners must be durable by now, if that can be said.
     pub fn see(&mut self, sight: &Sight<'_>) -> Option<Due> {
-        let quiet_since_ms = self.quiet_since_ms(sight);
+        let quiet = self.quiet(sight);
         let round = match &mut self.round {
             Some(round) if round.epoch == sight.epoch => round,
             // Another epoch was opened: what was granted before it was carried over, under new records.
             _ => self.round.insert(Round {
                 epoch: sight.epoch,
-                due: Due { up_to: sight.highest, granted_by_ms: quiet_since_ms },
+                due: Due { up_to: sight.highest, granted_by_ms: quiet.since_ms },
+                since: quiet.since,
                 settled: false,
                 ends: None,
             }),
         };
-        let settled = round.settled || sight.now_ms >= round.due.granted_by_ms + SETTLE_MS;
+        let settled = round.settled || sight.at.saturating_duration_since(round.since) >= SETTLE;
         if round.ends.is_none() && settled {
             round.ends = Some(sight.offsets.ends.clone());
         }
@@ -103,19 +116,21 @@ impl Watch {
     /// The same for a pass that looks for nothing: the next look begins anew. `complete`: as there is nothing to look for; else
     /// what was due when an epoch was opened stays so.
     pub fn pass_over(&mut self, sight: &Sight<'_>, complete: bool) {
-        self.quiet_since_ms(sight);
+        self.quiet(sight);
         if complete || !self.round.as_ref().is_some_and(|round| round.settled) {
             self.begin_anew();
         }
     }
 
     /// Since when this is all that was granted: then the first moment lies in the past.
-    fn quiet_since_ms(&mut self, sight: &Sight<'_>) -> i64 {
-        let Sight { epoch, highest, issued, now_ms, .. } = *sight;
+    fn quiet(&mut self, sight: &Sight<'_>) -> Quiet {
+        let Sight { epoch, highest, issued, now_ms, at, .. } = *sight;
+        self.latest_ms = self.latest_ms.max(now_ms);
         let same = |quiet: &Quiet| (quiet.epoch, quiet.highest, quiet.issued) == (epoch, highest, issued);
-        let quiet = self.quiet.filter(same).unwrap_or(Quiet { epoch, highest, issued, since_ms: now_ms });
+        let new = Quiet { epoch, highest, issued, since_ms: self.latest_ms, since: at };
+        let quiet = self.quiet.filter(same).unwrap_or(new);
         self.quiet = Some(quiet);
-        quiet.since_ms
+        quiet
     }
 
     /// The winners that were due are dealt with, or there is nothing to look for: the next look begins anew.
@@ -128,9 +143,14 @@ impl Watch {
 mod tests {
     use super::*;
 
+    const SETTLE_MS: i64 = 12_000;
+
     struct Scene {
         watch: Watch,
         epoch: u64,
+        born: Instant,
+        /// What Redis' clock is ahead of the time that passes.
+        ahead_ms: i64,
     }
 
     fn offsets(start: i64, end: i64, committed: Option<i64>) -> Offsets {
@@ -145,17 +165,24 @@ mod tests {
     impl Scene {
         fn look(&mut self, now_ms: i64, highest: u64, end: i64, committed: Option<i64>) -> Option<Due> {
             let offsets = offsets(0, end, committed);
-            self.watch.see(&Sight { epoch: self.epoch, now_ms, highest, issued: highest, offsets: &offsets })
+            let sight = self.sight(now_ms, highest, highest, &offsets);
+            self.watch.see(&sight)
+        }
+
+        fn sight<'a>(&self, now_ms: i64, highest: u64, issued: u64, offsets: &'a Offsets) -> Sight<'a> {
+            let at = self.born + Duration::from_millis(u64::try_from(now_ms).unwrap());
+            Sight { epoch: self.epoch, now_ms: now_ms + self.ahead_ms, at, highest, issued, offsets }
         }
 
         fn miss_nothing(&mut self, now_ms: i64, highest: u64, issued: u64) {
             let offsets = offsets(0, 0, None);
-            self.watch.pass_over(&Sight { epoch: self.epoch, now_ms, highest, issued, offsets: &offsets }, true);
+            let sight = self.sight(now_ms, highest, issued, &offsets);
+            self.watch.pass_over(&sight, true);
         }
     }
 
     fn scene() -> Scene {
-        Scene { watch: Watch::default(), epoch: 1 }
+        Scene { watch: Watch::default(), epoch: 1, born: Instant::now(), ahead_ms: 0 }
     }
 
     #[test]
@@ -216,8 +243,9 @@ mod tests {
 
         scene.watch.opened(3, due);
         let offsets = offsets(0, 0, None);
-        let sight = Sight { epoch: 3, now_ms: 5_000, highest: 11, issued: 11, offsets: &offsets };
+        let sight = scene.sight(5_000, 11, 11, &offsets);
         scene.watch.pass_over(&sight, false);
+        let due = Due { granted_by_ms: 5_000, ..due };
         assert_eq!(scene.look(5_000, 11, 0, None), Some(due), "a step that came first makes nothing undue");
     }
 
@@ -233,9 +261,33 @@ mod tests {
             scene.miss_nothing(SETTLE_MS, 10, 9);
             scene.epoch = epoch;
             let offsets = offsets(0, 9, Some(9));
-            let sight = Sight { epoch, now_ms: 3 * SETTLE_MS, highest, issued, offsets: &offsets };
+            let sight = scene.sight(3 * SETTLE_MS, highest, issued, &offsets);
             assert_eq!(scene.watch.see(&sight), None, "{what} is new");
             scene.watch.begin_anew();
+        }
+    }
+
+    /// Wrong: a clock of Redis that is set ahead has winners published that are being written, and one that is set back hides missing
+    /// ones for hours.
+    #[test]
+    fn a_clock_of_redis_that_jumps_neither_hurries_nor_holds_up_a_look() {
+        const HOURS: i64 = 2 * 3_600_000;
+        for ahead_ms in [HOURS, -HOURS] {
+            let mut scene = scene();
+            scene.look(HOURS, 9, 9, Some(9));
+            scene.ahead_ms = ahead_ms;
+            assert_eq!(
+                scene.look(HOURS + SETTLE_MS - 1, 9, 9, Some(9)),
+                None,
+                "{ahead_ms}: issuers may still be writing"
+            );
+            let due = scene.look(HOURS + SETTLE_MS, 9, 9, Some(9));
+            assert_eq!(due, Some(Due { up_to: 9, granted_by_ms: HOURS }), "{ahead_ms}");
+            scene.watch.begin_anew();
+            // The script dates no grant back behind one that it has made: what was granted before the step is due after it as well.
+            scene.look(HOURS + SETTLE_MS, 10, 10, Some(10));
+            let due = scene.look(HOURS + 2 * SETTLE_MS, 10, 10, Some(10)).unwrap();
+            assert!(due.granted_by_ms >= HOURS, "{ahead_ms}: {due:?}");
         }
     }
 
@@ -246,11 +298,11 @@ mod tests {
             start in 0..30i64, length in 0..30i64, committed in proptest::option::of(0..60i64),
         ) {
             let offsets = offsets(start, start + length, committed);
-            let mut watch = Watch::default();
-            let sight = |now_ms| Sight { epoch: 1, now_ms, highest: 3, issued: 3, offsets: &offsets };
-            watch.see(&sight(0));
+            let mut scene = scene();
+            let (early, late) = (scene.sight(0, 3, 3, &offsets), scene.sight(SETTLE_MS, 3, 3, &offsets));
+            scene.watch.see(&early);
             let passed = committed.unwrap_or(0).max(start) >= start + length;
-            proptest::prop_assert_eq!(watch.see(&sight(SETTLE_MS)).is_some(), passed);
+            proptest::prop_assert_eq!(scene.watch.see(&late).is_some(), passed);
         }
     }
 }

@@ -352,6 +352,11 @@ fn class_creates() -> Vec<Case> {
         ),
         redis("a URL of something else", json!({"url": "http://redis:6379"}), Schema("spec.redis.url")),
         redis(
+            "a URL with settings, which nobody reads",
+            json!({"url": "redis://redis:6379?protocol=resp3"}),
+            Schema("spec.redis.url"),
+        ),
+        redis(
             "both URL and Sentinel",
             json!({"sentinel": {"masterName": "m", "nodes": ["s:26379"]}}),
             Cel("redis needs exactly one of url and sentinel"),

@@ -4,6 +4,7 @@ use http::{Request, Response};
 use kube::client::Body;
 use kube::{Api, Client};
 use operator::epoch::Issuers;
+use operator::pods::PodClient;
 
 /// Nobody has to be fenced.
 pub fn no_issuers() -> Issuers {
@@ -18,7 +19,7 @@ pub fn no_issuers() -> Issuers {
         pods: Api::namespaced(Client::new(service, "test"), "test"),
         selector: String::new(),
         token: String::new(),
-        http: reqwest::Client::new(),
+        http: PodClient::new().unwrap(),
         vouched_gone: Vec::new(),
     }
 }

@@ -16,7 +16,7 @@ use operator::reconcile::observe::{Known, observe, recount};
 use operator::reconcile::plan::Step;
 use operator::repair::begin_after_opening;
 use operator::repair::settle::{Settled, settle};
-use operator::repair::watch::SETTLE_MS;
+use operator::repair::watch::SETTLE;
 
 use crate::missing_winners::held;
 use crate::operator_eyes::{FUTURE, Operator, PAST, Pass};
@@ -114,8 +114,7 @@ async fn a_campaigns_row_that_was_put_back_costs_no_winner() {
 
     let found = operator.until("it is published", |pass| pass.looked.published > 0).await;
     assert_eq!(found.looked.published, 10);
-    let settle = Duration::from_millis(u64::try_from(SETTLE_MS).unwrap());
-    assert!(begun.elapsed() < settle, "at once, and not after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < SETTLE, "at once, and not after {:?}", begun.elapsed());
     operator.until_stored(WINNERS).await;
 }
 

@@ -108,7 +108,7 @@ async fn a_server_that_cannot_be_spoken_to_is_told_from_every_other_such_one() {
             to_database(&sql, DatabaseTls::Required),
             System::Database,
             "DatabaseUnavailable",
-            vec!["does not support TLS"],
+            vec!["does not support TLS", "set database.tls: Disabled"],
         ),
         (
             "database on Redis' port",

@@ -317,6 +317,8 @@ mod tests {
         for (code, retryable) in [
             (Code::NotController, true),
             (Code::CoordinatorLoadInProgress, true),
+            // A leader that was elected a moment ago.
+            (Code::OffsetNotAvailable, true),
             (Code::NonEmptyGroup, true),
             (Code::TopicAuthorizationFailed, false),
             (Code::PolicyViolation, false),

@@ -17,6 +17,7 @@ use super::numbers::{self, Numbers, Wanted};
 use super::observe::Observation;
 use super::plan::{Plan, Work};
 use super::rollout::Rollouts;
+use super::served;
 use crate::api::conditions::{self, Report};
 use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus,
@@ -230,8 +231,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     }
     // Kept as it is said; how long it was is found when all else is known.
     if let Some(served) = conditions::find(before, C::WindowServed) {
-        let reason = if served.reason == "NotServed" { "NotServed" } else { "ServedInPart" };
-        all.push(Report::no(C::WindowServed, reason, served.message.clone()));
+        all.push(Report::no(C::WindowServed, served::known_reason(&served.reason), served.message.clone()));
     }
     let open = match plan.phase {
         Phase::Open => open::pending_suspension(facts, open::report(facts, next)),

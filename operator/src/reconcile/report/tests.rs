@@ -502,6 +502,19 @@ fn without_a_class_what_was_known_stays() {
         assert_eq!(says(&status, condition), expected);
     }
 
+    // Secrets arrive some seconds later (External Secrets), and an API server that errs will not for ever: no tool should give up.
+    let (namespace, name) = ("coupon-system".to_owned(), "login".to_owned());
+    let refused = json!({"status": "Failure", "message": "try again", "reason": "ServiceUnavailable", "code": 503});
+    for arrives in [
+        crate::class::ClassError::SecretMissing { namespace, name, class: "main".to_owned() },
+        crate::class::ClassError::Api(kube::Error::Api(serde_json::from_value(refused).unwrap())),
+    ] {
+        let reason = arrives.reason();
+        let status = status_without_class(&fixtures::campaign(), &ReconcileError::Class(arrives), NOW);
+        assert_eq!(says(&status, ConditionType::Reconciling), format!("True/{reason}"));
+        assert_eq!(says(&status, ConditionType::Stalled), "", "{reason}");
+    }
+
     let limit = ReconcileError::Class(crate::class::ClassError::CouponIdTaken("older".to_owned()));
     let stalled = status_without_class(&campaign, &limit, NOW);
     assert_eq!(says(&stalled, ConditionType::Stalled), "True/CouponIdTaken", "nothing arrives that would end this");
