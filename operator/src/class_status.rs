@@ -82,10 +82,12 @@ async fn sweep(context: &Context) {
         if context.watches_filled().await.is_ok() {
             // Read first: a class that comes in between has no slot that could be taken for an old one.
             let known = context.systems.classes();
-            let there = context.classes.state().iter().map(|class| class.name_any()).collect();
+            let classes = context.classes.state();
+            let there = classes.iter().map(|class| class.name_any()).collect();
+            let realms = classes.iter().map(|class| class.spec.realm.clone()).collect();
             let there = &there | &context.last_classes.keep(&there, &context.campaigns.state());
             if !known.is_subset(&there) {
-                context.systems.keep_only(&there).await;
+                context.systems.keep_only(&there, &realms).await;
             }
         }
     }

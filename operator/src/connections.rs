@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
+use campaign::log::probe::RoundTrip;
 use campaign::stock::connect::connect;
 use campaign::stock::{StockError, probe, sentinel};
 use campaign::table;
@@ -22,6 +23,7 @@ use crate::log_view::reader::LogReader;
 use crate::measure::Measured;
 use crate::measure::clocks::Witnesses;
 use crate::topic::make::TopicMaker;
+use crate::topic::probe as probe_topic;
 
 /// How long the Secrets of a class are taken as read.
 pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
@@ -29,6 +31,10 @@ pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
 const REFUSAL_FRESH: Duration = Duration::from_millis(1900);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long removing what looks have made may take, each part of it, when the class is gone.
+const LAST_CALL: Duration = Duration::from_secs(3);
+/// What clients of looks call themselves to the brokers.
+const PROBE_CLIENT: &str = "coupon-operator-probe";
 /// Database connections of the operator per class.
 const SQL_CONNECTIONS: u32 = 8;
 /// Passes over campaigns of one class at the same time. They mostly wait, and Kafka is read once for those that come together.
@@ -44,6 +50,12 @@ pub struct Systems {
     pub kafka: KafkaAdmin,
     /// The same with the pods' login.
     pub workload_kafka: KafkaAdmin,
+    /// Writes and reads a record with the operator's login.
+    pub operator_trip: RoundTrip,
+    /// Writes and reads a record with the pods' login.
+    pub workload_trip: RoundTrip,
+    /// The realm whose topic of looks is there.
+    probed: OnceLock<String>,
     /// Reads topics and offsets of all campaigns.
     pub log: LogReader,
     /// Makes their topics.
@@ -92,11 +104,14 @@ impl Systems {
         let workload_kafka = if settings.operator.kafka == settings.workload.kafka {
             kafka.clone()
         } else {
-            KafkaAdmin::new(&client_config(&settings.workload.kafka, "coupon-operator-probe", &[]))?
+            KafkaAdmin::new(&client_config(&settings.workload.kafka, PROBE_CLIENT, &[]))?
         };
         Ok(Self {
             log: LogReader::start(kafka.clone()),
             topics: TopicMaker::start(client("coupon-operator-topics")?),
+            operator_trip: RoundTrip::new(&settings.operator.kafka, PROBE_CLIENT),
+            workload_trip: RoundTrip::new(&settings.workload.kafka, PROBE_CLIENT),
+            probed: OnceLock::new(),
             kafka,
             workload_kafka,
             measured: StdMutex::default(),
@@ -172,6 +187,29 @@ impl Systems {
     /// Remembers what a look found.
     pub fn set_measured(&self, measured: Arc<Measured>) {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
+    }
+
+    /// Remembers that a look has found, or made, the topic of this realm.
+    pub(crate) fn set_probed(&self, realm: &str) {
+        // A class keeps its realm.
+        let _ = self.probed.set(realm.to_owned());
+    }
+
+    /// Removes the topic of looks and its group, unless a class of another name has the same realm. Where it cannot be done, what
+    /// stays is said, and nothing waits for it.
+    pub async fn remove_probed(&self, class: &str, kept: &BTreeSet<String>) {
+        let Some(realm) = self.probed.get().filter(|realm| !kept.contains(*realm)) else { return };
+        let (topic, group) = (probe_topic::topic_name(realm), probe_topic::group_name(realm));
+        let kafka = self.kafka.within(LAST_CALL);
+        let (topic_gone, group_gone) = tokio::join!(kafka.delete_topic(&topic), kafka.delete_group(&group));
+        for (what, name, error) in [("topic", topic, topic_gone.err()), ("group", group, group_gone.err())] {
+            match error {
+                None => tracing::info!(class, name, "the class is gone, and with it the {what} of its looks"),
+                Some(error) => {
+                    tracing::warn!(class, name, %error, "the class is gone; the {what} of its looks stays in Kafka: delete it there");
+                }
+            }
+        }
     }
 
     /// The clocks that are heard beside Redis' own.
@@ -273,15 +311,17 @@ impl SystemsByClass {
         slot.troubled.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Closes the connections of classes that are not there any more.
-    pub async fn keep_only(&self, classes: &BTreeSet<String>) {
-        let gone: Vec<Arc<Slot>> = {
+    /// Closes the connections of classes that are not there any more, and removes what looks at them have made. `realms`: those of
+    /// the classes that are there.
+    pub async fn keep_only(&self, classes: &BTreeSet<String>, realms: &BTreeSet<String>) {
+        let gone: Vec<(String, Arc<Slot>)> = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.extract_if(|name, _| !classes.contains(name)).map(|(_, slot)| slot).collect()
+            slots.extract_if(|name, _| !classes.contains(name)).collect()
         };
-        for slot in gone {
+        for (class, slot) in gone {
             // A pass that still has them notices, and ends; Kafka's clients go with the last of their users.
             if let Some(known) = slot.known.lock().await.take() {
+                known.systems.remove_probed(&class, realms).await;
                 known.systems.sql.close().await;
                 known.systems.forget_redis().await;
             }
@@ -319,7 +359,7 @@ mod tests {
         let all = SystemsByClass::default();
         assert_eq!((all.looked("a", false), all.looked("a", false), all.looked("b", false)), (1, 2, 1));
         assert_eq!((all.looked("a", true), all.looked("a", false)), (0, 1));
-        all.keep_only(&BTreeSet::from(["b".to_owned()])).await;
+        all.keep_only(&BTreeSet::from(["b".to_owned()]), &BTreeSet::new()).await;
         assert_eq!(all.classes(), BTreeSet::from(["b".to_owned()]));
         assert_eq!((all.looked("a", false), all.looked("b", false)), (1, 2));
     }

@@ -1,10 +1,12 @@
 //! The Kafka side: a winner is durable once the topic has acknowledged it.
 //!
 //! - [`admin`]: topics, offsets and groups;
+//! - [`probe`]: one record written and read back, to know whether a login may;
 //! - [`producer`]: how winners are written;
 //! - [`tail`]: reading a range of a topic without joining a group.
 
 pub mod admin;
+pub mod probe;
 pub mod producer;
 pub mod tail;
 

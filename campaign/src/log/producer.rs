@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::OwnedDeliveryResult;
@@ -24,6 +25,30 @@ pub enum KeyBy {
     User,
     /// The coupon id: all winners in one partition, in order.
     Campaign,
+}
+
+/// How winners are written. `delivery`: how long Kafka may take to acknowledge a record.
+pub(super) fn config(settings: &Kafka, client_id: &str, delivery: Duration) -> ClientConfig {
+    let delivery_ms = delivery.as_millis().to_string();
+    client_config(
+        settings,
+        client_id,
+        &[
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            // Winners come in batches already: waiting for more would only add to the answer's latency.
+            ("linger.ms", "1"),
+            ("batch.size", "131072"),
+            ("compression.type", "lz4"),
+            // What JVM clients use, so that tools of both worlds agree on a user's partition.
+            ("partitioner", "murmur2_random"),
+            ("delivery.timeout.ms", &delivery_ms),
+            ("request.timeout.ms", "3000"),
+            ("queue.buffering.max.messages", MAX_QUEUED),
+            ("queue.buffering.max.kbytes", "65536"),
+            ("retry.backoff.ms", "50"),
+        ],
+    )
 }
 
 /// Writes winners of one campaign.
@@ -65,26 +90,7 @@ impl Appending {
 impl WinnerLog {
     /// A producer for the campaign's topic. Connects in the background; `client_id` names this process to the brokers.
     pub fn new(settings: &Kafka, campaign: &CampaignId, key_by: KeyBy, client_id: &str) -> Result<Self, KafkaError> {
-        let delivery_ms = DELIVERY_TIMEOUT.as_millis().to_string();
-        let config = client_config(
-            settings,
-            client_id,
-            &[
-                ("enable.idempotence", "true"),
-                ("acks", "all"),
-                // Winners come in batches already: waiting for more would only add to the answer's latency.
-                ("linger.ms", "1"),
-                ("batch.size", "131072"),
-                ("compression.type", "lz4"),
-                // What JVM clients use, so that tools of both worlds agree on a user's partition.
-                ("partitioner", "murmur2_random"),
-                ("delivery.timeout.ms", &delivery_ms),
-                ("request.timeout.ms", "3000"),
-                ("queue.buffering.max.messages", MAX_QUEUED),
-                ("queue.buffering.max.kbytes", "65536"),
-                ("retry.backoff.ms", "50"),
-            ],
-        );
+        let config = config(settings, client_id, DELIVERY_TIMEOUT);
         Ok(Self { producer: config.create()?, campaign: campaign.clone(), topic: campaign.topic(), key_by })
     }
 

@@ -46,7 +46,32 @@ pub(crate) struct Proxied {
     pub(crate) advertised: SocketAddr,
 }
 
-/// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`.
+/// The user that no ACL holds back, of brokers that ask for a login.
+pub(crate) const ADMIN: (&str, &str) = ("admin", "admin-dev");
+
+/// What makes a broker ask clients for a login (SASL PLAIN, without TLS) and go by ACLs. It stands behind the rest of its
+/// configuration, and the last word of a key counts.
+pub(crate) fn guarded(clients: SocketAddr, controller: SocketAddr, users: &[(&str, &str)]) -> String {
+    let (admin, password) = ADMIN;
+    let all = users.iter().chain([&ADMIN]);
+    let users: String = all.map(|(name, password)| format!(" user_{name}=\"{password}\"")).collect();
+    format!(
+        "listeners=CLIENTS://{clients},CONTROLLER://{controller}\n\
+         advertised.listeners=CLIENTS://{clients}\n\
+         listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         inter.broker.listener.name=CLIENTS\n\
+         sasl.enabled.mechanisms=PLAIN\n\
+         sasl.mechanism.inter.broker.protocol=PLAIN\n\
+         listener.name.clients.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+         username=\"{admin}\" password=\"{password}\"{users};\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         # The broker itself, at its controller; clients cannot come without a login.\n\
+         super.users=User:{admin};User:ANONYMOUS\n"
+    )
+}
+
+/// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`. `further`: lines
+/// behind its configuration.
 pub(crate) fn server(
     installed: &Kafka,
     id: usize,
@@ -54,6 +79,7 @@ pub(crate) fn server(
     cluster_id: &str,
     folder: &Path,
     log: &Path,
+    further: &str,
 ) -> Result<Server> {
     let here = cluster.get(id.wrapping_sub(1)).context("there is no broker with this number")?;
     fs::create_dir_all(folder.join("data"))?;
@@ -65,7 +91,7 @@ pub(crate) fn server(
         fs::write(&meta, format!("version=1\nnode.id={id}\ncluster.id={cluster_id}\ndirectory.id={directory_id}\n"))?;
     }
     let file = folder.join("server.properties");
-    fs::write(&file, configuration(id, cluster, *here, &folder.join("data")))?;
+    fs::write(&file, configuration(id, cluster, *here, &folder.join("data")) + further)?;
     let libraries = installed.program.join("libs/*");
     Ok(Server {
         name: format!("kafka-{id}"),
@@ -137,7 +163,7 @@ pub(crate) fn archive_classes(program: &Path, folder: &Path) -> Result<()> {
     let (clients, controller) = (Port::free()?, Port::free()?);
     let cluster = [Listeners { clients: clients.address(), controller: controller.address(), proxied: None }];
     let (data, log) = (folder.join("broker"), folder.join("log"));
-    let mut server = server(&installed, 1, &cluster, &random_id()?, &data, &log)?;
+    let mut server = server(&installed, 1, &cluster, &random_id()?, &data, &log, "")?;
     for word in &mut server.command {
         if word.starts_with("-XX:SharedArchiveFile=") {
             *word = format!("-XX:ArchiveClassesAtExit={}", archive.display());

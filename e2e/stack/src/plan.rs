@@ -85,7 +85,15 @@ fn brokers(installed: &Installed, layout: &Layout, count: u16) -> Result<Vec<Ser
     let cluster_id = kafka::cluster_id(&folder(1))?;
     (1..=cluster.len())
         .map(|id| {
-            kafka::server(&installed.kafka, id, &cluster, &cluster_id, &folder(id), &layout.log(&format!("kafka-{id}")))
+            kafka::server(
+                &installed.kafka,
+                id,
+                &cluster,
+                &cluster_id,
+                &folder(id),
+                &layout.log(&format!("kafka-{id}")),
+                "",
+            )
         })
         .collect()
 }

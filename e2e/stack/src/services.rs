@@ -92,12 +92,30 @@ impl Kafka {
     /// # Errors
     /// If it is not installed, or does not become ready; then with the end of its log.
     pub fn start() -> Result<Self> {
+        Self::launch(|_, _| String::new())
+    }
+
+    /// The user, with its password, that no ACL holds back at [`Self::start_with_acls`].
+    pub const ADMIN: (&str, &str) = kafka::ADMIN;
+
+    /// Starts one that asks for a login (SASL PLAIN, without TLS) and goes by ACLs, of which there are none at first. `users`: names
+    /// with passwords, beside [`Self::ADMIN`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_acls(users: &[(&str, &str)]) -> Result<Self> {
+        Self::launch(|clients, controller| kafka::guarded(clients, controller, users))
+    }
+
+    fn launch(further: impl FnOnce(SocketAddr, SocketAddr) -> String) -> Result<Self> {
         let installed = Tool::find_kafka(&Cache::locate()?)?;
         let (folder, clients, controller) = (Folder::create("kafka")?, Port::free()?, Port::free()?);
         let address = clients.address();
         let cluster = [kafka::Listeners { clients: address, controller: controller.address(), proxied: None }];
         let data = folder.path.join("broker");
-        let server = kafka::server(&installed, 1, &cluster, &kafka::cluster_id(&data)?, &data, &folder.log())?;
+        let further = further(address, controller.address());
+        let id = kafka::cluster_id(&data)?;
+        let server = kafka::server(&installed, 1, &cluster, &id, &data, &folder.log(), &further)?;
         Ok(Self { service: Service::start(server, folder, vec![clients, controller])?, address })
     }
 

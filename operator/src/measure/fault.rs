@@ -109,6 +109,32 @@ pub enum Fault {
         /// The broker's words.
         said: String,
     },
+    /// What is tried was not done in time, and nobody refused it.
+    #[error(
+        "{operation} of {resource} as Kafka's user `{user}` was not done within {seconds} s: {said}; look at the brokers' load, at quotas of \
+         this user, and whether enough replicas are in sync"
+    )]
+    KafkaLate {
+        /// Kafka's user.
+        user: String,
+        /// Kafka's name of what took so long.
+        operation: &'static str,
+        /// With what.
+        resource: String,
+        /// How long it had.
+        seconds: u64,
+        /// What the client said last.
+        said: String,
+    },
+    /// The topic of looks is somebody else's.
+    #[error(
+        "topic {topic} exists and was not made by this operator, which writes and reads a record there to try the logins: delete it, or give \
+         the class another realm"
+    )]
+    KafkaTopicNotOurs {
+        /// The topic.
+        topic: String,
+    },
     /// Too few brokers for the copies that are asked for.
     #[error(
         "{live} Kafka brokers are alive, and kafka.replicationFactor is {asked}: bring up more, or lower it (kafka.allowLowerReplication \
@@ -159,6 +185,8 @@ impl Fault {
             Self::DatabaseRight { .. } => "DatabaseAccessDenied",
             Self::Kafka(error) => error.reason(),
             Self::KafkaRight { .. } => "KafkaNotAuthorized",
+            Self::KafkaLate { .. } => "KafkaTimeout",
+            Self::KafkaTopicNotOurs { .. } => "TopicNotOurs",
             Self::KafkaTooFewBrokers { .. } => "InvalidReplication",
             Self::KafkaCodec { .. } => "KafkaCodecUnsupported",
             Self::Settings(_) => "SettingsInvalid",

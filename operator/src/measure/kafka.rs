@@ -1,26 +1,29 @@
 //! Kafka, with one login.
+//!
+//! What Kafka allows shows where it is done: a record is written and read back, a group's offset is set, on a topic that each realm has
+//! for this alone (`topic::probe`). What would change something is asked as a request that only validates.
 
-use campaign::log::admin::{AdminError, Creation, TopicSpec};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use campaign::log::admin::{AdminError, Creation, KafkaAdmin, TopicSpec, TopicState};
+use campaign::log::probe::{RoundTrip, TripError};
 use campaign::settings::{Kafka, KafkaProtocol};
 
 use super::fault::Fault;
 use super::{CALL, Seen};
 use crate::api::{self, CampaignClass};
 use crate::connections::Systems;
+use crate::topic::probe::{self, Standing};
 use crate::topic::{self, codec};
+
+/// How often it is asked whether a topic that was just made has a leader.
+const LEADER: Duration = Duration::from_millis(50);
 
 /// Whether its connections are encrypted.
 pub(super) fn is_encrypted(settings: &Kafka) -> bool {
     matches!(settings.protocol, KafkaProtocol::Tls | KafkaProtocol::SaslTls)
-}
-
-/// The topic of a campaign that nobody can have, as no namespace is called `-`. It is never made.
-fn topic_name(realm: &str) -> String {
-    format!("{realm}.-.probe.coupon-events")
-}
-
-fn group_name(realm: &str) -> String {
-    format!("{realm}.-.probe.coupon-consumer")
 }
 
 fn user(settings: &Kafka) -> String {
@@ -37,10 +40,24 @@ fn sorted(error: AdminError, user: &str, operation: &'static str) -> Fault {
     }
 }
 
-/// What both topics of a campaign would be made as.
+/// A record that was not written and read back.
+fn not_made(error: TripError, user: &str) -> Fault {
+    let user = user.to_owned();
+    match error {
+        TripError::NotAuthorized { operation, resource, cause } => {
+            Fault::KafkaRight { user, operation, resource, said: cause }
+        }
+        TripError::Late { operation, resource, deadline, cause } => {
+            Fault::KafkaLate { user, operation, resource, seconds: deadline.as_secs(), said: cause }
+        }
+        TripError::Failed(error) => Fault::Kafka(error),
+    }
+}
+
+/// What both topics of a campaign would be made as, under a name that never is.
 fn wanted(realm: &str, kafka: &api::Kafka, brokers: usize) -> Vec<TopicSpec> {
     let replication = topic::replication(kafka, brokers);
-    let name = topic_name(realm);
+    let name = probe::never_topic(realm);
     let spec = |name: String, dead| TopicSpec {
         name,
         partitions: 1,
@@ -55,8 +72,9 @@ fn unreadable(kafka: &api::Kafka) -> Option<Fault> {
     codec::unreadable(kafka).map(|codec::Unreadable { codec, known }| Fault::KafkaCodec { codec, known })
 }
 
-/// With the operator's login: the brokers, and whether a campaign's topics could be made, described and configured.
-pub(super) async fn look(systems: &Systems, class: &CampaignClass) -> Seen {
+/// With the operator's login: the brokers, whether a campaign's topics could be made, described, configured, written, read and removed.
+/// `probed`: becomes true once the topic is there on which the pods' login can be tried.
+pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &AtomicBool) -> Seen {
     let (kafka, spec) = (systems.kafka.within(CALL), &class.spec.kafka);
     let (realm, user) = (&class.spec.realm, user(&systems.settings.operator.kafka));
     let cluster = match kafka.describe_cluster().await {
@@ -66,47 +84,180 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass) -> Seen {
     let (live, asked) = (cluster.brokers.len(), spec.replication_factor);
     let mut faults: Vec<Fault> = unreadable(spec).into_iter().collect();
     let specs = wanted(realm, spec, live);
-    let (name, group) = (topic_name(realm), group_name(realm));
-    let (tried, config, group) =
-        tokio::join!(kafka.try_topics(&specs), kafka.topic_config(&name), kafka.committed_offsets(&group, &name, 1));
+    let (name, group) = (probe::topic_name(realm), probe::group_name(realm));
+    let names = [name.as_str()];
+    let (tried, topic, config, group) = tokio::join!(
+        kafka.try_topics(&specs),
+        kafka.describe_topics(&names),
+        kafka.topic_config(&name),
+        kafka.committed_offsets(&group, &name, 1)
+    );
     let too_few = live < usize::from(asked) && !spec.allow_lower_replication;
     if too_few {
         faults.push(Fault::KafkaTooFewBrokers { live, asked });
     }
+    let mut can_make = !too_few;
     let tried = tried.and_then(|all| all.into_values().collect::<Result<Vec<Creation>, _>>());
     match tried {
         Ok(_) => {}
         Err(AdminError::InvalidReplication { .. }) if too_few => {}
-        Err(error) => faults.push(sorted(error, &user, "Create")),
+        Err(error) => {
+            can_make = false;
+            faults.push(sorted(error, &user, "Create"));
+        }
     }
-    match config {
+    let mut there = None;
+    match topic.and_then(|mut all| all.remove(&name).unwrap_or(Ok(TopicState::Absent))) {
+        Ok(state) => there = Some(state),
+        Err(error) => faults.push(sorted(error, &user, "Describe")),
+    }
+    let config = match config {
+        Ok(config) => Some(config),
         // That is the answer to somebody who may ask.
-        Ok(_) | Err(AdminError::UnknownTopic { .. }) => {}
-        Err(error) => faults.push(sorted(error, &user, "DescribeConfigs")),
-    }
-    if let Err(error) = group {
-        faults.push(sorted(error, &user, "Describe (or Read)"));
-    }
+        Err(AdminError::UnknownTopic { .. }) => Some(BTreeMap::new()),
+        Err(error) => {
+            faults.push(sorted(error, &user, "DescribeConfigs"));
+            None
+        }
+    };
+    let group = group.map_err(|error| faults.push(sorted(error, &user, "Describe (or Read)")));
     let brokers = if live == 1 { "1 broker".to_owned() } else { format!("{live} brokers") };
     let lowered =
         if live < usize::from(asked) { format!(", fewer than the {asked} copies asked for") } else { String::new() };
-    let notes = vec![format!("Kafka answers both logins; {brokers}{lowered}")];
-    Seen { faults, notes, kafka_cluster_id: Some(cluster.cluster_id), ..Seen::default() }
+    let mut notes = vec![format!("Kafka answers both logins; {brokers}{lowered}")];
+    let cluster_id = Some(cluster.cluster_id);
+    // What cannot be told from a stranger's is left alone.
+    if let (Some(there), Some(config)) = (there, config) {
+        let wanted = probe::spec(realm, spec, live);
+        let standing = probe::standing(&there, &config, spec, &wanted);
+        match prepare(&kafka, &wanted, standing, can_make, &user).await {
+            Ready::Yes => {
+                systems.set_probed(realm);
+                probed.store(true, Ordering::Relaxed);
+                let same = systems.settings.operator.kafka == systems.settings.workload.kafka;
+                // With the same login the pods' look says it all.
+                let trip = (!same).then_some(&systems.operator_trip);
+                faults.extend(rights(&kafka, realm, &wanted, trip, group.is_ok(), &user).await);
+            }
+            Ready::Untried(why) => notes.push(format!("whether records can be written and read was not tried: {why}")),
+            Ready::Said => {}
+            Ready::No(fault) => faults.push(fault),
+        }
+    }
+    Seen { faults, notes, kafka_cluster_id: cluster_id, ..Seen::default() }
 }
 
-/// With the pods' login: they may see the topic and the group. Kafka tells of reading and writing only where the topic is there.
-pub(super) async fn look_as_pods(systems: &Systems, realm: &str) -> Seen {
-    let (kafka, user) = (systems.workload_kafka.within(CALL), user(&systems.settings.workload.kafka));
-    let name = topic_name(realm);
-    let names = [name.as_str()];
-    let group = group_name(realm);
-    let (topics, group) = tokio::join!(kafka.describe_topics(&names), kafka.committed_offsets(&group, &name, 1));
-    let mut faults = Vec::new();
-    if let Err(error) = topics.and_then(|all| all.into_values().collect::<Result<Vec<_>, _>>()) {
-        faults.push(sorted(error, &user, "Read or Write"));
+/// Whether records can be tried.
+enum Ready {
+    Yes,
+    /// They cannot, and campaigns could all the same.
+    Untried(String),
+    /// They cannot, for a reason that is said already.
+    Said,
+    No(Fault),
+}
+
+/// Makes the topic, if one can be made, or puts right what differs.
+async fn prepare(kafka: &KafkaAdmin, wanted: &TopicSpec, standing: Standing, can_make: bool, user: &str) -> Ready {
+    let name = &wanted.name;
+    match standing {
+        Standing::NotOurs => Ready::No(Fault::KafkaTopicNotOurs { topic: name.clone() }),
+        Standing::Ours(set) => match kafka.set_config_incremental(name, &set, &[] as &[&str]).await {
+            Ok(()) => Ready::Yes,
+            Err(error) => Ready::No(sorted(error, user, "AlterConfigs")),
+        },
+        Standing::TooFewCopies | Standing::Absent if !can_make => Ready::Said,
+        // It holds nothing that anybody needs, and is made anew at the next look: its removal takes Kafka a moment.
+        Standing::TooFewCopies => match kafka.delete_topic(name).await {
+            Ok(_) => Ready::Untried(format!("topic {name} is made anew with {} copies", wanted.replication_factor)),
+            Err(error) => Ready::No(sorted(error, user, "Delete")),
+        },
+        Standing::Absent => match kafka.create_topic(wanted).await {
+            // Another look may have been faster; if it was a stranger, the next look says so.
+            Ok(_) => {
+                led(kafka, name).await;
+                Ready::Yes
+            }
+            // A campaign's topics would be made: it is the short retention that is not wanted.
+            Err(error @ (AdminError::PolicyViolation { .. } | AdminError::InvalidConfig { .. })) => {
+                Ready::Untried(error.to_string())
+            }
+            Err(error) => Ready::No(sorted(error, user, "Create")),
+        },
     }
-    if let Err(error) = group {
-        faults.push(sorted(error, &user, "Read"));
+}
+
+/// Waits for the leader of a new topic. Who goes on without one is late, and says so.
+async fn led(kafka: &KafkaAdmin, name: &str) {
+    let until = Instant::now() + CALL;
+    while Instant::now() < until {
+        let found = kafka.describe_topics(&[name]).await.ok().and_then(|mut all| all.remove(name));
+        if matches!(found, Some(Ok(TopicState::Present(topic))) if topic.has_leaders()) {
+            return;
+        }
+        tokio::time::sleep(LEADER).await;
+    }
+}
+
+/// Each right that the operator needs on topics and groups that are there. `group_seen`: the group could be described.
+async fn rights(
+    kafka: &KafkaAdmin,
+    realm: &str,
+    topic: &TopicSpec,
+    trip: Option<&RoundTrip>,
+    group_seen: bool,
+    user: &str,
+) -> Vec<Fault> {
+    let (name, group, never) = (&topic.name, probe::group_name(realm), probe::never_group(realm));
+    let nothing = BTreeMap::from([(0, 0)]);
+    let trip = async {
+        match trip {
+            Some(trip) => trip.make(name, CALL).await,
+            None => Ok(()),
+        }
+    };
+    let (grown, configured, removed, committed, forgotten, made) = tokio::join!(
+        kafka.try_growth(name, 2),
+        kafka.try_config(name, &topic.config),
+        kafka.delete_records(name, &nothing),
+        kafka.commit_offsets(&group, name, &nothing),
+        kafka.delete_group(&never),
+        trip,
+    );
+    let removed = removed.and_then(|all| all.into_values().collect::<Result<Vec<i64>, _>>());
+    let asked = [
+        (grown, "Alter"),
+        (configured, "AlterConfigs"),
+        (removed.map(drop), "Delete"),
+        (if group_seen { committed } else { Ok(()) }, "Read"),
+        (forgotten.map(drop), "Delete"),
+    ];
+    let refused = asked.into_iter().filter_map(|(result, operation)| Some(sorted(result.err()?, user, operation)));
+    refused.chain(made.err().map(|error| not_made(error, user))).collect()
+}
+
+/// With the pods' login: they see topic and group, write a record as issuers do, read it back as consumers do, and set the group's
+/// offset. `probed`: the topic is there for this.
+pub(super) async fn look_as_pods(systems: &Systems, realm: &str, probed: &AtomicBool) -> Seen {
+    let (kafka, user) = (systems.workload_kafka.within(CALL), user(&systems.settings.workload.kafka));
+    let (name, group) = (probe::topic_name(realm), probe::group_name(realm));
+    let names = [name.as_str()];
+    let (topics, group_seen) = tokio::join!(kafka.describe_topics(&names), kafka.committed_offsets(&group, &name, 1));
+    let mut faults = Vec::new();
+    let seen = topics.and_then(|all| all.into_values().collect::<Result<Vec<_>, _>>());
+    let group_seen = group_seen.map_err(|error| faults.push(sorted(error, &user, "Read")));
+    match seen {
+        Err(error) => faults.push(sorted(error, &user, "Describe, Read and Write")),
+        Ok(_) if !probed.load(Ordering::Relaxed) => {}
+        Ok(_) => {
+            let nothing = BTreeMap::from([(0, 0)]);
+            let trip = systems.workload_trip.make(&name, CALL);
+            let (made, committed) = tokio::join!(trip, kafka.commit_offsets(&group, &name, &nothing));
+            faults.extend(made.err().map(|error| not_made(error, &user)));
+            if group_seen.is_ok() {
+                faults.extend(committed.err().map(|error| sorted(error, &user, "Read")));
+            }
+        }
     }
     Seen { faults, ..Seen::default() }
 }
@@ -128,6 +279,19 @@ mod tests {
         assert_eq!(fault.reason(), "KafkaCodecUnsupported");
         let text = fault.to_string();
         assert!(text.contains("middle-out") && text.contains("producer, uncompressed, lz4, gzip"), "{text}");
+    }
+
+    /// Wrong: a user that is held back by a quota is said to lack a right.
+    #[test]
+    fn who_is_late_is_told_from_who_may_not() {
+        let resource = "topic t".to_owned();
+        let cause = "Local: Message timed out".to_owned();
+        let late = TripError::Late { operation: "Write", resource, deadline: CALL, cause };
+        let fault = not_made(late, "pods");
+        assert_eq!((fault.reason(), fault.is_mute()), ("KafkaTimeout", false));
+        let text = fault.to_string();
+        assert!(text.starts_with("Write of topic t as Kafka's user `pods` was not done within 3 s"), "{text}");
+        assert!(text.contains("quotas"), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod make;
+pub mod probe;
 
 use std::collections::BTreeMap;
 
@@ -221,10 +222,7 @@ pub fn plan(
         if topic.partitions.len() < usize::from(partitions) {
             steps.push(TopicStep::Grow { topic: name.clone(), partitions: partitions.into() });
         }
-        // A topic keeps the copies it was made with, and its min.insync follows those: not the brokers that live at this
-        // moment, or an outage would lower what `acks=all` means just then.
-        let min_in_sync = i32::from(kafka.min_in_sync_replicas).min((copies(topic) - 1).max(1));
-        let set: BTreeMap<String, String> = config(kafka, min_in_sync, dead)
+        let set: BTreeMap<String, String> = config(kafka, in_sync(kafka, topic), dead)
             .into_iter()
             .filter(|(key, value)| {
                 found.get(key).is_none_or(|entry| !entry.is_set() || entry.value.as_ref() != Some(value))
@@ -235,6 +233,12 @@ pub fn plan(
         }
     }
     Ok(steps)
+}
+
+/// Copies that must be written. A topic keeps the copies it was made with, and its min.insync follows those: not the brokers that
+/// live at this moment, or an outage would lower what `acks=all` means just then.
+fn in_sync(kafka: &api::Kafka, topic: &Topic) -> i32 {
+    i32::from(kafka.min_in_sync_replicas).min((copies(topic) - 1).max(1))
 }
 
 /// Copies of each record.

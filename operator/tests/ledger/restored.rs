@@ -1,7 +1,7 @@
 //! A database that comes back from a backup, or that loses the newest rows in a failover, is made whole from Redis.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use campaign::log::producer::{KeyBy, WinnerLog};
 use campaign::stock::rebuild::Ledger;

@@ -190,6 +190,16 @@ async fn what_a_database_does_not_let_us_do_is_said_with_user_and_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_that_could_not_be_made_are_said_and_none_is_made() {
     let settings = connections();
+    let systems = Systems::new(settings.clone()).unwrap();
+    let topic = async || {
+        let name = "refused.-.probe.coupon-events";
+        systems.kafka.describe_topics(&[name]).await.unwrap().remove(name).unwrap().unwrap()
+    };
+    let class = |name: &str| {
+        let mut class = class(name);
+        class["spec"]["realm"] = serde_json::json!("refused");
+        class
+    };
     for (change, reason, says) in [
         (
             serde_json::json!({"replicationFactor": 9, "minInSyncReplicas": 2, "allowLowerReplication": false}),
@@ -209,9 +219,9 @@ async fn topics_that_could_not_be_made_are_said_and_none_is_made() {
         }
         assert_found(&look(&settings, &class).await, System::Kafka, reason, &says, &change.to_string());
     }
+    assert_eq!(topic().await, TopicState::Absent);
     assert_well(&look(&settings, &class("kafka")).await, "as it should be");
-    let systems = Systems::new(settings).unwrap();
-    let name = "measure.-.probe.coupon-events";
-    let found = systems.kafka.describe_topics(&[name]).await.unwrap().remove(name).unwrap().unwrap();
-    assert_eq!(found, TopicState::Absent);
+    let TopicState::Present(made) = topic().await else { panic!("records were not tried") };
+    assert_eq!(made.partitions.len(), 1);
+    systems.kafka.delete_topic("refused.-.probe.coupon-events").await.unwrap();
 }

@@ -174,7 +174,10 @@ impl KafkaAdmin {
         let set = self.read(call, Subject::Group(group), |event| answer::only(answer::group_results(event)?)).await?;
         for (_, _, result) in set {
             result.map_err(|failure| match failure.code {
-                Code::UnknownTopicOrPartition => self.sorted(failure, Subject::Topic(topic)),
+                // Committing takes the right to read the topic, too.
+                Code::UnknownTopicOrPartition | Code::TopicAuthorizationFailed => {
+                    self.sorted(failure, Subject::Topic(topic))
+                }
                 _ => self.sorted(failure, Subject::Group(group)),
             })?;
         }

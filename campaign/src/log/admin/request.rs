@@ -84,7 +84,8 @@ pub(super) fn create_topics(client: &Arc<Client>, deadline: Duration, specs: &[T
     })
 }
 
-pub(super) fn grow_partitions(client: &Arc<Client>, deadline: Duration, name: &str, total: usize) -> Sent {
+/// With `dry` the brokers only say whether they would grow it.
+pub(super) fn grow_partitions(client: &Arc<Client>, deadline: Duration, name: &str, total: usize, dry: bool) -> Sent {
     let name = topic_name(name)?;
     let mut complaint = Complaint::new();
     // SAFETY: string and buffer are valid; the string is copied.
@@ -93,7 +94,7 @@ pub(super) fn grow_partitions(client: &Arc<Client>, deadline: Duration, name: &s
             sys::rd_kafka_NewPartitions_new(name.as_ptr(), total, complaint.as_mut_ptr(), complaint.capacity());
         made(growth, complaint, "partition count")?
     };
-    client.submit(op::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, deadline, |rk, options, queue| {
+    client.submit_as(op::RD_KAFKA_ADMIN_OP_CREATEPARTITIONS, deadline, dry, |rk, options, queue| {
         // SAFETY: one valid element; librdkafka copies it.
         unsafe { sys::rd_kafka_CreatePartitions(rk, &mut growth.as_ptr(), 1, options, queue) }
     })
@@ -127,12 +128,14 @@ pub(super) fn topic_configs(client: &Arc<Client>, deadline: Duration, names: &[S
     })
 }
 
+/// With `dry` the brokers only say whether they would set it.
 pub(super) fn set_config_incremental(
     client: &Arc<Client>,
     deadline: Duration,
     name: &str,
     set: &BTreeMap<String, String>,
     delete: &[String],
+    dry: bool,
 ) -> Sent {
     let resource = topic_resource(name)?;
     let setting = set.iter().map(|(key, value)| (key, RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET, Some(value)));
@@ -153,7 +156,7 @@ pub(super) fn set_config_incremental(
         };
         refused.map_or(Ok(()), Err)?;
     }
-    client.submit(op::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS, deadline, |rk, options, queue| {
+    client.submit_as(op::RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS, deadline, dry, |rk, options, queue| {
         // SAFETY: one valid element; librdkafka copies it.
         unsafe { sys::rd_kafka_IncrementalAlterConfigs(rk, &mut resource.as_ptr(), 1, options, queue) }
     })

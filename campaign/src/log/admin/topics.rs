@@ -93,7 +93,19 @@ impl KafkaAdmin {
     /// # Errors
     /// [`AdminError::InvalidPartitions`] if it already has as many or more; else as [`KafkaAdmin::create_topic`].
     pub async fn grow_partitions(&self, name: &str, total: usize) -> Result<(), AdminError> {
-        let call = request::grow_partitions(&self.client(), self.deadline, name, total);
+        self.grow(name, total, false).await
+    }
+
+    /// Asks whether a topic could be grown, and grows none.
+    ///
+    /// # Errors
+    /// As [`KafkaAdmin::grow_partitions`].
+    pub async fn try_growth(&self, name: &str, total: usize) -> Result<(), AdminError> {
+        self.grow(name, total, true).await
+    }
+
+    async fn grow(&self, name: &str, total: usize, dry: bool) -> Result<(), AdminError> {
+        let call = request::grow_partitions(&self.client(), self.deadline, name, total, dry);
         self.read(call, Subject::Topic(name), |event| answer::only(answer::topic_results(event)?)).await
     }
 
@@ -155,7 +167,16 @@ impl KafkaAdmin {
         if set.is_empty() && delete.is_empty() {
             return Ok(());
         }
-        let call = request::set_config_incremental(&self.client(), self.deadline, name, set, &distinct(delete));
+        let call = request::set_config_incremental(&self.client(), self.deadline, name, set, &distinct(delete), false);
+        self.read(call, Subject::Topic(name), |event| answer::only(answer::configs(event)?)).await.map(drop)
+    }
+
+    /// Asks whether these keys of a topic's configuration could be set, and sets none.
+    ///
+    /// # Errors
+    /// As [`KafkaAdmin::set_config_incremental`].
+    pub async fn try_config(&self, name: &str, set: &BTreeMap<String, String>) -> Result<(), AdminError> {
+        let call = request::set_config_incremental(&self.client(), self.deadline, name, set, &[], true);
         self.read(call, Subject::Topic(name), |event| answer::only(answer::configs(event)?)).await.map(drop)
     }
 }

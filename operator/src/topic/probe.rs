@@ -1,0 +1,146 @@
+//! The topic on which looks at a class try what a campaign's topic would let them do. Each realm has one. Pure.
+
+use std::collections::BTreeMap;
+
+use campaign::log::admin::{ConfigEntry, Topic, TopicSpec, TopicState};
+
+use super::{config, copies, in_sync, replication};
+use crate::api;
+
+/// How long what was tried is kept. Set on the topic together with [`SEGMENT_MS`], it tells ours from a stranger's.
+const RETENTION_MS: &str = "3600000";
+/// Kafka removes whole segments only.
+const SEGMENT_MS: &str = "3600000";
+
+/// As a campaign's topic is called, so that the same ACLs hold; nobody can have it, as no namespace is called `-`.
+pub fn topic_name(realm: &str) -> String {
+    format!("{realm}.-.probe.coupon-events")
+}
+
+/// As a campaign's group is called. It holds an offset of the topic.
+pub fn group_name(realm: &str) -> String {
+    format!("{realm}.-.probe.coupon-consumer")
+}
+
+/// A topic that is asked for and never made: of one that is there Kafka says no more than that it is.
+pub fn never_topic(realm: &str) -> String {
+    format!("{realm}.-.never.coupon-events")
+}
+
+/// A group that never is.
+pub fn never_group(realm: &str) -> String {
+    format!("{realm}.-.never.coupon-consumer")
+}
+
+/// What is set on it: as on a campaign's topic, but for how long it keeps records.
+fn settings(kafka: &api::Kafka, min_in_sync: i32) -> BTreeMap<String, String> {
+    let mut all = config(kafka, min_in_sync, false);
+    all.insert("retention.ms".to_owned(), RETENTION_MS.to_owned());
+    all.insert("segment.ms".to_owned(), SEGMENT_MS.to_owned());
+    all
+}
+
+/// What it is made as.
+pub fn spec(realm: &str, kafka: &api::Kafka, brokers: usize) -> TopicSpec {
+    let replication = replication(kafka, brokers);
+    TopicSpec {
+        name: topic_name(realm),
+        partitions: 1,
+        replication_factor: replication.factor,
+        config: settings(kafka, replication.min_in_sync),
+    }
+}
+
+/// How it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not there.
+    Absent,
+    /// Somebody else made a topic of this name.
+    NotOurs,
+    /// It has fewer copies than the class asks for by now.
+    TooFewCopies,
+    /// It is ours, and as it should be once these are set.
+    Ours(BTreeMap<String, String>),
+}
+
+/// How it stands, with the settings that it has.
+pub fn standing(
+    state: &TopicState,
+    found: &BTreeMap<String, ConfigEntry>,
+    kafka: &api::Kafka,
+    wanted: &TopicSpec,
+) -> Standing {
+    let TopicState::Present(topic) = state else { return Standing::Absent };
+    if !is_ours(topic, found) {
+        return Standing::NotOurs;
+    }
+    if copies(topic) < wanted.replication_factor {
+        return Standing::TooFewCopies;
+    }
+    let mut set = settings(kafka, in_sync(kafka, topic));
+    set.retain(|key, value| found.get(key).is_none_or(|entry| !entry.is_set() || entry.value.as_ref() != Some(value)));
+    Standing::Ours(set)
+}
+
+/// Kafka lets nobody sign a topic, so it is told by what only we would set on a topic of this name.
+fn is_ours(topic: &Topic, found: &BTreeMap<String, ConfigEntry>) -> bool {
+    let is = |key: &str, value: &str| {
+        found.get(key).is_some_and(|entry| entry.is_set() && entry.value.as_deref() == Some(value))
+    };
+    topic.partitions.len() == 1 && is("retention.ms", RETENTION_MS) && is("segment.ms", SEGMENT_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use campaign::log::admin::{ConfigSource, Partition};
+
+    fn topic(partitions: i32, copies: i32) -> TopicState {
+        let partition = |id| Partition { id, leader: Some(1), replicas: (1..=copies).collect(), isr: vec![1] };
+        TopicState::Present(Topic { topic_id: "t".to_owned(), partitions: (0..partitions).map(partition).collect() })
+    }
+
+    /// Wrong: a topic that somebody uses is written to, configured, or removed.
+    #[test]
+    fn ours_is_told_from_a_strangers() {
+        let kafka = crate::fixtures::class().spec.kafka;
+        let wanted = spec("prod", &kafka, 3);
+        let entry =
+            |value: &str| ConfigEntry { value: Some(value.to_owned()), source: ConfigSource::Topic, read_only: false };
+        let ours: BTreeMap<_, _> = wanted.config.iter().map(|(key, value)| (key.clone(), entry(value))).collect();
+        let with = |key: &str, value: ConfigEntry| {
+            let mut changed = ours.clone();
+            changed.insert(key.to_owned(), value);
+            changed
+        };
+        let inherited = ConfigEntry { source: ConfigSource::Broker, ..entry(RETENTION_MS) };
+        let drifted = BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]);
+        for (what, state, found, expected) in [
+            ("not there", TopicState::Absent, BTreeMap::new(), Standing::Absent),
+            ("as it was made", topic(1, 3), ours.clone(), Standing::Ours(BTreeMap::new())),
+            (
+                "somebody changed a setting",
+                topic(1, 3),
+                with("cleanup.policy", entry("compact")),
+                Standing::Ours(drifted),
+            ),
+            ("the class asks for more copies", topic(1, 1), ours.clone(), Standing::TooFewCopies),
+            ("more partitions", topic(2, 3), ours.clone(), Standing::NotOurs),
+            ("another retention", topic(1, 3), with("retention.ms", entry("604800000")), Standing::NotOurs),
+            ("the brokers' retention", topic(1, 3), with("retention.ms", inherited), Standing::NotOurs),
+            ("nothing set on it", topic(1, 3), BTreeMap::new(), Standing::NotOurs),
+        ] {
+            assert_eq!(standing(&state, &found, &kafka, &wanted), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn prefixed_acls_of_campaigns_hold_for_it() {
+        let id = crate::fixtures::id();
+        let suffix = |name: String| name.rsplit_once('.').map(|(_, last)| last.to_owned());
+        assert!(topic_name("prod").starts_with("prod.") && suffix(topic_name("prod")) == suffix(id.topic()));
+        assert!(group_name("prod").starts_with("prod.") && suffix(group_name("prod")) == suffix(id.group()));
+        assert!(campaign::identity::CampaignId::new("prod", "-", "probe").is_err(), "nobody can have it");
+    }
+}

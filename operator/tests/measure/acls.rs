@@ -1,0 +1,179 @@
+//! A broker with logins and ACLs: README's list is enough, and each right that is taken away is named within a look.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use campaign::log::admin::{KafkaAdmin, TopicSpec, TopicState};
+use campaign::log::client_config;
+use campaign::settings::{Kafka, KafkaProtocol, Login, SaslMechanism};
+use operator::api::CampaignClass;
+use operator::connections::Systems;
+use operator::measure::{Measured, System, measure};
+
+use crate::acl_client::{Acl, AclClient};
+use crate::stage::{assert_found, assert_well, class, connections};
+
+const README: &str = include_str!("../../../README.md");
+const TOPIC: &str = "prod.-.probe.coupon-events";
+const GROUP: &str = "prod.-.probe.coupon-consumer";
+/// Brokers take ACLs in a moment after they are written.
+const SOON: Duration = Duration::from_secs(10);
+
+/// The ACLs that README tells to add.
+fn documented() -> Vec<Acl> {
+    let lines = README.lines().filter(|line| line.starts_with("kafka-acls.sh "));
+    let of_line = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let after = |flag: &str| -> Vec<String> {
+            words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].to_owned()).collect()
+        };
+        assert_eq!((after("--resource-pattern-type"), words.contains(&"--add")), (vec!["prefixed".to_owned()], true));
+        let user = after("--allow-principal")[0].strip_prefix("User:").unwrap().to_owned();
+        let kind = if words.contains(&"--topic") { "topic" } else { "group" };
+        let prefix = after(&format!("--{kind}")).remove(0);
+        let acl = |operation| Acl {
+            user: user.clone(),
+            kind: kind.to_owned(),
+            prefix: prefix.clone(),
+            operation,
+            denies: false,
+        };
+        after("--operation").into_iter().map(acl).collect::<Vec<_>>()
+    };
+    lines.flat_map(of_line).collect()
+}
+
+fn kafka(address: &str, (username, password): (&str, &str)) -> Kafka {
+    Kafka {
+        bootstrap_servers: vec![address.to_owned()],
+        protocol: KafkaProtocol::SaslPlaintext,
+        mechanism: Some(SaslMechanism::Plain),
+        login: Login { username: username.to_owned(), password: password.to_owned() },
+        ca_pem: None,
+    }
+}
+
+/// Looks until one finds what is wanted: the first, unless the broker has not heard of the change yet.
+async fn look_until(systems: &Systems, class: &CampaignClass, wanted: impl Fn(&Measured) -> bool) -> Measured {
+    let until = Instant::now() + SOON;
+    loop {
+        let began = Instant::now();
+        let measured = measure(systems, class).await;
+        if wanted(&measured) || Instant::now() > until {
+            println!("a look took {:?}", began.elapsed());
+            return measured;
+        }
+    }
+}
+
+/// How many threads this process has.
+fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Wrong: pods may not write, or read, and the class says Ready; or somebody who did as README says is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_enough() {
+    let logins = [("coupon-operator", "operator-word"), ("coupon-pods", "pods-word")];
+    let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
+    let broker = starting.await.unwrap().unwrap();
+    let address = broker.url();
+    let mut acls = AclClient::login(&address, stack::services::Kafka::ADMIN);
+    let documented = documented();
+    assert_eq!(documented.len(), 11, "{documented:?}");
+    documented.iter().for_each(|acl| acls.add(acl));
+    let mut settings = connections();
+    (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
+    let systems = Systems::new(settings).unwrap();
+    let class: CampaignClass = {
+        let mut class = class("acls");
+        class["spec"]["realm"] = serde_json::json!("prod");
+        serde_json::from_value(class).unwrap()
+    };
+    let admin = KafkaAdmin::new(&client_config(&kafka(&address, stack::services::Kafka::ADMIN), "test", &[])).unwrap();
+
+    // A stranger's topic of that name is named, and left alone.
+    let strangers = TopicSpec { name: TOPIC.into(), partitions: 2, replication_factor: 1, config: BTreeMap::new() };
+    admin.create_topic(&strangers).await.unwrap();
+    let found = look_until(&systems, &class, |found| {
+        found.trouble(System::Kafka).is_some_and(|(reason, _)| reason == "TopicNotOurs")
+    });
+    assert_found(&found.await, System::Kafka, "TopicNotOurs", &[TOPIC, "delete it"], "a stranger's topic");
+    let ends = admin.end_offsets(&[(TOPIC, 0), (TOPIC, 1)]).await.unwrap();
+    assert!(ends.values().all(|end| *end == Ok(0)), "{ends:?}");
+    admin.delete_topic(TOPIC).await.unwrap();
+    let well = |found: &Measured| found.findings.is_empty();
+    assert_well(&look_until(&systems, &class, well).await, "with the documented ACLs");
+    let ends = admin.end_offsets(&[(TOPIC, 0)]).await.unwrap();
+    assert_eq!(ends.into_values().collect::<Vec<_>>(), [Ok(2)], "a record of each login");
+
+    let implied = |user: &str, kind: &str, operation: &str| Acl {
+        user: user.to_owned(),
+        kind: kind.to_owned(),
+        prefix: "prod.".to_owned(),
+        operation: operation.to_owned(),
+        denies: true,
+    };
+    let denied = [
+        implied("coupon-operator", "topic", "Describe"),
+        implied("coupon-operator", "topic", "DescribeConfigs"),
+        implied("coupon-pods", "topic", "Describe"),
+        implied("coupon-pods", "group", "Describe"),
+    ];
+    for acl in documented.iter().chain(&denied) {
+        let what = format!("{acl:?}");
+        if acl.denies {
+            acls.add(acl)
+        } else {
+            acls.remove(acl)
+        }
+        let troubled = look_until(&systems, &class, |found| !found.findings.is_empty()).await;
+        // What is not let through at the first step is said of the rights that include it.
+        let operation = match (acl.operation.as_str(), acl.kind.as_str()) {
+            ("Describe", "group") => "Read",
+            (operation, _) => operation,
+        };
+        let user = format!("user `{}`", acl.user);
+        let object = if acl.kind == "topic" { "topic prod.-." } else { "group prod.-." };
+        assert_found(&troubled, System::Kafka, "KafkaNotAuthorized", &[&user, operation, object, "add an ACL"], &what);
+        let named = troubled.findings.iter().any(|finding| {
+            let text = finding.to_string();
+            text.contains(&user) && text.contains(operation) && text.contains(object)
+        });
+        assert!(named, "{what}: {:?}", troubled.trouble(System::Kafka));
+        let others = logins.iter().filter(|(name, _)| *name != acl.user);
+        let text = troubled.trouble(System::Kafka).unwrap().1;
+        others.for_each(|(name, _)| assert!(!text.contains(name), "{what}: another user is blamed: {text}"));
+        println!("{what}: {text}");
+        if acl.denies {
+            acls.remove(acl)
+        } else {
+            acls.add(acl)
+        }
+        assert_well(&look_until(&systems, &class, well).await, &format!("{what} given back"));
+    }
+
+    // A look leaves no thread behind.
+    let before = threads();
+    for _ in 0..5 {
+        assert_well(&measure(&systems, &class).await, "again");
+    }
+    let until = Instant::now() + SOON;
+    while threads() > before + 4 {
+        assert!(Instant::now() < until, "{} threads, {before} before five looks", threads());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // It goes with the last class of its realm, and holds nobody up where Kafka is away.
+    let there = async || admin.describe_topics(&[TOPIC]).await.unwrap().remove(TOPIC).unwrap().unwrap();
+    systems.remove_probed("acls", &BTreeSet::from(["prod".to_owned()])).await;
+    assert!(matches!(there().await, TopicState::Present(_)), "another class of the realm is there");
+    systems.remove_probed("acls", &BTreeSet::new()).await;
+    assert_eq!(there().await, TopicState::Absent);
+    let group = admin.committed_offsets(GROUP, TOPIC, 1).await.unwrap();
+    assert_eq!(group, BTreeMap::from([(0, None)]), "its group is gone as well");
+    broker.kill().unwrap();
+    let began = Instant::now();
+    systems.remove_probed("acls", &BTreeSet::new()).await;
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
