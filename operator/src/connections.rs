@@ -376,7 +376,7 @@ mod tests {
             *all.slot(class).known.lock().await = Some(known);
             systems.push(made);
         }
-        all.keep_only(&BTreeSet::from(["there".to_owned()])).await;
+        all.keep_only(&BTreeSet::from(["there".to_owned()]), &BTreeSet::new()).await;
         assert_eq!((systems[0].sql.is_closed(), systems[1].sql.is_closed()), (true, false));
         // Clients of Kafka, and the watch of Sentinel, end with their last user, and nobody but us is one any more.
         assert_eq!((Arc::strong_count(&systems[0]), Arc::strong_count(&systems[1])), (1, 2));
