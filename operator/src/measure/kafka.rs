@@ -113,10 +113,13 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
     }
     let config = match config {
         Ok(config) => Some(config),
-        // That is the answer to somebody who may ask.
-        Err(AdminError::UnknownTopic { .. }) => Some(BTreeMap::new()),
+        // That is the answer to somebody who may ask. A broker may not have heard yet of a topic that another one knows.
+        Err(AdminError::UnknownTopic { .. }) => {
+            there = there.map(|_| TopicState::Absent);
+            Some(BTreeMap::new())
+        }
         Err(error) => {
-            faults.push(sorted(error, &user, "DescribeConfigs"));
+            faults.push(sorted(error, &user, "AlterConfigs (or DescribeConfigs)"));
             None
         }
     };
@@ -130,7 +133,7 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
     if let (Some(there), Some(config)) = (there, config) {
         let wanted = probe::spec(realm, spec, live);
         let standing = probe::standing(&there, &config, spec, &wanted);
-        match prepare(&kafka, &wanted, standing, can_make, &user).await {
+        match prepare(&kafka, spec, &wanted, standing, can_make, &user).await {
             Ready::Yes => {
                 systems.set_probed(realm);
                 probed.store(true, Ordering::Relaxed);
@@ -158,7 +161,14 @@ enum Ready {
 }
 
 /// Makes the topic, if one can be made, or puts right what differs.
-async fn prepare(kafka: &KafkaAdmin, wanted: &TopicSpec, standing: Standing, can_make: bool, user: &str) -> Ready {
+async fn prepare(
+    kafka: &KafkaAdmin,
+    spec: &api::Kafka,
+    wanted: &TopicSpec,
+    standing: Standing,
+    can_make: bool,
+    user: &str,
+) -> Ready {
     let name = &wanted.name;
     match standing {
         Standing::NotOurs => Ready::No(Fault::KafkaTopicNotOurs { topic: name.clone() }),
@@ -173,11 +183,11 @@ async fn prepare(kafka: &KafkaAdmin, wanted: &TopicSpec, standing: Standing, can
             Err(error) => Ready::No(sorted(error, user, "Delete")),
         },
         Standing::Absent => match kafka.create_topic(wanted).await {
-            // Another look may have been faster; if it was a stranger, the next look says so.
-            Ok(_) => {
+            Ok(Creation::Created) => {
                 led(kafka, name).await;
                 Ready::Yes
             }
+            Ok(Creation::AlreadyExists) => found(kafka, spec, wanted, user).await,
             // A campaign's topics would be made: it is the short retention that is not wanted.
             Err(error @ (AdminError::PolicyViolation { .. } | AdminError::InvalidConfig { .. })) => {
                 Ready::Untried(error.to_string())
@@ -187,16 +197,34 @@ async fn prepare(kafka: &KafkaAdmin, wanted: &TopicSpec, standing: Standing, can
     }
 }
 
+/// Somebody was faster: the look of another class, or a stranger.
+async fn found(kafka: &KafkaAdmin, spec: &api::Kafka, wanted: &TopicSpec, user: &str) -> Ready {
+    let name = &wanted.name;
+    let Some(state) = led(kafka, name).await else {
+        return Ready::Untried(format!("topic {name} was made by somebody a moment ago, and has no leader yet"));
+    };
+    match kafka.topic_config(name).await {
+        Ok(config) => match probe::standing(&state, &config, spec, wanted) {
+            Standing::Ours(_) => Ready::Yes,
+            _ => Ready::No(Fault::KafkaTopicNotOurs { topic: name.clone() }),
+        },
+        Err(error) => Ready::No(sorted(error, user, "DescribeConfigs")),
+    }
+}
+
 /// Waits for the leader of a new topic. Who goes on without one is late, and says so.
-async fn led(kafka: &KafkaAdmin, name: &str) {
+async fn led(kafka: &KafkaAdmin, name: &str) -> Option<TopicState> {
     let until = Instant::now() + CALL;
     while Instant::now() < until {
         let found = kafka.describe_topics(&[name]).await.ok().and_then(|mut all| all.remove(name));
-        if matches!(found, Some(Ok(TopicState::Present(topic))) if topic.has_leaders()) {
-            return;
+        if let Some(Ok(TopicState::Present(topic))) = found
+            && topic.has_leaders()
+        {
+            return Some(TopicState::Present(topic));
         }
         tokio::time::sleep(LEADER).await;
     }
+    None
 }
 
 /// Each right that the operator needs on topics and groups that are there. `group_seen`: the group could be described.

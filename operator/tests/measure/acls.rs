@@ -105,7 +105,7 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     let well = |found: &Measured| found.findings.is_empty();
     assert_well(&look_until(&systems, &class, well).await, "with the documented ACLs");
     let ends = admin.end_offsets(&[(TOPIC, 0)]).await.unwrap();
-    assert_eq!(ends.into_values().collect::<Vec<_>>(), [Ok(2)], "a record of each login");
+    assert!(ends.values().all(|end| matches!(end, Ok(2..))), "a record of each login: {ends:?}");
 
     let implied = |user: &str, kind: &str, operation: &str| Acl {
         user: user.to_owned(),
@@ -169,7 +169,11 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     systems.remove_probed("acls", &BTreeSet::from(["prod".to_owned()])).await;
     assert!(matches!(there().await, TopicState::Present(_)), "another class of the realm is there");
     systems.remove_probed("acls", &BTreeSet::new()).await;
-    assert_eq!(there().await, TopicState::Absent);
+    let until = Instant::now() + SOON;
+    while there().await != TopicState::Absent {
+        assert!(Instant::now() < until, "the topic stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let group = admin.committed_offsets(GROUP, TOPIC, 1).await.unwrap();
     assert_eq!(group, BTreeMap::from([(0, None)]), "its group is gone as well");
     broker.kill().unwrap();
