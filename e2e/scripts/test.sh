@@ -12,6 +12,8 @@ if ! "$stack" status --name "$name" >/dev/null 2>&1; then
 fi
 "$stack" load-image --name "$name" "$archive"
 
+# Tests wait for servers more than they compute: twice as many at a time as a small machine has cores.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}"
 status=0
 "$stack" exec --name "$name" -- cargo test --workspace --offline --no-fail-fast 2>&1 | tee "$log" || status=$?
 echo "the log of the tests is $log"
