@@ -320,9 +320,6 @@ pub fn table_advice(error: &TableError) -> String {
         _ if error.is_missing_right() => {
             "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
         }
-        _ if error.is_tls() => {
-            "check database.tls and its certificate authority in the CampaignClass; a server without TLS needs `tls: Disabled`"
-        }
         _ if error.is_setting() => "set binlog_format of the server to ROW or MIXED",
         _ if matches!(error, TableError::Busy(_)) => "statements take too long: look at locks and load of the server",
         Fault::Denied => {

@@ -110,11 +110,6 @@ impl TableError {
         }
     }
 
-    /// Whether no encrypted connection could be made.
-    pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Sql(sqlx::Error::Tls(_)) | Self::Migration { source: sqlx::Error::Tls(_), .. })
-    }
-
     /// Whether a setting of the server forbids what the ledger needs: no right and no retry helps.
     pub fn is_setting(&self) -> bool {
         match self {

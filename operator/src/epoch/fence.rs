@@ -164,7 +164,9 @@ mod tests {
             while let Some((request, answer)) = handle.next_request().await {
                 let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let body = request.into_body().collect_bytes().await.unwrap();
-                let refused = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": refusal, "message": "no"});
+                let reason = if refusal == 409 { "Conflict" } else { "Forbidden" };
+                let refused =
+                    json!({"kind": "Status", "status": "Failure", "reason": reason, "code": refusal, "message": "no"});
                 let (code, said) = match (&method, path.ends_with("/pods")) {
                     (&Method::DELETE, _) => {
                         log.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
