@@ -14,7 +14,7 @@ use campaign::table;
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::MySqlPool;
-use tokio::sync::{Mutex, Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
@@ -63,7 +63,8 @@ pub struct Systems {
     /// The database.
     pub sql: MySqlPool,
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
-    migrated: OnceCell<()>,
+    /// When the tables were last found, or made, up to date.
+    migrated: Mutex<Option<Instant>>,
     /// What came of the last try to write to Redis, and when that was.
     refusal: Mutex<Option<(Option<Arc<StockError>>, Instant)>>,
     /// What the last look at the class found.
@@ -117,7 +118,7 @@ impl Systems {
             measured: StdMutex::default(),
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
-            migrated: OnceCell::new(),
+            migrated: Mutex::default(),
             refusal: Mutex::default(),
             _sentinel: AbortOnDrop(sentinel),
             settings,
@@ -223,10 +224,22 @@ impl Systems {
         self.kafka.requests() + self.topics.requests()
     }
 
-    /// Brings the tables up to date, once per process and class.
+    /// Brings the tables up to date: once per process and class, and again after a server has missed one, as where a backup of an older
+    /// version was put back.
+    ///
+    /// # Errors
+    /// The database refused it, or is away.
     pub async fn migrate(&self) -> Result<(), table::TableError> {
-        match self.migrated.get_or_try_init(|| table::migrate(&self.sql)).await {
-            Ok(()) => Ok(()),
+        let mut migrated = self.migrated.lock().await;
+        if migrated.is_some_and(|at| !table::has_moved_since(at)) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        match table::migrate(&self.sql).await {
+            Ok(()) => {
+                *migrated = Some(begun);
+                Ok(())
+            }
             Err(error) => Err(self.explained(error).await),
         }
     }

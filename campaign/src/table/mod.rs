@@ -31,6 +31,7 @@ pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError, within};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};
+pub use moved::has_moved_since;
 pub use opened::{OpenedWindow, claim, set_opened};
 pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

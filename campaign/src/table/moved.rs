@@ -21,6 +21,11 @@ pub(super) fn note(at: Instant) {
     *last = (*last).max(Some(at));
 }
 
+/// Whether a server has answered so since: its tables may be others than they were.
+pub fn has_moved_since(at: Instant) -> bool {
+    LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_some_and(|last| last >= at)
+}
+
 /// Whether a connection of this age is from before the last such answer.
 pub(super) fn is_suspect(age: Duration) -> bool {
     let last = *LAST.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -92,3 +92,32 @@ async fn an_image_a_line_break_and_a_deletion_that_waits_are_said() {
     kubectl(&["delete", "secret", &class, "-n", SYSTEM_NAMESPACE]).await.unwrap();
     world.leave().await;
 }
+
+/// Settings that no pod can have are said by the class, and by a sale that begins next week.
+#[tokio::test]
+async fn a_class_whose_pods_would_be_refused_is_not_ready() {
+    let world = World::new("refused").await;
+    let class = format!("refused-{}", world.namespace);
+    let good = install::class(&class, &world.connections, false).unwrap();
+    let mut wrong = good.clone();
+    wrong["spec"]["pods"]["issuer"]["resources"]["limits"]["memory"] = json!("abc");
+    apply(&wrong).await.unwrap();
+    let of_class = async |status: &str| {
+        let condition = "--for=condition=Ready=".to_owned() + status;
+        kubectl(&["wait", "campaignclass", &class, &condition, "--timeout=60s"]).await.unwrap();
+        let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}";
+        kubectl(&["get", "campaignclass", &class, "-o", path]).await.unwrap()
+    };
+    let said = of_class("False").await;
+    assert!(said.contains("pods of this class cannot be made") && said.contains("quantit"), "{said}");
+    let mut wanted = manifest(&world.namespace, "next-week", 10, 600_000, 700_000);
+    wanted["spec"]["className"] = json!(class);
+    let sale = Sale::apply(&world.client, wanted).await.unwrap();
+    sale.until_condition("Ready", "False", "PodsRefused").await.unwrap();
+    apply(&good).await.unwrap();
+    of_class("True").await;
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+    kubectl(&["delete", "couponcampaign", "next-week", "-n", &world.namespace]).await.unwrap();
+    kubectl(&["delete", "campaignclass", &class, "--wait=false"]).await.unwrap();
+    world.leave().await;
+}

@@ -43,10 +43,9 @@ impl Work {
         serving: &Verdict,
         memory: &Memory,
     ) -> Self {
-        let ready = |deployment| There::of(deployment).ready > 0;
         Self {
-            issuer: ready(issuer) && !is_stuck(issuer, ailing.issuer.as_ref()) && serving.nobody_serves().is_none(),
-            consumer: ready(consumer) && !is_stuck(consumer, ailing.consumer.as_ref()) && !memory.still.lasts(),
+            issuer: works(issuer, ailing.issuer.as_ref()) && serving.nobody_serves().is_none(),
+            consumer: works(consumer, ailing.consumer.as_ref()) && !memory.still.lasts(),
         }
     }
 
@@ -56,6 +55,13 @@ impl Work {
             Component::Consumer => self.consumer,
         }
     }
+}
+
+/// Whether pods are ready, or come up again: one that died starts as it was.
+fn works(deployment: Option<&Deployment>, cause: Option<&Cause>) -> bool {
+    let there = There::of(deployment);
+    let starts = there.current > 0 && cause.is_none_or(|cause| cause.is_starting);
+    (there.ready > 0 || starts) && !is_stuck(deployment, cause)
 }
 
 /// Whether a rollout is half made, and the pods of the present template do not come up: what is wanted now cannot be worse.

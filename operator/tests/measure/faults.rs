@@ -1,6 +1,8 @@
 //! Servers with settings and rights that cannot work.
 
+use campaign::identity::CampaignId;
 use campaign::log::admin::TopicState;
+use campaign::table::{self, Fault};
 use operator::connections::Systems;
 use operator::measure::System;
 use redis::aio::MultiplexedConnection;
@@ -184,6 +186,30 @@ async fn what_a_database_does_not_let_us_do_is_said_with_user_and_table() {
         .await
         .unwrap();
     assert_eq!(left, 0, "left behind");
+}
+
+/// Wrong: a database that came back without its tables, or with those of an older version, waits for the next operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_gone_are_made_anew_without_a_restart() {
+    let server = tokio::task::spawn_blocking(stack::services::MariaDb::start).await.unwrap().unwrap();
+    let root = MySqlConnectOptions::new().socket(server.socket()).username("root");
+    let root = MySqlPoolOptions::new().max_connections(1).connect_lazy_with(root);
+    let mut settings = connections();
+    settings.operator.database = database(&server.url());
+    settings.workload.database = database(&server.workload_url());
+    let name = settings.operator.database.name.clone();
+    let systems = Systems::new(settings).unwrap();
+    systems.migrate().await.unwrap();
+    let campaign = CampaignId::new("measure", "shop", "gone").unwrap();
+    assert_eq!(table::find(&systems.sql, &campaign).await.unwrap(), None);
+    let gone = format!(
+        "USE `{name}`; SET FOREIGN_KEY_CHECKS = 0; DROP TABLE campaign, issued_coupon, epoch_barrier, drained, discarded_coupon, \
+         schema_compatibility, _sqlx_migrations"
+    );
+    raw_sql(AssertSqlSafe(gone)).execute(&root).await.unwrap();
+    assert_eq!(table::find(&systems.sql, &campaign).await.unwrap_err().fault(), Fault::Schema);
+    systems.migrate().await.unwrap();
+    assert_eq!(table::find(&systems.sql, &campaign).await.unwrap(), None);
 }
 
 /// Wrong: a class is Ready, and its first campaign finds that no topic can be made.

@@ -61,8 +61,12 @@ fn pods_that_do_not_work_are_replaced_at_once() {
         .unwrap()
     };
     let silent = Verdict::Waiting(Some("none serves".to_owned()));
+    let broken = |ready: i32| {
+        Some(Cause { reason: "PodsCrash", text: String::new(), is_starting: false }).filter(|_| ready == 0)
+    };
     let work = |issuers, consumers, serving| {
-        let work = Work::of(Some(&up(issuers)), Some(&up(consumers)), &Ailing::default(), serving, &Memory::default());
+        let ailing = Ailing { issuer: broken(issuers), consumer: broken(consumers) };
+        let work = Work::of(Some(&up(issuers)), Some(&up(consumers)), &ailing, serving, &Memory::default());
         [Component::Issuer, Component::Consumer].map(|component| rolls(&Scene::open(), work, component))
     };
     assert_eq!(work(2, 2, &Verdict::Serving), [false, false]);
@@ -72,6 +76,8 @@ fn pods_that_do_not_work_are_replaced_at_once() {
     assert_eq!(work(2, 2, &silent), [true, false], "ready, and nobody is served");
     let none = Work::of(None, None, &Ailing::default(), &Verdict::Serving, &Memory::default());
     assert!(rolls(&Scene::open(), none, Component::Issuer), "there is nobody to be protected");
+    let starts = Work::of(Some(&up(0)), Some(&up(0)), &Ailing::default(), &Verdict::Serving, &Memory::default());
+    assert!(!rolls(&Scene::open(), starts, Component::Consumer), "the only one has died, and comes up again");
 }
 
 /// Wrong: an image that cannot be had was rolled out by hand; the class is put right, and the broken half stays until the window ends.
