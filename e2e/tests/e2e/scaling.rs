@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use campaign::identity::CampaignId;
 use campaign::log::admin::KafkaAdmin;
 use e2e::campaign::{Sale, manifest};
-use e2e::install::{REALM, WARM_UP_SECONDS, apply, kubectl, run};
+use e2e::install::{REALM, SYSTEM_NAMESPACE, WARM_UP_SECONDS, apply, kubectl, run};
 use e2e::scaling::watch::Stream;
 use e2e::wait::until;
 use jiff::Timestamp;
@@ -171,5 +171,72 @@ async fn a_deployment_that_somebody_else_scales_is_left_alone() {
     let resume = format!("{PAUSE_ANNOTATION}-");
     kubectl(&["annotate", "couponcampaign/others", "-n", &namespace, &resume]).await.unwrap();
     sale.until_condition("ScalingActive", "True", "FollowsWork").await.unwrap();
+    world.leave().await;
+}
+
+/// How often the operator is started anew; a long proof asks for ten.
+fn restarts() -> usize {
+    std::env::var("COUPON_RESTARTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+/// Deployments of a large cluster, which fill the first list of the operator.
+fn crowd_of_deployments(namespace: &str, count: usize) -> Value {
+    let one = |number: usize| {
+        let name = format!("other-{number:03}");
+        let labels = json!({"app.kubernetes.io/managed-by": "coupon-operator", "other": name});
+        let container = json!({"name": "none", "image": "example.com/none:1"});
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"other": name}},
+                "template": {"metadata": {"labels": {"other": name}}, "spec": {"containers": [container]}}},
+        })
+    };
+    json!({"apiVersion": "v1", "kind": "List", "items": (0..count).map(one).collect::<Vec<_>>()})
+}
+
+/// Wrong: a start of the operator beside many Deployments takes those that run for missing, and scales what an autoscaler has.
+#[tokio::test]
+async fn a_start_beside_hundreds_of_deployments_scales_nothing() {
+    let world = World::new("large").await;
+    let namespace = world.namespace.as_str();
+    let sale = Sale::apply(&world.client, manifest(namespace, "owned", 100, -1, 900)).await.unwrap();
+    sale.door().await.unwrap();
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "owned", "namespace": namespace},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "owned-issuer"},
+            "minReplicas": 3, "maxReplicas": 3,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]},
+    });
+    apply(&autoscaler).await.unwrap();
+    apply(&crowd_of_deployments(namespace, 305)).await.unwrap();
+    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), namespace);
+    let issuers = async || {
+        let found = deployments.get("owned-issuer").await.map_err(|error| error.to_string())?;
+        let ready = found.status.as_ref().and_then(|status| status.ready_replicas);
+        Ok::<_, String>((found.spec.and_then(|spec| spec.replicas), ready, found.metadata.generation))
+    };
+    let three = until("three issuers, as the autoscaler says", SOON, async || match issuers().await? {
+        (Some(3), Some(3), generation) => Ok(generation),
+        other => Err(format!("{other:?}")),
+    });
+    let before = three.await.unwrap();
+    for restart in 1..=restarts() {
+        kubectl(&["rollout", "restart", "deployment/coupon-operator", "-n", SYSTEM_NAMESPACE]).await.unwrap();
+        kubectl(&["rollout", "status", "deployment/coupon-operator", "-n", SYSTEM_NAMESPACE, "--timeout=90s"])
+            .await
+            .unwrap();
+        // Each write of the Deployment's spec is a new generation.
+        let until_quiet = Instant::now() + QUIET;
+        while Instant::now() < until_quiet {
+            let (replicas, ready, generation) = issuers().await.unwrap();
+            assert_eq!((replicas, generation), (Some(3), before), "after start {restart}, {ready:?} ready");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let events = kubectl(&["get", "events", "-n", namespace, "-o", "jsonpath={.items[*].reason}"]).await.unwrap();
+        assert!(!events.contains("ClassNotFound"), "{events}");
+    }
+    assert!(sale.door().await.unwrap().insist("anna", None, SOON).await.issued());
     world.leave().await;
 }
