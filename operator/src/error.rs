@@ -321,6 +321,9 @@ pub fn table_advice(error: &TableError) -> String {
             "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
         }
         _ if error.is_setting() => "set binlog_format of the server to ROW or MIXED",
+        Fault::Contention => {
+            "somebody holds locks on the operator's tables: look at SHOW PROCESSLIST of the server; it goes on by itself when they end"
+        }
         _ if matches!(error, TableError::Busy(_)) => "statements take too long: look at locks and load of the server",
         Fault::Denied => {
             "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, the \

@@ -198,7 +198,7 @@ fn crowd_of_deployments(namespace: &str, count: usize) -> Value {
 /// Wrong: a start of the operator beside many Deployments takes those that run for missing, and scales what an autoscaler has.
 #[tokio::test]
 async fn a_start_beside_hundreds_of_deployments_scales_nothing() {
-    let world = World::new("large").await;
+    let world = World::alone("large").await;
     let namespace = world.namespace.as_str();
     let sale = Sale::apply(&world.client, manifest(namespace, "owned", 100, -1, 900)).await.unwrap();
     sale.door().await.unwrap();

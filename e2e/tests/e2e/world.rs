@@ -17,7 +17,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 pub const SOON: Duration = Duration::from_secs(60);
 
 /// Scenarios at the same time: the machine is small.
-static TURNS: Semaphore = Semaphore::const_new(4);
+static TURNS: Semaphore = Semaphore::const_new(AT_A_TIME as usize);
+const AT_A_TIME: u32 = 4;
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
 /// A place of its own for one scenario.
@@ -36,7 +37,15 @@ pub struct World {
 impl World {
     /// Waits for its turn, installs the product if nobody has yet, and makes a namespace.
     pub async fn new(what: &str) -> Self {
-        let turn = TURNS.acquire().await.unwrap();
+        Self::with(TURNS.acquire().await.unwrap(), what).await
+    }
+
+    /// The same, and no other scenario meanwhile: for those that would disturb all others.
+    pub async fn alone(what: &str) -> Self {
+        Self::with(TURNS.acquire_many(AT_A_TIME).await.unwrap(), what).await
+    }
+
+    async fn with(turn: SemaphorePermit<'static>, what: &str) -> Self {
         let connections = Connections::from_env().unwrap();
         INSTALLED.get_or_init(|| async { install::install(&connections).await.unwrap() }).await;
         let namespace = format!("{what}-{:06x}", rand::rng().random_range(0..0x100_0000));
