@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::{Controller, WatchStreamExt, controller, predicates, watcher};
@@ -22,7 +22,7 @@ use crate::events;
 use crate::measure::clocks::FAR_APART;
 use crate::measure::{measure, pods};
 use crate::reconcile::contain;
-use crate::unreadable::UnreadableObjects;
+use crate::unreadable::UNREADABLE;
 
 /// How often a class that works is measured.
 const CALM: Duration = Duration::from_secs(60);
@@ -41,12 +41,9 @@ const SEVERAL_DEFAULTS: &str = "SeveralDefaultClasses";
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Runs until told to stop. Every class is looked at by itself, so that none waits for another.
-pub(crate) async fn run(
-    context: Arc<Context>,
-    unreadable: Arc<UnreadableObjects>,
-    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
-) {
+pub(crate) async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()> + Send + Sync + 'static) {
     let api: Api<DeserializeGuard<CampaignClass>> = Api::all(context.client.clone());
+    let unreadable = Arc::clone(&context.unreadable);
     let (store, writer) = kube::runtime::reflector::store();
     let stream = watcher(api, watcher::Config::default())
         .default_backoff()
@@ -99,11 +96,16 @@ async fn finish(
     context: &Context,
     looking: impl Future<Output = Result<Action, kube::Error>>,
 ) -> Result<Action, kube::Error> {
-    let error = match contain(looking).await {
-        Ok(looked) => return looked,
-        Err(error) => error,
-    };
-    let report = Report::no(ConditionType::Ready, error.reason(), error.to_string());
+    match contain(looking).await {
+        Ok(looked) => looked,
+        Err(error) => {
+            not_looked_at(class, context, Report::no(ConditionType::Ready, error.reason(), error.to_string())).await
+        }
+    }
+}
+
+/// Says why a class could not be looked at.
+async fn not_looked_at(class: &CampaignClass, context: &Context, report: Report) -> Result<Action, kube::Error> {
     warn(class, context, &report).await;
     let mut next = class.status.clone().unwrap_or_default();
     next.observed_generation = class.metadata.generation;
@@ -119,6 +121,9 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     let name = class.name_any();
     if context.watches_filled().await.is_err() {
         return Ok(Action::requeue(TROUBLED));
+    }
+    if let Some(text) = context.unreadable.trouble(&*class) {
+        return not_looked_at(&class, &context, Report::no(C::Ready, UNREADABLE, text)).await;
     }
     let users = class_use::users(&class, &context.campaigns.state());
     let hold = class_use::hold(&class, users.len());
@@ -246,7 +251,9 @@ async fn write(class: &CampaignClass, context: &Context, next: CampaignClassStat
     if class.status.as_ref() == Some(&next) {
         return Ok(());
     }
-    let classes: Api<CampaignClass> = Api::all(context.client.clone());
+    // Of the answer nothing is wanted, and the object may be one that cannot be decoded.
+    let kind = ApiResource::erase::<CampaignClass>(&());
+    let classes: Api<DynamicObject> = Api::all_with(context.client.clone(), &kind);
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({"status": next}));
     classes.patch_status(&class.name_any(), &parameters, &patch).await?;

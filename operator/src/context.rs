@@ -34,6 +34,7 @@ use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 use crate::serving::ServingWatch;
 use crate::stop::Stop;
+use crate::unreadable::UnreadableObjects;
 use crate::way;
 
 /// How long a pass waits for the watches to show what there is.
@@ -63,6 +64,8 @@ pub struct Context {
     pub autoscalers: Store<HorizontalPodAutoscaler>,
     /// What our Services lead to.
     pub endpoints: Store<EndpointSlice>,
+    /// Objects that cannot be decoded as they are now.
+    pub(crate) unreadable: Arc<UnreadableObjects>,
     /// Set once every watch has shown what there is.
     pub(crate) filled: OnceCell<()>,
     /// The zero of a clock that never jumps.

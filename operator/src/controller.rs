@@ -147,6 +147,7 @@ pub async fn run(
         pods,
         autoscalers,
         endpoints,
+        unreadable,
         filled: OnceCell::new(),
         started: Instant::now(),
         metrics,
@@ -164,7 +165,7 @@ pub async fn run(
         .predicate_filter(predicates::generation.combine(predicates::annotations), PredicateConfig::default());
     let namespace_stream = namespace_stream.predicate_filter(predicates::labels, PredicateConfig::default());
     let shutdown = shutdown.shared();
-    let classes_watched = crate::class_status::run(Arc::clone(&context), Arc::clone(&unreadable), shutdown.clone());
+    let classes_watched = crate::class_status::run(Arc::clone(&context), shutdown.clone());
     let stopping = crate::stop::run(Arc::clone(&context));
     let passing = Arc::clone(&progress);
     let campaigns_watched = Controller::for_stream(campaign_stream, campaigns)

@@ -148,8 +148,11 @@ pub fn context() -> (Context, Written) {
     });
     let client = Client::new(service, "coupon-system");
     let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let recorder = Recorder::new(client.clone(), Reporter::from("test"));
+    let metrics = Metrics::new(&telemetry::registry("coupon"));
+    let (unreadable, _) = crate::unreadable::UnreadableObjects::new(metrics.clone(), recorder.clone());
     let context = Context {
-        recorder: Recorder::new(client.clone(), Reporter::from("test")),
+        recorder,
         client,
         config,
         systems: crate::connections::SystemsByClass::default(),
@@ -161,9 +164,10 @@ pub fn context() -> (Context, Written) {
         pods: nothing(),
         autoscalers: nothing(),
         endpoints: nothing(),
+        unreadable: Arc::new(unreadable),
         filled: tokio::sync::OnceCell::new(),
         started: Instant::now(),
-        metrics: Metrics::new(&telemetry::registry("coupon")),
+        metrics,
         http: PodClient::new().unwrap(),
         memory: crate::context::Memories::default(),
         repairs: crate::epoch::Queue::default(),

@@ -19,6 +19,9 @@ use crate::metrics::{KindLabels, Metrics};
 /// Objects that wait to be named in an event. More at once are named in the log only.
 const WAITING: usize = 64;
 
+/// The reason in conditions and events.
+pub(crate) const UNREADABLE: &str = "Unreadable";
+
 /// An object that could not be decoded, and why.
 #[derive(Debug, Clone)]
 struct Unreadable {
@@ -43,7 +46,7 @@ impl UnreadableObjects {
                 let text = format!("this object cannot be read and is skipped, nothing is done for it: {error}");
                 let event = KubeEvent {
                     type_: EventType::Warning,
-                    reason: "Unreadable".to_owned(),
+                    reason: UNREADABLE.to_owned(),
                     note: Some(bounded(&text).to_owned()),
                     action: "Skip".to_owned(),
                     secondary: None,
@@ -94,6 +97,18 @@ impl UnreadableObjects {
             }
             Event::InitDone => Some(Event::InitDone),
         }
+    }
+
+    /// Why this object, as it is now, cannot be decoded, in a sentence. Who has it, has it as it was before.
+    pub(crate) fn trouble<K: Resource<DynamicType = ()>>(&self, object: &K) -> Option<String> {
+        let namespace = object.meta().namespace.clone().unwrap_or_default();
+        let key = (K::kind(&()).into_owned(), namespace, object.name_any());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&key).map(|error| {
+            format!(
+                "the object as it is now cannot be read, so all goes on as it was before; correct it, and apply this release's                  CustomResourceDefinitions, which refuse such a change: {error}"
+            )
+        })
     }
 
     fn note<K: Resource<DynamicType = ()>>(&self, invalid: &InvalidObject) {
@@ -191,6 +206,10 @@ mod tests {
         let good = Event::InitApply(guarded(campaign("good", "2026-12-01T11:00:00Z")));
         assert_eq!(name(objects.decoded(good)).as_deref(), Some("good"));
         assert_eq!(count(), 1, "and counted");
+        let as_it_was = |name: &str| guarded(campaign(name, "2026-12-01T11:00:00Z")).0.unwrap();
+        let said = objects.trouble(&as_it_was("bad")).unwrap_or_default();
+        assert!(said.contains("cannot be read") && said.contains("9999"), "who knew it before is told: {said}");
+        assert_eq!(objects.trouble(&as_it_was("good")), None);
 
         let still_bad = Event::Apply(guarded(campaign("bad", "9999-12-31T23:59:59Z")));
         assert!(objects.decoded(still_bad).is_none());

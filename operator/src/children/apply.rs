@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,15 +33,15 @@ pub async fn ensure<K>(api: &Api<K>, desired: &K, found: Option<&K>) -> Result<A
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
+    let wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
     if let Some(found) = found {
-        let wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
         let found = serde_json::to_value(found).map_err(kube::Error::SerdeError)?;
         if covers(&found, &wanted) {
             return Ok(Applied::Unchanged);
         }
         remove_from_selector(api, desired, &found, &wanted).await?;
     }
-    write(api, desired, found).await?;
+    send(api, desired, wanted, found).await?;
     Ok(Applied::Written)
 }
 
@@ -50,7 +50,13 @@ pub async fn write<K>(api: &Api<K>, desired: &K, found: Option<&K>) -> Result<K,
 where
     K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    let mut wanted = manifest(desired).map_err(kube::Error::SerdeError)?;
+    send(api, desired, manifest(desired).map_err(kube::Error::SerdeError)?, found).await
+}
+
+async fn send<K>(api: &Api<K>, desired: &K, mut wanted: Value, found: Option<&K>) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
     // By force only onto the very object that was claimed. Where there was none, one that somebody has made meanwhile is a
     // conflict, and the next pass looks whose it is.
     let parameters = match found.and_then(|found| found.meta().uid.as_ref()) {
@@ -102,6 +108,18 @@ where
     });
     api.patch(&name, &PatchParams::apply(SCALE_MANAGER).force(), &Patch::Apply(&patch)).await?;
     Ok(())
+}
+
+/// Deletes the very object that was found, and not another one that bears its name by now. One that is gone, or was replaced, is no error.
+pub(crate) async fn delete<K>(api: &Api<K>, found: &K, parameters: DeleteParams) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let this_one = Preconditions { uid: found.uid(), resource_version: None };
+    match api.delete(&found.name_any(), &parameters.preconditions(this_one)).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// What is sent: the object, and a fingerprint of it. The fingerprint shows that a field was taken out of it, which comparing

@@ -12,6 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use kube::ResourceExt;
 
+use crate::api::conditions::one_line;
 use crate::children::PROBE_PORT;
 
 pub(crate) use ask::ask;
@@ -231,7 +232,7 @@ fn is_true(status: &PodStatus, condition: &str) -> bool {
 
 /// Somebody else's words in one line, and not too many.
 fn short(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = one_line(text);
     match line.char_indices().nth(MOST_WORDS) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,

@@ -5,11 +5,12 @@ use std::time::Duration;
 use campaign::sabotage::{Defence, without};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use super::EpochError;
+use crate::children;
 use crate::pods::PodClient;
 
 /// How long a pod may take to confirm, its own draining (11 s) included.
@@ -78,14 +79,8 @@ pub async fn fence(issuers: &Issuers, epoch: u64) -> Result<(), EpochError> {
     for pod in &unconfirmed {
         tracing::warn!(pod = pod.name_any(), epoch, "issuer did not confirm the fence: deleting it");
         // Never a force delete: the object must go only when the kubelet says that the process is gone.
-        let this_one = Preconditions { uid: pod.uid(), resource_version: None };
-        let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
-        match issuers.pods.delete(&pod.name_any(), &parameters).await {
-            // Gone, or another one bears its name by now, which starts by asking for the epoch.
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => {}
-        }
+        // Another one that bears its name by now starts by asking for the epoch.
+        children::apply::delete(&issuers.pods, *pod, DeleteParams::default()).await?;
     }
     let waiting = unconfirmed.into_iter().map(|pod| gone(issuers, pod));
     futures::future::try_join_all(waiting).await?;

@@ -13,6 +13,7 @@ use crate::api::{Acknowledge, CampaignClass, ConditionType, CouponCampaign, KeyB
 use crate::children::{Family, consumer_deployment, issuer_deployment};
 use crate::config::Config;
 use crate::error::kubernetes_words;
+use crate::measure::EACH;
 
 /// The reason where they would be refused.
 pub(crate) const REFUSED: &str = "PodsRefused";
@@ -52,15 +53,20 @@ pub(crate) async fn look(client: &Client, class: &CampaignClass, connections: &C
     let api: Api<Deployment> = Api::namespaced(client.clone(), &config.pod_namespace);
     let parameters = PostParams { dry_run: true, field_manager: None };
     for deployment in &both {
-        match api.create(&parameters, deployment).await {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 422) => {
+        let asked = tokio::time::timeout(EACH, api.create(&parameters, deployment)).await;
+        match asked {
+            Ok(Ok(_)) => {}
+            Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 422) => {
                 let said = kubernetes_words(&kube::Error::Api(status));
                 let text =
                     format!("pods of this class cannot be made: {said}; correct pods or images in the CampaignClass");
                 return Report::no(PodTemplatesValid, REFUSED, text);
             }
-            Err(error) => return Report::unknown(PodTemplatesValid, "Unread", kubernetes_words(&error)),
+            Ok(Err(error)) => return Report::unknown(PodTemplatesValid, "Unread", kubernetes_words(&error)),
+            Err(_) => {
+                let text = format!("the API server did not answer within {} s", EACH.as_secs());
+                return Report::unknown(PodTemplatesValid, "Unread", text);
+            }
         }
     }
     Report::yes(PodTemplatesValid, "Accepted", "the API server would take issuer and consumer pods")

@@ -13,7 +13,7 @@ use consumer::drain::{self, Drained, Source};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use rdkafka::types::RDKafkaErrorCode;
@@ -201,12 +201,7 @@ async fn pods_left(pass: &Pass<'_>) -> Result<usize, ReconcileError> {
         if let Some(found) = deployments.get_opt(&name).await?
             && claim(&found, pass.campaign).is_ok()
         {
-            let this_one = Preconditions { uid: found.metadata.uid, resource_version: None };
-            let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::background() };
-            match deployments.delete(&name, &parameters).await {
-                Err(kube::Error::Api(status)) if status.is_not_found() => {}
-                other => drop(other?),
-            }
+            children::apply::delete(&deployments, &found, DeleteParams::background()).await?;
         }
         let selector = children::selector_text(pass.campaign, component);
         left += pods.list(&ListParams::default().labels(&selector)).await?.items.len();

@@ -1,12 +1,12 @@
 //! Asks the issuers what they serve, and mends those that serve nothing.
 
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 
 use super::observe::Observation;
 use super::plan::{Plan, Step};
 use super::{Pass, apply};
-use crate::children::Component;
+use crate::children::{self, Component};
 use crate::events;
 use crate::pressure;
 use crate::serving::{Answers, Epochs, Service, Verdict};
@@ -71,10 +71,10 @@ fn epochs(plan: &Plan, seen: &Observation) -> Option<Epochs> {
 async fn replace(pass: &Pass<'_>, uids: &[String]) {
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
     for pod in pass.context.pods_of(pass.campaign, Component::Issuer) {
-        let Some(uid) = pod.uid().filter(|uid| uids.contains(uid)) else { continue };
-        let this_one = Preconditions { uid: Some(uid), resource_version: None };
-        let parameters = DeleteParams { preconditions: Some(this_one), ..DeleteParams::default() };
-        if let Err(error) = pods.delete(&pod.name_any(), &parameters).await {
+        if !pod.uid().is_some_and(|uid| uids.contains(&uid)) {
+            continue;
+        }
+        if let Err(error) = children::apply::delete(&pods, &*pod, DeleteParams::default()).await {
             tracing::warn!(pod = pod.name_any(), %error, "an issuer that does not serve could not be deleted");
         }
     }

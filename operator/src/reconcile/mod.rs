@@ -36,12 +36,13 @@ use std::time::{Duration, Instant};
 use campaign::identity::CampaignId;
 use campaign::table;
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::api::{CampaignClass, CouponCampaign, Phase};
+use crate::api::conditions::Report;
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, Phase};
 use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
 use crate::class_use;
@@ -54,6 +55,7 @@ use crate::limits::{self, InForce};
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::Verdict;
+use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone};
 pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
@@ -232,6 +234,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     if class_is_there.is_none() {
         plan.refusals.splice(0..0, class_gone(&class));
     }
+    let unreadable = context.unreadable.trouble(campaign);
+    plan.refusals.splice(0..0, unreadable.map(|text| Report::yes(ConditionType::Stalled, UNREADABLE, text)));
     let measured = systems.measured();
     let waits =
         opens_first_epoch(&plan, &seen) && measured.as_ref().is_none_or(|found| found.forbids_opening().is_some());
@@ -384,8 +388,10 @@ async fn ensure_finalizer(campaign: &CouponCampaign, context: &Context) -> Resul
     Ok(())
 }
 
-fn campaigns(campaign: &CouponCampaign, context: &Context) -> Api<CouponCampaign> {
-    Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default())
+/// To write with: of the answers nothing is wanted, and the object may be one that cannot be decoded any more.
+fn campaigns(campaign: &CouponCampaign, context: &Context) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<CouponCampaign>(&());
+    Api::namespaced_with(context.client.clone(), &campaign.namespace().unwrap_or_default(), &kind)
 }
 
 /// Keeps the issued count in the campaign's row, some seconds behind, without touching the row per coupon.
