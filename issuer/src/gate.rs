@@ -336,7 +336,7 @@ mod tests {
             now_ms: 0,
             history: "now".into(),
             issued: 5,
-            open: Some(OpenStock { epoch, history: bound.into(), terms, highest }),
+            open: Some(OpenStock { epoch, history: bound.into(), terms, number: 1, highest }),
         };
         assert_eq!(stock_serves(&state(3, "now", 5), 3, 5), Ok(()));
         assert_eq!(stock_serves(&state(3, "before", 5), 3, 5), Err(Refusal::HistoryChanged));

@@ -29,6 +29,7 @@ use crate::reconcile::observe::Known;
 use crate::reconcile::proven::Given;
 use crate::reconcile::served::ServedWatch;
 use crate::reconcile::still::StillWatch;
+use crate::reconcile::tampering::TermsSeen;
 use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
@@ -198,6 +199,8 @@ pub struct Memory {
     pub(crate) stop: Option<(Stop, Instant)>,
     /// What an event has told of pods that do not come up, by kind of pod.
     pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// The terms that Redis had.
+    pub terms_seen: TermsSeen,
     /// The refusals that an event has told.
     pub refusals_told: Vec<String>,
     /// Pods that should be replaced, and until when that waits.

@@ -40,6 +40,7 @@ script!(ISSUE, "issue.lua", "");
 script!(OBSERVE, "observe.lua", " flags=no-writes");
 script!(CONFIGURE, "configure.lua", "");
 script!(SUSPEND, "suspend.lua", "");
+script!(CORRECT_TIME, "correct_time.lua", "");
 script!(GRANTS, "grants.lua", " flags=no-writes");
 script!(CLEAR_UNREADABLE, "clear_unreadable.lua", "");
 script!(REBUILD_BEGIN, "rebuild_begin.lua", "");

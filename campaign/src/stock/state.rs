@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use super::error::StockError;
 use super::issue::{Grant, Refusal, winner};
 use super::keys::StockKeys;
-use super::script::{CLEAR_UNREADABLE, CONFIGURE, GRANTS, OBSERVE, SUSPEND};
+use super::script::{CLEAR_UNREADABLE, CONFIGURE, CORRECT_TIME, GRANTS, OBSERVE, SUSPEND};
 use crate::event::CouponIssued;
 use crate::identity::{CampaignId, RequestKey, UserId, member, parse_member};
 
@@ -64,6 +64,8 @@ pub struct OpenStock {
     pub history: String,
     /// Terms in force.
     pub terms: Terms,
+    /// Number of the change that brought them; suspending has none.
+    pub number: u64,
     /// Highest rank ever given.
     pub highest: u64,
 }
@@ -72,6 +74,8 @@ pub struct OpenStock {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StockState {
     /// Redis' clock, milliseconds since 1970.
+    pub clock_ms: i64,
+    /// The time that ranks are given by, milliseconds since 1970: Redis' clock, but never behind the latest grant.
     pub now_ms: i64,
     /// The history of this Redis, now.
     pub history: String,
@@ -103,9 +107,12 @@ pub async fn clear_unreadable(
 }
 
 fn parse_state(reply: &[String]) -> Option<StockState> {
-    let [now_ms, history, issued, epoch, bound, total, limit, start_ms, end_ms, suspended, highest] = reply else {
+    let [clock_ms, history, issued, epoch, bound, total, limit, start_ms, end_ms, suspended, highest, number, last_ms] =
+        reply
+    else {
         return None;
     };
+    let clock_ms = clock_ms.parse().ok()?;
     let open = || {
         Some(OpenStock {
             epoch: epoch.parse().ok()?,
@@ -117,11 +124,14 @@ fn parse_state(reply: &[String]) -> Option<StockState> {
                 end_ms: end_ms.parse().ok()?,
                 suspended: suspended == "1",
             },
+            number: number.parse().ok()?,
             highest: highest.parse().ok()?,
         })
     };
     Some(StockState {
-        now_ms: now_ms.parse().ok()?,
+        clock_ms,
+        // As in issue.lua.
+        now_ms: last_ms.parse().map_or(clock_ms, |last_ms: i64| last_ms.max(clock_ms)),
         history: history.clone(),
         issued: issued.parse().ok()?,
         open: open(),
@@ -171,6 +181,15 @@ pub async fn suspend(connection: &mut MultiplexedConnection, keys: &StockKeys) -
     match status.as_str() {
         "OK" | "CLOSED" => Ok(()),
         _ => Err(SUSPEND.unexpected(status)),
+    }
+}
+
+/// Sets the time of the latest grant to Redis' clock where it is ahead of it. Also right for a campaign that is closed.
+pub async fn correct_time(connection: &mut MultiplexedConnection, keys: &StockKeys) -> Result<(), StockError> {
+    let status: String = CORRECT_TIME.call(connection, &[&keys.meta], &[] as &[&str]).await?;
+    match status.as_str() {
+        "OK" | "CLOSED" => Ok(()),
+        _ => Err(CORRECT_TIME.unexpected(status)),
     }
 }
 

@@ -274,7 +274,7 @@ mod tests {
             now_ms,
             history: "h".into(),
             issued,
-            open: Some(OpenStock { epoch: 3, history: "h".into(), terms, highest: issued }),
+            open: Some(OpenStock { epoch: 3, history: "h".into(), terms, number: 1, highest: issued }),
         }
     }
 

@@ -153,14 +153,16 @@ pub struct Time {
     pub frozen: bool,
     /// What the clocks say, if Redis' or all of them are not believed.
     pub doubt: Option<String>,
-    /// Redis' own clock, which decides what users hear.
+    /// The time that Redis gives ranks by, which decides what users hear.
     pub redis_ms: Option<i64>,
+    /// Redis' clock is right, and it goes by a time that it had when its clock was not: by that of the latest grant.
+    pub left_ahead: bool,
 }
 
 impl Time {
     /// A time that nobody doubts.
     pub fn agreed(now_ms: i64) -> Self {
-        Self { now_ms, frozen: false, doubt: None, redis_ms: Some(now_ms) }
+        Self { now_ms, frozen: false, doubt: None, redis_ms: Some(now_ms), left_ahead: false }
     }
 
     /// Redis' clock if any other one stands by it; else what two others agree on; else nobody's.
@@ -188,7 +190,23 @@ impl Time {
             )
         };
         let now_ms = if others_agree { own_ms } else { redis };
-        Self { now_ms, frozen: !others_agree, doubt: Some(text), redis_ms }
+        Self { now_ms, frozen: !others_agree, doubt: Some(text), redis_ms, left_ahead: false }
+    }
+
+    /// As [`Self::judge`], of a Redis whose clock says `clock_ms` and that gives ranks by `now_ms`, as time never goes back behind a
+    /// grant: one of a clock that was wrong for a while holds it there after the clock is right again.
+    pub fn judge_grants(now_ms: i64, clock_ms: i64, heard: &Witnesses) -> Self {
+        let judged = Self::judge(Some(now_ms), heard);
+        let ahead_ms = now_ms.saturating_sub(clock_ms);
+        if judged.doubt.is_none() || ahead_ms <= BELIEVED_MS || Self::judge(Some(clock_ms), heard).doubt.is_some() {
+            return judged;
+        }
+        let text = format!(
+            "Redis' clock is right, but was not when the latest coupon was given, whose time is {} it, and no coupon is given by an \
+             earlier one; that time is corrected",
+            words(ahead_ms)
+        );
+        Self { now_ms: clock_ms, frozen: false, doubt: Some(text), redis_ms: Some(now_ms), left_ahead: true }
     }
 
     /// While Redis is away the operator's clock needs somebody to stand by it: the database, or what Redis last said.
@@ -206,7 +224,7 @@ impl Time {
              says the same: set the clocks"
                 .to_owned()
         };
-        Self { now_ms: own_ms, frozen: true, doubt: (!alone).then_some(text), redis_ms: None }
+        Self { now_ms: own_ms, frozen: true, doubt: (!alone).then_some(text), redis_ms: None, left_ahead: false }
     }
 }
 

@@ -57,6 +57,12 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                 let keys = StockKeys::of(pass.id);
                 pass.systems.with_redis(async |redis| stock::suspend(redis, &keys).await).await?;
             }
+            (Step::CorrectTime, _) => {
+                let keys = StockKeys::of(pass.id);
+                pass.systems.with_redis(async |redis| stock::correct_time(redis, &keys).await).await?;
+                let text = plan.time.doubt.as_deref().unwrap_or("the time of the latest grant is corrected");
+                events::warn(pass.context, pass.campaign, "TimeCorrected", text).await;
+            }
             (_, None) => break,
             (Step::Claim { forget_window }, Some(row)) => {
                 if !table::claim(&pass.systems.sql, row, pass.uid, *forget_window).await? {

@@ -27,6 +27,7 @@ mod scaling;
 pub(crate) mod scene;
 pub(crate) mod served;
 pub(crate) mod still;
+pub(crate) mod tampering;
 mod terms;
 pub(crate) mod unread;
 
@@ -228,6 +229,11 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         Ok(stock) if stock.open.is_some() => systems.redis_refusal(id.realm()).await,
         _ => None,
     };
+    if let Ok(stock) = &seen.stock
+        && let Some(text) = context.memory.update(uid, |memory| memory.terms_seen.see(stock.open.as_ref()))
+    {
+        events::warn(context, campaign, tampering::CHANGED, &text).await;
+    }
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
     context.memory.update(uid, |memory| memory.keep(known));

@@ -127,10 +127,11 @@ pub async fn recount(systems: &Systems, seen: &mut Observation, known: &mut Know
 impl Observation {
     /// The time that a pass goes by. `clock_ms`: the operator's own, where nobody else was asked.
     pub fn time(&self, clock_ms: i64) -> Time {
-        let redis = self.stock.as_ref().ok().map(|stock| stock.now_ms);
-        match &self.heard {
-            Some(heard) => Time::judge(redis, heard),
-            None => Time::agreed(redis.unwrap_or(clock_ms)),
+        match (&self.heard, &self.stock) {
+            (Some(heard), Ok(stock)) => Time::judge_grants(stock.now_ms, stock.clock_ms, heard),
+            (Some(heard), Err(_)) => Time::judge(None, heard),
+            (None, Ok(stock)) => Time::agreed(stock.now_ms),
+            (None, Err(_)) => Time::agreed(clock_ms),
         }
     }
 

@@ -76,6 +76,8 @@ pub enum Step {
     },
     /// Bring the terms in Redis to the spec's.
     Configure(Terms),
+    /// Take back the time that grants may not go behind: it is ahead of a clock that others stand by.
+    CorrectTime,
     /// Record that the window has opened, with these terms.
     RecordOpened(Terms),
 }
@@ -218,6 +220,9 @@ pub fn plan(
                     }
                     _ => repairing = row.epoch > 0 && !never_opened(before, ledger, stock),
                 }
+                if open.is_some() && time.left_ahead {
+                    steps.push(Step::CorrectTime);
+                }
                 if open.is_some() {
                     // Lowered in Redis first: no rank above the new total can be given any more.
                     if lower {
@@ -248,17 +253,18 @@ pub fn plan(
     // What is held back for a wrong clock, nobody has suspended.
     let standing =
         Terms { suspended: if time.doubt.is_some() { asked.suspended } else { standing.suspended }, ..standing };
-    let phase = match (repairing, usable) {
+    let phase_under = |terms: &Terms| match (repairing, usable) {
         (true, _) => Phase::Repairing,
         (false, false) => before,
         (false, true) => {
             let all_rows = ledger.zip(issued).is_some_and(|(ledger, issued)| ledger.stored >= issued);
-            match stays(before, &standing, issued).filter(|_| time.frozen) {
+            match stays(before, terms, issued).filter(|_| time.frozen) {
                 Some(phase) => phase,
-                None => phase(before, &standing, now_ms, issued, &work, all_rows),
+                None => phase(before, terms, now_ms, issued, &work, all_rows),
             }
         }
     };
+    let phase = phase_under(&standing);
     let uncounted = ledger.is_some_and(|ledger| !ledger.counted_whole);
     let wants_count = phase == Phase::Completed && before != Phase::Completed && uncounted;
     // Said, and acted upon, only when every row was counted after it seemed so.
@@ -267,6 +273,11 @@ pub fn plan(
     let aims = match time.frozen {
         true if time.doubt.is_some() => Aims::held("the clocks do not agree"),
         true => Aims::held("neither Redis nor the database says what time it is"),
+        // Pods are for what this pass brings about, not for what somebody else wrote into Redis.
+        false if steps.iter().any(|step| matches!(step, Step::Configure(_))) => {
+            let next = Terms { suspended: asked.suspended, ..terms };
+            aims(campaign, phase_under(&next), &next, now_ms, self::lead_ms(campaign, class, &next), &work)
+        }
         false => aims(campaign, phase, &standing, now_ms, lead_ms, &work),
     };
     let next_ms = [lead_ms, standing.start_ms, standing.end_ms].into_iter().filter(|at| *at > now_ms).min();

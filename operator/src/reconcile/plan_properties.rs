@@ -33,8 +33,8 @@ prop_compose! {
     ) -> StockState {
         let history = if same_history { "h1" } else { "h2" }.to_owned();
         let in_force = Terms { total, suspended, ..terms() };
-        let meta = OpenStock { epoch, history: "h1".to_owned(), terms: in_force, highest: issued + gap };
-        StockState { now_ms, history, issued, open: open.then_some(meta) }
+        let meta = OpenStock { epoch, history: "h1".to_owned(), terms: in_force, number: 1, highest: issued + gap };
+        StockState { clock_ms: now_ms, now_ms, history, issued, open: open.then_some(meta) }
     }
 }
 

@@ -76,7 +76,7 @@ impl Scene {
             campaign: fixtures::campaign(),
             class: fixtures::class(),
             ledger: Some(LedgerView::unregistered()),
-            stock: Some(StockState { now_ms, history: "h1".to_owned(), issued: 0, open: None }),
+            stock: Some(StockState { clock_ms: now_ms, now_ms, history: "h1".to_owned(), issued: 0, open: None }),
             log: Some(log),
             clock_ms: now_ms,
             heard: None,
@@ -105,7 +105,7 @@ impl Scene {
     pub fn prepared() -> Self {
         let mut scene = Self::with_topics();
         (scene.row().epoch, scene.row().open_epoch) = (1, Some(1));
-        let open = OpenStock { epoch: 1, history: "h1".to_owned(), terms: terms(), highest: 0 };
+        let open = OpenStock { epoch: 1, history: "h1".to_owned(), terms: terms(), number: 1, highest: 0 };
         scene.stock().open = Some(open);
         scene.was(Phase::Scheduled)
     }
@@ -156,7 +156,7 @@ impl Scene {
     pub fn at(mut self, now_ms: i64) -> Self {
         self.clock_ms = now_ms;
         if let Some(stock) = &mut self.stock {
-            stock.now_ms = now_ms;
+            (stock.clock_ms, stock.now_ms) = (now_ms, now_ms);
         }
         self
     }
@@ -283,6 +283,7 @@ impl Scene {
     /// Redis' clock is so far ahead of the operator's, and the database's, if it is heard, so far.
     pub fn clocks_off(mut self, redis_ms: i64, database_ms: Option<i64>) -> Self {
         let own_ms = self.stock().now_ms;
+        self.stock().clock_ms += redis_ms;
         self.stock().now_ms += redis_ms;
         self.heard = Some(Witnesses { own_ms, database_ms: database_ms.map(|offset| own_ms + offset), redis_ms: None });
         self

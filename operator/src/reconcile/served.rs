@@ -83,7 +83,8 @@ pub(crate) fn note(
     let known = before.and_then(|before| before.unserved_seconds).unwrap_or(0).max(watch.seconds);
     let mut seconds = known + past / 1000;
     // Another window.
-    if matches!(plan.phase, Phase::Scheduled | Phase::Pending) {
+    let is_ahead = plan.now_ms < plan.terms.start_ms;
+    if matches!(plan.phase, Phase::Pending) || (matches!(plan.phase, Phase::Scheduled) && is_ahead) {
         (seconds, watch.served) = (0, false);
     }
     watch.seconds = seconds;
