@@ -58,6 +58,11 @@ impl DeadRanks {
         &self.ranks
     }
 
+    /// Ranks of grants that are given up for good.
+    pub fn discarded(&self) -> &Ranks {
+        &self.discarded
+    }
+
     /// The same with these ranks of grants that are given up.
     #[must_use]
     pub fn and_discarded(mut self, discarded: Ranks) -> Self {

@@ -17,6 +17,6 @@ pub use error::{Denial, Executed, StockError};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
 pub use state::{
-    Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, clear_unreadable, close, configure, forget,
-    grants, held_by, observe, read_winners, suspend,
+    Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, clear_unreadable, close, configure,
+    correct_time, forget, grants, held_by, observe, read_winners, suspend,
 };

@@ -31,6 +31,8 @@ pub struct LogView {
     pub dead_letters: Option<u64>,
     /// Ranks that dead letters hold and that are no rows; `None` when it could not be read.
     pub dead_ranks: Option<u64>,
+    /// Those of them that nobody has given up: winners who wait for somebody to look after them.
+    pub stranded: Option<u64>,
 }
 
 /// Offsets of the topic of winners.
@@ -169,6 +171,7 @@ impl Answers {
             group: self.groups.get(&campaign.group()).and_then(|each| each.as_ref().ok()).map(membership),
             dead_letters: dead_span.as_ref().map(|span| span.values().map(|(from, to)| natural(to - from)).sum()),
             dead_ranks: None,
+            stranded: None,
         };
         Ok(Sighted { view, dead_span })
     }

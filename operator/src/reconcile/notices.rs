@@ -10,6 +10,8 @@ use super::pause::Pause;
 use crate::children::Component;
 use crate::children::additions::additions;
 use crate::events;
+use crate::log_view::LogView;
+use crate::reconcile::report::DEAD_LETTERS;
 
 /// What was told last, by subject. Losing it costs one event more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +47,14 @@ impl Pass<'_> {
         if self.is_news(subject, text) {
             events::warn(self.context, self.campaign, subject, text.unwrap_or_default()).await;
         }
+    }
+
+    /// Winners that are dead letters and no rows; that they become more is no news.
+    pub(super) async fn tell_dead_letters(&self, log: Option<&LogView>) {
+        let Some(stranded) = log.and_then(|log| log.stranded) else { return };
+        let text = "winners that were told a rank are dead letters and no rows: condition LedgerConsistent says how many, and \
+                    `coupon-consumer dead-letters list` why";
+        self.caution(DEAD_LETTERS, (stranded > 0).then_some(text)).await;
     }
 
     fn is_news(&self, subject: &'static str, text: Option<&str>) -> bool {

@@ -94,9 +94,9 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
             known.drained.apply(&mut view);
-            view.dead_ranks = match (row, dead_span) {
-                (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, known).await,
-                _ => None,
+            (view.dead_ranks, view.stranded) = match (row, dead_span) {
+                (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, known).await.unzip(),
+                _ => (None, None),
             };
             Ok(view)
         }
@@ -143,14 +143,14 @@ impl Observation {
     }
 }
 
-/// How many ranks dead letters hold, or grants that are given up, that are no rows.
+/// How many ranks dead letters hold, or grants that are given up, that are no rows; and how many without those that are given up.
 async fn dead_ranks(
     systems: &Systems,
     campaign: &CampaignId,
     row: &CampaignRow,
     span: Range,
     known: &mut Known,
-) -> Option<u64> {
+) -> Option<(u64, u64)> {
     match known.dead_barriers.clone().refresh(&systems.sql, row).await {
         Ok(fresh) => known.dead_barriers = fresh,
         Err(error) => {
@@ -175,8 +175,19 @@ async fn dead_ranks(
             return None;
         }
     }
-    match table::count_rows_of(&systems.sql, row.id, dead.ranks().iter()).await {
-        Ok(rows) => Some(dead.ranks().count().saturating_sub(rows)),
+    let without_row = async |ranks: &Ranks| {
+        let rows = match ranks.count() {
+            0 => 0,
+            _ => table::count_rows_of(&systems.sql, row.id, ranks.iter()).await?,
+        };
+        Ok::<u64, TableError>(ranks.count().saturating_sub(rows))
+    };
+    let counted = async {
+        let all = without_row(dead.ranks()).await?;
+        Ok::<_, TableError>((all, all.saturating_sub(without_row(dead.discarded()).await?)))
+    };
+    match counted.await {
+        Ok(both) => Some(both),
         Err(error) => {
             tracing::warn!(%campaign, %error, "dead letters could not be compared with the rows");
             None

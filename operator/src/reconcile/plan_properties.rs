@@ -48,7 +48,7 @@ prop_compose! {
         log.topic.events = if there { topic(id, partitions) } else { TopicState::Absent };
         log.topic.used = there.then_some(used);
         cluster.clone_into(&mut log.topic.cluster_id);
-        LogView { lag, dead_letters, dead_ranks: dead_letters, ..log }
+        LogView { lag, dead_letters, dead_ranks: dead_letters, stranded: dead_letters, ..log }
     }
 }
 

@@ -71,6 +71,7 @@ impl Scene {
             group: None,
             dead_letters: Some(0),
             dead_ranks: Some(0),
+            stranded: Some(0),
         };
         Self {
             campaign: fixtures::campaign(),
@@ -207,7 +208,7 @@ impl Scene {
 
     /// So many records are dead letters, of winners that are no rows.
     pub fn dead_letters(mut self, count: u64) -> Self {
-        (self.log().dead_letters, self.log().dead_ranks) = (Some(count), Some(count));
+        (self.log().dead_letters, self.log().dead_ranks, self.log().stranded) = (Some(count), Some(count), Some(count));
         self
     }
 

@@ -31,6 +31,8 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
 
 /// Rows are lost that nothing brings back by itself. Other differences pass, this one waits for people.
 pub(super) const ROWS_MISSING: &str = "RowsMissing";
+/// Winners are dead letters and no rows. It waits for people, too.
+pub(crate) const DEAD_LETTERS: &str = "DeadLetters";
 
 /// What the condition `LedgerConsistent` says.
 pub(super) fn consistency(facts: &Facts<'_>) -> Report {
@@ -41,6 +43,9 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
     let work = Work::of(ledger, log, issued);
     if let Some(text) = rows_missing(ledger, log, issued) {
         return Report::no(LedgerConsistent, ROWS_MISSING, text);
+    }
+    if let Some(text) = stranded(log) {
+        return Report::no(LedgerConsistent, DEAD_LETTERS, text);
     }
     if let (Looked { missing, published, oldest_ms: Some(oldest_ms), .. }, Work::Lag(_) | Work::Gap(_)) =
         (facts.looked, work)
@@ -68,9 +73,9 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
             0 => Report::yes(LedgerConsistent, "AllStored", "every winner is a row"),
             letters => Report::yes(
                 LedgerConsistent,
-                "DeadLetters",
+                "AllStored",
                 format!(
-                    "every winner is a row or one of {letters} dead letters; `coupon-consumer dead-letters` says what is wrong with them"
+                    "every winner is a row, or given up; none waits in the {letters} records of the dead-letter topic"
                 ),
             ),
         },
@@ -84,6 +89,16 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
             Report::unknown(LedgerConsistent, "Unreadable", "Redis, Kafka and database could not be compared")
         }
     }
+}
+
+/// What is to be said of winners that only people can make rows now.
+fn stranded(log: Option<&LogView>) -> Option<String> {
+    let (log, count) = (log?, log?.stranded.filter(|count| *count > 0)?);
+    let letters = log.dead_letters.map_or_else(String::new, |letters| format!(", in {letters} dead letters"));
+    Some(format!(
+        "{count} winners were told a rank and are no rows{letters}, as the database refused them; `coupon-consumer dead-letters list` \
+         says why, and puts them back once the cause is gone"
+    ))
 }
 
 /// What is to be said of rows that the database has lost and that Redis does not hold either.

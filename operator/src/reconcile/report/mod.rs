@@ -30,6 +30,7 @@ use crate::measure::{Measured, System};
 use crate::repair::scan::Looked;
 use crate::serving::Service;
 use crate::stop::Stop;
+pub(super) use ledger::DEAD_LETTERS;
 pub(super) use topic::unread_text;
 pub use without_class::status_without_class;
 pub(super) use without_class::{Leaving, status_while_leaving};
@@ -248,7 +249,8 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     let stalled = refusals.iter().find(|report| report.condition == C::Stalled);
     all.retain(|each| refusals.iter().all(|report| report.condition != each.condition));
     all.extend(refusals.iter().cloned());
-    let lost = |report: &Report| report.condition == C::LedgerConsistent && report.reason == ledger::ROWS_MISSING;
+    let for_people = [ledger::ROWS_MISSING, ledger::DEAD_LETTERS];
+    let lost = |report: &Report| report.condition == C::LedgerConsistent && for_people.contains(&report.reason);
     let broken = PARTS.iter().filter_map(|part| all.iter().find(|report| report.condition == *part));
     let broken: Vec<&Report> = broken.filter(|report| report.status != Some(true)).collect();
     let known = broken.iter().find(|report| report.status == Some(false));
