@@ -22,6 +22,10 @@ pub trait Probes: Send + Sync + 'static {
     fn alive(&self) -> Verdict;
     /// Whether the process can do its work now.
     fn ready(&self) -> Verdict;
+    /// What keeps it from some of its work although it is ready, for people.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Logs to stderr: JSON with `json`, plain lines otherwise. The level comes from `RUST_LOG`, `info` by default.
@@ -51,11 +55,14 @@ struct Served {
     probes: Arc<dyn Probes>,
 }
 
-/// `GET /healthz`, `/readyz` (200 or 503 with the reason as text) and `/metrics` (OpenMetrics).
+/// What `/readyz` answers before the note of a process that is ready and does only some of its work.
+pub const BUT: &str = "ok, but ";
+
+/// `GET /healthz`, `/readyz` (200, or 503 with the reason as text) and `/metrics` (OpenMetrics).
 pub fn router(registry: SharedRegistry, probes: Arc<dyn Probes>) -> Router {
     Router::new()
-        .route("/healthz", get(|State(s): State<Arc<Served>>| async move { answer(s.probes.alive()) }))
-        .route("/readyz", get(|State(s): State<Arc<Served>>| async move { answer(s.probes.ready()) }))
+        .route("/healthz", get(|State(s): State<Arc<Served>>| async move { answer(s.probes.alive(), None) }))
+        .route("/readyz", get(|State(s): State<Arc<Served>>| async move { answer(s.probes.ready(), s.probes.note()) }))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(Served { registry, probes }))
 }
@@ -65,9 +72,9 @@ pub async fn serve(listener: TcpListener, registry: SharedRegistry, probes: Arc<
     axum::serve(listener, router(registry, probes)).await
 }
 
-fn answer(verdict: Verdict) -> (StatusCode, String) {
+fn answer(verdict: Verdict, note: Option<String>) -> (StatusCode, String) {
     match verdict {
-        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(()) => (StatusCode::OK, note.map_or_else(|| "ok\n".to_owned(), |note| format!("{BUT}{note}\n"))),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }

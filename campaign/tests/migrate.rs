@@ -142,6 +142,33 @@ async fn a_migration_that_broke_off_anywhere_is_finished_by_the_next_one() {
     is_recorded(&whole).await;
 }
 
+/// Wrong: a table that somebody has dropped stays away for good, as the books say that it was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_or_column_that_somebody_dropped_is_made_anew() {
+    let server = Server::start().await;
+    let whole = server.database("whole").await;
+    table::migrate(&whole).await.unwrap();
+    let expected = columns(&whole).await;
+    for (number, drop) in [
+        "DROP TABLE drained",
+        "DROP TABLE issued_coupon",
+        "DROP TABLE campaign",
+        "ALTER TABLE campaign DROP COLUMN object_uid",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let pool = server.database(&format!("dropped_{number}")).await;
+        table::migrate(&pool).await.unwrap();
+        execute(&pool, drop).await;
+        assert_ne!(columns(&pool).await, expected, "{drop}");
+        table::migrate(&pool).await.unwrap();
+        assert_eq!(columns(&pool).await, expected, "{drop}");
+        is_recorded(&pool).await;
+        works(&pool).await;
+    }
+}
+
 async fn record(pool: &MySqlPool, version: i64, success: bool) {
     let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (?, '', ?, '', -1)";
     sqlx::query(sql).bind(version).bind(success).execute(pool).await.unwrap();

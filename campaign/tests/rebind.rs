@@ -8,7 +8,8 @@ use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::settings::{Login, Redis as Settings, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, Rebound, fill, rebind};
 use campaign::stock::{
-    Answer, Batch, OpenStock, Refusal, Reply, StockKeys, StockState, Terms, Wish, connect, issue, observe,
+    Answer, Batch, Configured, OpenStock, Refusal, Reply, StockKeys, StockState, Terms, Wish, configure, connect,
+    correct_time, issue, observe,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -63,6 +64,36 @@ impl Scene {
     async fn ask(&mut self, epoch: u64, user: &str) -> Reply {
         let wish = Wish { user: UserId::new(user).unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
         issue(&mut self.connection, &self.keys, epoch, 0, &[wish]).await.unwrap()
+    }
+}
+
+/// Wrong: a clock that was wrong for some seconds ends a sale for as long as it was ahead.
+#[tokio::test]
+async fn time_that_was_left_ahead_is_what_users_meet_until_it_is_corrected() {
+    let mut scene = Scene::new().await;
+    let ends = Terms { end_ms: scene.state().await.clock_ms + 3_600_000, ..TERMS };
+    let configured = configure(&mut scene.connection, &scene.keys, 1, &ends.numbered(2)).await.unwrap();
+    assert_eq!(configured, Configured::Done);
+    let ahead = scene.state().await.clock_ms + 7_200_000;
+    let _: () = scene.connection.hset(&scene.keys.meta, "last_ms", ahead).await.unwrap();
+    let state = scene.state().await;
+    assert_eq!(state.now_ms, ahead, "the time that ranks are given by");
+    assert!(state.clock_ms < ahead);
+    assert!(matches!(first(scene.ask(1, "anna").await), Answer::Ended), "which is past the end");
+
+    correct_time(&mut scene.connection, &scene.keys).await.unwrap();
+    let state = scene.state().await;
+    assert!(state.now_ms < ahead && state.now_ms >= state.clock_ms, "{state:?}");
+    assert!(matches!(first(scene.ask(1, "anna").await), Answer::Granted(_)));
+    correct_time(&mut scene.connection, &scene.keys).await.unwrap();
+    let _: () = scene.connection.del(&scene.keys.meta).await.unwrap();
+    correct_time(&mut scene.connection, &scene.keys).await.unwrap();
+}
+
+fn first(reply: Reply) -> Answer {
+    match reply {
+        Reply::Answered(batch) => batch.answers.into_iter().next().unwrap(),
+        Reply::Refused(refusal) => panic!("{refusal:?}"),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::queue::{Intake, Progress, queue};
 use crate::status::Status;
-use crate::writer::{BatchLimits, Writer};
+use crate::writer::{Aside, BatchLimits, Writer};
 
 /// The queue holds this many batches.
 const BATCHES_QUEUED: usize = 4;
@@ -75,6 +75,7 @@ impl Pipeline {
             limits,
             breaker: Breaker::default(),
             ceiling: Ceiling::new(above_total),
+            aside: Aside::default(),
         };
         let work = tokio::spawn(async move {
             let letters = tokio::spawn(dead_letters.run(letters_to_write));

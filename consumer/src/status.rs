@@ -1,6 +1,6 @@
 //! What the process says about itself: why it pauses, and the answers to the probes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub const POLL_SILENCE: Duration = Duration::from_secs(60);
 struct Holds {
     database: Option<(Fault, String)>,
     breaker: Option<String>,
-    above_total: Option<String>,
+    above_total: BTreeMap<i32, String>,
     dead_letters: BTreeMap<i32, usize>,
     dead_letter_error: String,
     queue_full: bool,
@@ -134,27 +134,35 @@ impl Status {
         }
     }
 
-    /// A rank is above the campaign's total, which may be about to rise; reading pauses.
-    pub fn hold_above_total(&self, rank: u64, total: u64) {
+    /// A rank is above the campaign's total, which may be about to rise; the partition pauses.
+    pub fn hold_above_total(&self, (partition, offset): (i32, i64), rank: u64, total: u64) {
         let mut holds = self.holds();
-        if holds.above_total.is_none() {
+        if !holds.above_total.contains_key(&partition) {
             tracing::error!(
                 campaign = %self.campaign,
+                partition,
+                offset,
                 rank,
                 total,
                 "a rank is above the campaign's total; waiting for the operator to put the total right before it is a dead letter"
             );
         }
-        holds.above_total =
-            Some(format!("rank {rank} is above the campaign's total of {total}, which may be from before a raise"));
-        self.metrics.set_paused(metrics::ABOVE_TOTAL, 1);
+        let text = format!(
+            "the record at partition {partition}, offset {offset} has rank {rank} above the campaign's total of {total}, which may be from \
+             before a raise: it is waited for, and becomes a dead letter if the total stays"
+        );
+        holds.above_total.insert(partition, text);
+        self.metrics.set_paused(metrics::ABOVE_TOTAL, holds.above_total.len());
     }
 
-    /// No rank above the total is waited for any more.
-    pub fn release_above_total(&self) {
-        if self.holds().above_total.take().is_some() {
-            tracing::info!(campaign = %self.campaign, "no rank above the total is waited for any more");
-            self.metrics.set_paused(metrics::ABOVE_TOTAL, 0);
+    /// Ranks above the total are waited for in these partitions only.
+    pub fn keep_above_total(&self, partitions: &BTreeSet<i32>) {
+        let mut holds = self.holds();
+        let before = holds.above_total.len();
+        holds.above_total.retain(|partition, _| partitions.contains(partition));
+        if holds.above_total.len() < before {
+            tracing::info!(campaign = %self.campaign, ?partitions, "ranks above the total are waited for in these partitions only");
+            self.metrics.set_paused(metrics::ABOVE_TOTAL, holds.above_total.len());
         }
     }
 
@@ -195,7 +203,7 @@ impl Status {
         holds.queue_full
             || holds.database.is_some()
             || holds.breaker.is_some()
-            || holds.above_total.is_some()
+            || holds.above_total.contains_key(&partition)
             || holds.dead_letters.contains_key(&partition)
     }
 
@@ -209,7 +217,7 @@ impl Status {
         if let Some(error) = &holds.breaker {
             all.push(format!("the database refuses row after row: {error}"));
         }
-        all.extend(holds.above_total.clone());
+        all.extend(holds.above_total.values().next().cloned());
         if !holds.dead_letters.is_empty() {
             let partitions: Vec<_> = holds.dead_letters.keys().collect();
             all.push(format!(
@@ -222,6 +230,10 @@ impl Status {
 }
 
 impl Probes for Status {
+    fn note(&self) -> Option<String> {
+        self.trouble()
+    }
+
     fn alive(&self) -> Verdict {
         let last = self.last_poll.load(Ordering::Relaxed);
         // Before the first poll the process waits for the database, which a restart would not bring back.
@@ -287,6 +299,19 @@ mod tests {
         assert!(status.should_pause(1), "one more is not written");
         status.release_partition(1);
         assert!(!status.should_pause(1));
+    }
+
+    #[test]
+    fn a_rank_above_the_total_stops_its_partition_only_and_is_named() {
+        let status = status();
+        status.hold_above_total((1, 70), 900, 500);
+        assert!(status.should_pause(1) && !status.should_pause(0));
+        let said = status.note().unwrap();
+        assert!(said.contains("partition 1, offset 70 has rank 900 above the campaign's total of 500"), "{said}");
+        status.keep_above_total(&BTreeSet::from([1]));
+        assert!(status.should_pause(1));
+        status.keep_above_total(&BTreeSet::new());
+        assert!(!status.should_pause(1) && status.note().is_none());
     }
 
     #[test]

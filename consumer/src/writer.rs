@@ -96,20 +96,60 @@ pub struct Writer {
     pub breaker: Breaker,
     /// Says how long a rank above the total is waited for.
     pub ceiling: Ceiling,
+    /// Records that are waited for, while those of other partitions go on. As bounded as the queue: they keep their room.
+    pub aside: Aside,
+}
+
+/// Records of ranks above the total, and when they are tried again.
+#[derive(Debug)]
+pub struct Aside {
+    unit: Unit,
+    again: tokio::time::Instant,
+}
+
+impl Default for Aside {
+    fn default() -> Self {
+        Self { unit: Unit::default(), again: tokio::time::Instant::now() }
+    }
+}
+
+/// What there is to write.
+enum Gathered {
+    /// Records.
+    Batch(Vec<Record>),
+    /// None yet, and it is time for those that were put aside.
+    Time,
+    /// No more will come.
+    Closed,
 }
 
 impl Writer {
     /// Writes all that comes, until the other end is closed, or the process stops during an outage.
     pub async fn run(mut self, mut records: mpsc::Receiver<Record>) {
-        while let Some(batch) = self.gather(&mut records).await {
+        loop {
+            let batch = match self.gather(&mut records).await {
+                Gathered::Batch(batch) => batch,
+                Gathered::Time => Vec::new(),
+                Gathered::Closed if self.aside.unit.rows() == 0 => return,
+                Gathered::Closed if self.pause(ASK_AGAIN).await => Vec::new(),
+                Gathered::Closed => return,
+            };
             if !self.write(batch).await {
                 return;
             }
         }
     }
 
-    async fn gather(&self, records: &mut mpsc::Receiver<Record>) -> Option<Vec<Record>> {
-        let mut batch = vec![records.recv().await?];
+    async fn gather(&self, records: &mut mpsc::Receiver<Record>) -> Gathered {
+        let first = tokio::select! {
+            biased;
+            first = records.recv() => first,
+            () = tokio::time::sleep_until(self.aside.again), if self.aside.unit.rows() > 0 => return Gathered::Time,
+            // Some of them may not be ours any more.
+            () = self.progress.revoked.notified(), if self.aside.unit.rows() > 0 => return Gathered::Time,
+        };
+        let Some(first) = first else { return Gathered::Closed };
+        let mut batch = vec![first];
         let deadline = tokio::time::Instant::now() + self.limits.wait;
         while batch.len() < self.limits.rows {
             let room = self.limits.rows - batch.len();
@@ -118,7 +158,7 @@ impl Writer {
                 Ok(_) => {}
             }
         }
-        Some(batch)
+        Gathered::Batch(batch)
     }
 
     /// Deals with a batch. False when it gave up because the process stops.
@@ -139,6 +179,10 @@ impl Writer {
             }
         }
         let mut work = VecDeque::from([unit]);
+        if self.aside.unit.rows() > 0 && self.aside.again <= tokio::time::Instant::now() {
+            self.metrics.retry("above_total");
+            work.push_back(std::mem::take(&mut self.aside.unit));
+        }
         while let Some(mut unit) = work.pop_front() {
             if self.breaker.is_open() {
                 // One record at a time, and each time another one: if only some are bad, a good one will show it.
@@ -159,8 +203,8 @@ impl Writer {
                 Ended::GaveUp => return false,
             }
         }
-        // What was waited for is settled, or was revoked.
-        self.status.release_above_total();
+        self.aside.unit.keep_wanted();
+        self.status.keep_above_total(&self.aside.unit.records.iter().map(Record::partition).collect());
         // The refused rows were revoked, and nothing is left to probe with. The breaker stays open.
         self.status.release_breaker("probing with the next record");
         true
@@ -192,16 +236,7 @@ impl Writer {
                     self.status.release_database();
                     self.breaker.success();
                     self.status.release_breaker("the database takes rows again");
-                    let Some(waiting) = self.settle(unit, &stored).await else { return Ended::GaveUp };
-                    if waiting.rows() == 0 {
-                        return Ended::Settled;
-                    }
-                    self.metrics.retry("above_total");
-                    if !self.pause(ASK_AGAIN).await {
-                        return Ended::GaveUp;
-                    }
-                    (unit, tries) = (waiting, Tries::default());
-                    continue;
+                    return if self.settle(unit, &stored).await { Ended::Settled } else { Ended::GaveUp };
                 }
                 Err(error) => error,
             };
@@ -244,11 +279,10 @@ impl Writer {
         Ended::Settled
     }
 
-    /// Does what the outcomes say. What is left is above the total, and to be tried again; `None` when it gave up.
-    async fn settle(&mut self, unit: Unit, stored: &Stored) -> Option<Unit> {
+    /// Does what the outcomes say. False when it gave up.
+    async fn settle(&mut self, unit: Unit, stored: &Stored) -> bool {
         let given_up = self.given_up(&unit.winners, stored).await;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64);
-        let mut waiting = Unit::default();
         for (index, (record, winner)) in unit.records.into_iter().zip(unit.winners).enumerate() {
             let Some(outcome) = stored.outcomes.get(index) else { continue };
             match fate(outcome, stored.duplicates.binary_search(&index).is_ok()) {
@@ -267,8 +301,9 @@ impl Writer {
                     record.complete();
                 }
                 Fate::DeadLetter(Reason::AboveTotal { total }) if !self.ceiling.is_final(total, Instant::now()) => {
-                    self.status.hold_above_total(winner.event.rank, total);
-                    waiting.push(record, winner.event);
+                    self.status.hold_above_total((record.partition(), record.offset()), winner.event.rank, total);
+                    self.aside.unit.push(record, winner.event);
+                    self.aside.again = tokio::time::Instant::now() + ASK_AGAIN;
                 }
                 Fate::DeadLetter(_) if given_up.iter().any(|grant| grant.same_grant(&winner.event)) => {
                     self.metrics.record("discarded");
@@ -277,12 +312,12 @@ impl Writer {
                 Fate::DeadLetter(reason) => {
                     self.metrics.record(if reason == Reason::Conflict { "conflict" } else { "above_total" });
                     if !self.bury(record, reason, 0).await {
-                        return None;
+                        return false;
                     }
                 }
             }
         }
-        Some(waiting)
+        true
     }
 
     /// Winners that another coupon keeps from being rows, and that people have given up already: whoever won them may ask again,

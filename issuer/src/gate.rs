@@ -333,6 +333,7 @@ mod tests {
     fn redis_must_hold_what_sql_opened() {
         let terms = Terms { total: 9, limit: 1, start_ms: 0, end_ms: 1, suspended: false };
         let state = |epoch, bound: &str, highest| StockState {
+            clock_ms: 0,
             now_ms: 0,
             history: "now".into(),
             issued: 5,

@@ -84,6 +84,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether a namespace is being deleted.
+    pub(crate) fn namespace_is_leaving(&self, name: &str) -> bool {
+        let found = self.namespaces.find(|namespace| namespace.name_any() == name);
+        found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
+    }
+
     /// A Deployment of ours, as the watch knows it.
     pub fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
         self.deployments.find(|each| each.name_any() == name && each.namespace().as_deref() == Some(namespace))
@@ -199,6 +205,8 @@ pub struct Memory {
     pub(crate) stop: Option<(Stop, Instant)>,
     /// What an event has told of pods that do not come up, by kind of pod.
     pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    /// What status said of rows, before this process wrote any, is remembered.
+    pub status_heard: bool,
     /// The terms that Redis had.
     pub terms_seen: TermsSeen,
     /// The refusals that an event has told.

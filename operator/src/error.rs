@@ -321,6 +321,10 @@ pub fn table_advice(error: &TableError) -> String {
             "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
         }
         _ if error.is_setting() => "set binlog_format of the server to ROW or MIXED",
+        _ if error.is_out_of_connections() => {
+            "the server lets nobody more in: raise its max_connections, or this user's limit, or end what holds connections; it goes on by itself"
+        }
+        _ if error.is_full() => "give the server more room; it goes on by itself",
         Fault::Contention => {
             "somebody holds locks on the operator's tables: look at SHOW PROCESSLIST of the server; it goes on by itself when they end"
         }

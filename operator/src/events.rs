@@ -40,7 +40,7 @@ async fn send(context: &Context, object: &ObjectReference, type_: EventType, rea
         Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: action(note), secondary: None };
     // An event that is lost is a pity, never a reason to stop.
     if let Err(error) = context.recorder.publish(&event, object).await {
-        tracing::debug!(%error, "event could not be published");
+        tracing::warn!(reason, %error, "an event could not be published: {note}");
     }
 }
 

@@ -101,23 +101,33 @@ impl TableError {
 
     /// Whether the server knows the user, but does not let it do this: a right is missing.
     pub fn is_missing_right(&self) -> bool {
-        match self {
-            // For a command on a table or column, for an administrative privilege.
-            Self::Sql(error) | Self::Migration { source: error, .. } => {
-                matches!(number_of(error), Some(1142 | 1143 | 1227))
-            }
-            _ => false,
-        }
+        // For a command on a table or column, for an administrative privilege.
+        matches!(self.number(), Some(1142 | 1143 | 1227))
     }
 
     /// Whether a setting of the server forbids what the ledger needs: no right and no retry helps.
     pub fn is_setting(&self) -> bool {
+        // ER_BINLOG_STMT_MODE_AND_ROW_ENGINE and the like: the format of the binary log.
+        matches!(self.number(), Some(1661..=1667 | 1598))
+    }
+
+    /// Whether the server, or this user's limit, has no connection left.
+    pub fn is_out_of_connections(&self) -> bool {
+        // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED.
+        matches!(self.number(), Some(1040 | 1203 | 1226))
+    }
+
+    /// Whether the server has no room for more rows.
+    pub fn is_full(&self) -> bool {
+        // ER_DISK_FULL, ER_RECORD_FILE_FULL.
+        matches!(self.number(), Some(1021 | 1114))
+    }
+
+    /// The server's number of the error; `None` if no server said it.
+    fn number(&self) -> Option<u16> {
         match self {
-            // ER_BINLOG_STMT_MODE_AND_ROW_ENGINE and the like: the format of the binary log.
-            Self::Sql(error) | Self::Migration { source: error, .. } => {
-                matches!(number_of(error), Some(1661..=1667 | 1598))
-            }
-            _ => false,
+            Self::Sql(error) | Self::Migration { source: error, .. } => number_of(error),
+            _ => None,
         }
     }
 

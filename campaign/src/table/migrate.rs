@@ -5,7 +5,7 @@
 //! good at a migration that broke off. Checksums are written, but not compared: the text of a statement that has run may change
 //! as long as what it makes does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sha2::{Digest, Sha384};
@@ -86,11 +86,10 @@ async fn look_and_migrate(pool: &MySqlPool) -> Result<(), TableError> {
     connection.close_on_drop();
     lock(&mut connection).await?;
     // Somebody else may have been at work meanwhile.
-    let Some(recorded) = recorded(&mut connection).await? else {
+    if recorded(&mut connection).await?.is_none() {
         sqlx::raw_sql(BOOKS).execute(&mut *connection).await?;
-        return run(own.iter().collect(), &mut connection).await;
-    };
-    run(not_done(&own, &recorded), &mut connection).await
+    }
+    run(missing(&own, &mut connection).await?, &mut connection).await
 }
 
 /// The migrations that are to run.
@@ -99,7 +98,39 @@ async fn missing<'a>(own: &'a [Migration], connection: &mut MySqlConnection) -> 
     if let Some(minimum) = minimum_reader(connection).await?.filter(|minimum| *minimum > known) {
         return Err(TableError::SchemaTooNew { known, minimum });
     }
-    Ok(not_done(own, &recorded(connection).await?.unwrap_or_default()))
+    let Some(mut recorded) = recorded(connection).await? else { return Ok(own.iter().collect()) };
+    if let Some(first) = first_undone(own, &there(connection).await?) {
+        tracing::warn!(version = first, "tables or columns are missing that were made once: they are made anew");
+        recorded.retain(|version, _| *version < first);
+    }
+    Ok(not_done(own, &recorded))
+}
+
+/// Tables and columns of this database, as (table, column), in lower case.
+async fn there(connection: &mut MySqlConnection) -> Result<BTreeSet<(String, String)>, TableError> {
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CONVERT(LOWER(table_name) USING utf8mb4), CONVERT(LOWER(column_name) USING utf8mb4) \
+         FROM information_schema.columns WHERE table_schema = DATABASE()",
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(columns.into_iter().collect())
+}
+
+/// The first migration whose table or column is not there, whatever the books say: somebody has dropped it. Those after it may have
+/// changed the same table.
+fn first_undone(own: &[Migration], there: &BTreeSet<(String, String)>) -> Option<i64> {
+    let is_there = |statement: &String| {
+        let words: Vec<String> = statement.split_whitespace().take(6).map(str::to_lowercase).collect();
+        match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["create", "table", "if", "not", "exists", table] => there.iter().any(|(name, _)| name == table),
+            ["alter", "table", table, "add", "column", column] => {
+                there.contains(&((*table).to_owned(), (*column).to_owned()))
+            }
+            _ => true,
+        }
+    };
+    own.iter().find(|migration| !migration.statements.iter().all(is_there)).map(|migration| migration.version)
 }
 
 fn not_done<'a>(own: &'a [Migration], recorded: &BTreeMap<i64, bool>) -> Vec<&'a Migration> {
@@ -199,6 +230,30 @@ mod tests {
         let text =
             "-- One; two.\nCREATE TABLE a (\n    -- What; for.\n    b INT\n);\n\nALTER TABLE a ADD COLUMN c INT;\n";
         assert_eq!(statements(text), ["CREATE TABLE a (\n    b INT\n)", "ALTER TABLE a ADD COLUMN c INT"]);
+    }
+
+    #[test]
+    fn a_table_or_column_that_somebody_dropped_is_found() {
+        let own = migrations();
+        let mut all = BTreeSet::new();
+        for statement in own.iter().flat_map(|migration| &migration.statements) {
+            let words: Vec<String> = statement.split_whitespace().map(str::to_lowercase).collect();
+            match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                ["create", "table", "if", "not", "exists", table, ..] => {
+                    all.insert(((*table).to_owned(), "x".to_owned()))
+                }
+                ["alter", "table", table, "add", "column", column, ..] => {
+                    all.insert(((*table).to_owned(), (*column).to_owned()))
+                }
+                _ => false,
+            };
+        }
+        assert_eq!(first_undone(&own, &all), None);
+        let without = |table: &str| all.iter().filter(|(name, _)| name != table).cloned().collect();
+        assert_eq!(first_undone(&own, &without("drained")), Some(3));
+        assert_eq!(first_undone(&own, &without("issued_coupon")), Some(1));
+        let column = |(_, name): &&(String, String)| name != "terms_number";
+        assert!(first_undone(&own, &all.iter().filter(column).cloned().collect()).is_none_or(|version| version > 1));
     }
 
     /// Wrong: a migration that nobody runs.

@@ -128,6 +128,30 @@ async fn a_rank_above_the_total_waits_for_the_total_to_be_put_right() {
     assert_eq!((stage.stored().await, stage.dead_letters().await.len()), (5, 0));
 }
 
+/// Wrong: one record that somebody forged keeps the winners of all partitions from their rows for two minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rank_above_the_total_holds_up_its_partition_only_and_says_where_it_is() {
+    let stage = Stage::new(2).await;
+    stage.limit_to(10).await;
+    stage.publish_to(0, &stage.winner(1)).await;
+    stage.publish_to(0, &stage.winner(300)).await;
+    let consumer = stage.start_watched(stage.connections.clone(), Patience::default());
+    eventually("it says what it waits for", async || {
+        consumer.status.trouble().is_some_and(|trouble| trouble.contains("partition 0, offset 1 has rank 300"))
+    })
+    .await;
+    for rank in 2..=9 {
+        stage.publish_to(1, &stage.winner(rank)).await;
+    }
+    eventually("the other partition goes on", async || stage.committed().await.get(&1) == Some(&8)).await;
+    assert_eq!(stage.committed().await.get(&0), Some(&1), "and the record stays where it is");
+    stage.limit_to(300).await;
+    stage.all_committed().await;
+    eventually("it waits no more", async || consumer.status.trouble().is_none()).await;
+    consumer.stop().await;
+    assert_eq!((stage.stored().await, stage.dead_letters().await.len()), (10, 0));
+}
+
 /// Wrong: a dead letter that could not be written is lost, or stops partitions that have nothing to do with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_dead_letter_topic_stops_its_partition_and_loses_nothing() {

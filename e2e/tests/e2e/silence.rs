@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use campaign::identity::CampaignId;
+use campaign::log::admin::KafkaAdmin;
+use campaign::stock::StockKeys;
 use e2e::campaign::{Sale, manifest};
 use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
 use operator::api::Phase;
@@ -75,5 +78,54 @@ async fn a_sale_is_suspended_though_the_operators_secret_is_gone() {
     kubectl(&["delete", "couponcampaign", "locked", "-n", &world.namespace]).await.unwrap();
     kubectl(&["delete", "campaignclass", &name, "--wait=false"]).await.unwrap();
     kubectl(&["delete", "secret", &name, "-n", SYSTEM_NAMESPACE]).await.unwrap();
+    world.leave().await;
+}
+
+/// What strangers write into the sale's topic, status and keys is put right, and told: nothing else shows it afterwards.
+#[tokio::test]
+async fn what_somebody_changes_by_hand_is_put_right_and_told() {
+    let world = World::new("byhand").await;
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "touched", 100, -1, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    for user in ["anna", "bert"] {
+        assert!(door.insist(user, None, SOON).await.issued());
+    }
+    sale.until_condition("LedgerConsistent", "True", "AllStored").await.unwrap();
+
+    let campaign = CampaignId::new(install::REALM, &world.namespace, "touched").unwrap();
+    let mut config = rdkafka::ClientConfig::new();
+    let kafka = KafkaAdmin::new(config.set("bootstrap.servers", world.connections.kafka.as_deref().unwrap())).unwrap();
+    kafka.delete_topic(&campaign.topic()).await.unwrap();
+    world.event("touched", "TopicRecreated", "was deleted by somebody and is made anew").await;
+    assert!(door.insist("carl", None, SOON).await.issued());
+
+    let lie = r#"{"status": {"phase": "Completed", "issued": 90, "persisted": 90}}"#;
+    kubectl(&[
+        "patch",
+        "couponcampaign",
+        "touched",
+        "-n",
+        &world.namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        lie,
+    ])
+    .await
+    .unwrap();
+    sale.until_phase(Phase::Open, SOON).await.unwrap();
+
+    let url = world.connections.redis.as_deref().unwrap();
+    let meta = StockKeys::of(&campaign).meta;
+    let far = (jiff::Timestamp::now().as_millisecond() + 86_400_000).to_string();
+    let write = async |field| install::run("redis-cli", &["-u", url, "HSET", &meta, field, &far], None).await.unwrap();
+    write("start_ms").await;
+    world.event("touched", "TermsChangedInRedis", "the window's start").await;
+    write("last_ms").await;
+    world.event("touched", "TimeCorrected", "latest coupon").await;
+    assert!(door.insist("dora", None, SOON).await.issued());
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+    let status = sale.get().await.unwrap().status.unwrap();
+    assert_eq!((status.once_persisted, status.issued), (None, Some(4)), "nobody believes in rows that never were");
     world.leave().await;
 }

@@ -271,6 +271,7 @@ mod tests {
     fn stock(issued: u64, suspended: bool, now_ms: i64) -> StockState {
         let terms = Terms { total: 10, limit: 2, start_ms: 1_000, end_ms: 2_000, suspended };
         StockState {
+            clock_ms: now_ms,
             now_ms,
             history: "h".into(),
             issued,

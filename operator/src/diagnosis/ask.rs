@@ -7,6 +7,8 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Answers, is_true, short};
+use campaign::telemetry::BUT;
+
 use crate::children::PROBE_PORT;
 use crate::epoch::pod_url;
 use crate::pods::PodClient;
@@ -25,6 +27,18 @@ pub(crate) async fn ask(http: &PodClient, pods: &[Arc<Pod>]) -> Answers {
     join_all(answers).await.into_iter().flatten().collect()
 }
 
+/// What the first of these pods that is ready and held up says of it.
+pub(crate) async fn ask_ready(http: &PodClient, pods: &[Arc<Pod>]) -> Option<String> {
+    let ready = pods.iter().filter(|pod| pod.status.as_ref().is_some_and(|status| is_true(status, "Ready")));
+    let ips = ready.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_deref()).filter(|ip| !ip.is_empty()).take(MOST);
+    let answers = join_all(ips.map(async |ip| {
+        let response = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await.ok()?;
+        let text = text_of(response).await?;
+        text.strip_prefix(BUT).map(str::to_owned)
+    }));
+    answers.await.into_iter().flatten().next()
+}
+
 /// Where a pod answers that runs and is not ready.
 fn address(pod: &Pod) -> Option<&str> {
     let status = pod.status.as_ref()?;
@@ -37,12 +51,16 @@ fn address(pod: &Pod) -> Option<&str> {
 }
 
 async fn answer(http: &PodClient, ip: &str) -> Option<String> {
-    let Ok(mut response) = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await else {
+    let Ok(response) = http.get(pod_url(ip, PROBE_PORT, "readyz")).timeout(TIMEOUT).send().await else {
         return Some(String::new());
     };
     if response.status() != reqwest::StatusCode::SERVICE_UNAVAILABLE {
         return None;
     }
+    text_of(response).await
+}
+
+async fn text_of(mut response: reqwest::Response) -> Option<String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         body.extend_from_slice(&chunk);

@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use crate::api::conditions::one_line;
 use crate::children::PROBE_PORT;
 
-pub(crate) use ask::ask;
+pub(crate) use ask::{ask, ask_ready};
 
 /// What pods say of themselves that are not ready, by UID; empty: they do not answer.
 pub(crate) type Answers = BTreeMap<String, String>;
@@ -103,6 +103,9 @@ pub(crate) fn cause(
     answers: &Answers,
     now: Timestamp,
 ) -> Option<Cause> {
+    if let Some(text) = deployment.and_then(leaving) {
+        return Some(Cause { reason: "ChildTerminating", text, is_starting: false });
+    }
     if let Some(refusal) = deployment.and_then(refusal) {
         let kind = Kind::Forbidden;
         let text = format!("no pod may be made: {}{}", short(&refusal), kind.advice());
@@ -122,6 +125,27 @@ pub(crate) fn cause(
     let more = if others > 0 { format!(" ({others} more likewise)") } else { String::new() };
     let text = format!("pod {name} {}{more}{}", first.words, first.kind.advice());
     Some(Cause { reason: first.kind.reason(), text, is_starting: first.is_starting })
+}
+
+/// Why no pods come up in a namespace that is being deleted.
+pub(crate) fn namespace_leaves(namespace: &str) -> Cause {
+    let text = format!("namespace {namespace} is being deleted, so its pods go and no others can be made in it");
+    Cause { reason: "NamespaceTerminating", text, is_starting: false }
+}
+
+/// A Deployment that somebody has deleted and that does not go: no pod of it comes up, and no other can bear its name.
+fn leaving(deployment: &Deployment) -> Option<String> {
+    let since = &deployment.metadata.deletion_timestamp.as_ref()?.0;
+    let holders = deployment.finalizers().join(", ");
+    let by = match holders.as_str() {
+        "" => "it goes as soon as its pods have gone".to_owned(),
+        "foregroundDeletion" => "it waits for its pods to go".to_owned(),
+        _ => format!("its finalizers hold it ({holders}): let whoever set them take them off"),
+    };
+    Some(format!(
+        "Deployment {} was deleted by somebody at {since:.0}, and there is no other until it is gone; {by}",
+        deployment.name_any()
+    ))
 }
 
 /// Why the Deployment's pods are refused, if they are.

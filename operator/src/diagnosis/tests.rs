@@ -136,6 +136,22 @@ fn what_a_running_pod_says_of_itself_is_said_and_a_start_is_no_fault() {
 }
 
 #[test]
+fn a_deployment_that_is_deleted_and_does_not_go_is_said_with_what_holds_it() {
+    for (finalizers, says) in [
+        (json!(["example.com/hold"]), "its finalizers hold it (example.com/hold)"),
+        (json!(["foregroundDeletion"]), "waits for its pods"),
+        (json!([]), "as soon as its pods have gone"),
+    ] {
+        let mut held = deployment(json!([]));
+        held.metadata.finalizers = serde_json::from_value(finalizers).unwrap();
+        held.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
+        let found = cause(Some(&held), &[], &Answers::new(), NOW).unwrap();
+        assert!(found.reason == "ChildTerminating" && !found.is_starting, "{found:?}");
+        assert!(found.text.contains("deleted by somebody at") && found.text.contains(says), "{found:?}");
+    }
+}
+
+#[test]
 fn the_worst_of_several_pods_is_said_with_how_many_are_like_it_in_the_same_words_each_time() {
     let image = container(waiting("ErrImagePull", "not found"), json!({}));
     let slow = container(running(), json!({}));

@@ -44,6 +44,15 @@ fn deployments(class: &CampaignClass, connections: &Connections, config: &Config
     Some([issuer_deployment(&family, Some(1)), consumer_deployment(&family, Some(1))])
 }
 
+/// What to change where the API server said this.
+fn advice(said: &str) -> &'static str {
+    // As RBAC says it of whoever asks.
+    match said.contains("cannot create resource") {
+        true => "give the operator's role this right, as the chart does",
+        false => "correct pods or images in the CampaignClass",
+    }
+}
+
 /// Asks the API server, which makes nothing.
 pub(crate) async fn look(client: &Client, class: &CampaignClass, connections: &Connections, config: &Config) -> Report {
     use ConditionType::PodTemplatesValid;
@@ -57,9 +66,9 @@ pub(crate) async fn look(client: &Client, class: &CampaignClass, connections: &C
         match asked {
             Ok(Ok(_)) => {}
             Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400 | 403 | 422) => {
+                let advice = advice(&status.message);
                 let said = kubernetes_words(&kube::Error::Api(status));
-                let text =
-                    format!("pods of this class cannot be made: {said}; correct pods or images in the CampaignClass");
+                let text = format!("pods of this class cannot be made: {said}; {advice}");
                 return Report::no(PodTemplatesValid, REFUSED, text);
             }
             Ok(Err(error)) => return Report::unknown(PodTemplatesValid, "Unread", kubernetes_words(&error)),
@@ -70,4 +79,17 @@ pub(crate) async fn look(client: &Client, class: &CampaignClass, connections: &C
         }
     }
     Report::yes(PodTemplatesValid, "Accepted", "the API server would take issuer and consumer pods")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advice;
+
+    #[test]
+    fn whose_fault_a_refusal_is() {
+        let right = "deployments.apps is forbidden: User \"system:serviceaccount:s:o\" cannot create resource \"deployments\" in API group";
+        assert!(advice(right).contains("operator's role"));
+        let quota = "pods \"probe\" is forbidden: exceeded quota: small, requested: cpu=1";
+        assert!(advice(quota).contains("CampaignClass"));
+    }
 }

@@ -159,6 +159,9 @@ async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Obse
                 {
                     table::set_topic(sql, row.id, &topic_id, &cluster_id).await?;
                 }
+                if new {
+                    tell_made_anew(pass, &spec.name).await;
+                }
             }
         }
         TopicStep::Record(topic_id) => table::set_topic(sql, row.id, topic_id, &cluster_id).await?,
@@ -167,9 +170,31 @@ async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Obse
             Err(AdminError::InvalidPartitions { .. }) => tracing::info!(topic, "topic was grown meanwhile"),
             other => other?,
         },
-        TopicStep::Configure { topic, set } => kafka.set_config_incremental(topic, set, &[] as &[&str]).await?,
+        TopicStep::Configure { topic, set } => {
+            kafka.set_config_incremental(topic, set, &[] as &[&str]).await?;
+            let set: Vec<String> = set.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let text =
+                format!("settings of topic {topic} were not as object and class say, and are set: {}", set.join(" "));
+            events::note(pass.context, pass.campaign, "TopicConfigured", &text).await;
+        }
     }
     Ok(())
+}
+
+/// A topic that was there, and that somebody has deleted: what it held is gone, and nothing else shows it once it is there again.
+async fn tell_made_anew(pass: &Pass<'_>, name: &str) {
+    let Some(before) = pass.campaign.status.as_ref().and_then(|status| status.topic.as_ref()) else { return };
+    let lost = match name {
+        _ if name == before.name => {
+            "records that other programs have not read are lost to them; winners that were no rows yet are published again from Redis"
+        }
+        _ if name == before.dead_letter_topic => {
+            "why its records were no rows is not known any more; winners among them are published again from Redis"
+        }
+        _ => return,
+    };
+    let text = format!("topic {name} was deleted by somebody and is made anew: {lost}");
+    events::warn(pass.context, pass.campaign, "TopicRecreated", &text).await;
 }
 
 /// The id of a topic that was created just now. `None` while the cluster does not show it yet: the next pass records it.
@@ -209,22 +234,34 @@ pub struct Scaled {
 }
 
 /// Brings the children to what was decided. Nothing is made before the first pod is wanted. `work`: whether the pods that are there do
-/// theirs.
+/// theirs. What cannot be written keeps nothing else from being written; the first error is answered beside what was done.
 pub(super) async fn workloads(
     pass: &Pass<'_>,
     plan: &Plan,
     numbers: &Numbers,
     work: rollout::Work,
-) -> Result<Scaled, ReconcileError> {
+) -> (Scaled, Result<(), ReconcileError>) {
+    let mut scaled = Scaled::default();
+    let result = all_children(pass, plan, numbers, work, &mut scaled).await;
+    (scaled, result)
+}
+
+async fn all_children(
+    pass: &Pass<'_>,
+    plan: &Plan,
+    numbers: &Numbers,
+    work: rollout::Work,
+    scaled: &mut Scaled,
+) -> Result<(), ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
     let found = |component| pass.context.deployment(namespace, &children::object_name(pass.campaign, component));
     let (mut issuer, mut consumer) = (found(Component::Issuer), found(Component::Consumer));
     let wanted = [&numbers.issuer, &numbers.consumer];
     let dormant = wanted.iter().all(|wanted| wanted.replicas == 0);
-    let (mut scaled, mut waiting) = (Scaled::default(), Vec::new());
+    let mut waiting = Vec::new();
     if issuer.is_none() && consumer.is_none() && dormant {
-        return Ok(scaled);
+        return Ok(());
     }
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     // Whose they are is looked at before the first of them is written: a conflict leaves nothing half made.
@@ -248,7 +285,7 @@ pub(super) async fn workloads(
         image: &pass.context.config.image,
         image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
     };
-    beside_the_pods(pass, &family).await?;
+    let mut outcome = beside_the_pods(pass, &family).await?;
     for (component, found, wanted, build) in [
         (
             Component::Issuer,
@@ -260,7 +297,13 @@ pub(super) async fn workloads(
     ] {
         let build = |replicas| build(&family, replicas);
         let when = rollout::when(pass.campaign, pass.class, plan, work, component);
-        let (change, state) = deployment(&deployments, found.as_deref(), build, wanted, &when).await?;
+        let (change, state) = match deployment(&deployments, found.as_deref(), build, wanted, &when).await {
+            Ok(applied) => applied,
+            Err(error) => {
+                outcome = outcome.and(Err(error.into()));
+                continue;
+            }
+        };
         match (state, when) {
             (State::Waits, When::Later(until)) => waiting.push((component, until)),
             (State::AsItShouldBe, _) => pass.tell_additions(component, found.as_deref(), &build(None)).await,
@@ -271,7 +314,7 @@ pub(super) async fn workloads(
         }
     }
     pass.context.memory.update(pass.uid, |memory| memory.waiting = waiting);
-    Ok(scaled)
+    outcome
 }
 
 /// What became of a Deployment.
@@ -298,47 +341,80 @@ fn figures(wanted: &Wanted) -> String {
     if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) }
 }
 
-/// Secret, Service and budget. They are not watched, so they are looked at when they change and every half minute.
-async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<(), ReconcileError> {
+/// Secret, Service and budget. They are not watched, so they are looked at when they change and every half minute. An error means that
+/// no Deployment is to be written: something is somebody else's, or pods would start without their Secret. What else could not be
+/// written comes as an outcome.
+async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<Result<(), ReconcileError>, ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
-    let token = token(pass.context, pass.campaign, pass.uid).await?.unwrap_or_else(children::new_token);
-    let secret = children::connections_secret(family, &token).map_err(|e| kube::Error::Service(Box::new(e)))?;
+    // The Service needs none: users get lost without it, whatever else is wrong.
+    let token = token(pass.context, pass.campaign, pass.uid).await.map_err(ReconcileError::from);
+    let known = token.as_ref().ok().and_then(Clone::clone).unwrap_or_else(children::new_token);
+    let secret = children::connections_secret(family, &known).map_err(|e| kube::Error::Service(Box::new(e)))?;
     let service = children::issuer_service(family);
     let budget = children::issuer_budget(family);
     let wanted = children::hex_digest(format!("{secret:?}{service:?}{budget:?}").as_bytes(), 32);
     let last = pass.context.memory.get(pass.uid).children.filter(|(last, _)| *last == wanted);
     if last.as_ref().is_some_and(|(_, at)| at.elapsed() < CHILDREN_FRESH) && pass.users_reach_issuers() {
-        return Ok(());
+        return Ok(Ok(()));
     }
     let (secrets, services, budgets): (Api<Secret>, Api<Service>, Api<PodDisruptionBudget>) = (
         Api::namespaced(client.clone(), namespace),
         Api::namespaced(client.clone(), namespace),
         Api::namespaced(client.clone(), namespace),
     );
-    let found_secret = claimed(&secrets, &secret.name_any(), pass.campaign).await?;
-    let found_service = claimed(&services, &service.name_any(), pass.campaign).await?;
-    let found_budget = claimed(&budgets, &budget.name_any(), pass.campaign).await?;
-    let written = [
-        ("Secret", apply::ensure(&secrets, &secret, found_secret.as_ref()).await?, found_secret.is_some()),
-        ("Service", apply::ensure(&services, &service, found_service.as_ref()).await?, found_service.is_some()),
-        ("PodDisruptionBudget", apply::ensure(&budgets, &budget, found_budget.as_ref()).await?, found_budget.is_some()),
-    ];
-    // What we have not changed, somebody else has.
-    for (kind, _, was_there) in
-        written.into_iter().filter(|(_, applied, _)| last.is_some() && *applied == Applied::Written)
-    {
-        let text = match was_there {
-            true => format!("somebody has changed the campaign's {kind}; it is as it should be again"),
-            false => format!("somebody has deleted the campaign's {kind}; it was made anew"),
+    let found_service = ours(claimed(&services, &service.name_any(), pass.campaign).await)?;
+    let found_secret = ours(claimed(&secrets, &secret.name_any(), pass.campaign).await)?;
+    let found_budget = ours(claimed(&budgets, &budget.name_any(), pass.campaign).await)?;
+    let had = last.is_some();
+    let service = keep(pass, &services, &service, found_service, had).await;
+    let secret = match token {
+        Ok(_) => keep(pass, &secrets, &secret, found_secret, had).await,
+        // Another token would be written over the one that issuers know.
+        Err(error) => Err(error),
+    };
+    let budget = keep(pass, &budgets, &budget, found_budget, had).await;
+    secret?;
+    let outcome = service.and(budget);
+    pass.context.memory.update(pass.uid, |memory| {
+        memory.token = Some(known);
+        memory.given.connections = Some(family.connections.clone());
+        if outcome.is_ok() {
+            memory.children = Some((wanted, Instant::now()));
+        }
+    });
+    Ok(outcome)
+}
+
+/// What was found, or why it could not be read; an object of somebody else's is an error, before anything is written.
+fn ours<T>(found: Result<T, ReconcileError>) -> Result<Result<T, ReconcileError>, ReconcileError> {
+    match found {
+        Err(error @ ReconcileError::NotOurs(_)) => Err(error),
+        other => Ok(other),
+    }
+}
+
+/// Makes sure that a child is as it should be; what somebody else has changed (`had`: it was as it should be) is told.
+async fn keep<K>(
+    pass: &Pass<'_>,
+    api: &Api<K>,
+    desired: &K,
+    found: Result<Option<K>, ReconcileError>,
+    had: bool,
+) -> Result<(), ReconcileError>
+where
+    K: kube::Resource<DynamicType = ()> + serde::Serialize + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let found = found?;
+    let applied = apply::ensure(api, desired, found.as_ref()).await?;
+    if had && applied == Applied::Written {
+        let kind = K::kind(&());
+        let text = match found {
+            Some(_) => format!("somebody has changed the campaign's {kind}; it is as it should be again"),
+            None => format!("somebody has deleted the campaign's {kind}; it was made anew"),
         };
         events::warn(pass.context, pass.campaign, "ChildRestored", &text).await;
     }
-    pass.context.memory.update(pass.uid, |memory| {
-        memory.token = Some(token);
-        memory.given.connections = Some(family.connections.clone());
-        memory.children = Some((wanted, Instant::now()));
-    });
     Ok(())
 }
 

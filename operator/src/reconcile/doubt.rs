@@ -95,6 +95,25 @@ mod tests {
         }
     }
 
+    /// Wrong: a clock that was right again after some seconds tells users that a sale is over, until its own time comes.
+    #[test]
+    fn time_that_a_wrong_clock_left_ahead_is_seen_and_corrected() {
+        let corrects = |plan: &Plan| plan.steps.contains(&Step::CorrectTime);
+        let plan = Scene::open().time_left_ahead(100 * HOUR).plan();
+        assert!(corrects(&plan) && plan.phase == Phase::Open, "{plan:?}");
+        assert_eq!(plan.aims, Scene::open().plan().aims, "pods stay");
+        let doubt = plan.time.doubt.unwrap();
+        assert!(doubt.contains("latest coupon") && doubt.contains("100 h ahead"), "{doubt}");
+        let within = Scene::open().time_left_ahead(4_000).plan();
+        assert!(!corrects(&within) && within.time.doubt.is_none(), "it is over before anybody could see it");
+        // A replica with a slow clock was promoted: time is right to stand still, and nobody knows that it is not.
+        let slow = Scene::open().clocks_off(-TWO_HOURS, Some(0)).with(|scene| scene.stock().now_ms += TWO_HOURS).plan();
+        assert!(!corrects(&slow) && slow.phase == Phase::Open, "{slow:?}");
+        let both =
+            Scene::open().clocks_off(TWO_HOURS, Some(-TWO_HOURS)).with(|scene| scene.stock().now_ms += HOUR).plan();
+        assert!(!corrects(&both), "nobody stands by Redis' clock: {both:?}");
+    }
+
     #[test]
     fn a_wrong_clock_beside_redis_stops_nothing() {
         let scene = Scene::open();

@@ -22,7 +22,9 @@ pub(super) async fn ailing(pass: &Pass<'_>) -> Ailing {
         let pods = context.pods_of(campaign, component);
         let deployment = context.deployment(pass.id.namespace(), &object_name(campaign, component));
         let answers = diagnosis::ask(&context.http, &pods).await;
-        diagnosis::cause(deployment.as_deref(), &pods, &answers, Timestamp::now())
+        let is_leaving = context.namespace_is_leaving(pass.id.namespace());
+        let of_namespace = || is_leaving.then(|| diagnosis::namespace_leaves(pass.id.namespace()));
+        of_namespace().or_else(|| diagnosis::cause(deployment.as_deref(), &pods, &answers, Timestamp::now()))
     };
     let (issuer, consumer) = tokio::join!(of(Component::Issuer), of(Component::Consumer));
     Ailing { issuer, consumer }
@@ -66,9 +68,14 @@ pub(super) async fn tell_still(pass: &Pass<'_>, seen: &Observation, ready: i32) 
     let can_store = ready > 0 && seen.ledger.is_ok();
     let now = Moment { at: Instant::now(), time: Timestamp::now() };
     let still = pass.context.memory.update(pass.uid, |memory| memory.still.see(unread.as_ref(), can_store, now))?;
+    let pods = pass.context.pods_of(pass.campaign, Component::Consumer);
+    let text = match diagnosis::ask_ready(&pass.context.http, &pods).await {
+        Some(said) => format!("{}; a consumer says: {said}", still.text),
+        None => format!("{}; each finds itself another Kafka client, and ends in the end", still.text),
+    };
     if still.is_new {
-        tracing::warn!(campaign = %pass.id, "{}", still.text);
-        events::warn(pass.context, pass.campaign, report::CONSUMERS_STAND_STILL, &still.text).await;
+        tracing::warn!(campaign = %pass.id, "{text}");
+        events::warn(pass.context, pass.campaign, report::CONSUMERS_STAND_STILL, &text).await;
     }
-    Some(still.text)
+    Some(text)
 }

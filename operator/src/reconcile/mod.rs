@@ -80,6 +80,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(200);
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A dormant campaign is looked at this often: Redis may have lost it.
 const CALM: Duration = Duration::from_secs(60);
+/// The same while something is wrong with its class: status repeats that, and should not for long after it is over.
+const AILING: Duration = Duration::from_secs(15);
 /// The issued count in SQL is written at most this often.
 const ISSUED_EVERY: Duration = Duration::from_secs(5);
 
@@ -218,7 +220,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let (held, _) = limits::hold(campaign, &class.spec.limits, &has);
     let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, systems: &systems };
     let mut known = context.memory.get(uid).known;
-    known.rows.pages.remember(had(campaign, &id));
+    // Only what the process before this one wrote: what status says later, this one has written, or somebody by hand.
+    if !context.memory.update(uid, |memory| std::mem::replace(&mut memory.status_heard, true)) {
+        known.rows.pages.remember(had(campaign, &id));
+    }
     let observed_at = Instant::now();
     let ((seen, mut plan), answers, ailing) = tokio::join!(
         look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known),
@@ -257,18 +262,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let ledger = apply::ledger(&pass, &plan, &seen).await;
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
-    let workloads = match plan.hands_off {
-        true => Ok(apply::Scaled::default()),
+    let (scaled, workloads) = match plan.hands_off {
+        true => (apply::Scaled::default(), Ok(())),
         false => {
             let work =
                 rollout::Work::of(issuer.as_deref(), consumer.as_deref(), &ailing, &serving, &context.memory.get(uid));
             apply::workloads(&pass, &plan, &numbers, work).await
         }
     };
-    let (done, scaled, failure) = match (ledger, workloads) {
-        (Ok(done), Ok(scaled)) => (done, scaled, None),
-        (Ok(done), Err(error)) => (done, apply::Scaled::default(), Some(error)),
-        (Err(error), scaled) => (apply::Done::default(), scaled.unwrap_or_default(), Some(error)),
+    let (done, failure) = match ledger {
+        Ok(done) => (done, workloads.err()),
+        Err(error) => (apply::Done::default(), Some(error)),
     };
     if let Some((opened, _)) = &done.opened {
         context.memory.update(uid, |memory| {
@@ -343,7 +347,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         // The class is looked at by itself; its first look ends any moment.
         return Ok(Action::requeue(if measured.is_some() { BUSY } else { FIRST_LOOK }));
     }
-    Ok(next(&plan, &serving, context.elapsed_ms()))
+    let class_ails = measured.as_ref().is_some_and(|measured| !measured.findings.is_empty());
+    Ok(next(&plan, &serving, class_ails, context.elapsed_ms()))
 }
 
 /// Whether this pass would open a campaign for the first time. What its class is known not to be able to do is not tried, and no
@@ -437,7 +442,7 @@ fn together(pause: Duration, elapsed_ms: i64) -> Duration {
 }
 
 /// When to look again.
-fn next(plan: &Plan, serving: &Verdict, elapsed_ms: i64) -> Action {
+fn next(plan: &Plan, serving: &Verdict, class_ails: bool, elapsed_ms: i64) -> Action {
     if !plan.steps.iter().all(Step::can_wait) {
         return Action::requeue(AT_ONCE);
     }
@@ -446,6 +451,7 @@ fn next(plan: &Plan, serving: &Verdict, elapsed_ms: i64) -> Action {
     }
     let calm = match plan.phase {
         Phase::Pending => Duration::from_millis(300),
+        Phase::Scheduled | Phase::Completed if plan.aims.are_dormant() && class_ails => AILING,
         Phase::Scheduled | Phase::Completed if plan.aims.are_dormant() => CALM,
         _ => BUSY,
     };
@@ -505,8 +511,9 @@ mod tests {
     /// Wrong: a campaign that was completed is not looked at again, and a backup that takes its rows away is never noticed.
     #[test]
     fn a_completed_campaign_is_looked_at_every_minute() {
-        let look = |scene: Scene| next(&scene.plan(), &Verdict::Serving, 0);
-        assert_eq!(look(Scene::completed()), Action::requeue(CALM));
-        assert_eq!(look(Scene::completed().stored(90)), Action::requeue(BUSY), "rows are missing");
+        let look = |scene: Scene, class_ails| next(&scene.plan(), &Verdict::Serving, class_ails, 0);
+        assert_eq!(look(Scene::completed(), false), Action::requeue(CALM));
+        assert_eq!(look(Scene::completed(), true), Action::requeue(AILING), "until the class is well again");
+        assert_eq!(look(Scene::completed().stored(90), false), Action::requeue(BUSY), "rows are missing");
     }
 }

@@ -241,7 +241,14 @@ pub fn plan(
         Some(_) => row.is_some_and(|row| row.open_epoch.is_some()),
         // Issuing goes on without the database, and so does the clock. That Redis is another one shows even so.
         None => {
-            let prepared = !matches!(before, Phase::Pending | Phase::Repairing);
+            let is_filled =
+                || stock.is_some_and(|stock| stock.open.as_ref().is_some_and(|o| o.history == stock.history));
+            let prepared = match before {
+                Phase::Pending => false,
+                // The repair has come to its end, and only that cannot be read any more.
+                Phase::Repairing => is_filled(),
+                _ => true,
+            };
             repairing =
                 prepared && stock.is_some_and(|stock| stock.open.as_ref().is_none_or(|o| o.history != stock.history));
             prepared

@@ -91,6 +91,23 @@ fn a_setting_that_drifted_is_put_back_last_and_holds_nothing_up() {
     );
 }
 
+/// Wrong: what somebody writes into Redis takes the pods of a running sale away, until it is put right a second later.
+#[test]
+fn pods_are_for_the_terms_that_are_being_put_right_and_not_for_what_somebody_wrote_into_redis() {
+    let wanted = Scene::open().plan().aims;
+    let right = terms();
+    for (what, written) in [
+        ("a later start", Terms { start_ms: i64::MAX / 4096, ..right }),
+        ("an end that has passed", Terms { end_ms: right.start_ms + 1, ..right }),
+        ("fewer coupons", Terms { total: 1, ..right }),
+        ("suspended", Terms { suspended: true, ..right }),
+    ] {
+        let plan = Scene::open().issued(1).with(|scene| scene.in_redis().terms = written).plan();
+        assert!(plan.steps.iter().any(|step| matches!(step, Step::Configure(_))), "{what}: {plan:?}");
+        assert_eq!(plan.aims, wanted, "{what}");
+    }
+}
+
 /// Redis was resumed from a memory snapshot: its identity is the same, but rows know ranks that it does not.
 #[test]
 fn a_redis_that_was_set_back_is_repaired() {

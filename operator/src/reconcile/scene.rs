@@ -212,6 +212,13 @@ impl Scene {
         self
     }
 
+    /// So many of the winners of dead letters are given up, or are rows meanwhile.
+    pub fn given_up(mut self, count: u64) -> Self {
+        let stranded = self.log().stranded.map(|stranded| stranded - count);
+        self.log().stranded = stranded;
+        self
+    }
+
     /// The spec says another quantity.
     pub fn quantity(mut self, total: i64) -> Self {
         self.campaign.spec.total_quantity = total;
@@ -287,6 +294,13 @@ impl Scene {
         self.stock().clock_ms += redis_ms;
         self.stock().now_ms += redis_ms;
         self.heard = Some(Witnesses { own_ms, database_ms: database_ms.map(|offset| own_ms + offset), redis_ms: None });
+        self
+    }
+
+    /// The latest grant bears a time so far ahead of Redis' clock, which is right.
+    pub fn time_left_ahead(mut self, ahead_ms: i64) -> Self {
+        self = self.clocks_off(0, Some(0));
+        self.stock().now_ms += ahead_ms;
         self
     }
 

@@ -104,8 +104,7 @@ impl StillWatch {
             more => format!(" and {more} more"),
         };
         let text = format!(
-            "consumers are ready, and since {since:.0} they have stored nothing of partitions {}{more}, though records wait there; \
-             each finds itself another Kafka client, and ends in the end; if it lasts, their logs say why",
+            "consumers are ready, and since {since:.0} they have stored nothing of partitions {}{more}, though records wait there",
             named.join(", ")
         );
         Some(Still { text, is_new: !std::mem::replace(&mut self.told, true) })

@@ -7,7 +7,7 @@ pub(crate) const CHANGED: &str = "TermsChangedInRedis";
 
 /// The terms that were last seen in Redis, with epoch and number. Losing it costs one notice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct TermsSeen(Option<(u64, u64, Terms)>);
+pub struct TermsSeen(Option<(u64, u64, Terms)>);
 
 impl TermsSeen {
     /// Takes in what is open in Redis; in words, what differs from before although no change of ours came between.

@@ -116,8 +116,9 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         Work::Gap(gap) => Some(gap),
         Work::None => Some(0),
         // Winners on their way cannot be told from missing ones, but for those that the last look found.
+        // What an older look found is history.
         Work::Lag(_) => Some(facts.looked.missing).filter(|missing| *missing > 0),
-        Work::Unknown => None,
+        Work::Unknown => before.unconfirmed.and_then(|before| u64::try_from(before).ok()),
     };
     let issuer = workload(&facts.numbers.issuer, facts.issuer, before.issuer.as_ref());
     let consumer = workload(&facts.numbers.consumer, facts.consumer, before.consumer.as_ref());
@@ -136,7 +137,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         unserved_seconds: before.unserved_seconds,
         lag: log.and_then(|log| log.lag).map(count).or(before.lag),
         dead_letters: log.and_then(|log| log.dead_letters).map(count).or(before.dead_letters),
-        unconfirmed: unconfirmed.map(count).or(before.unconfirmed),
+        unconfirmed: unconfirmed.map(count),
         // Whoever may not go on with a ledger has had no epoch of it.
         epoch: row
             .filter(|_| !plan.is_closed_out)
@@ -249,7 +250,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     let stalled = refusals.iter().find(|report| report.condition == C::Stalled);
     all.retain(|each| refusals.iter().all(|report| report.condition != each.condition));
     all.extend(refusals.iter().cloned());
-    let for_people = [ledger::ROWS_MISSING, ledger::DEAD_LETTERS];
+    let for_people = [ledger::ROWS_MISSING, DEAD_LETTERS];
     let lost = |report: &Report| report.condition == C::LedgerConsistent && for_people.contains(&report.reason);
     let broken = PARTS.iter().filter_map(|part| all.iter().find(|report| report.condition == *part));
     let broken: Vec<&Report> = broken.filter(|report| report.status != Some(true)).collect();

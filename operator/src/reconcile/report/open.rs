@@ -60,10 +60,14 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
 /// Why there is no issuer that is ready.
 fn why_no_issuer(facts: &Facts<'_>) -> String {
     let wanted = &facts.numbers.issuer;
-    if let Some(failure) = facts.failure {
-        return advice(failure);
-    }
+    let failed = facts.failure.map(advice);
     match &facts.ailing.issuer {
+        // What keeps the pods from coming up is not what keeps the operator from its other work.
+        Some(cause) if !cause.is_starting => match failed {
+            Some(failed) => format!("{}; besides, {failed}", cause.text),
+            None => cause.text.clone(),
+        },
+        _ if failed.is_some() => failed.unwrap_or_default(),
         Some(cause) => cause.text.clone(),
         None if wanted.replicas == 0 => format!("none is wanted ({})", wanted.reason),
         None => "they start".to_owned(),
@@ -76,10 +80,13 @@ pub(super) const LEADS_NOWHERE: &str = "ServiceLeadsNowhere";
 /// The same in words.
 pub(super) fn leads_nowhere(facts: &Facts<'_>) -> String {
     let name = object_name(facts.campaign, Component::Issuer);
-    format!(
-        "issuers are ready, but Service {name} has no endpoints, so users reach nobody; the Service is being put right: if this lasts, look \
-         at its selector, and whether the cluster's EndpointSlice controller runs"
-    )
+    let mend = match facts.failure {
+        Some(failure) => format!("it cannot be put right: {}", advice(failure)),
+        None => "the Service is being put right: if this lasts, look at its selector, and whether the cluster's EndpointSlice controller \
+                 runs"
+            .to_owned(),
+    };
+    format!("issuers are ready, but Service {name} has no endpoints, so users reach nobody; {mend}")
 }
 
 /// Issuers are ready, and none answers the operator.
