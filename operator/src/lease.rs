@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// Name of the Lease object.
 const NAME: &str = "coupon-operator";
+/// However long a lease says that its holder may be silent, nobody waits longer: that is somebody's edit, not a holder's word.
+const LONGEST: Duration = Duration::from_secs(60);
 /// How fast an election goes.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
@@ -76,7 +78,8 @@ fn stand(spec: &LeaseSpec, me: &str, seen: &mut Option<Sighting>, default: Durat
     *seen = Some(Sighting { holder: holder.to_owned(), renewed: spec.renew_time.clone(), since });
     let written =
         spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|&seconds| seconds > 0);
-    if now - since > written.map_or(default, Duration::from_secs) { Stand::Take } else { Stand::Wait }
+    let patience = written.map_or(default, Duration::from_secs).min(LONGEST);
+    if now - since > patience { Stand::Take } else { Stand::Wait }
 }
 
 impl Election {
@@ -92,10 +95,27 @@ impl Election {
 
     /// Waits until the lease is ours.
     pub async fn acquire(&self) {
+        let mut told = None;
         loop {
             match timeout(self.pace.call, self.try_hold()).await {
                 Ok(Ok(true)) => return,
-                Ok(Ok(false)) => {}
+                Ok(Ok(false)) => {
+                    let seen = self.sighting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    if let Some(Sighting { holder, since, .. }) = seen {
+                        let is_silent = since.elapsed() > self.pace.duration;
+                        if told.as_ref() != Some(&(holder.clone(), is_silent)) {
+                            match is_silent {
+                                false => tracing::info!(holder, "standing by: another operator holds the lease"),
+                                true => tracing::warn!(
+                                    holder,
+                                    "the holder of the lease renews it no more; it is taken over after {} s at most",
+                                    LONGEST.as_secs()
+                                ),
+                            }
+                            told = Some((holder, is_silent));
+                        }
+                    }
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "the lease could not be asked for"),
                 Err(_) => tracing::warn!("the Kubernetes API did not answer about the lease"),
             }
@@ -249,6 +269,17 @@ mod tests {
             // Somebody else was faster: the count begins again.
             assert_eq!(look(&lease("third", clock[1]), 57 + 17), Stand::Wait, "{clock:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_that_somebody_made_last_for_a_day_does_not() {
+        let start = Instant::now();
+        let mut seen = None;
+        let spec = LeaseSpec { lease_duration_seconds: Some(86_400), ..lease("ghost", "") };
+        assert_eq!(stand(&spec, "me", &mut seen, PACE.duration, start), Stand::Wait);
+        assert_eq!(stand(&spec, "me", &mut seen, PACE.duration, start + LONGEST), Stand::Wait);
+        let late = start + LONGEST + Duration::from_secs(1);
+        assert_eq!(stand(&spec, "me", &mut seen, PACE.duration, late), Stand::Take);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use campaign::log::admin::KafkaAdmin;
 use campaign::stock::StockKeys;
 use e2e::campaign::{Sale, manifest};
 use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
+use e2e::wait::until;
 use operator::api::Phase;
 use serde_json::{Value, json};
 
@@ -127,5 +128,32 @@ async fn what_somebody_changes_by_hand_is_put_right_and_told() {
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     let status = sale.get().await.unwrap().status.unwrap();
     assert_eq!((status.once_persisted, status.issued), (None, Some(4)), "nobody believes in rows that never were");
+    world.leave().await;
+}
+
+/// A quota takes no PodDisruptionBudget: that is said, and keeps nothing away that users need.
+#[tokio::test]
+async fn a_child_that_cannot_be_made_holds_up_no_other() {
+    let world = World::new("budgetless").await;
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": world.namespace},
+        "spec": {"hard": {"count/poddisruptionbudgets.policy": "0"}},
+    });
+    apply(&quota).await.unwrap();
+    let of_quota = ["get", "resourcequota", "none", "-n", &world.namespace, "-o", "jsonpath={.status.hard}"];
+    // It is in force once its controller has seen it.
+    until("the quota is in force", SOON, async || match kubectl(&of_quota).await {
+        Ok(hard) if hard.contains("poddisruptionbudgets") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await
+    .unwrap();
+    let sale = Sale::apply(&world.client, manifest(&world.namespace, "bare", 10, -1, 900)).await.unwrap();
+    let door = sale.door().await.unwrap();
+    assert!(door.insist("anna", None, SOON).await.issued());
+    let message = sale.until_condition("Ready", "False", "KubernetesError").await.unwrap();
+    assert!(message.contains("exceeded quota"), "{message}");
+    kubectl(&["delete", "resourcequota", "none", "-n", &world.namespace]).await.unwrap();
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     world.leave().await;
 }

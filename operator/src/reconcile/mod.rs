@@ -322,6 +322,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         events::warn(context, campaign, warning.reason, &warning.text).await;
     }
     publish::events(&pass, &plan, &done, &scaled).await;
+    pass.tell_vanished_rows(seen.ledger.as_ref().ok()).await;
     pass.tell_dead_letters(seen.log.as_ref().ok()).await;
     pass.tell_pause().await;
     let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
 use super::Pass;
+use super::observe::LedgerView;
 use super::pause::Pause;
 use crate::children::Component;
 use crate::children::additions::additions;
@@ -47,6 +48,14 @@ impl Pass<'_> {
         if self.is_news(subject, text) {
             events::warn(self.context, self.campaign, subject, text.unwrap_or_default()).await;
         }
+    }
+
+    /// Rows that were there and are not: they come back from Redis and Kafka, and whoever took them away should be looked for.
+    pub(super) async fn tell_vanished_rows(&self, ledger: Option<&LedgerView>) {
+        let Some(ledger) = ledger.filter(|ledger| ledger.row.is_some()) else { return };
+        let text = "the database has fewer rows of this campaign than it had: somebody has deleted some, or put a backup back; they are \
+                    published again as far as Redis and Kafka have them";
+        self.caution("RowsVanished", (ledger.stored < ledger.had).then_some(text)).await;
     }
 
     /// Winners that are dead letters and no rows; that they become more is no news.

@@ -91,6 +91,15 @@ fn a_setting_that_drifted_is_put_back_last_and_holds_nothing_up() {
     );
 }
 
+/// Wrong: status says for good that nothing is issued, while every user gets a coupon.
+#[test]
+fn a_repair_that_came_to_its_end_is_over_although_the_database_cannot_be_read() {
+    let repaired = Scene::open().was(Phase::Repairing).database_away();
+    assert_eq!(repaired.plan().phase, Phase::Open);
+    assert_eq!(repaired.clone().redis_history_changed().plan().phase, Phase::Repairing, "another Redis is not filled");
+    assert_eq!(repaired.with(|scene| scene.stock().open = None).plan().phase, Phase::Repairing);
+}
+
 /// Wrong: what somebody writes into Redis takes the pods of a running sale away, until it is put right a second later.
 #[test]
 fn pods_are_for_the_terms_that_are_being_put_right_and_not_for_what_somebody_wrote_into_redis() {

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::Facts;
 use super::topic::unread_text;
-use crate::api::ConditionType;
 use crate::api::conditions::Report;
+use crate::api::{ConditionType, Phase};
 use crate::log_view::LogView;
 use crate::reconcile::observe::LedgerView;
 use crate::reconcile::plan::Work;
@@ -41,7 +41,9 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
     let issued = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
     let log = facts.seen.log.as_ref().ok();
     let work = Work::of(ledger, log, issued);
-    if let Some(text) = rows_missing(ledger, log, issued) {
+    // A repair looks for them where they may still be, and says itself if they are nowhere.
+    let repairs = facts.plan.phase == Phase::Repairing;
+    if let Some(text) = rows_missing(ledger, log, issued).filter(|_| !repairs) {
         return Report::no(LedgerConsistent, ROWS_MISSING, text);
     }
     if let Some(text) = stranded(log) {
