@@ -29,6 +29,7 @@ use crate::reconcile::observe::Known;
 use crate::reconcile::proven::Given;
 use crate::reconcile::served::ServedWatch;
 use crate::reconcile::still::StillWatch;
+use crate::reconcile::strays::StraysWatch;
 use crate::reconcile::tampering::TermsSeen;
 use crate::reconcile::unread::UnreadWatch;
 use crate::repair::scan::Scan;
@@ -207,6 +208,8 @@ pub struct Memory {
     pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
     /// What status said of rows, before this process wrote any, is remembered.
     pub status_heard: bool,
+    /// What the Service leads to besides the issuers.
+    pub(crate) strays: StraysWatch,
     /// The terms that Redis had.
     pub terms_seen: TermsSeen,
     /// The refusals that an event has told.

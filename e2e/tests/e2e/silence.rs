@@ -30,6 +30,19 @@ async fn a_service_that_leads_to_nobody_is_put_right_and_said() {
     assert!(!selector.contains("app\":\"x"), "{selector}");
     assert!(door.insist("bert", None, SOON).await.issued());
 
+    let by_hand = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": "by-hand", "namespace": world.namespace, "labels": {"kubernetes.io/service-name": "lost-issuer"},
+        },
+        "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": ["10.255.255.254"]}],
+    });
+    apply(&by_hand).await.unwrap();
+    let message = sale.until_condition("WorkloadsReady", "False", "ForeignEndpoints").await.unwrap();
+    assert!(message.contains("10.255.255.254 of EndpointSlice by-hand"), "{message}");
+    kubectl(&["delete", "endpointslice", "by-hand", "-n", &world.namespace]).await.unwrap();
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
+
     kubectl(&[&["delete"], &service[..]].concat()).await.unwrap();
     let gone = Instant::now();
     world.event("lost", "ChildRestored", "somebody has deleted the campaign's Service").await;

@@ -27,6 +27,7 @@ mod scaling;
 pub(crate) mod scene;
 pub(crate) mod served;
 pub(crate) mod still;
+pub(crate) mod strays;
 pub(crate) mod tampering;
 mod terms;
 pub(crate) mod unread;
@@ -290,6 +291,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     });
 
     tell_ailing(&pass, &ailing).await;
+    let strays = strays::look(&pass).await;
     let still = tell_still(&pass, &seen, There::of(consumer.as_deref()).ready).await;
     let facts = report::Facts {
         campaign,
@@ -306,6 +308,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         nobody_serves: serving.nobody_serves(),
         service: &service,
         users_reach_issuers: pass.users_reach_issuers(),
+        strays: strays.as_deref(),
         redis_refusal: redis_refusal.as_deref(),
         ailing: &ailing,
         stop,

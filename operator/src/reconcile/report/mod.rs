@@ -72,6 +72,8 @@ pub struct Facts<'a> {
     pub service: &'a Service,
     /// Requests to the Service reach an issuer, if one is ready.
     pub users_reach_issuers: bool,
+    /// What it leads to besides them.
+    pub strays: Option<&'a str>,
     /// Why Redis takes no writes though it can be read.
     pub redis_refusal: Option<&'a StockError>,
     /// Why pods are not ready.

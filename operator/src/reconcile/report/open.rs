@@ -7,6 +7,7 @@ use crate::children::{Component, object_name};
 use crate::epoch::CONTROL_PORT;
 use crate::error::{advice, stock_advice, stock_reason, table_advice};
 use crate::reconcile::plan::Plan;
+use crate::reconcile::strays::STRAYS;
 use crate::serving::Service;
 use crate::stop::Stop;
 
@@ -51,7 +52,10 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         };
     }
     match facts.service {
-        Service::Grants => Report::yes(Open, "WindowOpen", "coupons can be had"),
+        Service::Grants => match facts.strays {
+            None => Report::yes(Open, "WindowOpen", "coupons can be had"),
+            Some(strays) => Report::yes(Open, STRAYS, format!("coupons can be had, but not by all: {strays}")),
+        },
         Service::Refuses(cause) => Report::no(Open, "IssuersNotServing", cause),
         Service::Silent => Report::unknown(Open, ISSUERS_SILENT, silence()),
     }

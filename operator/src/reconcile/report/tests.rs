@@ -54,6 +54,7 @@ struct Lasting<'a> {
     redis_refusal: Option<&'a StockError>,
     /// The Service has no endpoints.
     leads_nowhere: bool,
+    strays: Option<&'a str>,
     /// Issuers that are ready; `None`: the one that should be.
     issuers: Option<i32>,
 }
@@ -64,7 +65,7 @@ fn status_while(
     failure: Option<&ReconcileError>,
     adopted: Option<u64>,
     now: Timestamp,
-    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers, leads_nowhere }: Lasting<'_>,
+    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers, leads_nowhere, strays }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
     let (issuer, consumer) = (deployment(1, issuers.unwrap_or(1)), deployment(3, ready_consumers));
@@ -86,6 +87,7 @@ fn status_while(
         nobody_serves: None,
         service: &service,
         users_reach_issuers: !leads_nowhere,
+        strays,
         redis_refusal,
         ailing: &ailing,
         stop: None,
@@ -672,6 +674,7 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         nobody_serves: None,
         service: &Service::Silent,
         users_reach_issuers: true,
+        strays: None,
         redis_refusal: None,
         ailing: &Ailing::default(),
         stop: None,

@@ -9,6 +9,7 @@ use crate::api::{ConditionType, CouponCampaignStatus, Phase};
 use crate::children::Component;
 use crate::diagnosis::Cause;
 use crate::measure::pods::REFUSED;
+use crate::reconcile::strays::STRAYS;
 use crate::serving::Service;
 
 /// Consumers are ready, records wait, and none is stored.
@@ -61,6 +62,9 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     }
     if !facts.users_reach_issuers {
         return Report::no(WorkloadsReady, LEADS_NOWHERE, leads_nowhere(facts));
+    }
+    if let Some(strays) = facts.strays {
+        return Report::no(WorkloadsReady, STRAYS, strays);
     }
     if facts.plan.phase == Phase::Open && *facts.service == Service::Silent {
         return Report::unknown(WorkloadsReady, ISSUERS_SILENT, silence());
