@@ -336,7 +336,10 @@ pub fn table_advice(error: &TableError) -> String {
         Fault::Schema => {
             "check that the database named in the CampaignClass exists, and that nobody else changes the operator's tables in it"
         }
-        _ => tls.as_deref().unwrap_or("check database in the CampaignClass, and that the server runs"),
+        Fault::Rejected => {
+            "the server takes no rows as they are: look at triggers and constraints that somebody added to the operator's tables"
+        }
+        Fault::Away => tls.as_deref().unwrap_or("check database in the CampaignClass, and that the server runs"),
     };
     format!("{error}; {hint}")
 }

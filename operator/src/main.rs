@@ -1,5 +1,6 @@
 //! Wires the operator together; nothing is decided here.
 
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,13 +37,31 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             result
         });
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let error = match result {
+        Ok(Ended::Asked) => return ExitCode::SUCCESS,
+        Ok(Ended::LostLease) => start_anew(),
+        Err(error) => error,
+    };
+    tracing::error!("{error:#}");
+    ExitCode::FAILURE
+}
+
+/// How a run ends that did not fail.
+enum Ended {
+    /// The process was asked to leave.
+    Asked,
+    /// Somebody else may lead by now.
+    LostLease,
+}
+
+/// Becomes a candidate again, with nothing left of before, in the same container: one that ended would be held back for minutes by
+/// the kubelet, and with it the standby, as both lose the lease where the API server is slow. Comes back only if it fails.
+fn start_anew() -> anyhow::Error {
+    let error = match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program).args(std::env::args_os().skip(1)).exec(),
+        Err(error) => error,
+    };
+    anyhow::Error::new(error).context("the program could not be started anew")
 }
 
 /// A read that brings nothing for this long ends its connection: above the watches' own idle timeout (290 s and a margin), and
@@ -56,7 +75,7 @@ async fn client() -> anyhow::Result<kube::Client> {
     Ok(kube::Client::try_from(config)?)
 }
 
-async fn run(config: Config) -> anyhow::Result<()> {
+async fn run(config: Config) -> anyhow::Result<Ended> {
     let client = client().await.context("no way to the Kubernetes API")?;
     let registry = telemetry::registry("coupon");
     let metrics = Metrics::new(&registry);
@@ -77,7 +96,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let election = Election::new(client.clone(), &config.pod_namespace, &config.pod_name);
     tokio::select! {
         () = election.acquire() => {}
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(Ended::Asked),
     }
     tracing::info!("leading");
     metrics.leader.set(1);
@@ -91,8 +110,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
         () = async { stop.cancelled().await; tokio::time::sleep(LEAVING).await } => {
             tracing::warn!("passes did not end within {} ms and are dropped", LEAVING.as_millis());
         }
-        // No pass may go on without the lease: the process ends, and with it whatever is under way.
-        lost = election.keep(|| renewed.heard(Part::Lease)) => anyhow::bail!(lost),
+        // No pass may go on without the lease: the program is started anew, and whatever is under way goes with this one.
+        lost = election.keep(|| renewed.heard(Part::Lease)) => {
+            tracing::error!("{lost}; standing by again");
+            return Ok(Ended::LostLease);
+        }
         ended = heartbeat => ended.context("the heartbeat died")?,
         served = probes => {
             served.context("the probe server died")?.context("the probe server failed")?;
@@ -102,5 +124,5 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(RELEASING, election.release()).await.is_err() {
         tracing::warn!("the lease could not be given back in time; it runs out by itself");
     }
-    Ok(())
+    Ok(Ended::Asked)
 }

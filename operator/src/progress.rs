@@ -6,7 +6,7 @@
 //!
 //! Watches are no part of liveness. A watch whose connection is dead is ended by kube's watcher (its idle timeout) or by the client's
 //! read timeout, and begun again. One that fails again and again does so for a reason that a restart does not mend: a right or a
-//! definition is missing; without an API server the lease is lost first, and the process ends. Readiness says it.
+//! definition is missing; without an API server the lease is lost first, and the program is started anew. Readiness says it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

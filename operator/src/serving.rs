@@ -66,6 +66,24 @@ impl Verdict {
     }
 }
 
+/// What is known of the open epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// SQL says so; `None`: nothing is open.
+    InSql(Option<u64>),
+    /// SQL cannot be read. It was this one, and may be a later one by now: issuers find it by themselves.
+    AtLeast(u64),
+}
+
+impl Known {
+    fn may_be(self, epoch: u64) -> bool {
+        match self {
+            Self::InSql(open) => open == Some(epoch),
+            Self::AtLeast(last) => epoch >= last,
+        }
+    }
+}
+
 /// Whether users are granted coupons, as far as the issuers say so themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Service {
@@ -146,13 +164,10 @@ impl ServingWatch {
         }
     }
 
-    /// Whether somebody grants at `at_ms`, under `open`, the epoch that is open in SQL as far as it is known. One word is good for some
+    /// Whether somebody grants at `at_ms`, under an epoch that `is_open`, as far as that is known. One word is good for some
     /// seconds: a busy issuer may be late with its next.
-    pub fn service(&mut self, at_ms: i64, open: Option<u64>, answers: &Answers) -> Service {
-        let serves = |pressure: &Pressure| match open {
-            Some(open) => pressure.epoch == Some(open),
-            None => pressure.epoch.is_some(),
-        };
+    pub fn service(&mut self, at_ms: i64, open: Known, answers: &Answers) -> Service {
+        let serves = |pressure: &Pressure| pressure.epoch.is_some_and(|epoch| open.may_be(epoch));
         // It serves the epoch, and may meet a Redis that lets it do nothing.
         let grants = |pressure: &Pressure| serves(pressure) && pressure.failing.is_none();
         let heard: Vec<&Pressure> = answers.values().flatten().collect();
@@ -253,15 +268,28 @@ mod tests {
         let failing = serving.clone().map(|pod| Pressure { failing: Some("NOPERM evalsha".to_owned()), ..pod });
         let mut watch = ServingWatch::default();
         for (what, at_ms, open, pods, expected) in [
-            ("nobody was asked yet", 0, Some(5), vec![], Some(Service::Silent)),
-            ("one grants", 1_000, Some(5), vec![("a", serving.clone()), ("b", fenced.clone())], Some(Service::Grants)),
-            ("it is late", 5_000, Some(5), vec![("a", None)], Some(Service::Grants)),
-            ("it stays silent", 6_000, Some(5), vec![("a", None)], Some(Service::Silent)),
-            ("the database cannot say what is open", 7_000, None, vec![("a", serving.clone())], Some(Service::Grants)),
-            ("another epoch is open", 8_000, Some(6), vec![("a", serving.clone())], None),
-            ("it has said that it does not", 8_001, Some(6), vec![("a", None)], Some(Service::Silent)),
-            ("it serves it, and Redis lets it do nothing", 8_500, Some(5), vec![("a", failing)], None),
-            ("none grants", 9_000, Some(5), vec![("a", fenced), ("b", None)], None),
+            ("nobody was asked yet", 0, Known::InSql(Some(5)), vec![], Some(Service::Silent)),
+            (
+                "one grants",
+                1_000,
+                Known::InSql(Some(5)),
+                vec![("a", serving.clone()), ("b", fenced.clone())],
+                Some(Service::Grants),
+            ),
+            ("it is late", 5_000, Known::InSql(Some(5)), vec![("a", None)], Some(Service::Grants)),
+            ("it stays silent", 6_000, Known::InSql(Some(5)), vec![("a", None)], Some(Service::Silent)),
+            (
+                "the database cannot say what is open",
+                7_000,
+                Known::AtLeast(4),
+                vec![("a", serving.clone())],
+                Some(Service::Grants),
+            ),
+            ("nor that a repair went past it", 7_500, Known::AtLeast(6), vec![("a", serving.clone())], None),
+            ("another epoch is open", 8_000, Known::InSql(Some(6)), vec![("a", serving.clone())], None),
+            ("it has said that it does not", 8_001, Known::InSql(Some(6)), vec![("a", None)], Some(Service::Silent)),
+            ("it serves it, and Redis lets it do nothing", 8_500, Known::InSql(Some(5)), vec![("a", failing)], None),
+            ("none grants", 9_000, Known::InSql(Some(5)), vec![("a", fenced), ("b", None)], None),
         ] {
             let found = watch.service(at_ms, open, &answers(&pods));
             match expected {

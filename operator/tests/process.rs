@@ -209,6 +209,30 @@ async fn it_ends_when_it_is_told_to_while_it_does_not_lead() {
     }
 }
 
+/// Wrong: an API server that is slow for some seconds puts both operators into the kubelet's back-off, for minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_loses_the_lease_stands_by_again_in_the_same_process_and_leads_when_it_may() {
+    let (cluster, address) = Cluster::of(Lists::Empty).serve().await;
+    let (running, _) = start(address);
+    let times = |what: &str| running.said().matches(what).count();
+    running.eventually("it leads", PATIENCE, async || (times("leading") == 1).then_some(())).await.unwrap();
+    let lease = |holder: &str| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "coupon-operator", "resourceVersion": "7"},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": "2026-01-01T00:00:00.000000Z"},
+        })
+    };
+    *cluster.lease.lock().unwrap() = Some(lease("operator-1"));
+    let stands_by = async || (times("standing by: another operator holds the lease") == 1).then_some(());
+    running.eventually("it stands by", PATIENCE, stands_by).await.unwrap();
+    assert_eq!(cluster.holder().as_deref(), Some("operator-1"));
+    assert!(running.said().contains("the lease was lost: somebody else holds it; standing by again"));
+    *cluster.lease.lock().unwrap() = Some(lease(""));
+    running.eventually("it leads again", PATIENCE, async || (times("leading") == 2).then_some(())).await.unwrap();
+    ends(&running, "after it stood by").await;
+    assert_eq!(cluster.holder(), None, "the lease is given back");
+}
+
 /// Wrong: a pod that cannot work looks alive, or says nothing that helps.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_used_ends_the_process_with_a_sentence() {

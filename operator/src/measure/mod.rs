@@ -94,6 +94,13 @@ impl Measured {
         Some((reason, here.map(ToString::to_string).collect::<Vec<_>>().join("; ")))
     }
 
+    /// Whether Redis does not let the pods run what they need: no repair helps before it does.
+    pub fn pods_lack_redis_rights(&self) -> bool {
+        let is_theirs =
+            |finding: &Finding| matches!(finding.fault, Fault::RedisRight { .. }) && finding.who.contains(&Who::Pods);
+        self.findings.iter().any(is_theirs)
+    }
+
     /// Why no pods of the class could be made.
     pub fn pods_refused(&self) -> Option<&str> {
         let refused = self.pods.as_ref().filter(|pods| pods.status == Some(false));
@@ -252,6 +259,9 @@ mod tests {
         let (_, text) = measured.trouble(System::Redis).unwrap();
         assert!(text.contains("noeviction") && text.contains("user `pods`"), "{text}");
         assert_eq!(measured.forbids_opening().unwrap().0, "RedisEvictionPolicy");
+        assert!(measured.pods_lack_redis_rights());
+        let of_operator = fault::together(System::Redis, vec![right("operator")], vec![]);
+        assert!(!Measured { findings: of_operator, ..Measured::default() }.pods_lack_redis_rights());
         assert!(Measured::default().forbids_opening().is_none());
     }
 }

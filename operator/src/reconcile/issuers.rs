@@ -9,7 +9,7 @@ use super::{Pass, apply};
 use crate::children::{self, Component};
 use crate::events;
 use crate::pressure;
-use crate::serving::{Answers, Epochs, Service, Verdict};
+use crate::serving::{Answers, Epochs, Known, Service, Verdict};
 
 /// What the campaign's ready issuers answer. Empty when there is none, or nobody to ask as.
 pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
@@ -29,10 +29,11 @@ pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
 
 /// Whether they say that they grant.
 pub(super) fn service(pass: &Pass<'_>, seen: &Observation, answers: &Answers) -> Service {
-    let in_sql = seen.ledger.as_ref().ok().map(|ledger| ledger.row.as_ref().and_then(|row| row.open_epoch));
-    // While the database is away, the last one that is known.
     let last_known = || pass.campaign.status.as_ref()?.epoch.and_then(|epoch| u64::try_from(epoch).ok());
-    let open = in_sql.unwrap_or_else(last_known);
+    let open = match &seen.ledger {
+        Ok(ledger) => Known::InSql(ledger.row.as_ref().and_then(|row| row.open_epoch)),
+        Err(_) => Known::AtLeast(last_known().unwrap_or(0)),
+    };
     let at_ms = pass.context.elapsed_ms();
     pass.context.memory.update(pass.uid, |memory| memory.serving.service(at_ms, open, answers))
 }

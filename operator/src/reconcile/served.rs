@@ -15,6 +15,9 @@ const SAID: i64 = 5;
 const NOT_SERVED: &str = "NotServed";
 const SERVED_IN_PART: &str = "ServedInPart";
 const NOT_SEEN: &str = "WindowNotSeen";
+/// Around what was known last.
+const LAST: &str = "; what was known last: ";
+const MOVE: &str = "; move window.start and window.end to sell after all";
 /// An event says that it lasts after so many seconds in a row.
 const LASTS: i64 = 10;
 
@@ -92,7 +95,7 @@ pub(crate) fn note(
     let lasts = watch.since_ms.is_some_and(|since| at_ms - since >= LASTS * 1000);
     watch.cause = cause.or(watch.cause.take());
     if matches!(plan.phase, Phase::Draining | Phase::Completed) && seconds < SAID {
-        return passed_unseen(before, campaign, plan, next, now);
+        return passed_unseen(watch, before, campaign, plan, next, now);
     }
     if seconds < SAID {
         next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
@@ -126,14 +129,21 @@ fn say(report: &Report, campaign: &CouponCampaign, next: &mut CouponCampaignStat
 
 /// A window that is over and that no pass has found open: a wrong year, or an operator that was away for all of it.
 fn passed_unseen(
+    watch: &ServedWatch,
     before: Option<&CouponCampaignStatus>,
     campaign: &CouponCampaign,
     plan: &Plan,
     next: &mut CouponCampaignStatus,
     now: Timestamp,
 ) -> Option<Warning> {
+    let told = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
+    let was = before.and_then(|before| before.phase).unwrap_or_default();
+    // That Redis was open proves nothing of users. Later passes, and other processes, know no more than what was said then.
+    let ends_now = !matches!(was, Phase::Draining | Phase::Completed);
+    let unseen = !watch.served && (ends_now || told.is_some_and(|told| told.reason == NOT_SEEN));
     match (plan.has_opened, next.issued) {
         (Some(false), Some(0)) => {}
+        (Some(true), Some(0)) if unseen => {}
         // What cannot be read now leaves what was said.
         (None, _) | (_, None) => return None,
         _ => {
@@ -142,13 +152,20 @@ fn passed_unseen(
         }
     }
     let terms = plan.in_force.unwrap_or(plan.terms);
-    let text = format!(
-        "the window ended at {}, nothing was issued, and nobody saw it open: it was over when it was applied, or the operator was away; \
-         move window.start and window.end to sell after all",
-        time(terms.end_ms)
-    );
+    // What was said before it ended, if anything was wrong; and what was said of that before.
+    let last = || {
+        let ready = conditions::find(&before?.conditions, ConditionType::Ready)?;
+        (ends_now && ready.status == "False").then(|| ready.message.clone())
+    };
+    let said =
+        || told.and_then(|told| told.message.split_once(LAST)?.1.rsplit_once(MOVE).map(|(cause, _)| cause.to_owned()));
+    let why = match watch.cause.clone().filter(|_| ends_now).or_else(last).or_else(said) {
+        Some(cause) => format!("{LAST}{cause}"),
+        None => ": it was over when it was applied, or the operator was away".to_owned(),
+    };
+    let text =
+        format!("the window ended at {}, nothing was issued, and nobody saw it open{why}{MOVE}", time(terms.end_ms));
     let report = Report::no(ConditionType::WindowServed, NOT_SEEN, text);
-    let told = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
     let is_new = told.is_none_or(|told| told.message != report.message);
     say(&report, campaign, next, now);
     is_new.then_some(Warning { reason: NOT_SEEN, text: report.message })
@@ -216,7 +233,7 @@ mod tests {
             let plan = scene.plan();
             let mut next = self.scene.campaign.status.clone().unwrap_or_default();
             next.phase = Some(plan.phase);
-            next.issued = next.issued.or(Some(0));
+            next.issued = scene.observation().stock.ok().and_then(|stock| i64::try_from(stock.issued).ok());
             let open = match open {
                 Ok(()) => Report::yes(ConditionType::Open, "WindowOpen", "coupons can be had"),
                 Err("nobody knows") => Report::unknown(ConditionType::Open, "ConnectionFailed", "nobody knows"),
@@ -335,13 +352,43 @@ mod tests {
         moved(&mut life);
         assert_eq!(served(&life.pass(0, Err("not yet")).0), None, "another window");
 
-        // One that was open, and that nobody asked for anything; or of which winners are known.
-        for scene in [Scene::open(), Scene::prepared().issued(3).stored(3)] {
+        // One that was seen open, and that nobody asked for anything; also by another process.
+        for another in [false, true] {
             let mut life = Life::new();
-            life.scene = scene;
+            life.pass(5, Ok(()));
+            if another {
+                life.watch = ServedWatch::default();
+            }
             life.at_ms = END - START + HOUR;
-            let (status, warning) = life.pass(0, over);
-            assert_eq!((served(&status), warning), (None, None));
+            assert_eq!(served(&life.pass(0, over).0), None);
+            life.watch = ServedWatch::default();
+            assert_eq!(served(&life.pass(60, over).0), None, "what was seen then stays so");
+        }
+        // Or of which winners are known.
+        let mut life = Life::new();
+        life.scene = Scene::prepared().issued(3).stored(3);
+        life.at_ms = END - START + HOUR;
+        assert_eq!((served(&life.pass(0, over).0), life.pass(0, over).1), (None, None));
+    }
+
+    /// Wrong: Redis was open in the window, no pod ever came up, and the operator was away until the end: all as it should be.
+    #[test]
+    fn that_redis_was_open_is_not_that_users_were_served() {
+        for (said_before, says) in
+            [(None, "the operator was away"), (Some("no issuer pod is ready: exceeded quota"), "exceeded quota")]
+        {
+            let mut life = Life::new();
+            if let Some(why) = said_before {
+                life.pass(2, Err(why));
+            }
+            life.at_ms = END - START + HOUR;
+            let (status, warning) = life.pass(0, Err("the window is over"));
+            let warning = warning.unwrap();
+            assert_eq!((warning.reason, status.phase), ("WindowNotSeen", Some(Phase::Completed)));
+            assert!(warning.text.contains(says), "{}", warning.text);
+            life.watch = ServedWatch::default();
+            let (later, again) = life.pass(60, Err("the window is over"));
+            assert_eq!((served(&later), again), (Some(("WindowNotSeen", warning.text.as_str())), None), "and it stays");
         }
     }
 
