@@ -59,9 +59,7 @@ pub(super) async fn look(pass: &Pass<'_>) -> Option<String> {
     let service = object_name(pass.campaign, Component::Issuer);
     let watch = pass.context.memory.get(pass.uid).strays;
     // While there is no Deployment, nobody is led anywhere.
-    if pass.context.deployment(pass.id.namespace(), &service).is_none() {
-        return None;
-    }
+    pass.context.deployment(pass.id.namespace(), &service)?;
     let said = match watch.is_due() {
         false => watch.said,
         true => {
