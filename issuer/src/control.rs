@@ -18,6 +18,7 @@ use crate::delivery::CONFIRM_DEADLINE;
 use crate::gate::Reason;
 use crate::gatekeeper::Gatekeeper;
 use crate::metrics::Metrics;
+use crate::redis_link::RedisLink;
 
 /// How long a fence may wait for what is under way: a batch, then its winners.
 pub const FENCE_TIMEOUT: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 1);
@@ -30,6 +31,8 @@ pub struct Control {
     pub keeper: Arc<Gatekeeper>,
     /// Entrance of the queue.
     pub queue: Queue,
+    /// The connection to Redis: while there is none, wishes are refused before they come to the queue.
+    pub link: RedisLink,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -145,6 +148,6 @@ async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
         epoch: serving.ok(),
         floor: control.keeper.floor(),
         reason: serving.err().map(Reason::name),
-        failing: control.queue.trouble(),
+        failing: control.link.why_away().map(|why| why.to_string()).or_else(|| control.queue.trouble()),
     })
 }

@@ -172,6 +172,7 @@ impl Service {
             }),
         ];
         let control = Control {
+            link: link.clone(),
             token: control_token,
             keeper: Arc::clone(&keeper),
             queue: queue.clone(),

@@ -18,6 +18,8 @@ const BROKEN_MS: i64 = 1_000;
 const ALONE_MS: i64 = 15_000;
 /// For so long an issuer that said that it grants is taken to do so without saying it again, in milliseconds.
 const HEARD_MS: i64 = 5_000;
+/// Issuers that grant nothing for so long do not work, in milliseconds.
+const LONG_MS: i64 = 10_000;
 /// Pause after the first mend, in milliseconds; each further one in a row doubles it.
 const PAUSE_MS: i64 = 10_000;
 /// Longest pause between mends, in milliseconds.
@@ -100,6 +102,10 @@ pub enum Service {
 pub struct ServingWatch {
     /// When one last said that it grants, in milliseconds.
     heard_ms: Option<i64>,
+    /// Since when all that answer grant nothing, in milliseconds.
+    refuses_ms: Option<i64>,
+    /// That has been so for long.
+    refuses_long: bool,
     /// Since when each pod has not served, by UID, in milliseconds.
     since: BTreeMap<String, i64>,
     /// When the last mend was, and how many there were in a row.
@@ -173,16 +179,23 @@ impl ServingWatch {
         let heard: Vec<&Pressure> = answers.values().flatten().collect();
         if heard.iter().any(|pressure| grants(pressure)) {
             self.heard_ms = Some(at_ms);
+            (self.refuses_ms, self.refuses_long) = (None, false);
             return Service::Grants;
         }
         if !heard.is_empty() {
             self.heard_ms = None;
+            self.refuses_long = at_ms - *self.refuses_ms.get_or_insert(at_ms) >= LONG_MS;
             return Service::Refuses(cause(heard.into_iter()));
         }
         match self.heard_ms {
             Some(heard_ms) if at_ms - heard_ms < HEARD_MS => Service::Grants,
             _ => Service::Silent,
         }
+    }
+
+    /// Whether all issuers have granted nothing for so long that nothing is lost by replacing them.
+    pub(crate) fn refuses_long(&self) -> bool {
+        self.refuses_long
     }
 
     /// The mend, unless the last one was too short ago: what a mend does not help is not mended every few seconds.
@@ -296,6 +309,24 @@ mod tests {
                 Some(expected) => assert_eq!(found, expected, "{what}"),
                 None => assert!(matches!(&found, Service::Refuses(text) if text.contains("503")), "{what}: {found:?}"),
             }
+        }
+    }
+
+    /// Wrong: issuers whose password was changed keep their old one until the window ends, as they are "ready".
+    #[test]
+    fn issuers_that_get_nothing_out_of_redis_do_not_work_after_a_while() {
+        let failing = pod(Some(5), 5, "").map(|pod| Pressure { failing: Some("WRONGPASS".to_owned()), ..pod });
+        let (failing, well) = (answers(&[("a", failing)]), answers(&[("a", pod(Some(5), 5, ""))]));
+        let mut watch = ServingWatch::default();
+        for (at_ms, pods, expected) in [
+            (0, &failing, false),
+            (9_999, &failing, false),
+            (10_000, &failing, true),
+            (10_001, &well, false),
+            (11_000, &failing, false),
+        ] {
+            watch.service(at_ms, Known::InSql(Some(5)), pods);
+            assert_eq!(watch.refuses_long(), expected, "{at_ms}");
         }
     }
 

@@ -170,3 +170,49 @@ async fn a_child_that_cannot_be_made_holds_up_no_other() {
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     world.leave().await;
 }
+
+/// The pods' password in Redis is changed before their Secret is: that is said from where users stand, and the right Secret is enough.
+#[tokio::test]
+async fn an_issuer_whose_password_was_changed_says_so_and_is_replaced() {
+    let world = World::new("rotated").await;
+    let name = world.namespace.clone();
+    let url = world.connections.redis.as_deref().unwrap();
+    let redis = async |command: &[&str]| {
+        install::run("redis-cli", &[&["-e", "-u", url, "--no-auth-warning"], command].concat(), None).await.unwrap()
+    };
+    redis(&["ACL", "SETUSER", &name, "on", ">first", "~*", "&*", "+@all"]).await;
+    let of = kubectl(&["get", "secret", "coupon-workload", "-n", SYSTEM_NAMESPACE, "-o", "json"]).await.unwrap();
+    let secret = |password: &str| {
+        let strings = json!({"redis-username": name, "redis-password": password});
+        let data = serde_json::from_str::<Value>(&of).unwrap()["data"].clone();
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
+            "data": data, "stringData": strings,
+        })
+    };
+    apply(&secret("first")).await.unwrap();
+    let mut class = install::class(&name, &world.connections, false).unwrap();
+    class["spec"]["credentials"]["workload"]["secretName"] = json!(name);
+    apply(&class).await.unwrap();
+    let mut wanted = manifest(&name, "rotated", 100, -1, 900);
+    wanted["spec"]["className"] = json!(name);
+    let sale = Sale::apply(&world.client, wanted).await.unwrap();
+    let door = sale.door().await.unwrap();
+    assert!(door.insist("anna", None, SOON).await.issued());
+    sale.until_condition("Open", "True", "WindowOpen").await.unwrap();
+
+    redis(&["ACL", "SETUSER", &name, "resetpass", ">second"]).await;
+    redis(&["CLIENT", "KILL", "USER", &name]).await;
+    let heard = door.ask("bert", None).await;
+    assert!(!heard.issued(), "{heard:?}");
+    let message = sale.until_condition("Open", "False", "IssuersNotServing").await.unwrap();
+    assert!(message.contains("WRONGPASS") || message.contains("password"), "{message}");
+    apply(&secret("second")).await.unwrap();
+    sale.until_condition("Open", "True", "WindowOpen").await.unwrap();
+    assert!(door.insist("bert", None, SOON).await.issued());
+    kubectl(&["delete", "couponcampaign", "rotated", "-n", &name]).await.unwrap();
+    kubectl(&["delete", "campaignclass", &name, "--wait=false"]).await.unwrap();
+    kubectl(&["delete", "secret", &name, "-n", SYSTEM_NAMESPACE]).await.unwrap();
+    redis(&["ACL", "DELUSER", &name]).await;
+    world.leave().await;
+}

@@ -44,7 +44,9 @@ impl Work {
         memory: &Memory,
     ) -> Self {
         Self {
-            issuer: works(issuer, ailing.issuer.as_ref()) && serving.nobody_serves().is_none(),
+            issuer: works(issuer, ailing.issuer.as_ref())
+                && serving.nobody_serves().is_none()
+                && !memory.serving.refuses_long(),
             consumer: works(consumer, ailing.consumer.as_ref()) && !memory.still.lasts(),
         }
     }
