@@ -16,7 +16,7 @@ use crate::events;
 use crate::log_view::Offsets;
 
 /// Why pods of the campaign are not ready, as far as Deployments and pods say.
-pub(super) async fn ailing(pass: &Pass<'_>) -> Ailing {
+pub(super) async fn ailing_of(pass: &Pass<'_>) -> Ailing {
     let Pass { context, campaign, .. } = pass;
     let of = async |component| {
         let pods = context.pods_of(campaign, component);

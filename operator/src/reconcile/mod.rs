@@ -56,12 +56,12 @@ use crate::ledger_count::Effort;
 use crate::limits::{self, InForce};
 use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
-use crate::serving::Verdict;
+use crate::serving::{Service, Verdict};
 use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone};
 pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
-use lasting::{ailing, tell_ailing, tell_still, tell_unread};
+use lasting::{ailing_of, tell_ailing, tell_still, tell_unread};
 use numbers::There;
 use observe::{Known, Observation};
 use outcome::failed;
@@ -83,6 +83,8 @@ const AT_ONCE: Duration = Duration::from_millis(20);
 const CALM: Duration = Duration::from_secs(60);
 /// The same while something is wrong with its class: status repeats that, and should not for long after it is over.
 const AILING: Duration = Duration::from_secs(15);
+/// A pass that took longer looks at pods once more before it says what it found.
+const LATE: Duration = Duration::from_secs(2);
 /// The issued count in SQL is written at most this often.
 const ISSUED_EVERY: Duration = Duration::from_secs(5);
 
@@ -229,7 +231,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let ((seen, mut plan), answers, ailing) = tokio::join!(
         look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known),
         issuers::ask(&pass),
-        ailing(&pass)
+        ailing_of(&pass)
     );
     let redis_refusal = match &seen.stock {
         Ok(stock) if stock.open.is_some() => systems.redis_refusal(id.realm()).await,
@@ -292,6 +294,15 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.adopted
     });
 
+    // What users meet is said as it is when it is said: a system that does not answer may have held the pass up for long.
+    let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
+    let (service, ailing) = match observed_at.elapsed() > LATE {
+        false => (service, ailing),
+        true => {
+            let (answers, ailing) = tokio::join!(issuers::ask(&pass), ailing_of(&pass));
+            (issuers::service(&pass, &seen, &answers), ailing)
+        }
+    };
     tell_ailing(&pass, &ailing).await;
     let strays = strays::look(&pass).await;
     let still = tell_still(&pass, &seen, There::of(consumer.as_deref()).ready).await;
@@ -307,7 +318,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         consumer: consumer.as_deref(),
         adopted,
         looked: &looked,
-        nobody_serves: serving.nobody_serves(),
+        nobody_serves: serving.nobody_serves().filter(|_| service != Service::Grants),
         service: &service,
         users_reach_issuers: pass.users_reach_issuers(),
         strays: strays.as_deref(),
