@@ -152,7 +152,7 @@ async fn a_table_or_column_that_somebody_dropped_is_made_anew() {
     for (number, drop) in [
         "DROP TABLE drained",
         "DROP TABLE issued_coupon",
-        "DROP TABLE campaign",
+        "SET FOREIGN_KEY_CHECKS = 0; DROP TABLE campaign",
         "ALTER TABLE campaign DROP COLUMN object_uid",
     ]
     .into_iter()

@@ -21,7 +21,7 @@ pub enum ClassError {
     NotFound(String),
     /// The class in which a campaign has its ledger is gone.
     #[error(
-        "CampaignClass `{0}`, in which this campaign has its ledger, does not exist any more; apply it again as it was, with the same          realm and servers; a campaign that is being deleted is let go without it by the annotation coupon-operator.io/release: \"true\""
+        "CampaignClass `{0}`, in which this campaign has its ledger, does not exist any more; apply it again as it was, with the same realm and servers; a campaign that is being deleted is let go without it by the annotation coupon-operator.io/release: \"true\""
     )]
     Gone(String),
     /// The class is being deleted.

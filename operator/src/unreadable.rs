@@ -106,7 +106,8 @@ impl UnreadableObjects {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&key).map(|error| {
             format!(
-                "the object as it is now cannot be read, so all goes on as it was before; correct it, and apply this release's                  CustomResourceDefinitions, which refuse such a change: {error}"
+                "the object as it is now cannot be read, so all goes on as it was before; correct it, and apply this release's \
+                 CustomResourceDefinitions, which refuse such a change: {error}"
             )
         })
     }
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(count(), 1, "and counted");
         let as_it_was = |name: &str| guarded(campaign(name, "2026-12-01T11:00:00Z")).0.unwrap();
         let said = objects.trouble(&as_it_was("bad")).unwrap_or_default();
-        assert!(said.contains("cannot be read") && said.contains("9999"), "who knew it before is told: {said}");
+        assert!(said.contains("cannot be read") && said.contains("timestamp"), "who knew it before is told: {said}");
         assert_eq!(objects.trouble(&as_it_was("good")), None);
 
         let still_bad = Event::Apply(guarded(campaign("bad", "9999-12-31T23:59:59Z")));

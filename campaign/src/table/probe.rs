@@ -29,6 +29,13 @@ const TABLES: [(&str, &str); 6] = [
     ("schema_compatibility", "minimum_reader"),
 ];
 
+/// The unique keys that the ledger relies on: no rank, and no user's n-th coupon, is stored twice.
+const KEYS: [(&str, &str); 3] = [
+    ("campaign", "realm, namespace, coupon_id"),
+    ("issued_coupon", "campaign_id, issue_rank"),
+    ("issued_coupon", "campaign_id, user_id, user_nth"),
+];
+
 /// Which of [`TABLES`] somebody only reads: what is not listed is written to.
 fn writes(role: Role, table: &str) -> bool {
     match role {
@@ -178,6 +185,28 @@ impl Probe {
             Ok(missing)
         };
         within(timeout, trying).await
+    }
+
+    /// The unique keys that tables lack which somebody has changed: `table (columns)`.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn missing_keys(&mut self) -> Result<Vec<String>, TableError> {
+        let timeout = self.timeout;
+        let asking = async {
+            let found = self
+                .shown(
+                    "SELECT CONVERT(LOWER(table_name) USING utf8mb4), \
+                     CONVERT(GROUP_CONCAT(LOWER(column_name) ORDER BY seq_in_index SEPARATOR ', ') USING utf8mb4) \
+                     FROM information_schema.statistics WHERE table_schema = DATABASE() AND non_unique = 0 \
+                     GROUP BY table_name, index_name",
+                )
+                .await?;
+            let is_missing =
+                |(table, columns): &&(&str, &str)| !found.iter().any(|(of, key)| of == table && key == columns);
+            Ok(KEYS.iter().filter(is_missing).map(|(table, columns)| format!("{table} ({columns})")).collect())
+        };
+        within(timeout, asking).await
     }
 
     /// Stores a winner of no campaign and takes it back.

@@ -58,7 +58,10 @@ pub(super) async fn look(systems: &Systems) -> Seen {
         Ok(facts) => {
             let tried = async {
                 systems.migrate().await?;
-                rights(&mut probe, Role::Operator, user).await
+                let mut faults = rights(&mut probe, Role::Operator, user).await?;
+                let missing = probe.missing_keys().await?;
+                faults.extend((!missing.is_empty()).then_some(Fault::DatabaseKeys { missing }));
+                Ok(faults)
             };
             let faults = tried.await.unwrap_or_else(|error| vec![sorted(error, Some(&facts), user)]);
             (faults, notes(&facts))

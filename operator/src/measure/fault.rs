@@ -86,6 +86,16 @@ pub enum Fault {
         /// Its words.
         said: String,
     },
+    /// Unique keys are missing.
+    #[error(
+        "tables lack unique keys: {}; nothing but them keeps a rank, or a user's coupon, from being stored twice: make them anew as \
+         migrations/0001_ledger.sql has them",
+        .missing.join(", ")
+    )]
+    DatabaseKeys {
+        /// Table and columns of each.
+        missing: Vec<String>,
+    },
     /// Rights on tables are missing.
     #[error("{}; grant user `{user}` this right (README, Install, lists what each login needs)", .said.join("; "))]
     DatabaseRight {
@@ -182,6 +192,7 @@ impl Fault {
             Self::RedisRight { .. } => "RedisRightMissing",
             Self::Database(error) => table_reason(error),
             Self::DatabaseReadOnly { .. } => "DatabaseReadOnly",
+            Self::DatabaseKeys { .. } => "DatabaseKeyMissing",
             Self::DatabaseRight { .. } => "DatabaseAccessDenied",
             Self::Kafka(error) => error.reason(),
             Self::KafkaRight { .. } => "KafkaNotAuthorized",

@@ -103,7 +103,7 @@ fn a_repair_that_came_to_its_end_is_over_although_the_database_cannot_be_read() 
 /// Wrong: what somebody writes into Redis takes the pods of a running sale away, until it is put right a second later.
 #[test]
 fn pods_are_for_the_terms_that_are_being_put_right_and_not_for_what_somebody_wrote_into_redis() {
-    let wanted = Scene::open().plan().aims;
+    let wanted = Scene::open().issued(1).plan().aims;
     let right = terms();
     for (what, written) in [
         ("a later start", Terms { start_ms: i64::MAX / 4096, ..right }),

@@ -154,8 +154,10 @@ fn passed_unseen(
     let terms = plan.in_force.unwrap_or(plan.terms);
     // What was said before it ended, if anything was wrong; and what was said of that before.
     let last = || {
-        let ready = conditions::find(&before?.conditions, ConditionType::Ready)?;
-        (ends_now && ready.status == "False").then(|| ready.message.clone())
+        let no = |condition| conditions::find(&before?.conditions, condition).filter(|found| found.status == "False");
+        // Of one that was not prepared, or whose window had not begun, `Open` says no more than that.
+        let open = || no(ConditionType::Open).filter(|open| !matches!(open.reason.as_str(), "Pending" | "NotStarted"));
+        no(ConditionType::Ready).or_else(open).filter(|_| ends_now).map(|found| found.message.clone())
     };
     let said =
         || told.and_then(|told| told.message.split_once(LAST)?.1.rsplit_once(MOVE).map(|(cause, _)| cause.to_owned()));
@@ -380,6 +382,7 @@ mod tests {
             let mut life = Life::new();
             if let Some(why) = said_before {
                 life.pass(2, Err(why));
+                life.watch = ServedWatch::default();
             }
             life.at_ms = END - START + HOUR;
             let (status, warning) = life.pass(0, Err("the window is over"));

@@ -170,6 +170,14 @@ async fn what_a_database_does_not_let_us_do_is_said_with_user_and_table() {
             vec!["read_only is on", "primary"],
         ),
         (
+            format!("ALTER TABLE `{name}`.issued_coupon DROP KEY issued_coupon_user"),
+            format!(
+                "ALTER TABLE `{name}`.issued_coupon ADD UNIQUE KEY issued_coupon_user (campaign_id, user_id, user_nth)"
+            ),
+            "DatabaseKeyMissing",
+            vec!["issued_coupon (campaign_id, user_id, user_nth)", "0001_ledger.sql"],
+        ),
+        (
             format!("ALTER USER '{pods}'@'%' IDENTIFIED BY 'another'"),
             format!("ALTER USER '{pods}'@'%' IDENTIFIED BY '{password}'"),
             "DatabaseAccessDenied",

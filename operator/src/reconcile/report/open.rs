@@ -99,7 +99,7 @@ pub(super) const ISSUERS_SILENT: &str = "IssuersSilent";
 /// The same in words.
 pub(super) fn silence() -> String {
     format!(
-        "no issuer answers the operator on port {CONTROL_PORT}, so what they do is not known, and a repair has to delete them: let a          NetworkPolicy or mesh pass the operator's requests"
+        "no issuer answers the operator on port {CONTROL_PORT}, so what they do is not known, and a repair has to delete them: let a NetworkPolicy or mesh pass the operator's requests"
     )
 }
 
