@@ -146,7 +146,7 @@ async fn a_migration_that_broke_off_anywhere_is_finished_by_the_next_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_or_column_that_somebody_dropped_is_made_anew() {
     let server = Server::start().await;
-    let whole = server.database("whole").await;
+    let whole = server.database("coupons_all").await;
     table::migrate(&whole).await.unwrap();
     let expected = columns(&whole).await;
     for (number, drop) in [
@@ -158,7 +158,7 @@ async fn a_table_or_column_that_somebody_dropped_is_made_anew() {
     .into_iter()
     .enumerate()
     {
-        let pool = server.database(&format!("dropped_{number}")).await;
+        let pool = server.database(&format!("coupons_dropped_{number}")).await;
         table::migrate(&pool).await.unwrap();
         execute(&pool, drop).await;
         assert_ne!(columns(&pool).await, expected, "{drop}");
