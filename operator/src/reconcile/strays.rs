@@ -8,11 +8,14 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::Pass;
+use super::numbers::There;
 use crate::children::{Component, object_name};
 use crate::way;
 
-/// How often it is looked for: slices that are not ours are in no watch.
-const EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked for, as slices that are not ours are in no watch: one call for each campaign that has pods.
+const EVERY: Duration = Duration::from_secs(30);
+/// And while there is something.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How long the API server may take.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// So many are named.
@@ -32,7 +35,8 @@ pub(crate) struct StraysWatch {
 
 impl StraysWatch {
     fn is_due(&self) -> bool {
-        self.looked.is_none_or(|at| at.elapsed() >= EVERY)
+        let pause = if self.before.is_empty() { EVERY } else { AGAIN };
+        self.looked.is_none_or(|at| at.elapsed() >= pause)
     }
 
     /// Takes in what a look has found.
@@ -58,8 +62,10 @@ impl StraysWatch {
 pub(super) async fn look(pass: &Pass<'_>) -> Option<String> {
     let service = object_name(pass.campaign, Component::Issuer);
     let watch = pass.context.memory.get(pass.uid).strays;
-    // While there is no Deployment, nobody is led anywhere.
-    pass.context.deployment(pass.id.namespace(), &service)?;
+    // While no issuer is ready, that is what there is to say.
+    if There::of(pass.context.deployment(pass.id.namespace(), &service).as_deref()).ready == 0 {
+        return None;
+    }
     let said = match watch.is_due() {
         false => watch.said,
         true => {
