@@ -186,7 +186,8 @@ async fn tell_made_anew(pass: &Pass<'_>, name: &str) {
     let Some(before) = pass.campaign.status.as_ref().and_then(|status| status.topic.as_ref()) else { return };
     let lost = match name {
         _ if name == before.name => {
-            "records that other programs have not read are lost to them; winners that were no rows yet are published again from Redis"
+            "records that other programs have not read are lost to them; winners that were no rows yet are published again, as far as Redis \
+             has them"
         }
         _ if name == before.dead_letter_topic => {
             "why its records were no rows is not known any more; winners among them are published again from Redis"

@@ -37,6 +37,10 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
             if opened.rebound { "Redis had lost nothing and was bound anew" } else { "Redis was filled" }
         );
         events::note(context, campaign, "EpochOpened", &text).await;
+        let issued = campaign.status.as_ref().and_then(|status| status.issued);
+        if let Some(text) = reissued(issued, opened.winners) {
+            events::warn(context, campaign, "RanksReissued", &text).await;
+        }
     }
     if let Some(rows) = done.adopted {
         let text = format!("the campaign continues a ledger with {rows} winners; a new sale takes a new couponId");
@@ -55,6 +59,17 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
     if before != plan.phase && told != Some(plan.phase) {
         events::note(context, campaign, plan.phase.into(), &format!("phase {} after {before}", plan.phase)).await;
     }
+}
+
+/// What is to be said where an epoch was opened with fewer winners than ranks had been given: most likely nobody heard of them, but
+/// whoever removed records, or the topic, beside a Redis that lost its history has taken winners along.
+fn reissued(issued_before: Option<i64>, winners: u64) -> Option<String> {
+    let before = u64::try_from(issued_before?).ok()?;
+    let unknown = before.checked_sub(winners).filter(|unknown| *unknown > 0)?;
+    Some(format!(
+        "{unknown} ranks that had been given are in neither Redis, topic nor database, and are given again: nobody was told of them, unless \
+         records were removed from the topic before they were rows"
+    ))
 }
 
 /// What was refused and not said before, by this process or by the one before it.
@@ -139,6 +154,22 @@ fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus)
 mod tests {
     use super::*;
     use crate::api::{Phase, TermsStatus, WindowStatus};
+
+    /// Wrong: a topic and Redis that are deleted together take told winners along, and nothing ever says so.
+    #[test]
+    fn ranks_that_are_given_again_are_told() {
+        for (before, winners, expected) in [
+            (None, 5, None),
+            (Some(5), 5, None),
+            (Some(5), 9, None),
+            (Some(-1), 0, None),
+            (Some(9), 5, Some("4 ranks that had been given")),
+        ] {
+            let said = reissued(before, winners);
+            assert_eq!(said.is_some(), expected.is_some(), "{before:?} {winners}");
+            assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()));
+        }
+    }
 
     /// Wrong: a refusal is seen by nobody who does not look at conditions; or an event comes with every pass.
     #[test]
