@@ -41,6 +41,9 @@ pub(crate) fn server(installed: &Path, address: SocketAddr, folder: &Path, log: 
         run(Command::new("cp").args(["--archive", "--sparse=always"]).arg(installed).arg(&partial))?;
         fs::rename(&partial, &data)?;
     }
+    // It names temporary tables by its process id, which servers of other stacks have as well, in their own namespaces.
+    let temporary = folder.join("tmp");
+    fs::create_dir_all(&temporary)?;
     let grants = folder.join("grants.sql");
     fs::write(&grants, users())?;
     let socket = folder.join("sql.sock");
@@ -51,6 +54,7 @@ pub(crate) fn server(installed: &Path, address: SocketAddr, folder: &Path, log: 
             "--no-defaults",
             "--user=root",
             format!("--datadir={}", data.display()),
+            format!("--tmpdir={}", temporary.display()),
             format!("--socket={}", socket.display()),
             format!("--pid-file={}", folder.join("sql.pid").display()),
             format!("--init-file={}", grants.display()),
