@@ -49,7 +49,7 @@ use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
 use crate::class_use;
 use crate::connections::Systems;
-use crate::context::Context;
+use crate::context::{Context, Memory};
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::Effort;
@@ -222,9 +222,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let has = InForce::in_status(campaign.status.as_ref()).with_pods(issuers.current, consumers.current);
     let (held, _) = limits::hold(campaign, &class.spec.limits, &has);
     let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, systems: &systems };
-    let mut known = context.memory.get(uid).known;
+    let Memory { mut known, status_heard, .. } = context.memory.get(uid);
     // Only what the process before this one wrote: what status says later, this one has written, or somebody by hand.
-    if !context.memory.update(uid, |memory| std::mem::replace(&mut memory.status_heard, true)) {
+    if !status_heard {
         known.rows.pages.remember(had(campaign, &id));
     }
     let observed_at = Instant::now();
@@ -244,7 +244,11 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     }
     let requests = i64::try_from(systems.kafka_requests()).unwrap_or(i64::MAX);
     context.metrics.kafka_requests.get_or_create(&ClassLabels { class: class.name_any() }).set(requests);
-    context.memory.update(uid, |memory| memory.keep(known));
+    context.memory.update(uid, |memory| {
+        memory.keep(known);
+        // Not before it is kept: a pass may be dropped on its way.
+        memory.status_heard = true;
+    });
     if class_is_there.is_none() {
         plan.refusals.splice(0..0, class_gone(&class));
     }
