@@ -45,8 +45,8 @@ async fn after_a_confirmed_fence_nothing_is_granted_below_the_floor() {
     let old = fixture.epoch;
     let fenced = issuer.fence(old + 1).await;
     assert_eq!((fenced.status, &fenced.body["drained"]), (200, &serde_json::json!(true)), "{fenced:?}");
-    let (at_confirmation, logged) = (fixture.state().await.issued, fixture.records().await.len() as u64);
-    assert_eq!(logged, at_confirmation, "everything granted was durable when the fence was confirmed");
+    let (at_confirmation, durable) = (fixture.state().await.issued, fixture.durable().await.len() as u64);
+    assert_eq!(durable, at_confirmation, "everything granted was durable when the fence was confirmed");
     assert!(issuer.pressure().await["epoch"].is_null());
 
     let before = asked.load(Ordering::Relaxed);
@@ -75,8 +75,8 @@ async fn after_a_confirmed_fence_nothing_is_granted_below_the_floor() {
     .await;
     assert_eq!(told.rank(), at_confirmation + 1);
     assert_eq!(issuer.pressure().await["epoch"], old + 1);
-    let records = fixture.records().await;
-    assert_eq!(records.iter().find(|record| record.user_id.as_str() == "late").unwrap().epoch, old + 1);
+    let durable = fixture.durable().await;
+    assert_eq!(durable.values().find(|winner| winner.user_id.as_str() == "late").unwrap().epoch, old + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -169,13 +169,7 @@ async fn kafka_is_used_again_when_it_is_back() {
     let records = fixture.records().await;
     assert!(records.iter().any(|record| record.user_id.as_str() == "after"));
     // Every winner is a record or a row, or both, and never two different ones.
-    let rows = table::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 10_000).await.unwrap();
-    let mut durable: BTreeMap<u64, String> = BTreeMap::new();
-    for event in records.into_iter().chain(rows) {
-        let user = event.user_id.to_string();
-        assert_eq!(durable.insert(event.rank, user.clone()).unwrap_or(user.clone()), user);
-    }
-    assert_eq!(durable.into_keys().collect::<Vec<_>>(), (1..=last).collect::<Vec<_>>());
+    assert_eq!(fixture.durable().await.into_keys().collect::<Vec<_>>(), (1..=last).collect::<Vec<_>>());
 }
 
 /// Would fail if a winner were told who is not durable, or lost the rank.
@@ -240,9 +234,8 @@ async fn fast_answers_do_not_wait_for_kafka() {
     proxy.mend();
     kafka.resume().unwrap();
     eventually("the winner is durable", async || {
-        let rows = table::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 10_000).await.unwrap();
-        let mut durable = rows.into_iter().chain(fixture.records().await);
-        durable.any(|winner| winner.user_id.as_str() == "anna").then_some(())
+        let durable = fixture.durable().await;
+        durable.values().any(|winner| winner.user_id.as_str() == "anna").then_some(())
     })
     .await;
 }

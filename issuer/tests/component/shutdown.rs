@@ -53,7 +53,7 @@ async fn whoever_got_a_rank_is_told_so() {
     assert_eq!(program.ended().await.code(), Some(0));
     assert!(!told.is_empty());
     assert_eq!(fixture.ranks().await, told, "everyone who holds a rank was told, and nobody else");
-    assert_eq!(fixture.records().await.len(), told.len(), "and everyone is in the log");
+    assert_eq!(fixture.durable().await.len(), told.len(), "and everyone is durable");
 }
 
 /// Would fail if users met a closed door before load balancers could know.
