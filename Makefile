@@ -20,6 +20,8 @@ STACK := $(TARGET)/debug/stack
 export COUPON_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/coupon-operator
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(COUPON_CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
+SCHEMATHESIS_VERSION := 4.32.5
+SCHEMATHESIS := $(COUPON_CACHE)/tools/schemathesis-$(SCHEMATHESIS_VERSION)/bin/schemathesis
 PROGRAMS := coupon-operator coupon-issuer coupon-consumer
 # What is compiled: everything, but for the demo what it runs.
 BINARIES = --bins
@@ -101,6 +103,15 @@ trials: image ## docs/TRIALS.md in one run: each case against the tests that it 
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name trials -- $(TARGET)/debug/trials; \
 		status=$$?; $(STACK) down --name trials; exit $$status
 
+SECONDS_EACH ?= 12
+.PHONY: attack
+attack: image $(SCHEMATHESIS) ## Slow, large, many and odd clients beside 200 honest users a second (some 4 min after a build)
+	@$(STACK) up --name attack
+	@$(STACK) load-image --name attack $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name attack -- $(TARGET)/debug/attack \
+		--seconds $(SECONDS_EACH) --schemathesis $(SCHEMATHESIS); \
+		status=$$?; $(STACK) down --name attack; exit $$status
+
 .PHONY: fmt
 fmt: ## Format all Rust code (seconds)
 	@cargo fmt --all
@@ -180,6 +191,11 @@ build: $(STACK)
 .PHONY: generators
 generators: install
 	@cargo build $(LOCKED) --quiet --workspace --bin crdgen --bin coupon-issuer
+
+$(SCHEMATHESIS):
+	@if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then echo 'apt-get install python3-venv' >&2; exit 1; fi
+	@echo 'installing schemathesis (some 20 s)'
+	@python3 -m venv $(dir $(SCHEMATHESIS)).. && $(dir $(SCHEMATHESIS))pip install --quiet schemathesis==$(SCHEMATHESIS_VERSION)
 
 $(CARGO_DENY)/bin/cargo-deny:
 	@echo 'building cargo-deny $(CARGO_DENY_VERSION) (once: about 5 min)'

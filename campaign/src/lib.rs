@@ -7,6 +7,7 @@
 //! - [`table`]: the SQL side, where a winner becomes a row (`migrations/`);
 //! - [`settings`]: how a process is told where those three are;
 //! - [`listening`]: binding ports, and saying which;
+//! - [`http`]: the server of every port, with bounds;
 //! - [`telemetry`]: logs, metrics and probes, the same in every process;
 //! - [`sabotage`]: faults that tests ask for; not in release builds.
 //!
@@ -14,6 +15,7 @@
 //! rebuild or scale is the operator's decision.
 
 pub mod event;
+pub mod http;
 pub mod identity;
 pub mod listening;
 pub mod log;

@@ -9,9 +9,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::http::{Limits, Server, Stats};
 
 /// Whether a question about this process is answered with yes; a no says why.
 pub type Verdict = Result<(), String>;
@@ -67,9 +70,11 @@ pub fn router(registry: SharedRegistry, probes: Arc<dyn Probes>) -> Router {
         .with_state(Arc::new(Served { registry, probes }))
 }
 
-/// Serves [`router`] until the process ends.
-pub async fn serve(listener: TcpListener, registry: SharedRegistry, probes: Arc<dyn Probes>) -> std::io::Result<()> {
-    axum::serve(listener, router(registry, probes)).await
+/// Serves [`router`] until the process ends, with the bounds of an internal port.
+pub async fn serve(listener: TcpListener, registry: SharedRegistry, probes: Arc<dyn Probes>) {
+    let [stats] = Stats::register(&registry, ["probes"]);
+    let server = Server::new(Limits::internal(), stats);
+    server.serve(listener, router(registry, probes), CancellationToken::new()).await;
 }
 
 fn answer(verdict: Verdict, note: Option<String>) -> (StatusCode, String) {

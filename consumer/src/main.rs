@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
+use campaign::http::raise_open_files;
 use campaign::settings::Connections;
 use campaign::{listening, telemetry};
 use clap::Parser;
@@ -66,6 +67,7 @@ async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    raise_open_files().context("the limit of open files")?;
     let connections = Connections::load(&config.connections)?;
     let (listener, address) = listening::bind(config.probe_listen, "probes").await?;
     listening::announce(config.addresses_file.as_deref(), &[("probe", address)])?;
@@ -90,9 +92,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tokio::pin!(work);
     tokio::select! {
         result = &mut work => return result.context("the consumer ended"),
-        result = telemetry::serve(listener, registry, status) => {
-            result.with_context(|| format!("serving probes on {address}"))?;
-        }
+        () = telemetry::serve(listener, registry, status) => anyhow::bail!("the probe server has ended"),
         result = telemetry::shutdown_signal() => {
             result.context("waiting for signals")?;
             tracing::info!("asked to stop");

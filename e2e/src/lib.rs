@@ -3,6 +3,7 @@
 //! Everything here runs inside a local stack (`stack exec`), and speaks to the product as its users do: Helm, `kubectl apply`,
 //! HTTP, SQL. Nothing is asked of the programs' own counters.
 
+pub mod attack;
 pub mod campaign;
 pub mod chaos;
 pub mod crowd;

@@ -108,24 +108,37 @@ pub struct Config {
     #[arg(long, env = "COUPON_QUEUE", default_value_t = 10_000, value_parser = queue_bound)]
     pub queue: usize,
 
+    /// Bytes of memory that this process may have: users' connections are as many as fit. Kubernetes' limit, where it sets it.
+    #[arg(long, env = "COUPON_MEMORY_LIMIT", default_value_t = 256 * 1024 * 1024)]
+    pub memory_limit: u64,
+
+    /// Seconds that a connection may be kept between two requests: more than load balancers in front keep theirs.
+    #[arg(long, env = "COUPON_KEEP_ALIVE_SECONDS", default_value_t = 75, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub keep_alive_seconds: u64,
+
     /// Milliseconds to go on serving after SIGTERM, while load balancers learn that this process is not ready any more.
-    #[arg(long, env = "COUPON_SHUTDOWN_DELAY_MS", default_value_t = 2_000)]
+    #[arg(long, env = "COUPON_SHUTDOWN_DELAY_MS", default_value_t = 5_000)]
     pub shutdown_delay_ms: u64,
 
-    /// Milliseconds from SIGTERM to the end of the process, the delay included. Keep the pod's grace period above it.
-    #[arg(long, env = "COUPON_SHUTDOWN_TIMEOUT_MS", default_value_t = 20_000)]
-    pub shutdown_timeout_ms: u64,
+    /// Milliseconds from the end of that delay to the end of the process. Keep the pod's grace period above the sum.
+    #[arg(long, env = "COUPON_DRAIN_TIMEOUT_MS", default_value_t = 18_000)]
+    pub drain_timeout_ms: u64,
 }
 
 impl Config {
-    /// How long to go on serving after SIGTERM: never so long that nothing is left for draining.
+    /// How long to go on serving after SIGTERM.
     pub fn shutdown_delay(&self) -> Duration {
-        Duration::from_millis(self.shutdown_delay_ms.min(self.shutdown_timeout_ms / 2))
+        Duration::from_millis(self.shutdown_delay_ms)
     }
 
-    /// From SIGTERM to the end.
-    pub fn shutdown_timeout(&self) -> Duration {
-        Duration::from_millis(self.shutdown_timeout_ms)
+    /// How long a connection may be kept between two requests.
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive_seconds)
+    }
+
+    /// From the end of the delay to the end.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
     }
 }
 
@@ -205,14 +218,6 @@ mod tests {
     fn the_openapi_command_needs_no_campaign() {
         assert!(matches!(parse(&["openapi"]).unwrap().command, Some(Command::Openapi)));
         assert!(parse(&[]).map(|cli| cli.config.is_none()).unwrap_or(true), "serving needs a campaign");
-    }
-
-    #[test]
-    fn draining_keeps_at_least_half_of_the_time() {
-        let mut config = parse(&["--campaign", "a/b/c"]).unwrap().config.unwrap();
-        assert_eq!(config.shutdown_delay(), Duration::from_secs(2));
-        config.shutdown_delay_ms = 60_000;
-        assert_eq!(config.shutdown_delay(), Duration::from_secs(10));
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use campaign::http::Server;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -23,6 +24,9 @@ use crate::redis_link::RedisLink;
 /// How long a fence may wait for what is under way: a batch, then its winners.
 pub const FENCE_TIMEOUT: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 1);
 
+/// Longest body, in bytes: a fence is a number.
+const MAX_BODY: usize = 1024;
+
 /// What the routes need.
 pub struct Control {
     /// What `Authorization: Bearer` must carry.
@@ -33,6 +37,8 @@ pub struct Control {
     pub queue: Queue,
     /// The connection to Redis: while there is none, wishes are refused before they come to the queue.
     pub link: RedisLink,
+    /// The users' port.
+    pub users: Arc<Server>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -75,6 +81,12 @@ struct Pressure {
     reason: Option<&'static str>,
     /// Why nothing gets through although it would be granted: Redis' words; null while something does.
     failing: Option<String>,
+    /// Connections of users.
+    connections: usize,
+    /// Connections that users may have.
+    connection_capacity: usize,
+    /// Connections refused because all were being answered, since the process started.
+    refused: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -96,6 +108,7 @@ pub fn router(control: Control) -> Router {
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "there is only POST /fence and GET /pressure")
         })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&control), authorize))
         .with_state(control)
 }
@@ -138,7 +151,11 @@ async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceReque
 
 async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
     let serving = control.keeper.serving();
+    let (connections, connection_capacity) = control.users.connections();
     Json(Pressure {
+        connections,
+        connection_capacity,
+        refused: control.users.stats().refused.get(),
         queue_depth: control.queue.depth(),
         queue_capacity: control.queue.capacity(),
         rejected: control.metrics.rejected.get(),

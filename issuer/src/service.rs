@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use campaign::http::{Limits, Server, Stats, raise_open_files};
 use campaign::log::producer::WinnerLog;
 use campaign::settings::Connections;
 use campaign::stock::{StockKeys, sentinel};
@@ -60,9 +61,10 @@ pub struct Service {
     stop_batching: CancellationToken,
     stop_rest: CancellationToken,
     tracker: TaskTracker,
+    users: Arc<Server>,
     log: WinnerLog,
     delay: Duration,
-    timeout: Duration,
+    drain: Duration,
 }
 
 /// What the probes look at.
@@ -72,6 +74,7 @@ struct Probes {
     breaker: SharedBreaker,
     stopping: Arc<AtomicBool>,
     essential: Vec<(&'static str, AbortHandle)>,
+    users: Arc<Server>,
     log: WinnerLog,
 }
 
@@ -89,6 +92,8 @@ impl telemetry::Probes for Probes {
     fn ready(&self) -> telemetry::Verdict {
         if self.stopping.load(Ordering::Relaxed) {
             Err("shutting down".into())
+        } else if let Some(why) = self.users.locked_out() {
+            Err(why)
         } else if !self.keeper.has_served() {
             Err(format!("no open epoch yet: {}", self.keeper.why_closed()))
         } else if !self.kafka_known.load(Ordering::Relaxed) && !self.breaker.is_open() {
@@ -97,6 +102,10 @@ impl telemetry::Probes for Probes {
         } else {
             Ok(())
         }
+    }
+
+    fn note(&self) -> Option<String> {
+        self.users.crowded()
     }
 }
 
@@ -112,6 +121,11 @@ impl Service {
 
         let registry = telemetry::registry(metrics::PREFIX);
         let metrics = Metrics::register(&registry);
+        let files = raise_open_files().context("the limit of open files")?;
+        let for_users = Limits::for_users(config.memory_limit, files, config.keep_alive());
+        tracing::info!(connections = for_users.connections, memory = config.memory_limit, files, "users may connect");
+        let [users_stats, control_stats, probe_stats] = Stats::register(&registry, ["users", "control", "probes"]);
+        let users = Server::new(for_users, users_stats);
         let log = WinnerLog::new(&connections.kafka, &config.campaign, config.key_by.into(), &config.pod_name)
             .context("the Kafka settings cannot be used")?;
         let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
@@ -176,6 +190,7 @@ impl Service {
             token: control_token,
             keeper: Arc::clone(&keeper),
             queue: queue.clone(),
+            users: Arc::clone(&users),
             metrics: metrics.clone(),
         };
         let probes = Arc::new(Probes {
@@ -184,17 +199,20 @@ impl Service {
             breaker,
             stopping: Arc::clone(&stopping),
             essential,
+            users: Arc::clone(&users),
             log: log.clone(),
         });
-        let parts = http::Parts { campaign: config.campaign.clone(), queue, keeper, link, pool, row, metrics };
-        for (name, listener, router, stop) in [
-            ("users' port", public, http::router(parts)?, &stop_accepting),
-            ("control port", control_listener, control::router(control), &stop_rest),
-            ("probe port", probe, telemetry::router(registry, probes), &stop_rest),
+        let bodies = users.bodies();
+        let parts = http::Parts { campaign: config.campaign.clone(), queue, keeper, link, pool, row, bodies, metrics };
+        let internal = |stats| Server::new(Limits::internal(), stats);
+        for (name, server, listener, router, stop) in [
+            ("users' port", Arc::clone(&users), public, http::router(parts)?, &stop_accepting),
+            ("control port", internal(control_stats), control_listener, control::router(control), &stop_rest),
+            ("probe port", internal(probe_stats), probe, telemetry::router(registry, probes), &stop_rest),
         ] {
-            let server = http::server::serve(listener, router, stop.clone());
+            let serving = server.serve(listener, router, stop.clone());
             tasks.spawn(async move {
-                server.await;
+                serving.await;
                 name
             });
         }
@@ -210,9 +228,10 @@ impl Service {
             stop_batching,
             stop_rest,
             tracker,
+            users,
             log,
             delay: config.shutdown_delay(),
-            timeout: config.shutdown_timeout(),
+            drain: config.drain_timeout(),
         })
     }
 
@@ -225,19 +244,20 @@ impl Service {
         }
     }
 
-    /// Ends in order: readiness fails and serving goes on for the delay; nothing new is accepted, what was accepted is
+    /// Ends in order: readiness fails, and serving goes on for the delay while answers say that their connections end; nothing new is accepted, what was accepted is
     /// answered; the producer is flushed.
     ///
     /// # Errors
     /// Not everything was answered or flushed within the time given.
     pub async fn shut_down(mut self) -> anyhow::Result<()> {
-        let end = Instant::now() + self.timeout;
+        let end = Instant::now() + self.delay + self.drain;
         self.stopping.store(true, Ordering::Relaxed);
+        self.users.announce_close();
         tracing::info!(delay_ms = self.delay.as_millis(), "shutting down; still serving");
         tokio::time::sleep(self.delay).await;
 
         self.stop_accepting.cancel();
-        let users_end = end.checked_sub(FLUSH_RESERVE.min(self.timeout / 4)).unwrap_or(end);
+        let users_end = end.checked_sub(FLUSH_RESERVE.min(self.drain / 4)).unwrap_or(end);
         if tokio::time::timeout_at(users_end, self.joined("users' port")).await.is_err() {
             tracing::warn!("some users' connections are still open; they are cut");
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use campaign::http::raise_open_files;
 use campaign::{listening, telemetry};
 use clap::Parser;
 use operator::config::{Cli, Command, Config};
@@ -76,6 +77,7 @@ async fn client() -> anyhow::Result<kube::Client> {
 }
 
 async fn run(config: Config) -> anyhow::Result<Ended> {
+    raise_open_files().context("the limit of open files")?;
     let client = client().await.context("no way to the Kubernetes API")?;
     let registry = telemetry::registry("coupon");
     let metrics = Metrics::new(&registry);
@@ -117,7 +119,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         }
         ended = heartbeat => ended.context("the heartbeat died")?,
         served = probes => {
-            served.context("the probe server died")?.context("the probe server failed")?;
+            served.context("the probe server died")?;
+            anyhow::bail!("the probe server has ended");
         }
     }
     metrics.leader.set(0);

@@ -44,6 +44,9 @@ pub struct Pressure {
     pub reason: Option<String>,
     /// Why its calls to Redis fail, in Redis' words, if they do for a while. An older issuer does not say.
     pub failing: Option<String>,
+    /// Connections refused because all that were open were being answered, since the process started. An older issuer does not say.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// Asks all of these pods that are ready, by UID. `None`: that one did not answer.
@@ -99,7 +102,7 @@ impl Counts {
         for (uid, now) in &self.pods {
             if let Some(before) = before.pods.get(uid) {
                 load.answered += per_second(now.answered, before.answered);
-                load.rejected += per_second(now.rejected, before.rejected);
+                load.rejected += per_second(now.rejected + now.refused, before.rejected + before.refused);
                 load.delayed += per_second(now.delayed, before.delayed);
             }
             #[expect(clippy::cast_precision_loss, reason = "lengths of queues")]
@@ -120,6 +123,14 @@ mod tests {
 
     fn pods(all: &[(&str, Pressure)]) -> BTreeMap<String, Pressure> {
         all.iter().map(|(uid, pressure)| ((*uid).to_owned(), pressure.clone())).collect()
+    }
+
+    #[test]
+    fn a_connection_that_was_refused_is_a_request_that_was() {
+        let mut counts = Counts::default();
+        let report = |refused| pods(&[("a", Pressure { refused, ..pod(0, 0, 0) })]);
+        counts.see(0, report(10));
+        assert!((counts.see(1_000, report(30)).unwrap().rejected - 20.0).abs() < f64::EPSILON);
     }
 
     #[test]

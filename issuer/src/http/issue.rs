@@ -87,7 +87,7 @@ async fn read(
     let Path(id) = path.map_err(|_| super::bad_path())?;
     app.check_id(&id)?;
     request::check_content_type(headers)?;
-    let user = request::parse_user(&request::read_body(body).await?)?;
+    let user = request::parse_user(&request::read_body(body, &app.parts.bodies).await?)?;
     request::wish(user, headers)
 }
 

@@ -5,7 +5,6 @@ mod issue;
 pub mod openapi;
 mod read;
 mod request;
-pub mod server;
 mod stock_view;
 
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use campaign::http::BodyBudget;
 use campaign::identity::CampaignId;
 use campaign::table::CampaignRowId;
 use sqlx::MySqlPool;
@@ -44,6 +44,8 @@ pub struct Parts {
     pub pool: MySqlPool,
     /// Number of the campaign's row, once it is known.
     pub row: watch::Receiver<Option<CampaignRowId>>,
+    /// The memory for bodies.
+    pub bodies: BodyBudget,
     /// Counters.
     pub metrics: Metrics,
 }

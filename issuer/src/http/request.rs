@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
+use campaign::http::BodyBudget;
 use campaign::identity::{NameError, RequestKey, UserId};
 use campaign::stock::Wish;
 use futures::StreamExt;
@@ -46,19 +47,25 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
     }
 }
 
-/// Reads the whole body, at most [`MAX_BODY`] bytes within [`BODY_TIMEOUT`].
-pub async fn read_body(body: Body) -> Result<Vec<u8>, Refused> {
-    read_body_within(body, BODY_TIMEOUT).await
+/// Reads the whole body, at most [`MAX_BODY`] bytes within [`BODY_TIMEOUT`], if `budget` has room for it.
+pub async fn read_body(body: Body, budget: &BodyBudget) -> Result<Vec<u8>, Refused> {
+    read_body_within(body, budget, BODY_TIMEOUT).await
 }
 
-async fn read_body_within(body: Body, bound: Duration) -> Result<Vec<u8>, Refused> {
+async fn read_body_within(body: Body, budget: &BodyBudget, bound: Duration) -> Result<Vec<u8>, Refused> {
     let mut chunks = body.into_data_stream();
+    let mut reserved = budget.reserve();
     let read = async {
         let (mut bytes, mut total) = (Vec::new(), 0usize);
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| invalid(StatusCode::BAD_REQUEST, "The body broke off; send it again."))?;
             total += chunk.len();
             if total <= MAX_BODY {
+                if !reserved.take(chunk.len()) {
+                    let error =
+                        "Too many large bodies arrive at once; nothing was issued; send only {\"userId\": \"...\"}.";
+                    return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, error));
+                }
                 bytes.extend_from_slice(&chunk);
             } else if total > MAX_IGNORED {
                 break;
@@ -211,14 +218,30 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_too_long_is_refused() {
-        assert_eq!(read_body(Body::from(vec![b' '; MAX_BODY])).await.unwrap().len(), MAX_BODY);
-        assert_eq!(read_body(Body::from(vec![b' '; MAX_BODY + 1])).await.unwrap_err().status, 413);
-        assert_eq!(read_body(Body::from(vec![b' '; 2 * MAX_IGNORED])).await.unwrap_err().status, 413);
+        let budget = BodyBudget::new(MAX_BODY);
+        let read = async |length| read_body(Body::from(vec![b' '; length]), &budget).await;
+        assert_eq!(read(MAX_BODY).await.unwrap().len(), MAX_BODY);
+        assert_eq!(read(MAX_BODY + 1).await.unwrap_err().status, 413);
+        assert_eq!(read(2 * MAX_IGNORED).await.unwrap_err().status, 413);
+    }
+
+    #[tokio::test]
+    async fn where_large_bodies_have_no_room_small_ones_do() {
+        let budget = BodyBudget::new(MAX_BODY / 2);
+        let refused = read_body(Body::from(vec![b' '; MAX_BODY]), &budget).await.unwrap_err();
+        assert_eq!((refused.status.as_u16(), refused.code), (503, Code::Overloaded));
+        let mut taken = budget.reserve();
+        assert!(taken.take(MAX_BODY / 2 + 1024), "all of it");
+        let body = Body::from(r#"{"userId":"anna"}"#);
+        assert!(read_body(body, &budget).await.is_ok());
     }
 
     #[tokio::test]
     async fn a_body_that_never_comes_is_given_up() {
         let never = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
-        assert_eq!(read_body_within(never, Duration::from_millis(1)).await.unwrap_err().status, 408);
+        assert_eq!(
+            read_body_within(never, &BodyBudget::new(MAX_BODY), Duration::from_millis(1)).await.unwrap_err().status,
+            408
+        );
     }
 }

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use nix::sys::signal::Signal;
 use stack::child;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::fixture::{Fixture, terms};
 use super::process::{PATIENCE, Process};
 
 /// With this delay between the signal and the end of serving.
 fn start(fixture: &Fixture, delay: Duration) -> Process {
-    // What the delay may take of the time to shut down is a half.
-    let [delay, all] = [delay, 2 * delay + Duration::from_secs(20)].map(|time| time.as_millis().to_string());
-    let settings = [("COUPON_SHUTDOWN_DELAY_MS", delay.as_str()), ("COUPON_SHUTDOWN_TIMEOUT_MS", all.as_str())];
-    Process::start(fixture, &fixture.workload, &settings)
+    let delay = delay.as_millis().to_string();
+    Process::start(fixture, &fixture.workload, &[("COUPON_SHUTDOWN_DELAY_MS", delay.as_str())])
 }
 
 /// Would fail if a rank were taken whose user never hears of it.
@@ -66,6 +66,55 @@ async fn it_serves_on_while_it_is_not_ready_any_more() {
     program.signal(Signal::SIGTERM);
     program.eventually("readiness fails", async || (program.readiness().await == Some(503)).then_some(())).await;
     assert_eq!(program.users.ask("anna").await.rank(), 1);
+}
+
+/// Asks over one connection until it is told that the connection ends, then over the next; until nobody answers the door. How many were
+/// answered, and how many were sent and not answered.
+async fn keeps_asking(address: String, name: usize) -> (usize, usize) {
+    let mut answered = 0;
+    while let Ok(mut stream) = TcpStream::connect(&address).await {
+        loop {
+            let body = format!(r#"{{"userId":"kept-{name}-{answered}"}}"#);
+            let request = format!(
+                "POST /api/coupons/spring/issue HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let (mut told, mut piece) = (String::new(), [0; 2048]);
+            if stream.write_all(request.as_bytes()).await.is_err() {
+                return (answered, 1);
+            }
+            while !told.ends_with('}') {
+                match stream.read(&mut piece).await {
+                    Ok(n) if n > 0 => told.push_str(std::str::from_utf8(&piece[..n]).unwrap()),
+                    _ => return (answered, 1),
+                }
+            }
+            answered += 1;
+            if told.contains("connection: close") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    (answered, 0)
+}
+
+/// Would fail if who keeps a connection learnt of the end by a request that nobody answers: a POST is not repeated by proxies.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_keeps_a_connection_is_told_that_it_ends() {
+    let fixture = Fixture::open(terms(100_000, 1)).await;
+    let program = start(&fixture, Duration::from_secs(2));
+    program.ready().await;
+    let url = program.users.issue_url();
+    let address = url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let asking = join_all((0..20).map(|name| keeps_asking(address.clone(), name)));
+    let ending = async {
+        let issued = async || (fixture.state().await.issued > 100).then_some(());
+        program.eventually("they ask", issued).await;
+        program.signal(Signal::SIGTERM);
+    };
+    let (told, ()) = tokio::join!(asking, ending);
+    assert!(told.iter().all(|(answered, lost)| *answered > 0 && *lost == 0), "answered and lost: {told:?}");
 }
 
 /// Would fail if it went at once, or stayed.

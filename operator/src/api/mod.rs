@@ -15,9 +15,9 @@ pub use campaign::{
     Acknowledge, ConsumerScaling, CouponCampaign, CouponCampaignSpec, DeletionPolicy, IssuerScaling, KeyBy, Window,
 };
 pub use class::{
-    CaSecretRef, CampaignClass, CampaignClassSpec, ComponentPods, Credentials, Database, DatabaseTls, Images, Kafka,
-    KafkaSecurity, Limits, PodDefaults, PullPolicy, Redis, Routing, SaslMechanism, SecretRef, SecurityProtocol,
-    Sentinel, secret_keys,
+    CaSecretRef, CampaignClass, CampaignClassSpec, ComponentPods, Credentials, Database, DatabaseTls, Images,
+    IssuerPods, Kafka, KafkaSecurity, Limits, PodDefaults, PullPolicy, Redis, Routing, SaslMechanism, SecretRef,
+    SecurityProtocol, Sentinel, secret_keys,
 };
 pub use conditions::ConditionType;
 pub use pods::{DuringWindow, Rollout, RunAs};

@@ -195,3 +195,21 @@ fn what_replaces_pods_is_told_from_what_does_not() {
     labelled.metadata.labels.as_mut().unwrap().clear();
     assert!(!replaces_pods(&labelled, &ours), "what is not of the pods is written at once");
 }
+
+/// Wrong: users' connections that do not fit into the pod's memory, or a pod that is killed while it still serves.
+#[test]
+fn an_issuer_knows_its_memory_and_its_grace_follows_its_delay() {
+    let mut class = fixtures::class();
+    for (delay, grace) in [(5, 40), (0, 35), (30, 65)] {
+        class.spec.pods.issuer.shutdown_delay_seconds = delay;
+        let [issuer, consumer] = both(&class);
+        let pod = template(&issuer).spec.clone().unwrap();
+        assert_eq!(pod.termination_grace_period_seconds, Some(grace));
+        let env = pod.containers[0].env.clone().unwrap();
+        let named = |name: &str| serde_json::to_value(env.iter().find(|one| one.name == name).unwrap()).unwrap();
+        assert_eq!(named("COUPON_SHUTDOWN_DELAY_MS")["value"], (u32::from(delay) * 1000).to_string());
+        assert_eq!(named("COUPON_KEEP_ALIVE_SECONDS")["value"], "75");
+        assert_eq!(named("COUPON_MEMORY_LIMIT")["valueFrom"]["resourceFieldRef"]["resource"], "limits.memory");
+        assert_eq!(template(&consumer).spec.as_ref().unwrap().termination_grace_period_seconds, Some(35));
+    }
+}

@@ -7,8 +7,8 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy,
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
     LocalObjectReference, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    ResourceFieldSelector, ResourceRequirements, SeccompProfile, SecretVolumeSource, SecurityContext,
+    TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -24,8 +24,8 @@ const HTTP_PORT: i32 = 8080;
 pub(crate) const PROBE_PORT: i32 = 9090;
 /// Where the Secret is mounted.
 const CONFIG_DIR: &str = "/etc/coupon";
-/// Longer than the programs take to drain.
-const GRACE_SECONDS: i64 = 35;
+/// From SIGTERM, or the end of an issuer's delay, until a pod is killed: longer than the programs take to drain.
+const GRACE_SECONDS: u16 = 35;
 /// User id of the image's unprivileged user.
 const USER: i64 = 65532;
 /// The pod template's fingerprint of the connections: pods are replaced when it changes.
@@ -48,7 +48,11 @@ pub fn replaces_pods(found: &Deployment, wanted: &Deployment) -> bool {
 
 /// The pods that answer users. `replicas` only in the first apply: a manager of its own owns it afterwards.
 pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployment {
+    let own = &family.class.spec.pods.issuer;
+    let delay = own.shutdown_delay_seconds;
     let environment = vec![
+        ("COUPON_SHUTDOWN_DELAY_MS", (u32::from(delay) * 1000).to_string()),
+        ("COUPON_KEEP_ALIVE_SECONDS", own.keep_alive_seconds.to_string()),
         ("COUPON_CONTROL_TOKEN_FILE", format!("{CONFIG_DIR}/{}", super::TOKEN_KEY)),
         ("COUPON_LISTEN", format!("0.0.0.0:{HTTP_PORT}")),
         ("COUPON_CONTROL_LISTEN", format!("0.0.0.0:{CONTROL_PORT}")),
@@ -56,9 +60,9 @@ pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployme
         ("COUPON_KEY_BY", family.key_by.to_string()),
     ];
     let ports = vec![("http", HTTP_PORT), ("control", CONTROL_PORT.into()), ("probes", PROBE_PORT)];
-    let own = family.class.spec.pods.issuer.resources.clone();
-    let resources = own.unwrap_or_else(|| default_resources("250m", "64Mi", "256Mi"));
-    deployment(family, Component::Issuer, replicas, environment, &ports, resources)
+    let resources = own.resources.clone().unwrap_or_else(|| default_resources("250m", "64Mi", "256Mi"));
+    let grace = GRACE_SECONDS + delay;
+    deployment(family, Component::Issuer, replicas, environment, &ports, resources, grace)
 }
 
 /// The pods that store winners. `replicas` as in [`issuer_deployment`].
@@ -66,7 +70,7 @@ pub fn consumer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deploy
     let ports = vec![("probes", PROBE_PORT)];
     let own = family.class.spec.pods.consumer.resources.clone();
     let resources = own.unwrap_or_else(|| default_resources("100m", "64Mi", "256Mi"));
-    deployment(family, Component::Consumer, replicas, Vec::new(), &ports, resources)
+    deployment(family, Component::Consumer, replicas, Vec::new(), &ports, resources, GRACE_SECONDS)
 }
 
 fn default_resources(cpu: &str, memory: &str, memory_limit: &str) -> ResourceRequirements {
@@ -85,6 +89,7 @@ fn deployment(
     environment: Vec<(&str, String)>,
     ports: &[(&str, i32)],
     resources: ResourceRequirements,
+    grace_seconds: u16,
 ) -> Deployment {
     let pods = &family.class.spec.pods;
     let mut labels = pods.labels.clone();
@@ -122,7 +127,7 @@ fn deployment(
                 spec: Some(PodSpec {
                     automount_service_account_token: Some(false),
                     enable_service_links: Some(false),
-                    termination_grace_period_seconds: Some(GRACE_SECONDS),
+                    termination_grace_period_seconds: Some(grace_seconds.into()),
                     security_context: Some(PodSecurityContext {
                         run_as_non_root: Some(true),
                         run_as_user: user,
@@ -209,6 +214,20 @@ fn container(
         ("COUPON_PROBE_LISTEN", format!("0.0.0.0:{PROBE_PORT}")),
         ("COUPON_LOG_JSON", "true".to_owned()),
     ];
+    if component == Component::Issuer {
+        // The node's memory where there is no limit.
+        env.push(EnvVar {
+            name: "COUPON_MEMORY_LIMIT".to_owned(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                resource_field_ref: Some(ResourceFieldSelector {
+                    resource: "limits.memory".to_owned(),
+                    ..ResourceFieldSelector::default()
+                }),
+                ..EnvVarSource::default()
+            }),
+        });
+    }
     env.extend(common.into_iter().chain(environment).map(|(name, value)| EnvVar {
         name: name.to_owned(),
         value: Some(value),

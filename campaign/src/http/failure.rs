@@ -1,0 +1,145 @@
+//! Refusals below the routes: the same JSON that users get from everywhere else.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+
+/// What the HTTP layer refuses by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The head cannot be read as HTTP/1.1.
+    NotHttp,
+    /// HTTP/1.1 asks for one `Host`.
+    Host,
+    /// The request did not arrive in time.
+    Slow,
+    /// The path is too long.
+    LongPath,
+    /// The head is too long, or has too many fields.
+    LargeHead,
+    /// There is no room for another connection.
+    Full,
+}
+
+impl Failure {
+    /// What hyper means with a status that it answers by itself.
+    pub(super) fn of_status(status: u16) -> Option<Self> {
+        match status {
+            400 => Some(Self::NotHttp),
+            414 => Some(Self::LongPath),
+            431 => Some(Self::LargeHead),
+            _ => None,
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            Self::NotHttp | Self::Host => StatusCode::BAD_REQUEST,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::LongPath => StatusCode::URI_TOO_LONG,
+            Self::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn body(self) -> &'static str {
+        match self {
+            Self::NotHttp => {
+                r#"{"success":false,"error":"This is no request of HTTP/1.1; nothing was done.","code":"INVALID_REQUEST"}"#
+            }
+            Self::Host => {
+                r#"{"success":false,"error":"Send the header Host once; nothing was done.","code":"INVALID_REQUEST"}"#
+            }
+            Self::Slow => {
+                r#"{"success":false,"error":"The request did not arrive in time; send it at once. Nothing was done.","code":"INVALID_REQUEST"}"#
+            }
+            Self::LongPath => {
+                r#"{"success":false,"error":"The path is too long; nothing was done.","code":"INVALID_REQUEST"}"#
+            }
+            Self::LargeHead => {
+                r#"{"success":false,"error":"The head of the request is larger than 16 KiB or has more than 64 fields; send fewer or shorter header fields. Nothing was done.","code":"INVALID_REQUEST"}"#
+            }
+            Self::Full => {
+                r#"{"success":false,"error":"Too many are connected at once; nothing was issued; ask again shortly.","code":"OVERLOADED"}"#
+            }
+        }
+    }
+
+    /// The whole answer, for a connection that hyper does not have, or has no more.
+    pub(super) fn bytes(self) -> Vec<u8> {
+        let (status, body) = (self.status(), self.body());
+        let again = if self == Self::Full { "retry-after: 2\r\n" } else { "" };
+        format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n{again}connection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            status.as_str(),
+            status.canonical_reason().unwrap_or_default(),
+            body.len()
+        )
+        .into_bytes()
+    }
+
+    /// The answer through hyper, which then closes.
+    pub(super) fn response(self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+/// Where hyper's own refusal, which has no body, begins in what it is about to write. It is always the last on a connection. No
+/// answer of ours ends like it, as ours have bodies.
+pub(super) fn find_bare_refusal(written: &[u8]) -> Option<(usize, Failure)> {
+    if !written.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = written.windows(HEAD.len()).rposition(|window| window == HEAD)?;
+    let head = std::str::from_utf8(&written[start..]).ok()?;
+    let status = head.get(HEAD.len()..HEAD.len() + 3)?.parse().ok()?;
+    let bare = head.contains("\r\ncontent-length: 0\r\n") && head.contains("\r\nconnection: close\r\n");
+    Failure::of_status(status).filter(|_| bare).map(|failure| (start, failure))
+}
+
+const HEAD: &[u8] = b"HTTP/1.1 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_json_with_the_three_fields() {
+        for failure in
+            [Failure::NotHttp, Failure::Host, Failure::Slow, Failure::LongPath, Failure::LargeHead, Failure::Full]
+        {
+            let text = String::from_utf8(failure.bytes()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+            let json: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert!(json["success"] == false && json["error"].is_string() && json["code"].is_string(), "{body}");
+            assert_eq!(find_bare_refusal(text.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn what_hyper_refuses_by_itself_is_told_from_every_answer() {
+        let bare =
+            "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        assert_eq!(find_bare_refusal(bare.as_bytes()), Some((0, Failure::LargeHead)));
+        let both = format!("{answer}{bare}");
+        assert_eq!(find_bare_refusal(both.as_bytes()), Some((answer.len(), Failure::LargeHead)));
+        for other in [
+            answer,
+            "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+            "\r\n\r\n",
+            "",
+        ] {
+            assert_eq!(find_bare_refusal(other.as_bytes()), None, "{other}");
+        }
+    }
+}

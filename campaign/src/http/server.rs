@@ -1,0 +1,287 @@
+//! Accepts connections, and sees each through to its end.
+
+use std::io::{self, ErrorKind};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use futures::FutureExt;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::bodies::BodyBudget;
+use super::connections::{Admission, Connections, Seat};
+use super::failure::Failure;
+use super::handler::Handler;
+use super::limits::{Limits, MAX_HEAD, RECEIVE_BUFFER};
+use super::linger::say_last;
+use super::phase::{Order, Overdue, Phase};
+use super::stats::Stats;
+use super::stream::Watched;
+
+/// Pause when no connection can be accepted, for want of open files for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// No connection could be accepted for so long: users cannot get in.
+const LOCKED_OUT: Duration = Duration::from_secs(3);
+/// A connection was refused for want of room within this time: not everybody gets in.
+const LATELY: Duration = Duration::from_secs(10);
+/// Connections that are told at once that there is no room; more are closed without a word.
+const TOLD_AT_ONCE: usize = 256;
+/// How long a new connection may take for its first request when the server ends.
+const LAST_REQUEST: Duration = Duration::from_millis(500);
+/// How long those that make room may take to go.
+const MAKING_ROOM: Duration = Duration::from_millis(100);
+/// How long one that is refused may take to hear it.
+const TELLING: Duration = Duration::from_millis(250);
+
+/// The server of one port. [`Server::serve`] is its work; everything else may be asked at any time.
+#[derive(Debug)]
+pub struct Server {
+    limits: Limits,
+    stats: Stats,
+    connections: Arc<Connections>,
+    bodies: BodyBudget,
+    closing: Arc<AtomicBool>,
+    doors: Mutex<Doors>,
+}
+
+/// What became of those who came.
+#[derive(Debug, Default)]
+struct Doors {
+    /// Since when none can be accepted, and why.
+    failing: Option<(Instant, String)>,
+    /// When one was refused last.
+    refused: Option<Instant>,
+}
+
+/// How a connection ended.
+enum End {
+    /// hyper is done with it.
+    Over(hyper::Result<()>),
+    Overdue(Overdue),
+    MakeRoom,
+}
+
+impl Server {
+    /// One that holds to `limits`.
+    pub fn new(limits: Limits, stats: Stats) -> Arc<Self> {
+        stats.bound.set(i64::try_from(limits.connections).unwrap_or(i64::MAX));
+        Arc::new(Self {
+            connections: Connections::new(limits.connections),
+            bodies: BodyBudget::new(limits.body_bytes),
+            closing: Arc::default(),
+            doors: Mutex::default(),
+            limits,
+            stats,
+        })
+    }
+
+    /// What it counts.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Connections at this moment, and how many there may be.
+    pub fn connections(&self) -> (usize, usize) {
+        (self.connections.open(), self.connections.bound())
+    }
+
+    /// The memory for bodies of this port.
+    pub fn bodies(&self) -> BodyBudget {
+        self.bodies.clone()
+    }
+
+    /// From now on every answer says that its connection ends with it: whoever keeps connections learns before they are closed.
+    pub fn announce_close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Why nobody gets in, if that lasts.
+    pub fn locked_out(&self) -> Option<String> {
+        let doors = self.doors();
+        let (since, why) = doors.failing.as_ref()?;
+        (since.elapsed() >= LOCKED_OUT).then(|| format!("no connection can be accepted: {why}"))
+    }
+
+    /// What keeps some from getting in, of late.
+    pub fn crowded(&self) -> Option<String> {
+        let lately = self.doors().refused.is_some_and(|at| at.elapsed() < LATELY);
+        lately.then(|| {
+            let bound = self.connections.bound();
+            format!("connections are refused, as all {bound} are being answered")
+        })
+    }
+
+    fn doors(&self) -> std::sync::MutexGuard<'_, Doors> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Serves until `stop`; then accepts nothing more, and ends when every request that was begun is answered.
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, router: Router, stop: CancellationToken) {
+        let (tasks, telling) = (TaskTracker::new(), Arc::new(Semaphore::new(TOLD_AT_ONCE)));
+        loop {
+            let accepted = match stop.run_until_cancelled(listener.accept()).await {
+                Some(accepted) => accepted,
+                // Whoever is connected already, as far as it knows, is served.
+                None => match listener.accept().now_or_never() {
+                    Some(accepted) => accepted,
+                    None => break,
+                },
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                // That one connection is gone already.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
+                    continue;
+                }
+                Err(_) if stop.is_cancelled() => break,
+                Err(error) => {
+                    self.cannot_accept(&error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            self.stats.accepted.inc();
+            self.can_accept();
+            prepare(&stream);
+            match self.admit().await {
+                Some((seat, evicted)) => {
+                    self.stats.evicted.inc_by(evicted as u64);
+                    tasks.spawn(Arc::clone(&self).attend(stream, router.clone(), seat));
+                }
+                None => {
+                    self.stats.refused.inc();
+                    self.doors().refused = Some(Instant::now());
+                    if let Ok(permit) = Arc::clone(&telling).try_acquire_owned() {
+                        tasks.spawn(async move {
+                            let mut stream = stream;
+                            say_last(&mut stream, &Failure::Full.bytes(), TELLING).await;
+                            drop(permit);
+                        });
+                    }
+                }
+            }
+        }
+        drop(listener);
+        self.announce_close();
+        self.connections.order(Order::Finish);
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// A seat, and how many were told to go for it; `None` if all are taken.
+    async fn admit(&self) -> Option<(Seat, usize)> {
+        let until = Instant::now() + MAKING_ROOM;
+        loop {
+            match self.connections.admit() {
+                Admission::Seated { seat, evicted } => return Some((seat, evicted)),
+                Admission::Full => return None,
+                Admission::Later => {
+                    tokio::time::timeout_at(until, self.connections.one_left()).await.ok()?;
+                }
+            }
+        }
+    }
+
+    fn can_accept(&self) {
+        let mut doors = self.doors();
+        if doors.failing.take().is_some() {
+            tracing::info!("connections can be accepted again");
+        }
+    }
+
+    fn cannot_accept(&self, error: &io::Error) {
+        self.stats.failed.inc();
+        let mut doors = self.doors();
+        if doors.failing.is_none() {
+            tracing::error!(%error, "connections cannot be accepted");
+            doors.failing = Some((Instant::now(), error.to_string()));
+        }
+    }
+
+    /// Serves one connection to its end.
+    async fn attend(self: Arc<Self>, stream: TcpStream, router: Router, seat: Seat) {
+        self.stats.open.inc();
+        let progress = Arc::clone(&seat.progress);
+        let handler = Handler { router, progress: Arc::clone(&progress), closing: Arc::clone(&self.closing) };
+        let mut connection =
+            builder().serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&progress))), handler);
+        let mut finishing = false;
+        let end = loop {
+            let left = match progress.check(&self.limits) {
+                Ok(left) if finishing => left.min(LAST_REQUEST),
+                Ok(left) => left,
+                Err(overdue) => break End::Overdue(overdue),
+            };
+            let pause = pin!(tokio::time::sleep(left));
+            tokio::select! {
+                biased;
+                result = &mut connection => break End::Over(result),
+                () = progress.woken() => match progress.ordered() {
+                    Order::MakeRoom => break End::MakeRoom,
+                    // hyper would close at once, and the first request may be on its way.
+                    Order::Finish if progress.phase() == Phase::New => finishing = true,
+                    Order::Finish => Pin::new(&mut connection).graceful_shutdown(),
+                    Order::None => {}
+                },
+                () = pause => if finishing {
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            }
+        };
+        let (phase, _) = progress.lasted();
+        let (mut stream, ended, refused) = connection.into_parts().io.into_inner().into_parts();
+        progress.enter(Phase::Linger);
+        let last = match &end {
+            End::Over(Err(error)) if error.is_parse() && !refused => Some(Failure::NotHttp),
+            End::Overdue(Overdue::Request) => Some(Failure::Slow),
+            End::MakeRoom if matches!(phase, Phase::Head | Phase::Body) => Some(Failure::Full),
+            _ => None,
+        };
+        if let End::Overdue(Overdue::Request | Overdue::Answer) = end {
+            self.stats.overdue.inc();
+        }
+        if let End::Over(Err(error)) = &end {
+            tracing::debug!(%error, "a connection broke");
+        }
+        let said = last.map(Failure::bytes).unwrap_or_default();
+        if matches!(end, End::MakeRoom) {
+            // Somebody waits for the seat: what the kernel takes at once has to do.
+            let _ = stream.try_write(&said);
+        } else if !ended || !said.is_empty() {
+            tokio::select! {
+                () = say_last(&mut stream, &said, self.limits.linger) => {}
+                () = progress.woken() => {}
+            }
+        }
+        self.stats.open.dec();
+        drop(seat);
+    }
+}
+
+/// Answers are small and must not wait for company; what a client sends beyond a request waits on its side. Where it cannot be
+/// set, the connection is slower, or larger, and that is all.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_recv_buffer_size(RECEIVE_BUFFER);
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        // Who has ended its side after the request still reads the answer.
+        .half_close(true)
+        .max_buf_size(MAX_HEAD)
+        .max_header_size(MAX_HEAD)
+        // Phases have their own deadlines; this one counts idle time too.
+        .header_read_timeout(None);
+    builder
+}

@@ -1,0 +1,297 @@
+//! Who is in the way of others, and what becomes of them: real connections to a server with small limits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::{get, post};
+use campaign::http::{Limits, Server, Stats};
+use campaign::telemetry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// For what must happen, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Port {
+    address: SocketAddr,
+    server: Arc<Server>,
+    /// One permit lets one `GET /held` be answered.
+    held: Arc<Semaphore>,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+/// Ten connections; heads and bodies within a second.
+fn small() -> Limits {
+    Limits {
+        connections: 10,
+        head: Duration::from_secs(1),
+        body: Duration::from_secs(1),
+        write: Duration::from_secs(1),
+        ..Limits::internal()
+    }
+}
+
+async fn start(limits: Limits) -> Port {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let [stats] = Stats::register(&telemetry::registry("test"), ["users"]);
+    let server = Server::new(limits, stats);
+    let held = Arc::new(Semaphore::new(0));
+    let wait = Arc::clone(&held);
+    let router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/echo", post(async |body: Bytes| body))
+        .route("/large", get(async || vec![b'x'; 4 * 1024 * 1024]))
+        .route("/refuse", post(async || "no"))
+        .route(
+            "/held",
+            get(async move || {
+                wait.acquire().await.unwrap().forget();
+                "held"
+            }),
+        );
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(Arc::clone(&server).serve(listener, router, stop.clone()));
+    Port { address, server, held, stop, serving }
+}
+
+impl Port {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn send(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = self.connect().await;
+        // A server that has refused already may not want to hear the rest.
+        let _ = stream.write_all(bytes).await;
+        stream
+    }
+
+    /// What is answered until the server closes.
+    async fn told(&self, bytes: &[u8]) -> String {
+        rest(&mut self.send(bytes).await).await
+    }
+
+    /// Waits until so many connections are open.
+    async fn open(&self, wanted: usize) {
+        let begun = Instant::now();
+        while self.server.connections().0 != wanted {
+            assert!(begun.elapsed() < PATIENCE, "{:?} are open, not {wanted}", self.server.connections());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    // A connection that is torn down has said what it has said.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut text)).await.expect("the server closes");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// One answer with `body`, on a connection that stays.
+async fn answer(stream: &mut TcpStream, body: &str) -> String {
+    let (mut text, mut piece) = (String::new(), [0; 1024]);
+    while !text.ends_with(body) {
+        let n = timeout(PATIENCE, stream.read(&mut piece)).await.expect("an answer").unwrap();
+        assert!(n > 0, "closed after {text:?}");
+        text.push_str(std::str::from_utf8(&piece[..n]).unwrap());
+    }
+    text
+}
+
+const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+const HELD: &[u8] = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n";
+const HALF: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n";
+
+/// Wrong: an answer without a body, or none, or one that is torn down before it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_request_is_refused_in_json() {
+    let port = start(Limits { connections: 100, ..small() }).await;
+    let head = |more: &str| format!("GET / HTTP/1.1\r\nHost: x\r\n{more}\r\n").into_bytes();
+    let fields = |n: usize| head(&(0..n).map(|i| format!("x-{i}: 1\r\n")).collect::<String>());
+    let large = |bytes: usize| head(&format!("x: {}\r\n", "a".repeat(bytes)));
+    let path = |bytes: usize| format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(bytes)).into_bytes();
+    for (what, sent, status, code) in [
+        ("a head of 15 KB", large(15_000), 200, ""),
+        ("a head of 17 KB", large(17_000), 431, "INVALID_REQUEST"),
+        ("a head of 380 KB", large(380_000), 431, "INVALID_REQUEST"),
+        ("63 more fields", fields(63), 200, ""),
+        ("64 more fields", fields(64), 431, "INVALID_REQUEST"),
+        ("1,000 more fields", fields(1_000), 431, "INVALID_REQUEST"),
+        ("a path of 17 KB", path(17_000), 431, "INVALID_REQUEST"),
+        ("no HTTP", b"hello\r\n\r\n".to_vec(), 400, "INVALID_REQUEST"),
+        ("a space before the colon", head("x : 1\r\n"), 400, "INVALID_REQUEST"),
+        ("two lengths", head("content-length: 1\r\ncontent-length: 2\r\n"), 400, "INVALID_REQUEST"),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), 400, "INVALID_REQUEST"),
+        ("no host", b"GET / HTTP/1.1\r\n\r\n".to_vec(), 400, "INVALID_REQUEST"),
+        ("two hosts", head("Host: y\r\n"), 400, "INVALID_REQUEST"),
+        ("half a head", HALF.to_vec(), 408, "INVALID_REQUEST"),
+        (
+            "half a body",
+            b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf".to_vec(),
+            408,
+            "INVALID_REQUEST",
+        ),
+    ] {
+        let mut stream = port.send(&sent).await;
+        let told = if status == 200 { answer(&mut stream, "hello").await } else { rest(&mut stream).await };
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {told:?}");
+        if status != 200 {
+            let (_, body) = told.split_once("\r\n\r\n").unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{what}: {told:?}"));
+            assert_eq!((&body["success"], &body["code"]), (&false.into(), &code.into()), "{what}");
+        }
+    }
+}
+
+/// Wrong: an answer that its client cannot read, as what it was still sending was not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_still_sending_reads_the_answer() {
+    let port = start(small()).await;
+    let mut sent = b"POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n".to_vec();
+    sent.extend(vec![b'x'; 200_000]);
+    for _ in 0..5 {
+        let told = port.told(&sent).await;
+        assert!(told.starts_with("HTTP/1.1 200 ") && told.ends_with("no"), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_ended_its_side_is_answered() {
+    let port = start(small()).await;
+    let mut stream = port.send(HELD).await;
+    stream.shutdown().await.unwrap();
+    port.open(1).await;
+    port.held.add_permits(1);
+    assert!(rest(&mut stream).await.ends_with("held"));
+}
+
+/// Wrong: a kept connection that ends as soon as a head would have to be there, or one that never ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_may_be_idle_for_longer_than_a_head_may_take() {
+    let port = start(Limits { idle: Duration::from_secs(3), ..small() }).await;
+    let mut stream = port.send(HELLO).await;
+    answer(&mut stream, "hello").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    stream.write_all(HELLO).await.unwrap();
+    answer(&mut stream, "hello").await;
+    let idle = Instant::now();
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(idle.elapsed() > Duration::from_secs(2), "{:?}", idle.elapsed());
+    // One on which nothing was ever asked has less time.
+    let begun = Instant::now();
+    assert_eq!(port.told(b"").await, "");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+/// Wrong: a client that waits in the kernel's queue and hears nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_full_closes_who_is_idle_and_then_says_that_it_is_full() {
+    let port = start(small()).await;
+    let mut idle = Vec::new();
+    for _ in 0..10 {
+        let mut stream = port.send(HELLO).await;
+        answer(&mut stream, "hello").await;
+        idle.push(stream);
+    }
+    let mut asking = Vec::new();
+    for _ in 0..10 {
+        asking.push(port.send(HELD).await);
+    }
+    for stream in &mut idle {
+        assert_eq!(rest(stream).await, "", "who was idle made room");
+    }
+    port.open(10).await;
+    assert_eq!(port.server.crowded(), None);
+    let told = port.told(HELLO).await;
+    assert!(
+        told.starts_with("HTTP/1.1 503 ") && told.contains("retry-after: ") && told.contains("OVERLOADED"),
+        "{told:?}"
+    );
+    assert_eq!((port.server.stats().evicted.get(), port.server.stats().refused.get()), (10, 1));
+    assert!(port.server.crowded().unwrap().contains("all 10"));
+    port.held.add_permits(10);
+    for stream in &mut asking {
+        answer(stream, "held").await;
+    }
+    answer(&mut port.send(HELLO).await, "hello").await;
+}
+
+/// Wrong: whoever opens connections and says nothing, or half of something, keeps everybody else out.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_slow_locks_nobody_out() {
+    let slow_body = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nhalf".as_slice();
+    for (what, slow) in [("nothing", b"".as_slice()), ("half a head", HALF), ("half a body", slow_body)] {
+        let port = start(Limits { connections: 20, head: PATIENCE, body: PATIENCE, ..small() }).await;
+        let mut others = Vec::new();
+        for _ in 0..20 {
+            others.push(port.send(slow).await);
+        }
+        port.open(20).await;
+        // Not before it is known that they are slow.
+        let begun = Instant::now();
+        loop {
+            let mut stream = port.send(HELLO).await;
+            let mut status = [0; 12];
+            if timeout(PATIENCE, stream.read_exact(&mut status)).await.expect("an answer").is_ok()
+                && status.ends_with(b"200")
+            {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "{what}: nobody gets in");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Wrong: memory that is held by whoever asks for much and reads nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_its_answer_is_let_go() {
+    let port = start(small()).await;
+    let request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
+    let stream = port.send(&request).await;
+    port.open(1).await;
+    port.open(0).await;
+    assert_eq!(port.server.stats().overdue.get(), 1);
+    drop(stream);
+}
+
+/// Wrong: a client that keeps its connection hears of the end by losing a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_end_answers_say_that_the_connection_ends() {
+    let port = start(small()).await;
+    let mut kept = port.send(HELLO).await;
+    assert!(!answer(&mut kept, "hello").await.contains("connection: close"));
+    port.server.announce_close();
+    kept.write_all(HELLO).await.unwrap();
+    assert!(rest(&mut kept).await.contains("connection: close"));
+    let told = port.told(HELLO).await;
+    assert!(told.contains("connection: close") && told.ends_with("hello"), "new ones are served: {told:?}");
+}
+
+/// Wrong: a request that was begun and is not answered, or an end that never comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_end_what_was_begun_is_answered() {
+    let port = start(small()).await;
+    let mut idle = port.send(HELLO).await;
+    answer(&mut idle, "hello").await;
+    let mut asking = port.send(HELD).await;
+    port.open(2).await;
+    port.stop.cancel();
+    assert_eq!(rest(&mut idle).await, "");
+    assert!(TcpStream::connect(port.address).await.is_err(), "nothing new is taken");
+    port.held.add_permits(1);
+    assert!(rest(&mut asking).await.contains("connection: close"));
+    timeout(PATIENCE, port.serving).await.expect("it ends").unwrap();
+}

@@ -1,0 +1,103 @@
+//! What the processes weigh, and how often they were restarted.
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+
+use crate::chaos::inject::processes_of;
+
+/// One program of the product, as it runs.
+#[derive(Debug, Clone)]
+struct Watched {
+    program: String,
+    uid: String,
+    ip: String,
+    restarts: i32,
+    limit_mib: u64,
+}
+
+/// Those that are attacked.
+#[derive(Debug, Clone, Default)]
+pub struct Weights {
+    all: Vec<Watched>,
+}
+
+impl Weights {
+    /// Adds the pods of `namespace` with these labels, whose container runs `program`.
+    pub async fn add(&mut self, client: &Client, namespace: &str, labels: &str, program: &str) -> Result<()> {
+        self.all.extend(find(client, namespace, labels, program).await?);
+        Ok(())
+    }
+
+    /// Addresses of the pods that run `program`.
+    pub fn addresses(&self, program: &str) -> Vec<String> {
+        self.all.iter().filter(|one| one.program == program).map(|one| one.ip.clone()).collect()
+    }
+
+    /// The most that a process ever weighed, and whether one of them passed its pod's limit; MiB.
+    pub fn heaviest(&self) -> Result<(u64, bool)> {
+        let (mut most, mut beyond) = (0, false);
+        for one in &self.all {
+            for pid in processes_of(&one.uid, &one.program)? {
+                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+                let peak = peak_mib(&status).with_context(|| format!("{} has no memory", one.program))?;
+                most = most.max(peak);
+                beyond |= peak >= one.limit_mib;
+            }
+        }
+        Ok((most, beyond))
+    }
+
+    /// Restarts since the beginning; a pod that is gone counts as one.
+    pub async fn restarts(&self, client: &Client) -> Result<i32> {
+        let mut restarts = 0;
+        let now = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?;
+        for one in &self.all {
+            let found = now.iter().find(|pod| pod.uid().as_deref() == Some(&one.uid));
+            restarts += found.map_or(1, |pod| restarts_of(pod) - one.restarts);
+        }
+        Ok(restarts)
+    }
+}
+
+async fn find(client: &Client, namespace: &str, labels: &str, program: &str) -> Result<Vec<Watched>> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let found = pods.list(&ListParams::default().labels(labels)).await?;
+    let watched = found.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(|pod| {
+        let limit = pod.spec.iter().flat_map(|spec| &spec.containers).find_map(|container| {
+            let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
+            limit.0.strip_suffix("Mi")?.parse().ok()
+        });
+        Ok(Watched {
+            program: program.to_owned(),
+            uid: pod.uid().context("a pod without UID")?,
+            ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("a pod without address")?,
+            restarts: restarts_of(&pod),
+            limit_mib: limit.context("a container without a memory limit in Mi")?,
+        })
+    });
+    watched.collect()
+}
+
+fn restarts_of(pod: &Pod) -> i32 {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    containers.iter().map(|container| container.restart_count).sum()
+}
+
+/// `VmHWM` of `/proc/<pid>/status`, MiB, rounded up.
+fn peak_mib(status: &str) -> Option<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
+    Some(kib.trim().parse::<u64>().ok()?.div_ceil(1024))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_is_rounded_up() {
+        assert_eq!(peak_mib("VmPeak:\t  999 kB\nVmHWM:\t   17409 kB\n"), Some(18));
+        assert_eq!(peak_mib("Name:\tx\n"), None);
+    }
+}
