@@ -104,12 +104,13 @@ trials: image ## docs/TRIALS.md in one run: each case against the tests that it 
 		status=$$?; $(STACK) down --name trials; exit $$status
 
 SECONDS_EACH ?= 12
+ATTACK_OPTIONS ?=
 .PHONY: attack
 attack: image $(SCHEMATHESIS) ## Slow, large, many and odd clients beside 200 honest users a second (some 4 min after a build)
 	@$(STACK) up --name attack
 	@$(STACK) load-image --name attack $(TARGET)/image/coupon-operator.tar
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name attack -- $(TARGET)/debug/attack \
-		--seconds $(SECONDS_EACH) --schemathesis $(SCHEMATHESIS); \
+		--seconds $(SECONDS_EACH) --schemathesis $(SCHEMATHESIS) $(ATTACK_OPTIONS); \
 		status=$$?; $(STACK) down --name attack; exit $$status
 
 .PHONY: fmt

@@ -17,7 +17,7 @@ pub struct Targets {
 }
 
 /// One way to be in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumIter, clap::ValueEnum)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Kind {
     /// Heads that never end, a byte a second.

@@ -49,16 +49,33 @@ impl Weights {
         Ok((most, beyond))
     }
 
-    /// Restarts since the beginning; a pod that is gone counts as one.
-    pub async fn restarts(&self, client: &Client) -> Result<i32> {
-        let mut restarts = 0;
+    /// Restarts since the beginning, each with the program and what Kubernetes knows of its end; a pod that is gone counts as one.
+    pub async fn restarts(&self, client: &Client) -> Result<Vec<String>> {
+        let mut restarts = Vec::new();
         let now = Api::<Pod>::all(client.clone()).list(&ListParams::default()).await?;
         for one in &self.all {
-            let found = now.iter().find(|pod| pod.uid().as_deref() == Some(&one.uid));
-            restarts += found.map_or(1, |pod| restarts_of(pod) - one.restarts);
+            let Some(found) = now.iter().find(|pod| pod.uid().as_deref() == Some(&one.uid)) else {
+                restarts.push(format!("{}: the pod is gone", one.program));
+                continue;
+            };
+            for _ in one.restarts..restarts_of(found) {
+                restarts.push(format!("{}: {}", one.program, last_end(found)));
+            }
         }
         Ok(restarts)
     }
+}
+
+fn last_end(pod: &Pod) -> String {
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+    let ended = containers.iter().find_map(|container| container.last_state.as_ref()?.terminated.as_ref());
+    ended.map_or_else(
+        || "?".to_owned(),
+        |end| {
+            let (reason, message) = (end.reason.as_deref().unwrap_or("?"), end.message.as_deref().unwrap_or_default());
+            format!("{reason}, exit code {}: {message}", end.exit_code)
+        },
+    )
 }
 
 async fn find(client: &Client, namespace: &str, labels: &str, program: &str) -> Result<Vec<Watched>> {
