@@ -71,15 +71,15 @@ repair-bench: install ## WINNERS=1000000 put into Redis by a repair: time, memor
 	@cargo test $(LOCKED) --workspace --no-run --test repair_size
 	@$(STACK) up --name repair-bench --without kubernetes
 	@COUPON_REPAIR_WINNERS=$(WINNERS) $(STACK) exec --name repair-bench -- \
-		cargo test --workspace --offline --test repair_size -- --nocapture; \
-		status=$$?; $(STACK) down --name repair-bench; exit $$status
+		cargo test --workspace --offline --test repair_size -- --nocapture && status=0 || status=$$?; \
+		$(STACK) down --name repair-bench; exit $$status
 
 .PHONY: bench-operator
 bench-operator: image ## A thousand campaigns and what they cost the operator, in a stack of its own; the last line is JSON (some 6 min)
 	@$(STACK) up --name bench
 	@$(STACK) load-image --name bench $(TARGET)/image/coupon-operator.tar
-	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name bench -- $(TARGET)/debug/bench-operator; \
-		status=$$?; $(STACK) down --name bench; exit $$status
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name bench -- $(TARGET)/debug/bench-operator && status=0 || status=$$?; \
+		$(STACK) down --name bench; exit $$status
 
 .PHONY: scale-demo
 scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a timeline and a plot (some 2 min after a build)
@@ -100,8 +100,8 @@ trials: image ## docs/TRIALS.md in one run: each case against the tests that it 
 	@cargo test $(LOCKED) --workspace --no-run
 	@$(STACK) up --name trials
 	@$(STACK) load-image --name trials $(TARGET)/image/coupon-operator.tar
-	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name trials -- $(TARGET)/debug/trials; \
-		status=$$?; $(STACK) down --name trials; exit $$status
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name trials -- $(TARGET)/debug/trials && status=0 || status=$$?; \
+		$(STACK) down --name trials; exit $$status
 
 SECONDS_EACH ?= 12
 ATTACK_OPTIONS ?=
@@ -110,8 +110,8 @@ attack: image $(SCHEMATHESIS) ## Slow, large, many and odd clients beside 200 ho
 	@$(STACK) up --name attack
 	@$(STACK) load-image --name attack $(TARGET)/image/coupon-operator.tar
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name attack -- $(TARGET)/debug/attack \
-		--seconds $(SECONDS_EACH) --schemathesis $(SCHEMATHESIS) $(ATTACK_OPTIONS); \
-		status=$$?; $(STACK) down --name attack; exit $$status
+		--seconds $(SECONDS_EACH) --schemathesis $(SCHEMATHESIS) $(ATTACK_OPTIONS) && status=0 || status=$$?; \
+		$(STACK) down --name attack; exit $$status
 
 .PHONY: fmt
 fmt: ## Format all Rust code (seconds)
