@@ -168,8 +168,7 @@ async fn issuers_that_stopped_serving_are_mended() {
 
     fence(&world, "mended", 2).await;
     answers.extend(trickle(&door, &users[20..40], 5).await);
-    let epoch =
-        |found: &CouponCampaign| found.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
+    let epoch = |found: &CouponCampaign| found.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
     let mended = sale.until("a new epoch", SOON, |found| epoch(found) >= 2).await.unwrap();
     let events =
         ["get", "events", "-n", &world.namespace, "-o", "name", "--field-selector", "reason=IssuersNotServing"];
