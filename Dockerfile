@@ -3,7 +3,7 @@
 
 FROM rust:1.95.0-bookworm AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends cmake libssl-dev pkg-config zlib1g-dev \
+    && apt-get install --yes --no-install-recommends cmake libssl-dev libzstd-dev pkg-config zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 # The toolchain of this image, without the components that rust-toolchain.toml asks for developers.
 ENV RUSTUP_TOOLCHAIN=1.95.0
@@ -20,7 +20,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates libssl3 libstdc++6 zlib1g \
+    && apt-get install --yes --no-install-recommends ca-certificates libssl3 libstdc++6 libzstd1 zlib1g \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /programs/ /usr/local/bin/
 USER 65532:65532

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,18 @@ use crate::queue::Progress;
 use crate::status::{POLL_SILENCE, Status};
 
 /// How long Kafka leaves its partitions to a consumer that it does not hear from: that long the records of a killed one wait.
-/// Brokers allow 6 s at least; a process that stops for some seconds should not lose its place.
-pub const SESSION: Duration = Duration::from_secs(10);
-/// Time between two signs of life, which librdkafka gives by itself, whatever the database does.
+/// Brokers allow 6 s at least, unless they are told otherwise; a process that stops for some seconds should not lose its place.
+pub const SESSION: Duration = SESSIONS[0];
+/// What is tried, one after the other and again, as long as the brokers refuse it. Which bounds they have they do not say, nor may the
+/// pods' user ask. None is above [`POLL_SILENCE`], which librdkafka would refuse.
+const SESSIONS: [Duration; 5] = [
+    Duration::from_secs(10),
+    Duration::from_secs(6),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+    Duration::from_secs(3),
+];
+/// Time between two signs of life, which librdkafka gives by itself, whatever the database does: at most this, and three in a session.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long Kafka may take to say what is committed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,6 +60,8 @@ pub(crate) struct Seat {
     drained: AtomicU64,
     /// Clients that were replaced and have not ended.
     hanging: AtomicU32,
+    /// Sessions that the brokers have refused.
+    refused: AtomicUsize,
 }
 
 impl Seat {
@@ -82,6 +93,26 @@ impl Seat {
 
     pub fn hanging(&self) -> u32 {
         self.hanging.load(Ordering::SeqCst)
+    }
+
+    /// The session that the next client asks for.
+    pub fn session(&self) -> Duration {
+        SESSIONS[self.refused.load(Ordering::SeqCst) % SESSIONS.len()]
+    }
+
+    /// The brokers refuse the present session: the next client asks for another. What to tell people.
+    pub fn refuse_session(&self) -> String {
+        let refused = self.session();
+        let tries = self.refused.fetch_add(1, Ordering::SeqCst) + 1;
+        let all: Vec<String> = SESSIONS.iter().map(|session| session.as_secs().to_string()).collect();
+        let none = if tries < SESSIONS.len() { "" } else { ", as none of them was taken so far" };
+        format!(
+            "the brokers refuse a session of {} s, and {} s is tried{none}: group.min.session.timeout.ms and \
+             group.max.session.timeout.ms of the brokers must let one of {} s pass",
+            refused.as_secs(),
+            self.session().as_secs(),
+            all.join(", ")
+        )
     }
 }
 
@@ -225,6 +256,10 @@ impl Context {
     }
 }
 
+fn millis(time: Duration) -> String {
+    time.as_millis().to_string()
+}
+
 /// The partitions of a list.
 pub(crate) fn partitions(list: &TopicPartitionList) -> BTreeSet<i32> {
     list.elements().iter().map(|element| element.partition()).collect()
@@ -239,7 +274,6 @@ pub(crate) struct Maker {
 
 impl Maker {
     pub fn new(campaign: &CampaignId, kafka: &Kafka, client_id: &str, told: Told) -> Self {
-        let millis = |time: Duration| time.as_millis().to_string();
         let config = client_config(
             kafka,
             client_id,
@@ -250,12 +284,11 @@ impl Maker {
                 // The default would lose everything that was issued before the first consumer came.
                 ("auto.offset.reset", "earliest"),
                 ("partition.assignment.strategy", "cooperative-sticky"),
-                ("session.timeout.ms", &millis(SESSION)),
-                ("heartbeat.interval.ms", &millis(HEARTBEAT)),
                 // A member that gives signs of life and does not poll holds up every rebalance for as long. Polls are never
                 // further apart than the seconds that revoked work may take.
                 ("max.poll.interval.ms", &millis(POLL_SILENCE)),
-                ("isolation.level", "read_committed"),
+                // Nobody writes transactions here; one left open by a stranger must not hide what lies behind it.
+                ("isolation.level", "read_uncommitted"),
                 ("enable.partition.eof", "false"),
                 ("fetch.wait.max.ms", "50"),
                 ("fetch.queue.backoff.ms", "50"),
@@ -274,7 +307,12 @@ impl Maker {
         let context = Context { topic: self.topic.clone(), told: self.told.clone(), retired: AtomicBool::new(false) };
         self.told.status.set_joining();
         self.told.seat.unsettled.store(true, Ordering::SeqCst);
-        let client: Client = self.config.create_with_context(context)?;
+        let session = self.told.seat.session();
+        let mut config = self.config.clone();
+        config
+            .set("session.timeout.ms", millis(session))
+            .set("heartbeat.interval.ms", millis(HEARTBEAT.min(session / 3)));
+        let client: Client = config.create_with_context(context)?;
         client.subscribe(&[&self.topic])?;
         self.told.seat.clients.fetch_add(1, Ordering::SeqCst);
         self.told.seat.leave.store(false, Ordering::SeqCst);
@@ -319,5 +357,33 @@ impl Maker {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: consumers never join a group whose brokers want shorter, or longer, sessions than we do.
+    #[test]
+    fn sessions_that_brokers_refuse_are_followed_by_others() {
+        let seat = Seat::default();
+        let mut tried = vec![seat.session()];
+        for _ in 0..SESSIONS.len() {
+            let said = seat.refuse_session();
+            let (refused, next) = (tried.last().unwrap().as_secs(), seat.session());
+            assert!(
+                said.contains(&format!("refuse a session of {refused} s, and {} s is tried", next.as_secs())),
+                "{said}"
+            );
+            assert!(said.contains("group.max.session.timeout.ms"), "{said}");
+            assert_eq!(said.contains("none of them was taken"), tried.len() == SESSIONS.len(), "{said}");
+            tried.push(next);
+        }
+        assert_eq!(tried.pop(), Some(SESSION), "and from the first on again, as brokers may be told otherwise");
+        let (least, most) = (tried.iter().min().unwrap(), tried.iter().max().unwrap());
+        assert!(*least < Duration::from_secs(6) && *most <= POLL_SILENCE);
+        tried.dedup();
+        assert_eq!(tried.len(), SESSIONS.len());
     }
 }

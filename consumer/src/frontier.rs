@@ -127,6 +127,16 @@ impl Frontiers {
         }
     }
 
+    /// All records before `next` were handed out, and what lies behind the last of them is none: the end of a transaction.
+    pub fn pass_over(&mut self, partition: i32, next: i64) {
+        let Some(entry) = self.partitions.get_mut(&partition).filter(|entry| !entry.revoked) else { return };
+        match entry.handed_out.back() {
+            Some((last, _)) if last + 1 < next => entry.handed_out.push_back((next - 1, true)),
+            None if entry.next.is_none_or(|known| known < next) => entry.next = Some(next),
+            _ => {}
+        }
+    }
+
     /// A record was dropped without being dealt with, `begun` or not: the frontier stays before it.
     pub fn release(&mut self, ticket: Ticket, begun: bool) {
         if let Some(entry) = self.current(ticket) {
@@ -226,6 +236,38 @@ mod tests {
         frontiers.complete(tickets[2]);
         assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 14)]));
         assert_eq!((frontiers.in_hand(all), frontiers.unfinished()), (0, 0));
+    }
+
+    /// Wrong: what a stranger's transaction leaves at the end counts as lag for ever; or a record before it is passed over.
+    #[test]
+    fn offsets_without_a_record_are_passed_when_all_before_them_is_done() {
+        let mut frontiers = Frontiers::default();
+        frontiers.pass_over(0, 7);
+        frontiers.assign(0);
+        let tickets = hand_out(&mut frontiers, [10, 11]);
+        // As far as the last record: nothing lies between.
+        frontiers.pass_over(0, 12);
+        frontiers.pass_over(0, 14);
+        assert_eq!(frontiers.standing()[&0].next, Some(14));
+        frontiers.complete(tickets[1]);
+        assert!(frontiers.to_commit(all).is_empty(), "10 is not done");
+        frontiers.complete(tickets[0]);
+        assert_eq!(frontiers.to_commit(all), BTreeMap::from([(0, 14)]));
+        assert!(frontiers.all_done());
+        frontiers.pass_over(0, 15);
+        frontiers.pass_over(0, 13);
+        assert_eq!(frontiers.next_offsets(), BTreeMap::from([(0, 15)]), "it never goes back");
+        let behind = hand_out(&mut frontiers, [15]);
+        frontiers.complete(behind[0]);
+        assert_eq!(frontiers.next_offsets(), BTreeMap::from([(0, 16)]));
+
+        // Nothing was read but the end of a transaction.
+        frontiers.assign(1);
+        frontiers.pass_over(1, 3);
+        assert_eq!(frontiers.to_commit(|partition| partition == 1), BTreeMap::from([(1, 3)]));
+        frontiers.revoke(1);
+        frontiers.pass_over(1, 9);
+        assert_eq!(frontiers.next_offsets()[&1], 3, "it is somebody else's");
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
@@ -26,6 +26,8 @@ const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two looks at what should be paused.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
+/// Time between two sessions that are tried where brokers refuse them.
+const SESSION_PAUSE: Duration = Duration::from_secs(1);
 /// How long the work in hand may take to finish when the process stops.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -124,6 +126,8 @@ struct Loop {
     next_commit: Instant,
     /// Whether a commit was sent whose outcome is not known.
     committed_before: bool,
+    /// Before that a session that is refused is no reason for another.
+    next_session: Instant,
 }
 
 impl Loop {
@@ -141,6 +145,7 @@ impl Loop {
             next_housekeeping: Instant::now(),
             next_commit: Instant::now() + COMMIT_INTERVAL,
             committed_before: false,
+            next_session: Instant::now(),
         }
     }
 
@@ -170,6 +175,9 @@ impl Loop {
                 }
             }
             Some(Err(error)) if is_fatal(&error) => return Err(PollError::Fatal(error)),
+            Some(Err(error)) if error.rdkafka_error_code() == Some(Code::InvalidSessionTimeout) => {
+                self.try_another_session()
+            }
             Some(Err(error)) => {
                 if self.last_error != error.rdkafka_error_code() {
                     tracing::warn!(%error, "polling");
@@ -187,6 +195,7 @@ impl Loop {
         }
         if now >= self.next_commit {
             self.next_commit = now + COMMIT_INTERVAL;
+            self.pass_over(consumer);
             // First what became of the last commit, so that nothing is sent again while nothing moves.
             if self.committed_before {
                 consumer.context().check(consumer);
@@ -194,6 +203,33 @@ impl Loop {
             self.committed_before = consumer.context().commit(consumer, CommitMode::Async, |_| true);
         }
         Ok(())
+    }
+
+    /// Joins with another session than the brokers have refused just now.
+    fn try_another_session(&mut self) {
+        if Instant::now() < self.next_session || self.seat.is_leaving() {
+            return;
+        }
+        self.next_session = Instant::now() + SESSION_PAUSE;
+        let said = self.seat.refuse_session();
+        tracing::warn!("{said}");
+        self.status.set_kafka_error(Some(said));
+        self.seat.leave();
+    }
+
+    /// Passes offsets that hold no record, as the end of a transaction does: what the client has gone past, and not given out, is none.
+    /// What it gave out was handed out before this.
+    fn pass_over(&self, consumer: &Client) {
+        let positions = match consumer.position() {
+            Ok(positions) => positions,
+            Err(error) => return tracing::debug!(%error, "where the client is, it does not say"),
+        };
+        let mut frontiers = self.progress.frontiers();
+        for element in positions.elements() {
+            if let Offset::Offset(next) = element.offset() {
+                frontiers.pass_over(element.partition(), next);
+            }
+        }
     }
 
     /// Queues what is held. Waits for room once; after that partitions are paused until there is plenty.

@@ -7,6 +7,8 @@ use rdkafka::message::{Message, OwnedMessage};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
+use campaign::log::header_bytes;
+
 use crate::frontier::{Frontiers, Ticket};
 
 /// A record takes one unit of room for each 8 KiB begun, so that the queue is bounded in records and in bytes.
@@ -140,8 +142,7 @@ impl Intake {
 
     /// Queues a record, waiting at most `patience` for room.
     pub fn offer(&self, mut record: Record, patience: Duration) -> Result<(), Refused> {
-        let bytes = record.message.payload().map_or(0, <[u8]>::len) + record.message.key().map_or(0, <[u8]>::len);
-        let units = u32::try_from((bytes / UNIT + 1).min(self.units)).unwrap_or(u32::MAX);
+        let units = u32::try_from((bytes(&record.message) / UNIT + 1).min(self.units)).unwrap_or(u32::MAX);
         let room = || Arc::clone(&self.room).try_acquire_many_owned(units);
         let room = room().ok().or_else(|| {
             let room = Arc::clone(&self.room).acquire_many_owned(units);
@@ -163,9 +164,17 @@ impl Intake {
     }
 }
 
+/// Bytes of a record. What cannot be counted takes all the room, and goes alone.
+fn bytes(message: &OwnedMessage) -> usize {
+    let headers = message.headers().map_or(Some(0), header_bytes).unwrap_or(usize::MAX);
+    let rest = message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+    headers.saturating_add(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use rdkafka::Timestamp;
+    use rdkafka::message::{Header, OwnedHeaders};
 
     use super::*;
 
@@ -203,6 +212,18 @@ mod tests {
             assert!(matches!(intake.offer(record(&intake, 7, 1), Duration::ZERO), Err(Refused::Closed)));
         });
         check.await.unwrap();
+    }
+
+    /// Wrong: a stranger's records of nothing but headers take any memory.
+    #[test]
+    fn headers_count_like_values() {
+        let message = |value: &[u8], headers| {
+            OwnedMessage::new(Some(value.to_vec()), None, "t".into(), Timestamp::NotAvailable, 0, 0, headers)
+        };
+        let many =
+            (0..1_000).fold(OwnedHeaders::new(), |all, _| all.insert(Header { key: "name", value: Some("value") }));
+        assert_eq!(bytes(&message(b"v", None)), 1);
+        assert_eq!(bytes(&message(b"v", Some(many))), 1 + 9_000);
     }
 
     #[tokio::test]

@@ -162,8 +162,8 @@ fn read(kafka: &Kafka, client_id: &str, topic: &str, partition: i32, from: i64) 
             ("enable.auto.offset.store", "false"),
             ("auto.offset.reset", "earliest"),
             ("enable.partition.eof", "true"),
-            // As the reader: what a transaction hides, or has taken back, is no record for it.
-            ("isolation.level", "read_committed"),
+            // As the reader.
+            ("isolation.level", "read_uncommitted"),
             ("fetch.wait.max.ms", "50"),
             ("queued.max.messages.kbytes", "1024"),
         ],

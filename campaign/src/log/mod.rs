@@ -32,6 +32,12 @@ pub fn raw_headers(headers: &impl Headers) -> Option<Vec<RawHeader>> {
     catch_unwind(AssertUnwindSafe(|| headers.iter().map(copied).collect())).ok()
 }
 
+/// Bytes of all headers, without a copy. `None` as in [`raw_headers`].
+pub fn header_bytes(headers: &impl Headers) -> Option<usize> {
+    let bytes = |header: Header<'_, &[u8]>| header.key.len() + header.value.map_or(0, <[u8]>::len);
+    catch_unwind(AssertUnwindSafe(|| headers.iter().map(bytes).sum())).ok()
+}
+
 /// Where a dead letter's record first lay in the campaign's topic; `None` when its headers do not say.
 pub fn origin(message: &impl Message) -> Option<Position> {
     let headers = raw_headers(message.headers()?)?;

@@ -66,10 +66,15 @@ pub enum TailError {
         source: KafkaError,
     },
     /// Nothing arrived for [`IDLE_DEADLINE`].
-    #[error("reading {topic}: nothing arrived for {} s; partitions not finished: {}", IDLE_DEADLINE.as_secs(), wanted(unfinished))]
+    #[error(
+        "reading {topic}: nothing arrived for {} s{}; partitions not finished: {}",
+        IDLE_DEADLINE.as_secs(), trouble.as_ref().map(|said| format!(" ({said})")).unwrap_or_default(), wanted(unfinished)
+    )]
     Stalled {
         /// The topic.
         topic: String,
+        /// What the client complained about last, if it did.
+        trouble: Option<String>,
         /// Partition -> next offset wanted.
         unfinished: BTreeMap<i32, i64>,
     },
@@ -190,9 +195,11 @@ impl Reader<'_> {
     ) -> Result<(), E> {
         let Self { consumer, topic, range } = self;
         let failed = |source| E::from(TailError::Kafka { topic: (*topic).to_owned(), source });
-        let stalled = |open: BTreeMap<i32, i64>| {
-            Err(E::from(TailError::Stalled { topic: (*topic).to_owned(), unfinished: open }))
+        let stalled = |trouble: Option<KafkaError>, open: BTreeMap<i32, i64>| {
+            let trouble = trouble.map(|error| error.to_string());
+            Err(E::from(TailError::Stalled { topic: (*topic).to_owned(), trouble, unfinished: open }))
         };
+        let mut trouble = None;
         let mut open: BTreeMap<i32, i64> = partitions.iter().copied().collect();
         let mut list = TopicPartitionList::new();
         for (partition, from) in &open {
@@ -222,13 +229,14 @@ impl Reader<'_> {
                         open.remove(&partition);
                         last_progress = Instant::now();
                     } else if last_progress.elapsed() > IDLE_DEADLINE {
-                        return stalled(open);
+                        return stalled(trouble, open);
                     }
                 }
                 Some(Err(source)) if is_fatal(&source) => return Err(failed(source)),
-                Some(Err(_)) | None => {
+                nothing => {
+                    trouble = nothing.and_then(Result::err).or(trouble);
                     if last_progress.elapsed() > IDLE_DEADLINE {
-                        return stalled(open);
+                        return stalled(trouble, open);
                     }
                 }
             }
@@ -261,6 +269,9 @@ fn is_fatal(error: &KafkaError) -> bool {
                 | Code::GroupAuthorizationFailed
                 | Code::SaslAuthenticationFailed
                 | Code::Authentication
+                // What lies there will not be another the next time.
+                | Code::NotImplemented
+                | Code::BadCompression
         )
     )
 }

@@ -42,6 +42,16 @@ async fn a_dead_letter_topic_with_room_for_headers_takes_every_record_whole() {
     assert!(letters.iter().all(|letter| headers(letter).iter().all(|(name, _)| name != "truncated")));
 }
 
+/// Wrong: a stranger's record of nothing but headers holds its partition, or loses some of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_thousands_of_headers_is_buried_with_all_of_them() {
+    const HEADERS: usize = 20_000;
+    let many = (0..HEADERS).fold(OwnedHeaders::new(), |all, _| all.insert(Header { key: "h", value: Some("") }));
+    let letters = buried(&[("max.message.bytes", "1114124")], &[(Vec::new(), Some(many))]).await;
+    let own = headers(&letters[0]).iter().filter(|(name, _)| name == "h").count();
+    assert_eq!((letters.len(), own), (1, HEADERS));
+}
+
 /// Wrong: one of them is too large for a topic that somebody else set up, and all behind it wait for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_dead_letter_topic_does_not_take_whole_is_cut_and_says_so() {

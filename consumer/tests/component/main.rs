@@ -11,6 +11,8 @@ mod outage;
 mod process;
 mod proxy;
 mod replay;
+mod sessions;
 mod stage;
 mod standstill;
 mod store;
+mod strangers;

@@ -9,7 +9,7 @@ use campaign::log::client_config;
 use consumer::Patience;
 use consumer::service::ServiceError;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::outage::behind_a_proxy;
@@ -222,27 +222,4 @@ async fn a_spare_consumer_is_left_alone() {
     assert_eq!(replaced(&holder) + replaced(&spare), 0);
     spare.stop().await;
     holder.stop().await;
-}
-
-/// Wrong: a topic that ends with what is no record (a transaction's end) has its consumers restarted for ever.
-#[tokio::test(flavor = "multi_thread")]
-async fn offsets_without_records_are_not_waited_for() {
-    let stage = Stage::new(1).await;
-    let settings = [("transactional.id", stage.campaign.coupon_id())];
-    let producer: ThreadedProducer<DefaultProducerContext> =
-        client_config(&stage.connections.kafka, "test", &settings).create().unwrap();
-    producer.init_transactions(PATIENCE).unwrap();
-    producer.begin_transaction().unwrap();
-    let (topic, winner) = (stage.campaign.topic(), stage.winner(1));
-    let value = winner.encode();
-    let record = BaseRecord::to(&topic).key(winner.user_id.as_str()).payload(&value);
-    producer.send(record).map_err(|(error, _)| error).unwrap();
-    producer.commit_transaction(PATIENCE).unwrap();
-
-    let consumer = stage.start_watched(stage.connections.clone(), SHORT);
-    eventually("the winner is stored", async || stage.stored().await == 1).await;
-    eventually("and committed", async || stage.committed().await == BTreeMap::from([(0, 1)])).await;
-    assert_eq!(stage.ends(&topic).await, BTreeMap::from([(0, 2)]), "an offset more, which is no record");
-    nothing_is_replaced(&consumer, LONG).await;
-    consumer.stop().await;
 }

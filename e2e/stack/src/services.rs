@@ -107,6 +107,14 @@ impl Kafka {
         Self::launch(|clients, controller| kafka::guarded(clients, controller, users))
     }
 
+    /// Starts one with further lines of configuration, such as `delete.topic.enable=false`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(lines: &str) -> Result<Self> {
+        Self::launch(|_, _| format!("{lines}\n"))
+    }
+
     fn launch(further: impl FnOnce(SocketAddr, SocketAddr) -> String) -> Result<Self> {
         let installed = Tool::find_kafka(&Cache::locate()?)?;
         let (folder, clients, controller) = (Folder::create("kafka")?, Port::free()?, Port::free()?);
