@@ -451,3 +451,17 @@ async fn many_calls_share_one_client() {
     }
     admin.delete_topic(&name).await.unwrap();
 }
+
+/// Wrong: what such a broker says is not understood, and a campaign is deleted for ever.
+#[tokio::test]
+async fn a_broker_that_deletes_no_topics_says_so() {
+    let starting = tokio::task::spawn_blocking(|| stack::services::Kafka::start_with("delete.topic.enable=false"));
+    let broker = starting.await.unwrap().unwrap();
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", broker.url());
+    let admin = KafkaAdmin::new(&config).unwrap();
+    let name = new_topic(&admin, "stays", 1, &[]).await;
+    let error = admin.delete_topic(&name).await.unwrap_err();
+    assert!(error.forbids_deletion(), "{error:?}");
+    settled(&admin, &name, 1).await;
+}

@@ -34,6 +34,25 @@ pub enum ReconcileError {
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] AdminError),
+    /// The brokers let this client make no topics, or none such as these.
+    #[error(
+        "{error}; or set kafka.createTopics: false in the CampaignClass, and have {wanted} made by somebody who may, and left empty: then \
+         they are used"
+    )]
+    TopicNotMade {
+        /// What the brokers say.
+        error: AdminError,
+        /// The topics with all that matters about them, in words.
+        wanted: String,
+    },
+    /// Somebody else makes the topics, and has not yet.
+    #[error(
+        "kafka.createTopics of the CampaignClass is false: have {wanted} made by somebody who may, and left empty: then they are used"
+    )]
+    TopicAwaited {
+        /// The topics with all that matters about them, in words.
+        wanted: String,
+    },
     /// Redis.
     #[error(transparent)]
     Stock(#[from] StockError),
@@ -95,7 +114,7 @@ impl ReconcileError {
             Self::Kafka(AdminError::Unreachable { .. } | AdminError::AuthenticationFailed { .. }) => {
                 ConditionType::KafkaReady
             }
-            Self::Kafka(_) => ConditionType::TopicReady,
+            Self::Kafka(_) | Self::TopicNotMade { .. } | Self::TopicAwaited { .. } => ConditionType::TopicReady,
             Self::Stock(_) => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
             Self::Epoch(error) => error.condition(),
@@ -112,7 +131,8 @@ impl ReconcileError {
         match self {
             Self::Class(error) => error.reason(),
             Self::Kubernetes(_) => "KubernetesError",
-            Self::Kafka(error) => error.reason(),
+            Self::Kafka(error) | Self::TopicNotMade { error, .. } => error.reason(),
+            Self::TopicAwaited { .. } => "TopicAwaited",
             Self::Stock(error) => stock_reason(error),
             Self::Table(error) => table_reason(error),
             Self::Epoch(error) => error.reason(),

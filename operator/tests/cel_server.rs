@@ -155,7 +155,8 @@ async fn the_server_fills_in_the_defaults() {
     let spec = &class.data["spec"];
     let kafka = json!({
         "bootstrapServers": ["kafka-0.kafka:9092"], "security": {"protocol": "Plaintext"}, "replicationFactor": 3,
-        "minInSyncReplicas": 2, "allowLowerReplication": false, "retentionHours": 168, "topicConfig": {},
+        "minInSyncReplicas": 2, "allowLowerReplication": false, "createTopics": true, "retentionHours": 168,
+        "topicConfig": {},
     });
     assert_eq!(spec["kafka"], kafka);
     assert_eq!(spec["database"]["port"], 3306);

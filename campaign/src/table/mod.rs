@@ -7,6 +7,7 @@ mod barrier;
 mod campaign;
 mod connect;
 mod count;
+mod direct;
 mod discard;
 mod drained;
 mod error;
@@ -26,6 +27,7 @@ pub use campaign::{
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
+pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError, within};

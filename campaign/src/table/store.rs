@@ -10,6 +10,7 @@ use sqlx::{MySql, QueryBuilder, Row};
 
 use super::barrier::Barriers;
 use super::campaign::{CampaignRowId, read_barriers};
+use super::direct;
 use super::error::TableError;
 use crate::event::CouponIssued;
 use crate::sabotage::{CrashPoint, Defence, crash_point, without};
@@ -149,6 +150,13 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
         }
     }
     duplicates.sort_unstable();
+    if matches!(mode, StoreMode::Direct(_)) {
+        let is_new = |i: &usize| outcomes[*i] == RowOutcome::Stored && duplicates.binary_search(i).is_err();
+        let new: Vec<&CouponIssued> = wanted.iter().filter(|i| is_new(i)).map(|i| events[*i]).collect();
+        for rows in new.chunks(MAX_ROWS) {
+            direct::note(&mut tx, id, rows).await?;
+        }
+    }
     crash_point(CrashPoint::BeforeCommit);
     tx.commit().await?;
     Ok(Stored { outcomes, duplicates })

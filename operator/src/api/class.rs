@@ -104,7 +104,7 @@ pub struct CampaignClassSpec {
     validation = Rule::new("self.allowLowerReplication || (self.replicationFactor >= 3 && self.minInSyncReplicas >= 2)")
         .message("kafka.replicationFactor below 3 or kafka.minInSyncReplicas below 2 can lose issued coupons with one broker; raise them, or set kafka.allowLowerReplication: true to take that risk"),
     validation = Rule::new("!self.topicConfig.exists(key, key in ['cleanup.policy', 'min.insync.replicas', 'retention.bytes', 'retention.ms', 'unclean.leader.election.enable'])")
-        .message("kafka.topicConfig must not set cleanup.policy, min.insync.replicas, retention.bytes, retention.ms or unclean.leader.election.enable: winners would be lost; use kafka.minInSyncReplicas and kafka.retentionHours")
+        .message("kafka.topicConfig must not set cleanup.policy, min.insync.replicas, retention.bytes, retention.ms or unclean.leader.election.enable: winners would be lost; use kafka.minInSyncReplicas, kafka.retentionHours and kafka.deadLetterRetentionHours")
 )]
 pub struct Kafka {
     /// Brokers to ask first, each `host:port`.
@@ -127,10 +127,18 @@ pub struct Kafka {
     /// were issued. For demos.
     #[serde(default)]
     pub allow_lower_replication: bool,
-    /// How long the topic keeps records, in hours. Dead letters are kept until they are dealt with.
+    /// Whether the operator makes topics. If not, somebody else does: condition `TopicReady` of a campaign says which, and with what.
+    #[serde(default = "default_create_topics")]
+    pub create_topics: bool,
+    /// How long the topic keeps records, in hours.
     #[serde(default = "default_retention_hours")]
     #[schemars(range(min = 1, max = 87_600))]
     pub retention_hours: u32,
+    /// How long the dead-letter topic keeps records, in hours. Default: until they are dealt with. For brokers whose policy takes no
+    /// topic without an end of retention; a dead letter that was not dealt with by then is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 87_600))]
+    pub dead_letter_retention_hours: Option<u32>,
     /// More topic settings, as Kafka names them.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 200}))]
@@ -447,6 +455,10 @@ fn default_replication_factor() -> u16 {
 
 fn default_min_in_sync_replicas() -> u16 {
     2
+}
+
+fn default_create_topics() -> bool {
+    true
 }
 
 fn default_retention_hours() -> u32 {

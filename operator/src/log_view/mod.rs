@@ -145,10 +145,12 @@ impl Answers {
         let (span, dead_span) = (self.span(&name, &events), self.span(&dlt, &dead_letters));
         let committed = self.committed.get(&name).and_then(|each| each.as_ref().ok()).cloned();
         let lag = span.as_ref().zip(committed.as_ref()).and_then(|(span, committed)| lag(span, committed));
-        let used = match &events {
+        // What could not be read may hold anything.
+        let used = |state: &TopicState, span: &Option<Range>| match state {
             TopicState::Absent => None,
             TopicState::Present(_) => Some(span.as_ref().is_none_or(|span| span.values().any(|(_, end)| *end != 0))),
         };
+        let (used, dead_letters_used) = (used(&events, &span), used(&dead_letters, &dead_span));
         let offsets = span.zip(committed).map(|(span, committed)| Offsets {
             starts: span.iter().map(|(id, (start, _))| (*id, *start)).collect(),
             ends: span.iter().map(|(id, (_, end))| (*id, *end)).collect(),
@@ -165,6 +167,7 @@ impl Answers {
                 events_config,
                 dead_letters_config,
                 used,
+                dead_letters_used,
             },
             lag,
             offsets,

@@ -156,16 +156,6 @@ pub enum Fault {
         /// Copies that are asked for.
         asked: u16,
     },
-    /// Records would be written that the programs cannot read.
-    #[error(
-        "kafka.topicConfig sets compression.type to {codec}, which these programs cannot read: set it to producer, or to one of {known}"
-    )]
-    KafkaCodec {
-        /// The codec.
-        codec: String,
-        /// Those that can be read.
-        known: String,
-    },
     /// A client cannot be made of the class.
     #[error("{0}")]
     Settings(String),
@@ -199,7 +189,6 @@ impl Fault {
             Self::KafkaLate { .. } => "KafkaTimeout",
             Self::KafkaTopicNotOurs { .. } => "TopicNotOurs",
             Self::KafkaTooFewBrokers { .. } => "InvalidReplication",
-            Self::KafkaCodec { .. } => "KafkaCodecUnsupported",
             Self::Settings(_) => "SettingsInvalid",
             Self::Silent { system: System::Redis, .. } => "RedisUnavailable",
             Self::Silent { system: System::Database, .. } => "DatabaseUnavailable",

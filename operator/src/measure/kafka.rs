@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use campaign::log::admin::{AdminError, Creation, KafkaAdmin, TopicSpec, TopicState};
+use campaign::log::admin::{AdminError, Batch, Creation, KafkaAdmin, TopicSpec, TopicState};
 use campaign::log::probe::{RoundTrip, TripError};
 use campaign::settings::{Kafka, KafkaProtocol};
 
@@ -15,8 +15,8 @@ use super::fault::Fault;
 use super::{CALL, Seen};
 use crate::api::{self, CampaignClass};
 use crate::connections::Systems;
+use crate::topic;
 use crate::topic::probe::{self, Standing};
-use crate::topic::{self, codec};
 
 /// How often it is asked whether a topic that was just made has a leader.
 const LEADER: Duration = Duration::from_millis(50);
@@ -62,14 +62,9 @@ fn wanted(realm: &str, kafka: &api::Kafka, brokers: usize) -> Vec<TopicSpec> {
         name,
         partitions: 1,
         replication_factor: replication.factor,
-        config: topic::config(kafka, replication.min_in_sync, dead),
+        config: topic::creation(topic::config(kafka, replication.min_in_sync, dead)),
     };
     vec![spec(format!("{name}.DLT"), true), spec(name, false)]
-}
-
-/// A codec that the class sets and nobody here can read.
-fn unreadable(kafka: &api::Kafka) -> Option<Fault> {
-    codec::unreadable(kafka).map(|codec::Unreadable { codec, known }| Fault::KafkaCodec { codec, known })
 }
 
 /// With the operator's login: the brokers, whether a campaign's topics could be made, described, configured, written, read and removed.
@@ -82,12 +77,18 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
         Err(error) => return Seen::of(sorted(error, &user, "Describe")),
     };
     let (live, asked) = (cluster.brokers.len(), spec.replication_factor);
-    let mut faults: Vec<Fault> = unreadable(spec).into_iter().collect();
+    let mut faults = Vec::new();
     let specs = wanted(realm, spec, live);
     let (name, group) = (probe::topic_name(realm), probe::group_name(realm));
     let names = [name.as_str()];
+    let trying = async {
+        match spec.create_topics {
+            true => kafka.try_topics(&specs).await,
+            false => Ok(Batch::new()),
+        }
+    };
     let (tried, topic, config, group) = tokio::join!(
-        kafka.try_topics(&specs),
+        trying,
         kafka.describe_topics(&names),
         kafka.topic_config(&name),
         kafka.committed_offsets(&group, &name, 1)
@@ -140,7 +141,7 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
                 let same = systems.settings.operator.kafka == systems.settings.workload.kafka;
                 // With the same login the pods' look says it all.
                 let trip = (!same).then_some(&systems.operator_trip);
-                faults.extend(rights(&kafka, realm, &wanted, trip, group.is_ok(), &user).await);
+                faults.extend(rights(&kafka, realm, spec.create_topics, &wanted, trip, group.is_ok(), &user).await);
             }
             Ready::Untried(why) => notes.push(format!("whether records can be written and read was not tried: {why}")),
             Ready::Said => {}
@@ -182,6 +183,9 @@ async fn prepare(
             Ok(_) => Ready::Untried(format!("topic {name} is made anew with {} copies", wanted.replication_factor)),
             Err(error) => Ready::No(sorted(error, user, "Delete")),
         },
+        Standing::Absent if !spec.create_topics => {
+            Ready::Untried(format!("kafka.createTopics is false, and {} is not there", topic::in_words(wanted)))
+        }
         Standing::Absent => match kafka.create_topic(wanted).await {
             Ok(Creation::Created) => {
                 led(kafka, name).await;
@@ -227,10 +231,12 @@ async fn led(kafka: &KafkaAdmin, name: &str) -> Option<TopicState> {
     None
 }
 
-/// Each right that the operator needs on topics and groups that are there. `group_seen`: the group could be described.
+/// Each right that the operator needs on topics and groups that are there; `manages`: those too with which it keeps topics as they should
+/// be. `group_seen`: the group could be described.
 async fn rights(
     kafka: &KafkaAdmin,
     realm: &str,
+    manages: bool,
     topic: &TopicSpec,
     trip: Option<&RoundTrip>,
     group_seen: bool,
@@ -253,10 +259,14 @@ async fn rights(
         trip,
     );
     let removed = removed.and_then(|all| all.into_values().collect::<Result<Vec<i64>, _>>());
+    let (grown, configured, removed) = match manages {
+        true => (grown, configured, removed.map(drop)),
+        false => (Ok(()), Ok(()), Ok(())),
+    };
     let asked = [
         (grown, "Alter"),
         (configured, "AlterConfigs"),
-        (removed.map(drop), "Delete"),
+        (removed, "Delete"),
         (if group_seen { committed } else { Ok(()) }, "Read"),
         (forgotten.map(drop), "Delete"),
     ];
@@ -293,21 +303,6 @@ pub(super) async fn look_as_pods(systems: &Systems, realm: &str, probed: &Atomic
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_codec_that_nobody_reads_is_refused() {
-        let mut kafka = crate::fixtures::class().spec.kafka;
-        assert!(unreadable(&kafka).is_none());
-        let mut set = |codec: &str| {
-            kafka.topic_config.insert("compression.type".to_owned(), codec.to_owned());
-            unreadable(&kafka)
-        };
-        assert_eq!(["producer", "lz4", "GZIP"].map(|codec| set(codec).is_some()), [false; 3]);
-        let fault = set("middle-out").unwrap();
-        assert_eq!(fault.reason(), "KafkaCodecUnsupported");
-        let text = fault.to_string();
-        assert!(text.contains("middle-out") && text.contains("producer, uncompressed, lz4, gzip"), "{text}");
-    }
 
     /// Wrong: a user that is held back by a quota is said to lack a right.
     #[test]

@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::epoch::{self, Issuers, Opened};
 use crate::error::ReconcileError;
 use crate::events;
-use crate::topic::TopicStep;
+use crate::topic::{self, TopicStep};
 
 /// How often children that are not watched are looked at.
 const CHILDREN_FRESH: Duration = Duration::from_secs(30);
@@ -148,10 +148,11 @@ async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Obse
     let cluster_id = seen.log.as_ref().map(|log| log.topic.cluster_id.clone()).unwrap_or_default();
     match step {
         TopicStep::Announce => table::set_topic(sql, row.id, "", &cluster_id).await?,
+        TopicStep::Create(specs) if !pass.class.spec.kafka.create_topics => return Err(topic::awaited(specs)),
         TopicStep::Create(specs) => {
             let created = join_all(specs.iter().map(|spec| pass.systems.topics.create(spec))).await;
             for (spec, created) in specs.iter().zip(created) {
-                let new = created? == Creation::Created;
+                let new = created.map_err(|error| topic::not_made(error, specs))? == Creation::Created;
                 if !new {
                     tracing::info!(topic = spec.name, "topic was created meanwhile");
                 } else if spec.name == pass.id.topic()

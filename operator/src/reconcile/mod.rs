@@ -291,6 +291,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let failure = failure.or(record_issued(&pass, &seen).await.err());
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
+    let failure = failure.or(repair::direct::publish_what_is_due(&pass, &seen, plan.key_by, at_rest).await.err());
     let looked = context.memory.get(uid).scan.found();
     // Kept here as well: the watch may show the status that was just written only after the next pass.
     let adopted = context.memory.update(uid, |memory| {

@@ -45,20 +45,22 @@ pub struct LedgerView {
     pub count_age_ms: i64,
     /// The most that ever were stored, as far as is known.
     pub had: u64,
+    /// Whether some of them were stored past Kafka, and their records are still to be written.
+    pub unpublished: bool,
 }
 
 impl LedgerView {
     /// A campaign that has no row.
     pub fn unregistered() -> Self {
-        Self { row: None, stored: 0, highest: 0, counted_whole: true, count_age_ms: 0, had: 0 }
+        Self { row: None, stored: 0, highest: 0, counted_whole: true, count_age_ms: 0, had: 0, unpublished: false }
     }
 
-    fn of(row: CampaignRow, count: &mut LedgerCount) -> Self {
+    fn of(row: CampaignRow, count: &mut LedgerCount, unpublished: bool) -> Self {
         let count_age_ms = count.age_ms();
         let pages = &count.pages;
         let stored = pages.stored().unwrap_or(0);
         let (highest, counted_whole, had) = (pages.highest(), pages.are_whole(), pages.had());
-        Self { row: Some(row), stored, highest, counted_whole, count_age_ms, had }
+        Self { row: Some(row), stored, highest, counted_whole, count_age_ms, had, unpublished }
     }
 }
 
@@ -112,13 +114,13 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
 
 /// Counts more of the rows, within the pass that has observed.
 pub async fn recount(systems: &Systems, seen: &mut Observation, known: &mut Known, effort: Effort) {
-    let Ok(LedgerView { row: Some(row), stored, highest, .. }) = &seen.ledger else { return };
-    let (row, stored, highest) = (row.clone(), *stored, *highest);
+    let Ok(LedgerView { row: Some(row), stored, highest, unpublished, .. }) = &seen.ledger else { return };
+    let (row, stored, highest, unpublished) = (row.clone(), *stored, *highest, *unpublished);
     if let Err(error) = known.rows.count(&systems.sql, &row, effort).await {
         seen.ledger = Err(error);
         return;
     }
-    let now = LedgerView::of(row, &mut known.rows);
+    let now = LedgerView::of(row, &mut known.rows, unpublished);
     // Redis was read before: rows of winners that it has granted since are no sign that it forgot them.
     let issued = seen.stock.as_ref().map_or(0, |stock| stock.issued);
     seen.ledger = Ok(LedgerView { stored: now.stored.min(stored.max(issued)), highest, ..now });
@@ -220,7 +222,8 @@ async fn ledger(
     let Some(row) = found else { return Ok(LedgerView::unregistered()) };
     rows.refresh(&systems.sql, &row).await?;
     table::within(QUESTION, drained.refresh(&systems.sql, &row, rows.pages.generation())).await?;
-    Ok(LedgerView::of(row, rows))
+    let unpublished = table::within(QUESTION, table::has_unpublished(&systems.sql, row.id)).await?;
+    Ok(LedgerView::of(row, rows, unpublished))
 }
 
 async fn stock(systems: &Systems, campaign: &CampaignId) -> Result<StockState, StockError> {

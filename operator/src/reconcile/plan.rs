@@ -275,7 +275,9 @@ pub fn plan(
     let uncounted = ledger.is_some_and(|ledger| !ledger.counted_whole);
     let wants_count = phase == Phase::Completed && before != Phase::Completed && uncounted;
     // Said, and acted upon, only when every row was counted after it seemed so.
-    let phase = if wants_count { Phase::Draining } else { phase };
+    // Nor before every winner has a record: who reads the topic looks no further once it is over.
+    let unpublished = before != Phase::Completed && ledger.is_some_and(|ledger| ledger.unpublished);
+    let phase = if wants_count || (phase == Phase::Completed && unpublished) { Phase::Draining } else { phase };
     let lead_ms = lead_ms(campaign, class, &standing);
     let aims = match time.frozen {
         true if time.doubt.is_some() => Aims::held("the clocks do not agree"),
@@ -386,7 +388,8 @@ fn topic_steps(
         Some(Claimed::By(row)) => (claim(row), row.kafka_cluster_id.as_deref()),
     };
     let Some(log) = log else { return Ok(None) };
-    let steps = topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim, recorded, &log.topic)?;
+    let adopt = campaign.annotations().get(topic::ADOPT_ANNOTATION).map(|id| id.trim());
+    let steps = topic::plan(id, &class.spec.kafka, campaign.spec.partitions, &claim, recorded, &log.topic, adopt)?;
     let leaders = [&log.topic.events, &log.topic.dead_letters]
         .into_iter()
         .all(|state| matches!(state, TopicState::Present(topic) if topic.has_leaders()));

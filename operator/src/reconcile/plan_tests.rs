@@ -238,6 +238,16 @@ fn only_a_count_of_all_rows_completes_a_campaign() {
     assert_eq!(lost.plan().phase, Phase::Draining, "rows that a completed campaign has lost must be stored again");
 }
 
+/// Wrong: a sale is said to be over while whoever reads its topic still waits for winners that were stored past Kafka.
+#[test]
+fn winners_without_a_record_keep_a_campaign_from_being_completed() {
+    for (before, expected) in [(Phase::Draining, Phase::Draining), (Phase::Completed, Phase::Completed)] {
+        let mut scene = Scene::open().issued(10).stored(10).at(END).was(before);
+        scene.ledger.as_mut().unwrap().unpublished = true;
+        assert_eq!(scene.plan().phase, expected);
+    }
+}
+
 #[test]
 fn rows_do_not_wait_for_the_window() {
     for (expected, scene) in [

@@ -64,6 +64,7 @@ impl Scene {
                 events_config: BTreeMap::new(),
                 dead_letters_config: BTreeMap::new(),
                 used: None,
+                dead_letters_used: None,
             },
             lag: Some(0),
             offsets: None,

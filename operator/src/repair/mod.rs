@@ -4,12 +4,14 @@
 //! is harmless at any time and any number of times: the record says what the first one would have said, under the epoch that
 //! the same script call found in force, so that a grant that a newer epoch has taken back is void when it arrives.
 
+pub mod direct;
 pub mod scan;
 pub mod settle;
 pub mod watch;
 
 use std::time::{Duration, Instant};
 
+use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::log::producer::{KeyBy, WinnerLog};
 use campaign::sabotage::{CrashPoint, Defence, crash_point, without};
@@ -172,7 +174,9 @@ pub async fn look(subject: &Subject<'_>, scan: &Scan, due: Due) -> Result<Found,
         let oldest = missing.iter().map(|held| held.granted_or_recovered().0).min();
         looked.oldest_ms = looked.oldest_ms.into_iter().chain(oldest).min();
         looked.missing += u64::try_from(missing.len()).unwrap_or(u64::MAX);
-        looked.published += publish(log, campaign, epoch, issued, &missing).await;
+        let records: Vec<CouponIssued> = missing.iter().map(|held| held.event(campaign, epoch, issued)).collect();
+        let published = publish(log, campaign, &records).await.len();
+        looked.published += u64::try_from(published).unwrap_or(u64::MAX);
         crash_point(CrashPoint::AfterRepublish);
     }
     if looked.missing > 0 {
@@ -199,12 +203,12 @@ async fn part(subject: &Subject<'_>, scan: &Scan, up_to: u64) -> Result<Part, ta
     Ok(part)
 }
 
-/// Publishes these and says how many Kafka has acknowledged.
-async fn publish(log: &WinnerLog, campaign: &CampaignId, epoch: u64, issued: u64, winners: &[Held]) -> u64 {
-    let records: Vec<_> = winners.iter().map(|held| log.append(&held.event(campaign, epoch, issued))).collect();
+/// Publishes these and says which ranks Kafka has acknowledged.
+async fn publish(log: &WinnerLog, campaign: &CampaignId, winners: &[CouponIssued]) -> Vec<u64> {
+    let records: Vec<_> = winners.iter().map(|winner| (winner.rank, log.append(winner))).collect();
     let deadline = tokio::time::Instant::now() + BATCH_DEADLINE;
-    let mut published = 0;
-    for record in records {
+    let (mut published, mut refused) = (Vec::with_capacity(records.len()), None);
+    for (rank, record) in records {
         let acknowledged = async {
             match record {
                 Ok(appending) => appending.acknowledged().await,
@@ -212,10 +216,14 @@ async fn publish(log: &WinnerLog, campaign: &CampaignId, epoch: u64, issued: u64
             }
         };
         match tokio::time::timeout_at(deadline, acknowledged).await {
-            Ok(Ok(())) => published += 1,
-            Ok(Err(error)) => tracing::warn!(%campaign, %error, "a winner could not be published; trying again later"),
+            Ok(Ok(())) => published.push(rank),
+            Ok(Err(error)) => refused = refused.or(Some(error)),
             Err(_) => {}
         }
+    }
+    if let Some(error) = refused {
+        let left = winners.len() - published.len();
+        tracing::warn!(%campaign, %error, left, "some winners could not be published; trying again later");
     }
     published
 }

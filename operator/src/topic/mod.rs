@@ -1,15 +1,19 @@
 //! What a campaign's topics should be, and what to do about a difference. Pure.
 
-pub mod codec;
 pub mod make;
 pub mod probe;
 
 use std::collections::BTreeMap;
 
 use campaign::identity::CampaignId;
-use campaign::log::admin::{ConfigEntry, Topic, TopicSpec, TopicState};
+use campaign::log::admin::{AdminError, ConfigEntry, Topic, TopicSpec, TopicState};
 
 use crate::api;
+use crate::error::ReconcileError;
+
+/// Annotation with which people say that a topic that was there before the campaign is to be its topic: the topic's id. It works while
+/// nobody has written to it.
+pub const ADOPT_ANNOTATION: &str = "coupon-operator.io/adopt-topic";
 
 /// What Kafka has for a campaign.
 #[derive(Debug, Clone)]
@@ -28,6 +32,8 @@ pub struct TopicView {
     pub dead_letters_config: BTreeMap<String, ConfigEntry>,
     /// Whether the topic of winners holds any record, or ever did. `None` while it is absent.
     pub used: Option<bool>,
+    /// The same of the dead-letter topic.
+    pub dead_letters_used: Option<bool>,
 }
 
 /// The topic that SQL says is ours.
@@ -71,14 +77,26 @@ pub enum TopicStep {
 pub enum TopicConflict {
     /// A topic of our name that we did not create.
     #[error(
-        "topic {0} exists and was not created by this operator; choose another couponId, or delete the topic if nobody needs it"
+        "topic {topic} exists and was not created by this operator; choose another couponId, or delete the topic if nobody needs it{}",
+        adoption(adoptable.as_deref())
     )]
-    NotOurs(String),
+    NotOurs {
+        /// The topic.
+        topic: String,
+        /// Its id, if nobody has written to it.
+        adoptable: Option<String>,
+    },
     /// The topic was deleted and made again by somebody else.
     #[error(
-        "topic {0} was deleted and made again by somebody else; delete it, and the operator continues from the database"
+        "topic {topic} was deleted and made again by somebody else; delete it, and the operator continues from the database{}",
+        adoption(adoptable.as_deref())
     )]
-    Replaced(String),
+    Replaced {
+        /// The topic.
+        topic: String,
+        /// Its id, if nobody has written to it.
+        adoptable: Option<String>,
+    },
     /// The class points to another Kafka now.
     #[error("the ledger is in Kafka cluster {recorded}, but the class now points to {found}; point it back")]
     Moved {
@@ -89,12 +107,24 @@ pub enum TopicConflict {
     },
 }
 
+/// The way out of a conflict about an empty topic, in words.
+fn adoption(id: Option<&str>) -> String {
+    id.map_or_else(
+        || format!(" (it has been written to, so it cannot be taken with the annotation {ADOPT_ANNOTATION})"),
+        |id| {
+            format!(
+                "; or, as nobody has written to it, annotate the campaign with {ADOPT_ANNOTATION}={id} to have it used"
+            )
+        },
+    )
+}
+
 impl TopicConflict {
     /// A stable word for programs.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotOurs(_) => "TopicNotOurs",
-            Self::Replaced(_) => "TopicReplaced",
+            Self::NotOurs { .. } => "TopicNotOurs",
+            Self::Replaced { .. } => "TopicReplaced",
             Self::Moved { .. } => "LedgerMoved",
         }
     }
@@ -129,17 +159,66 @@ const DEFAULT_MAX_BYTES: u64 = 1_048_588;
 /// How much larger a dead letter may be than its record: the headers that say where it lay and what went wrong, twice over.
 const DEAD_LETTER_MARGIN: u64 = 65_536;
 
-/// What both topics are configured to. Winners are kept for the class' retention, dead letters until they are dealt with. The
-/// dead-letter topic takes whatever the topic takes, and its headers.
-pub fn config(kafka: &api::Kafka, min_in_sync: i32, dead_letters: bool) -> BTreeMap<String, String> {
-    let retention_ms =
-        if dead_letters { "-1".to_owned() } else { (u64::from(kafka.retention_hours) * 3_600_000).to_string() };
-    let mut all = kafka.topic_config.clone();
-    // Set all the same: brokers whose own default no client here can read would recompress what comes. Nor is a class followed that
-    // asks for such a codec; its condition says so.
-    if codec::unreadable(kafka).is_some() || !all.contains_key(codec::COMPRESSION) {
-        all.insert(codec::COMPRESSION.to_owned(), codec::AS_PRODUCED.to_owned());
+/// What Kafka itself makes of a topic that says nothing else.
+const DEFAULTS: [(&str, &str); 7] = [
+    ("cleanup.policy", "delete"),
+    ("compression.type", "producer"),
+    (MAX_BYTES, "1048588"),
+    ("min.insync.replicas", "1"),
+    ("retention.bytes", "-1"),
+    ("retention.ms", "604800000"),
+    ("unclean.leader.election.enable", "false"),
+];
+
+/// With what a topic that should be configured so is made. What Kafka makes of it by itself is not asked for: policies of managed
+/// brokers refuse some keys whatever their value. Where the brokers' own default is another, [`differing`] finds it once the topic is
+/// there.
+pub fn creation(mut config: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    config.retain(|key, value| !DEFAULTS.contains(&(key.as_str(), value.as_str())));
+    config
+}
+
+/// Topics could not be made. Where that is forbidden, somebody else can make them: we have announced them, so those of these names are
+/// ours as long as nobody has written to them.
+pub fn not_made(error: AdminError, specs: &[TopicSpec]) -> ReconcileError {
+    match error {
+        AdminError::NotAuthorized { .. } | AdminError::PolicyViolation { .. } | AdminError::InvalidConfig { .. } => {
+            ReconcileError::TopicNotMade { error, wanted: wanted(specs) }
+        }
+        error => error.into(),
     }
+}
+
+/// The class says that somebody else makes the topics.
+pub fn awaited(specs: &[TopicSpec]) -> ReconcileError {
+    ReconcileError::TopicAwaited { wanted: wanted(specs) }
+}
+
+fn wanted(specs: &[TopicSpec]) -> String {
+    specs.iter().map(in_words).collect::<Vec<_>>().join(" and ")
+}
+
+/// What whoever makes a topic must know.
+pub fn in_words(spec: &TopicSpec) -> String {
+    let TopicSpec { name, partitions, replication_factor, config } = spec;
+    let config: Vec<String> = config.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    format!("topic {name} (partitions={partitions} replication-factor={replication_factor}{})", config.concat())
+}
+
+/// What of `wanted` a topic does not have, wherever its values come from.
+fn differing(wanted: BTreeMap<String, String>, found: &BTreeMap<String, ConfigEntry>) -> BTreeMap<String, String> {
+    let has = |key: &String, value: &String| found.get(key).is_some_and(|entry| entry.value.as_ref() == Some(value));
+    wanted.into_iter().filter(|(key, value)| !has(key, value)).collect()
+}
+
+/// What both topics are configured to. Winners are kept for the class' retention, dead letters until they are dealt with, unless the class
+/// says otherwise. The dead-letter topic takes whatever the topic takes, and its headers.
+pub fn config(kafka: &api::Kafka, min_in_sync: i32, dead_letters: bool) -> BTreeMap<String, String> {
+    let hours = if dead_letters { kafka.dead_letter_retention_hours } else { Some(kafka.retention_hours) };
+    let retention_ms = hours.map_or_else(|| "-1".to_owned(), |hours| (u64::from(hours) * 3_600_000).to_string());
+    let mut all = kafka.topic_config.clone();
+    // Records stay as they were produced: brokers with a codec of their own would recompress each.
+    all.entry("compression.type".to_owned()).or_insert_with(|| "producer".to_owned());
     let max_bytes = all.get(MAX_BYTES).cloned().unwrap_or_else(|| DEFAULT_MAX_BYTES.to_string());
     // What is no number is Kafka's to refuse.
     let max_bytes = match max_bytes.parse::<u64>() {
@@ -159,7 +238,8 @@ pub fn config(kafka: &api::Kafka, min_in_sync: i32, dead_letters: bool) -> BTree
     all
 }
 
-/// What to do next about the topics. Nothing means: both are there, ours, and as they should be.
+/// What to do next about the topics. Nothing means: both are there, ours, and as they should be. `adopt`: the id of a topic that people
+/// say is to be the campaign's.
 pub fn plan(
     campaign: &CampaignId,
     kafka: &api::Kafka,
@@ -167,6 +247,7 @@ pub fn plan(
     claim: &Claim,
     recorded_cluster: Option<&str>,
     view: &TopicView,
+    adopt: Option<&str>,
 ) -> Result<Vec<TopicStep>, TopicConflict> {
     if let Some(recorded) = recorded_cluster
         && recorded != view.cluster_id
@@ -179,14 +260,25 @@ pub fn plan(
         name: name.to_owned(),
         partitions: i32::from(partitions),
         replication_factor: wanted.factor,
-        config: config(kafka, wanted.min_in_sync, dead),
+        config: creation(config(kafka, wanted.min_in_sync, dead)),
     };
+    let unused = |topic: &Topic| (view.used == Some(false)).then(|| topic.topic_id.clone());
+    let adopted = |topic: &Topic| view.used == Some(false) && adopt == Some(topic.topic_id.as_str());
     let (mut steps, mut missing) = (Vec::new(), Vec::new());
     match (claim, &view.events) {
-        (Claim::None, TopicState::Present(_)) => return Err(TopicConflict::NotOurs(name)),
+        (Claim::None, TopicState::Present(topic)) if adopted(topic) => {
+            // The one that somebody made beside it goes with it.
+            if view.dead_letters_used == Some(true) {
+                return Err(TopicConflict::NotOurs { topic: dlt, adoptable: None });
+            }
+            steps.push(TopicStep::Record(topic.topic_id.clone()));
+        }
+        (Claim::None, TopicState::Present(topic)) => {
+            return Err(TopicConflict::NotOurs { topic: name, adoptable: unused(topic) });
+        }
         (Claim::None, TopicState::Absent) => {
             if matches!(view.dead_letters, TopicState::Present(_)) {
-                return Err(TopicConflict::NotOurs(dlt));
+                return Err(TopicConflict::NotOurs { topic: dlt, adoptable: None });
             }
             let both = vec![spec(&dlt, true), spec(&name, false)];
             return Ok(vec![TopicStep::Announce, TopicStep::Create(both)]);
@@ -194,12 +286,15 @@ pub fn plan(
         // We died between announcing and recording. What is there is ours if nobody has written to it.
         (Claim::Announced, TopicState::Present(topic)) => {
             if view.used != Some(false) {
-                return Err(TopicConflict::NotOurs(name));
+                return Err(TopicConflict::NotOurs { topic: name, adoptable: None });
             }
             steps.push(TopicStep::Record(topic.topic_id.clone()));
         }
         (Claim::Owned(id), TopicState::Present(topic)) if *id != topic.topic_id => {
-            return Err(TopicConflict::Replaced(name));
+            if !adopted(topic) {
+                return Err(TopicConflict::Replaced { topic: name, adoptable: unused(topic) });
+            }
+            steps.push(TopicStep::Record(topic.topic_id.clone()));
         }
         (Claim::Owned(_), TopicState::Present(_)) => {}
         // Ours is gone: somebody deleted it. The database remembers what was stored; a new topic goes on from there.
@@ -222,12 +317,7 @@ pub fn plan(
         if topic.partitions.len() < usize::from(partitions) {
             steps.push(TopicStep::Grow { topic: name.clone(), partitions: partitions.into() });
         }
-        let set: BTreeMap<String, String> = config(kafka, in_sync(kafka, topic), dead)
-            .into_iter()
-            .filter(|(key, value)| {
-                found.get(key).is_none_or(|entry| !entry.is_set() || entry.value.as_ref() != Some(value))
-            })
-            .collect();
+        let set = differing(config(kafka, in_sync(kafka, topic), dead), found);
         if !set.is_empty() {
             steps.push(TopicStep::Configure { topic: name.clone(), set });
         }

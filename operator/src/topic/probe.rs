@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use campaign::log::admin::{ConfigEntry, Topic, TopicSpec, TopicState};
 
-use super::{config, copies, in_sync, replication};
+use super::{config, copies, creation, differing, in_sync, replication};
 use crate::api;
 
 /// How long what was tried is kept. Set on the topic together with [`SEGMENT_MS`], it tells ours from a stranger's.
@@ -47,7 +47,7 @@ pub fn spec(realm: &str, kafka: &api::Kafka, brokers: usize) -> TopicSpec {
         name: topic_name(realm),
         partitions: 1,
         replication_factor: replication.factor,
-        config: settings(kafka, replication.min_in_sync),
+        config: creation(settings(kafka, replication.min_in_sync)),
     }
 }
 
@@ -78,9 +78,7 @@ pub fn standing(
     if copies(topic) < wanted.replication_factor {
         return Standing::TooFewCopies;
     }
-    let mut set = settings(kafka, in_sync(kafka, topic));
-    set.retain(|key, value| found.get(key).is_none_or(|entry| !entry.is_set() || entry.value.as_ref() != Some(value)));
-    Standing::Ours(set)
+    Standing::Ours(differing(settings(kafka, in_sync(kafka, topic)), found))
 }
 
 /// Kafka lets nobody sign a topic, so it is told by what only we would set on a topic of this name.
@@ -108,7 +106,17 @@ mod tests {
         let wanted = spec("prod", &kafka, 3);
         let entry =
             |value: &str| ConfigEntry { value: Some(value.to_owned()), source: ConfigSource::Topic, read_only: false };
-        let ours: BTreeMap<_, _> = wanted.config.iter().map(|(key, value)| (key.clone(), entry(value))).collect();
+        let all = settings(
+            &kafka,
+            in_sync(
+                &kafka,
+                match &topic(1, 3) {
+                    TopicState::Present(topic) => topic,
+                    TopicState::Absent => panic!(),
+                },
+            ),
+        );
+        let ours: BTreeMap<_, _> = all.iter().map(|(key, value)| (key.clone(), entry(value))).collect();
         let with = |key: &str, value: ConfigEntry| {
             let mut changed = ours.clone();
             changed.insert(key.to_owned(), value);

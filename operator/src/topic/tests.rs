@@ -17,7 +17,9 @@ fn kafka(allow_lower: bool) -> api::Kafka {
         replication_factor: 3,
         min_in_sync_replicas: 2,
         allow_lower_replication: allow_lower,
+        create_topics: true,
         retention_hours: 168,
+        dead_letter_retention_hours: None,
         topic_config: BTreeMap::new(),
     }
 }
@@ -37,6 +39,7 @@ fn view(events: TopicState, dead_letters: TopicState) -> TopicView {
         cluster_id: "c1".into(),
         brokers: 3,
         used: matches!(events, TopicState::Present(_)).then_some(false),
+        dead_letters_used: matches!(dead_letters, TopicState::Present(_)).then_some(false),
         events,
         dead_letters,
         events_config: set(config(&kafka(false), 2, false)),
@@ -45,7 +48,7 @@ fn view(events: TopicState, dead_letters: TopicState) -> TopicView {
 }
 
 fn plan_for(claim: Claim, view: &TopicView) -> Result<Vec<TopicStep>, TopicConflict> {
-    plan(&campaign(), &kafka(false), 3, &claim, Some("c1"), view)
+    plan(&campaign(), &kafka(false), 3, &claim, Some("c1"), view, None)
 }
 
 #[test]
@@ -65,10 +68,10 @@ fn a_topic_that_we_did_not_create_is_not_touched() {
         (Claim::None, view(TopicState::Absent, topic("d1", 3))),
         (Claim::Announced, TopicView { used: Some(true), ..view(topic("t1", 3), TopicState::Absent) }),
     ] {
-        assert!(matches!(plan_for(claim, &found), Err(TopicConflict::NotOurs(_))));
+        assert!(matches!(plan_for(claim, &found), Err(TopicConflict::NotOurs { .. })));
     }
     let replaced = plan_for(Claim::Owned("t0".into()), &view(topic("t1", 3), topic("d1", 3)));
-    assert!(matches!(replaced, Err(TopicConflict::Replaced(_))));
+    assert!(matches!(replaced, Err(TopicConflict::Replaced { .. })));
 }
 
 #[test]
@@ -114,6 +117,7 @@ fn another_cluster_is_no_place_to_go_on() {
         &Claim::Owned("t1".into()),
         Some("c0"),
         &view(TopicState::Absent, TopicState::Absent),
+        None,
     );
     assert!(matches!(moved, Err(TopicConflict::Moved { .. })));
 }
@@ -136,6 +140,8 @@ fn replication_is_lowered_only_where_the_class_allows_it() {
 fn dead_letters_do_not_expire() {
     assert_eq!(config(&kafka(false), 2, true)["retention.ms"], "-1");
     assert_eq!(config(&kafka(false), 2, false)["retention.ms"], "604800000");
+    let limited = api::Kafka { dead_letter_retention_hours: Some(2), ..kafka(false) };
+    assert_eq!(config(&limited, 2, true)["retention.ms"], "7200000", "unless the class says so");
 }
 
 /// Wrong: a record that just fitted into the topic never fits into the dead-letter topic, and holds its partition for ever.
@@ -154,14 +160,92 @@ fn the_dead_letter_topic_takes_what_the_topic_takes_and_more() {
     }
 }
 
-/// Wrong: brokers that recompress everything into a codec that no client here can read make winners that nobody can store.
+/// Wrong: brokers with a codec of their own recompress every record.
 #[test]
-fn topics_have_a_compression_that_every_client_here_can_read() {
-    for (asked, expected) in [(None, "producer"), (Some("lz4"), "lz4"), (Some("middle-out"), "producer")] {
+fn records_stay_as_they_were_produced_unless_the_class_says_otherwise() {
+    for (asked, expected) in [(None, "producer"), (Some("zstd"), "zstd")] {
         let mut kafka = kafka(false);
         kafka.topic_config.extend(asked.map(|codec| ("compression.type".to_owned(), codec.to_owned())));
         for dead_letters in [false, true] {
             assert_eq!(config(&kafka, 2, dead_letters).get("compression.type").unwrap(), expected, "{asked:?}");
         }
     }
+}
+
+/// Wrong: a managed broker refuses a key whatever its value, and no topic can be made though it would be as it should be by itself.
+#[test]
+fn what_kafka_makes_of_a_topic_by_itself_is_not_asked_for() {
+    let sent = |kafka: &api::Kafka, dead| -> Vec<String> {
+        let sent = creation(config(kafka, kafka.min_in_sync_replicas.into(), dead));
+        sent.into_iter().map(|(key, value)| format!("{key}={value}")).collect()
+    };
+    assert_eq!(sent(&kafka(false), false), ["min.insync.replicas=2"]);
+    assert_eq!(sent(&kafka(false), true), ["max.message.bytes=1114124", "min.insync.replicas=2", "retention.ms=-1"]);
+    let other = api::Kafka { min_in_sync_replicas: 1, retention_hours: 24, ..kafka(true) };
+    assert_eq!(sent(&other, false), ["retention.ms=86400000"]);
+
+    // It is the brokers' own default, or somebody set it: all that counts is what it is.
+    let found = |key: &str, value: &str, source| {
+        let mut view = view(topic("t1", 3), topic("d1", 3));
+        view.events_config.insert(key.to_owned(), ConfigEntry { value: Some(value.into()), source, read_only: false });
+        plan_for(Claim::Owned("t1".into()), &view).unwrap()
+    };
+    for source in [ConfigSource::Topic, ConfigSource::Broker, ConfigSource::Default] {
+        assert_eq!(found("unclean.leader.election.enable", "false", source), []);
+        let set = BTreeMap::from([("compression.type".to_owned(), "producer".to_owned())]);
+        let expected = [TopicStep::Configure { topic: campaign().topic(), set }];
+        assert_eq!(found("compression.type", "zstd", source), expected, "a broker's own codec is no way around it");
+    }
+}
+
+/// Wrong: whoever may not make topics has no way at all; or a topic that somebody uses becomes ours.
+#[test]
+fn an_empty_topic_that_people_name_by_its_id_is_used() {
+    let adopt = |claim, view: &TopicView, id| plan(&campaign(), &kafka(false), 3, &claim, Some("c1"), view, Some(id));
+    let both = view(topic("t1", 3), topic("d1", 3));
+    let owned = || Claim::Owned("t0".into());
+    assert_eq!(adopt(Claim::None, &both, "t1"), Ok(vec![TopicStep::Record("t1".into())]));
+    assert_eq!(adopt(owned(), &both, "t1"), Ok(vec![TopicStep::Record("t1".into())]), "one that was made again, too");
+    let alone = adopt(Claim::None, &view(topic("t1", 1), TopicState::Absent), "t1").unwrap();
+    assert!(
+        matches!(alone.as_slice(), [TopicStep::Record(_), TopicStep::Create(dlt), TopicStep::Grow { partitions: 3, .. }]
+            if dlt.len() == 1 && dlt[0].name.ends_with(".DLT")),
+        "{alone:?}"
+    );
+    for claim in [Claim::None, owned()] {
+        let said = adopt(claim.clone(), &both, "t2").unwrap_err().to_string();
+        assert!(said.contains("annotate the campaign with coupon-operator.io/adopt-topic=t1"), "{said}");
+        let used = TopicView { used: Some(true), ..both.clone() };
+        let said = adopt(claim, &used, "t1").unwrap_err().to_string();
+        assert!(said.contains("it has been written to"), "{said}");
+    }
+    let letters = TopicView { dead_letters_used: Some(true), ..both.clone() };
+    let said = adopt(Claim::None, &letters, "t1").unwrap_err();
+    assert!(matches!(&said, TopicConflict::NotOurs { topic, .. } if topic.ends_with(".DLT")), "{said}");
+}
+
+/// Wrong: the Kafka team is asked for "a topic", and makes one that does not do.
+#[test]
+fn what_may_not_be_made_is_said_with_all_that_somebody_else_must_know() {
+    let refused = AdminError::NotAuthorized { resource: "topic t".into(), cause: "said Kafka".into() };
+    let steps = plan_for(Claim::None, &view(TopicState::Absent, TopicState::Absent)).unwrap();
+    let [_, TopicStep::Create(specs)] = steps.as_slice() else { panic!("{steps:?}") };
+    let error = not_made(refused, specs);
+    assert_eq!((error.reason(), error.condition()), ("KafkaNotAuthorized", api::ConditionType::TopicReady));
+    let said = error.to_string();
+    for part in [
+        "said Kafka",
+        "topic prod.shop.spring.coupon-events.DLT (partitions=3 replication-factor=3 max.message.bytes=1114124",
+        "topic prod.shop.spring.coupon-events (partitions=3 replication-factor=3 min.insync.replicas=2)",
+        "left empty",
+        "createTopics: false",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let awaited = awaited(specs);
+    assert_eq!((awaited.reason(), awaited.condition()), ("TopicAwaited", api::ConditionType::TopicReady));
+    let wanted = said.split_once("have topic").unwrap().1;
+    assert!(awaited.to_string().ends_with(wanted), "{awaited}");
+    let passing = AdminError::UnknownTopic { topic: "t".into() };
+    assert_eq!(not_made(passing.clone(), specs).to_string(), passing.to_string());
 }

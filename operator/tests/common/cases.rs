@@ -257,7 +257,8 @@ fn class_creates() -> Vec<Case> {
                 "kafka": {
                     "bootstrapServers": ["a:9092", "[2001:db8::1]:9092"],
                     "security": {"protocol": "SaslTls", "mechanism": "ScramSha512", "caSecretRef": {"name": "ca"}},
-                    "replicationFactor": 5, "minInSyncReplicas": 3, "retentionHours": 24, "topicConfig": {"segment.ms": "3600000"},
+                    "replicationFactor": 5, "minInSyncReplicas": 3, "createTopics": false, "retentionHours": 24,
+                    "deadLetterRetentionHours": 8760, "topicConfig": {"segment.ms": "3600000"},
                 },
                 "redis": {"caSecretRef": {"name": "ca", "key": "redis.crt"}},
                 "database": {"port": 3307, "tls": "Required", "caSecretRef": {"name": "ca"}},
@@ -310,6 +311,11 @@ fn class_creates() -> Vec<Case> {
         ),
         kafka("an unknown protocol", json!({"security": {"protocol": "Ssl"}}), Schema("spec.kafka.security.protocol")),
         kafka("no retention", json!({"retentionHours": 0}), Schema("spec.kafka.retentionHours")),
+        kafka(
+            "no retention of dead letters",
+            json!({"deadLetterRetentionHours": 0}),
+            Schema("spec.kafka.deadLetterRetentionHours"),
+        ),
         kafka("a login without mechanism", json!({"security": {"protocol": "SaslTls"}}), mechanism),
         kafka("a login in plain text without mechanism", json!({"security": {"protocol": "SaslPlaintext"}}), mechanism),
         kafka("a mechanism without login", json!({"security": {"protocol": "Tls", "mechanism": "Plain"}}), mechanism),

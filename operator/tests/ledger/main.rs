@@ -4,6 +4,7 @@
 
 mod api;
 mod dead_letters;
+mod direct;
 mod discarded;
 mod log;
 mod lost;

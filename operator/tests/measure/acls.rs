@@ -181,3 +181,64 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     systems.remove_probed("acls", &BTreeSet::new()).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
+
+/// Wrong: where the Kafka team makes the topics no class is ever Ready, and nothing opens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_whose_topics_somebody_else_makes_is_well_without_the_right_to() {
+    let logins = [("coupon-operator", "operator-word"), ("coupon-pods", "pods-word")];
+    let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
+    let broker = starting.await.unwrap().unwrap();
+    let address = broker.url();
+    let mut acls = AclClient::login(&address, stack::services::Kafka::ADMIN);
+    let managing = ["Create", "Alter", "AlterConfigs", "Delete"];
+    let is_managing =
+        |acl: &Acl| acl.user == "coupon-operator" && acl.kind == "topic" && managing.contains(&acl.operation.as_str());
+    documented().iter().filter(|acl| !is_managing(acl)).for_each(|acl| acls.add(acl));
+    // What the others include.
+    acls.add(&Acl {
+        user: "coupon-operator".to_owned(),
+        kind: "topic".to_owned(),
+        prefix: "prod.".to_owned(),
+        operation: "DescribeConfigs".to_owned(),
+        denies: false,
+    });
+    let mut settings = connections();
+    (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
+    let systems = Systems::new(settings).unwrap();
+    let class = |create_topics: bool| -> CampaignClass {
+        let mut class = class("others");
+        class["spec"]["realm"] = serde_json::json!("prod");
+        class["spec"]["kafka"]["createTopics"] = create_topics.into();
+        serde_json::from_value(class).unwrap()
+    };
+    let refused = |found: &Measured| found.trouble(System::Kafka).is_some();
+    assert_found(
+        &look_until(&systems, &class(true), refused).await,
+        System::Kafka,
+        "KafkaNotAuthorized",
+        &["user `coupon-operator`", "Create"],
+        "the operator is to make topics, and may not",
+    );
+    let well = |found: &Measured| found.findings.is_empty();
+    let found = look_until(&systems, &class(false), well).await;
+    assert_well(&found, "somebody else makes them");
+    let said = format!("{:?}", found.reports());
+    let wanted = format!("topic {TOPIC} (partitions=1 replication-factor=1 retention.ms=3600000 segment.ms=3600000)");
+    assert!(said.contains(&wanted), "{said}");
+
+    // As it says.
+    let admin = KafkaAdmin::new(&client_config(&kafka(&address, stack::services::Kafka::ADMIN), "test", &[])).unwrap();
+    let hour = |key: &str| (key.to_owned(), "3600000".to_owned());
+    let config = BTreeMap::from([hour("retention.ms"), hour("segment.ms")]);
+    let spec = TopicSpec { name: TOPIC.into(), partitions: 1, replication_factor: 1, config };
+    admin.create_topic(&spec).await.unwrap();
+    let until = Instant::now() + SOON;
+    loop {
+        assert_well(&look_until(&systems, &class(false), well).await, "with a topic to try records on");
+        let ends = admin.end_offsets(&[(TOPIC, 0)]).await.unwrap();
+        if ends.values().all(|end| matches!(end, Ok(2..))) {
+            break;
+        }
+        assert!(Instant::now() < until, "a record of each login: {ends:?}");
+    }
+}

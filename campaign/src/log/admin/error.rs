@@ -138,6 +138,16 @@ impl AdminError {
         matches!(self, Self::Other { code, .. } if is_passing(*code))
     }
 
+    /// Whether that is what brokers say that delete no topics at all (`delete.topic.enable=false`), to whoever deletes one: by a code of its
+    /// own, which older clients hear as a wrong request.
+    pub fn forbids_deletion(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } => true,
+            Self::Other { code, .. } => matches!(code, Code::InvalidRequest | Code::TopicDeletionDisabled),
+            _ => false,
+        }
+    }
+
     /// Whether the same call may succeed later although nobody changes anything on purpose.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -310,6 +320,19 @@ mod tests {
         let error = sorted(Code::UnknownTopicOrPartition, Subject::Topic("t"), None);
         assert_eq!(error, AdminError::UnknownTopic { topic: "t".into() });
         assert_eq!(sorted(Code::UnknownTopicOrPartition, Subject::Group("g"), None).reason(), "KafkaError");
+    }
+
+    /// Wrong: a campaign whose brokers delete no topics is deleted for ever, and its log read again each time.
+    #[test]
+    fn brokers_that_delete_no_topics_are_not_waited_for() {
+        for (code, expected) in [
+            (Code::InvalidRequest, true),
+            (Code::TopicDeletionDisabled, true),
+            (Code::NotController, false),
+            (Code::TopicAuthorizationFailed, false),
+        ] {
+            assert_eq!(sorted(code, Subject::Topic("t"), None).forbids_deletion(), expected, "{code:?}");
+        }
     }
 
     #[test]
