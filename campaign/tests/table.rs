@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use campaign::event::CouponIssued;
 use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::table::{
-    self, CampaignRow, CampaignRowId, EpochCommit, Fault, LoggedWinner, Numbers, OpenedWindow, Position, RowOutcome,
-    StoreMode, Stored, TableError, TotalSet,
+    self, CampaignRow, CampaignRowId, Custody, EpochCommit, Fault, Heir, LoggedWinner, Numbers, OpenedWindow, Position,
+    RowOutcome, StoreMode, Stored, TableError, TotalSet, Unfenced,
 };
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 
@@ -139,9 +139,9 @@ async fn what_is_recorded_is_found() {
     assert_eq!(ledger.row().await.topic_id.as_deref(), Some(""));
     table::set_topic(&ledger.pool, ledger.id, "topic", "cluster").await.unwrap();
     let opened = OpenedWindow { start_ms: 7, end_ms: 70, limit: 1 };
-    table::set_opened(&ledger.pool, ledger.id, opened, "User").await.unwrap();
+    table::set_opened(&ledger.pool, &ledger.row().await, opened, "User").await.unwrap();
     let later = OpenedWindow { start_ms: 8, end_ms: 80, limit: 2 };
-    table::set_opened(&ledger.pool, ledger.id, later, "Campaign").await.unwrap();
+    table::set_opened(&ledger.pool, &ledger.row().await, later, "Campaign").await.unwrap();
     // Whoever stores winners holds the row; the count does not wait for that.
     let mut storing = ledger.pool.begin().await.unwrap();
     let held = sqlx::query("SELECT 1 FROM campaign WHERE id = ? LOCK IN SHARE MODE").bind(ledger.id.0);
@@ -160,6 +160,10 @@ async fn what_is_recorded_is_found() {
     assert_eq!(row.issued_count, 42);
 }
 
+fn heir(uid: &str) -> Heir<'_> {
+    Heir { cluster: "here", uid }
+}
+
 /// Wrong: of two objects that claim a ledger at once, both go on with it.
 #[tokio::test]
 async fn a_ledger_is_claimed_by_one_object_at_a_time() {
@@ -167,14 +171,14 @@ async fn a_ledger_is_claimed_by_one_object_at_a_time() {
     let epoch = table::allot_epoch(&ledger.pool, ledger.id, 0).await.unwrap();
     table::open_epoch(&ledger.pool, ledger.id, epoch).await.unwrap();
     let opened = OpenedWindow { start_ms: 7, end_ms: 70, limit: 1 };
-    table::set_opened(&ledger.pool, ledger.id, opened, "User").await.unwrap();
+    table::set_opened(&ledger.pool, &ledger.row().await, opened, "User").await.unwrap();
     let before = ledger.row().await;
-    assert!(table::claim(&ledger.pool, &before, "first", false).await.unwrap());
-    assert!(!table::claim(&ledger.pool, &before, "second", true).await.unwrap(), "decided from what is no more");
+    assert!(table::claim(&ledger.pool, &before, heir("first"), false).await.unwrap());
+    assert!(!table::claim(&ledger.pool, &before, heir("second"), true).await.unwrap(), "decided from what is no more");
     let row = ledger.row().await;
     assert_eq!((row.object_uid.as_deref(), row.opened_start_ms, row.open_epoch), (Some("first"), Some(7), Some(epoch)));
 
-    assert!(table::claim(&ledger.pool, &row, "second", true).await.unwrap());
+    assert!(table::claim(&ledger.pool, &row, heir("second"), true).await.unwrap());
     let row = ledger.row().await;
     assert_eq!(row.object_uid.as_deref(), Some("second"));
     let window = (row.opened_start_ms, row.opened_end_ms, row.opened_user_limit);
@@ -185,7 +189,78 @@ async fn a_ledger_is_claimed_by_one_object_at_a_time() {
     );
     assert_eq!(row.opened_key_by.as_deref(), Some("User"), "records keep their partitions");
     let newer = table::allot_epoch(&ledger.pool, ledger.id, 0).await.unwrap();
-    assert!(!table::claim(&ledger.pool, &row, "third", false).await.unwrap(), "epoch {newer} was begun meanwhile");
+    assert!(
+        !table::claim(&ledger.pool, &row, heir("third"), false).await.unwrap(),
+        "epoch {newer} was begun meanwhile"
+    );
+}
+
+/// Wrong: two clusters with one realm both work on a campaign.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_is_one_clusters_and_what_its_last_owner_had_decided_is_overtaken() {
+    let ledger = Ledger::new(100).await;
+    let (pool, id) = (&ledger.pool, ledger.id);
+    let of = |cluster: &'static str| Heir { cluster, uid: cluster };
+    let nobodys = ledger.row().await;
+    assert_eq!(nobodys.custody, Custody::default(), "an older version has made it");
+    let claims = ["a", "b", "c", "d"].map(|cluster| table::claim(pool, &nobodys, of(cluster), false));
+    let claimed = futures::future::join_all(claims).await;
+    assert_eq!(claimed.into_iter().filter(|claimed| *claimed.as_ref().unwrap()).count(), 1);
+
+    let new = CampaignId::new("test", "table", &format!("c{:016x}", rand::random::<u64>())).unwrap();
+    let registering = ["a", "b", "c", "d"].map(|cluster| table::register_in(pool, &new, 100, Some(cluster)));
+    let owners = futures::future::join_all(registering).await.into_iter().map(|row| row.unwrap().custody.owner);
+    assert_eq!(owners.collect::<std::collections::BTreeSet<_>>().len(), 1, "all hear of the same owner");
+
+    let row = ledger.row().await;
+    let first: &'static str =
+        ["a", "b", "c", "d"].into_iter().find(|each| row.custody.owner.as_deref() == Some(each)).unwrap();
+    let opened = table::begin_epoch(pool, &row, 0).await.unwrap().unwrap().epoch;
+    table::open_epoch(pool, id, opened).await.unwrap();
+    // What the owner has read, and goes on with later.
+    let stale = ledger.row().await;
+    assert!(!table::claim(pool, &stale, of("e"), false).await.unwrap(), "not without being told to");
+    assert!(table::take_over(pool, &stale, of("e"), 41, false).await.unwrap());
+    assert!(!table::take_over(pool, &stale, of("f"), 0, false).await.unwrap(), "decided from what is no more");
+    let row = ledger.row().await;
+    assert_eq!((row.epoch, row.open_epoch, row.object_uid.as_deref()), (42, None, Some("e")));
+    let unfenced = Unfenced { cluster: first.to_owned(), epoch: Some(opened), closed: false };
+    assert_eq!(row.custody, Custody { owner: Some("e".to_owned()), changes: 2, unfenced: Some(unfenced) });
+    let window = OpenedWindow { start_ms: 1, end_ms: 2, limit: 1 };
+    table::set_opened(pool, &stale, window, "User").await.unwrap();
+    assert_eq!(ledger.row().await, row, "a window of before");
+    assert_eq!(table::begin_epoch(pool, &stale, 0).await.unwrap(), None);
+    assert_eq!(table::allot_terms(pool, &stale).await.unwrap(), None);
+    assert_eq!(table::open_epoch(pool, id, opened).await.unwrap(), EpochCommit::Superseded);
+    assert!(table::hold(pool, id, first).await.unwrap().is_none());
+
+    // Nor does the new one begin before the issuers of the old one have stopped.
+    assert_eq!(table::begin_epoch(pool, &row, 0).await.unwrap(), None);
+    assert!(!table::take_over(pool, &row, of("f"), 0, false).await.unwrap(), "a third one comes later");
+    assert!(table::note_closed(pool, &row).await.unwrap());
+    assert!(table::note_fenced(pool, &row).await.unwrap());
+    assert!(!table::note_fenced(pool, &row).await.unwrap(), "once");
+    let row = ledger.row().await;
+    assert_eq!(table::begin_epoch(pool, &row, 0).await.unwrap().map(|numbers| numbers.epoch), Some(43));
+
+    // Back again, before the new one could begin: there is nobody to be waited for.
+    let row = ledger.row().await;
+    assert!(table::take_over(pool, &row, of("b2"), 0, false).await.unwrap());
+    let row = ledger.row().await;
+    assert!(table::take_over(pool, &row, of("e"), 0, false).await.unwrap());
+    let row = ledger.row().await;
+    assert_eq!((row.custody.owner.as_deref(), row.custody.unfenced), (Some("e"), None));
+
+    let held = table::hold(pool, id, "e").await.unwrap().unwrap();
+    let row = ledger.row().await;
+    let taking = tokio::spawn({
+        let (pool, row) = (pool.clone(), row.clone());
+        async move { table::take_over(&pool, &row, Heir { cluster: "g", uid: "g" }, 0, false).await.unwrap() }
+    });
+    held.let_go().await.unwrap();
+    assert!(!taking.await.unwrap(), "it was let go of meanwhile");
+    assert!(table::claim(pool, &row, of("g"), false).await.unwrap());
+    assert_eq!(ledger.row().await.custody.changes, row.custody.changes + 1);
 }
 
 /// Wrong: two histories share an epoch, and a late record of the one passes for one of the other.

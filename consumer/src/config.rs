@@ -40,7 +40,7 @@ pub struct Config {
     #[arg(long, env = "COUPON_CONNECTIONS", default_value = "/etc/coupon/connections.yaml")]
     pub connections: PathBuf,
     /// Address of /healthz, /readyz and /metrics.
-    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "[::]:9090")]
     pub probe_listen: SocketAddr,
     /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.
     #[arg(long, env = "COUPON_ADDRESSES_FILE")]

@@ -109,7 +109,11 @@ pub struct Batcher {
 /// What became of a call, repetitions included.
 enum Called {
     /// Each wish was answered.
-    Answered(Batch),
+    Answered {
+        batch: Batch,
+        /// When Redis was asked for it.
+        asked: Instant,
+    },
     /// This try did nothing; an earlier one may have.
     Refused { refusal: Refusal, maybe_granted: bool },
     /// No answer in time.
@@ -176,10 +180,10 @@ impl Batcher {
         self.metrics.batch_size.observe(jobs.len() as f64);
         let wishes: Vec<Wish> = jobs.iter().map(|job| job.wish.clone()).collect();
         match self.call(&pass, &wishes).await {
-            Called::Answered(batch) => {
+            Called::Answered { batch, asked } => {
                 crash_point(CrashPoint::AfterScript);
                 self.keeper.saw(pass.epoch(), batch.highest);
-                self.delivery.deliver(Granted { jobs, answers: batch.answers, pass, room });
+                self.delivery.deliver(Granted { jobs, answers: batch.answers, asked, pass, room });
             }
             Called::Refused { refusal, maybe_granted } => {
                 tracing::warn!(epoch = pass.epoch(), ?refusal, "Redis refused a batch; the open epoch is read again");
@@ -235,7 +239,7 @@ impl Batcher {
                     live.works();
                     self.trouble.over();
                     return match reply {
-                        Reply::Answered(batch) => Called::Answered(batch),
+                        Reply::Answered(batch) => Called::Answered { batch, asked: started },
                         Reply::Refused(refusal) => Called::Refused { refusal, maybe_granted },
                     };
                 }

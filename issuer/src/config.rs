@@ -72,16 +72,20 @@ pub struct Config {
     #[arg(long, env = "COUPON_CONTROL_TOKEN_FILE", default_value = "/etc/coupon/control-token")]
     pub control_token_file: PathBuf,
 
-    /// Address for users.
-    #[arg(long, env = "COUPON_LISTEN", default_value = "0.0.0.0:8080")]
+    /// The cluster that this process is in, as its operator names it: epochs that another cluster's opens are not served.
+    #[arg(long, env = "COUPON_CLUSTER")]
+    pub cluster: Option<String>,
+
+    /// Address for users. `[::]` takes IPv4 as well.
+    #[arg(long, env = "COUPON_LISTEN", default_value = "[::]:8080")]
     pub listen: SocketAddr,
 
     /// Address for the operator: fence and pressure.
-    #[arg(long, env = "COUPON_CONTROL_LISTEN", default_value = "0.0.0.0:8081")]
+    #[arg(long, env = "COUPON_CONTROL_LISTEN", default_value = "[::]:8081")]
     pub control_listen: SocketAddr,
 
     /// Address for probes and metrics.
-    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:9090")]
+    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "[::]:9090")]
     pub probe_listen: SocketAddr,
 
     /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.

@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::batcher::{Job, answer};
+use crate::batcher::{BATCH_DEADLINE, Job, answer};
 use crate::breaker::{Breaker, PATIENCE, Route};
 use crate::config::Acknowledge;
 use crate::direct::{DIRECT_DEADLINE, Direct};
@@ -30,12 +30,19 @@ use crate::outcome::{Outcome, of_answer};
 /// transaction itself, and some time for what lies between.
 pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(PATIENCE.as_secs() + 2 * DIRECT_DEADLINE.as_secs() + 1);
 
+/// From asking Redis to the last moment at which a winner is told. Where no fence can reach this process (a ledger that another cluster
+/// takes over), the operator waits for as long after it has closed the campaign in Redis. So it holds whatever has kept this process from
+/// running meanwhile.
+pub const TELL_DEADLINE: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs());
+
 /// A batch that Redis has answered.
 pub struct Granted {
     /// The wishes.
     pub jobs: Vec<Job>,
     /// One answer per wish, in order.
     pub answers: Vec<Answer>,
+    /// When Redis was asked.
+    pub asked: Instant,
     /// Held until the last winner is durable or given up: a fence waits for it.
     pub pass: Pass,
     /// Room for the batch's records.
@@ -121,13 +128,13 @@ impl Delivery {
     }
 
     async fn run(&self, granted: Granted) {
-        let Granted { jobs, answers, pass, mut room } = granted;
+        let Granted { jobs, answers, asked, pass, mut room } = granted;
         let mut winners = FuturesUnordered::new();
         for (job, given) in jobs.into_iter().zip(answers) {
             let slot = room.split(1);
             match of_answer(given) {
                 Outcome::Issued { grant, repeated } => {
-                    let winner = self.winner(pass.epoch(), job, grant, repeated);
+                    let winner = self.winner(pass.epoch(), job, grant, repeated, asked);
                     winners.push(async move {
                         let confirmed = winner.await;
                         drop(slot);
@@ -158,9 +165,16 @@ impl Delivery {
 
     /// Sends one winner on its way now; the future tells the user and says whether the winner is durable. A repeated answer
     /// is written again, so that it is as durable as the first.
-    fn winner(&self, epoch: u64, job: Job, grant: Grant, repeated: bool) -> impl Future<Output = bool> + use<> {
+    fn winner(
+        &self,
+        epoch: u64,
+        job: Job,
+        grant: Grant,
+        repeated: bool,
+        asked: Instant,
+    ) -> impl Future<Output = bool> + use<> {
         let event = winner(&self.campaign, epoch, &job.wish.user, &grant);
-        let (in_log, confirming) = self.confirm(event);
+        let (in_log, confirming) = self.confirm(event, asked);
         // Even the fast way does not say yes to a record that Kafka's client did not take.
         let at_once = self.acknowledge == Acknowledge::Fast && in_log;
         async move {
@@ -178,7 +192,7 @@ impl Delivery {
 
     /// Makes a winner durable, one way or the other. Kafka's client has its record, if that is its way, when this returns;
     /// the first part of the answer says so.
-    fn confirm(&self, event: CouponIssued) -> (bool, BoxFuture<'static, bool>) {
+    fn confirm(&self, event: CouponIssued, asked: Instant) -> (bool, BoxFuture<'static, bool>) {
         let ways = Arc::clone(&self.ways);
         let handed = Instant::now();
         let deadline = handed + CONFIRM_DEADLINE;
@@ -238,9 +252,18 @@ impl Delivery {
                 Some(Err(_)) | None => false,
             }
         };
-        let confirming = async move { tokio::time::timeout_at(deadline, confirming).await.unwrap_or(false) };
+        let confirming = async move {
+            let confirmed = tokio::time::timeout_at(deadline, confirming).await.unwrap_or(false);
+            // A timer that has gone off does not keep an answer away that came while this process stood still.
+            confirmed && is_in_time(asked, Instant::now())
+        };
         (in_log, confirming.boxed())
     }
+}
+
+/// Whether a winner may still be told `now`.
+fn is_in_time(asked: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(asked) <= TELL_DEADLINE
 }
 
 /// True as soon as one of them is; false when both are not.
@@ -252,6 +275,14 @@ async fn either(one: BoxFuture<'_, bool>, other: BoxFuture<'_, bool>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Wrong: a process that was frozen between Redis' answer and Kafka's tells a winner of whom nobody knows any more.
+    #[test]
+    fn nobody_is_told_who_was_granted_too_long_ago() {
+        let asked = Instant::now();
+        assert!(is_in_time(asked, asked + TELL_DEADLINE));
+        assert!(!is_in_time(asked, asked + TELL_DEADLINE + Duration::from_millis(1)));
+    }
 
     #[tokio::test]
     async fn one_way_is_enough_and_the_slower_one_counts_too() {

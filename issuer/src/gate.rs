@@ -22,6 +22,8 @@ pub enum Reason {
     Unknown,
     /// The operator has not opened an epoch, or has closed it.
     Closed,
+    /// The campaign's ledger belongs to another cluster.
+    Elsewhere,
     /// The operator has told this process to stop, and the open epoch is still an older one.
     Fenced,
     /// Redis could not be asked whether it serves the open epoch.
@@ -40,6 +42,7 @@ impl Reason {
             Self::DatabaseAway => "DatabaseAway",
             Self::Unknown => "UnknownCampaign",
             Self::Closed => "Closed",
+            Self::Elsewhere => "LedgerOwnedElsewhere",
             Self::Fenced => "Fenced",
             Self::RedisAway => "RedisAway",
             Self::Refused(Refusal::Closed) => "StockClosed",
@@ -59,6 +62,7 @@ impl fmt::Display for Reason {
             Self::DatabaseAway => "the database is not reachable",
             Self::Unknown => "the campaign is being set up",
             Self::Closed => "the campaign is closed for now",
+            Self::Elsewhere => "the campaign is served by another cluster",
             Self::Fenced => "the campaign's stock is being repaired",
             Self::RedisAway => "Redis is not reachable",
             Self::Refused(_) => "the campaign's stock must be checked before issuing goes on",
@@ -184,10 +188,13 @@ impl Gate {
     }
 }
 
-/// The epoch that the campaign's row opens, if it may be served at all above `floor`.
-pub fn candidate(row: Option<&CampaignRow>, floor: u64) -> Result<u64, Reason> {
+/// The epoch that the campaign's row opens, if it may be served at all above `floor`, and in this `cluster`: the owner's fences reach
+/// nobody else. `None`: whoever started this process did not say where it is.
+pub fn candidate(row: Option<&CampaignRow>, floor: u64, cluster: Option<&str>) -> Result<u64, Reason> {
+    let owner = row.and_then(|row| row.custody.owner.as_deref());
     match row.map(|row| row.open_epoch) {
         None => Err(Reason::Unknown),
+        _ if owner.zip(cluster).is_some_and(|(owner, cluster)| owner != cluster) => Err(Reason::Elsewhere),
         Some(None) => Err(Reason::Closed),
         Some(Some(epoch)) if epoch < floor => Err(Reason::Fenced),
         Some(Some(epoch)) => Ok(epoch),
@@ -214,7 +221,7 @@ pub fn stock_serves(state: &StockState, epoch: u64, seen: u64) -> Result<(), Ref
 mod tests {
     use super::*;
     use campaign::stock::{OpenStock, Terms};
-    use campaign::table::CampaignRowId;
+    use campaign::table::{CampaignRowId, Custody};
     use proptest::prelude::*;
 
     #[derive(Debug, Clone)]
@@ -317,16 +324,34 @@ mod tests {
             opened_user_limit: None,
             opened_key_by: None,
             object_uid: None,
+            custody: Custody::default(),
             issued_count: 0,
         }
     }
 
     #[test]
     fn only_the_open_epoch_counts() {
-        assert_eq!(candidate(None, 0), Err(Reason::Unknown));
-        assert_eq!(candidate(Some(&row(None)), 0), Err(Reason::Closed), "allotted is not open");
-        assert_eq!(candidate(Some(&row(Some(3))), 4), Err(Reason::Fenced));
-        assert_eq!(candidate(Some(&row(Some(4))), 4), Ok(4));
+        assert_eq!(candidate(None, 0, None), Err(Reason::Unknown));
+        assert_eq!(candidate(Some(&row(None)), 0, None), Err(Reason::Closed), "allotted is not open");
+        assert_eq!(candidate(Some(&row(Some(3))), 4, None), Err(Reason::Fenced));
+        assert_eq!(candidate(Some(&row(Some(4))), 4, None), Ok(4));
+    }
+
+    /// Wrong: an issuer of the cluster that had the ledger before takes the new owner's epoch, and no fence reaches it.
+    #[test]
+    fn only_the_owners_issuers_serve_what_it_opens() {
+        let owned = |owner: Option<&str>| {
+            let owner = owner.map(str::to_owned);
+            CampaignRow { custody: Custody { owner, ..Custody::default() }, ..row(Some(4)) }
+        };
+        for (owner, cluster, expected) in [
+            (Some("a"), Some("a"), Ok(4)),
+            (Some("b"), Some("a"), Err(Reason::Elsewhere)),
+            (None, Some("a"), Ok(4)),
+            (Some("b"), None, Ok(4)),
+        ] {
+            assert_eq!(candidate(Some(&owned(owner)), 4, cluster), expected, "{owner:?} {cluster:?}");
+        }
     }
 
     #[test]

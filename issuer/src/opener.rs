@@ -43,6 +43,8 @@ pub struct Opener {
     pub link: RedisLink,
     /// The gate.
     pub keeper: Arc<Gatekeeper>,
+    /// The cluster that this process is in, if it was told.
+    pub cluster: Option<String>,
     /// Where the number of the campaign's row is told, once it is known.
     pub row: watch::Sender<Option<CampaignRowId>>,
 }
@@ -82,7 +84,7 @@ impl Opener {
         if let Some(row) = &row {
             self.row.send_replace(Some(row.id));
         }
-        let epoch = candidate(row.as_ref(), self.keeper.floor())?;
+        let epoch = candidate(row.as_ref(), self.keeper.floor(), self.cluster.as_deref())?;
         let state =
             self.link.read(|mut connection| async move { observe(&mut connection, &self.keys).await }).await.map_err(
                 |error| match (error, self.link.why_away()) {

@@ -147,6 +147,7 @@ impl Service {
             pool: pool.clone(),
             link: link.clone(),
             keeper: Arc::clone(&keeper),
+            cluster: config.cluster.clone(),
             row: row_sender,
         };
 

@@ -36,8 +36,12 @@ pub struct Config {
     /// When that image is pulled; as Kubernetes decides if unset.
     #[arg(long, env = "COUPON_IMAGE_PULL_POLICY")]
     pub image_pull_policy: Option<String>,
+    /// Name of this cluster in ledgers, at most 64 bytes; if unset, the UID of its namespace `kube-system`. No two clusters of a realm may have
+    /// the same.
+    #[arg(long, env = "COUPON_CLUSTER_ID", value_parser = cluster_id)]
+    pub cluster_id: Option<String>,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
-    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "[::]:8080")]
     pub probe_listen: SocketAddr,
     /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.
     #[arg(long, env = "COUPON_ADDRESSES_FILE")]
@@ -45,4 +49,9 @@ pub struct Config {
     /// Logs as JSON instead of plain lines.
     #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set)]
     pub log_json: bool,
+}
+
+fn cluster_id(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    fits.then(|| text.to_owned()).ok_or_else(|| "give at most 64 letters, digits, `-`, `.` or `_`".to_owned())
 }

@@ -91,6 +91,15 @@ impl Context {
         found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())
     }
 
+    /// This cluster, as ledgers name it.
+    ///
+    /// # Errors
+    /// It has no namespace `kube-system`, and nobody gave it another name.
+    pub(crate) fn cluster(&self) -> Result<String, ReconcileError> {
+        let uid = || self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
+        self.config.cluster_id.clone().filter(|id| !id.is_empty()).or_else(uid).ok_or(ReconcileError::ClusterUnknown)
+    }
+
     /// A Deployment of ours, as the watch knows it.
     pub fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<Deployment>> {
         self.deployments.find(|each| each.name_any() == name && each.namespace().as_deref() == Some(namespace))
@@ -196,6 +205,9 @@ pub struct Memory {
     pub children: Option<(String, Instant)>,
     /// What the pods connect to.
     pub(crate) given: Given,
+    /// Since when the campaign is known to be closed in Redis for the issuers of the cluster that had the ledger before, and at which
+    /// epoch.
+    pub(crate) other_closed: Option<(u64, Instant)>,
     /// Issuing was closed for the campaign's deletion.
     pub closed: bool,
     /// What authenticates us to the issuers.

@@ -80,6 +80,15 @@ pub enum ReconcileError {
          and Kafka only, so nothing is removed"
     )]
     LedgerMoved,
+    /// The ledger is another cluster's.
+    #[error("{0}")]
+    LedgerOwnedElsewhere(String),
+    /// It is not known which cluster this is.
+    #[error(
+        "the namespace kube-system, whose UID names this cluster in the ledger, is not there: give the operator a name for the cluster \
+         (clusterId of the chart) that no other cluster of the realm has"
+    )]
+    ClusterUnknown,
     /// An object that is not ours stands where one of ours belongs.
     #[error(transparent)]
     NotOurs(#[from] NotOurs),
@@ -122,7 +131,7 @@ impl ReconcileError {
                 ConditionType::LedgerConsistent
             }
             Self::PassTimeout | Self::Panic(_) | Self::WatchesNotFilled => ConditionType::Reconciling,
-            Self::Name(_) => ConditionType::Stalled,
+            Self::Name(_) | Self::LedgerOwnedElsewhere(_) | Self::ClusterUnknown => ConditionType::Stalled,
         }
     }
 
@@ -140,6 +149,8 @@ impl ReconcileError {
             Self::Repair(_) => "RepublishFailed",
             Self::WinnersNotStored(_) => "WinnersNotStored",
             Self::LedgerMoved => "LedgerMoved",
+            Self::LedgerOwnedElsewhere(_) => "LedgerOwnedElsewhere",
+            Self::ClusterUnknown => "ClusterUnknown",
             Self::NotOurs(NotOurs::Foreign { .. }) => "ResourceConflict",
             Self::NotOurs(NotOurs::Leaving { .. }) => "PredecessorLeaving",
             Self::WatchesNotFilled => "WatchesNotFilled",
@@ -165,6 +176,8 @@ impl ReconcileError {
         match self {
             Self::Class(error) => error.is_waited_for(),
             Self::Name(_) | Self::NotOurs(NotOurs::Foreign { .. }) => false,
+            // People decide whose it is.
+            Self::LedgerOwnedElsewhere(_) | Self::ClusterUnknown => false,
             _ => true,
         }
     }
@@ -186,6 +199,8 @@ impl ReconcileError {
             // Whoever made it may rename it, which is no event of ours.
             Self::NotOurs(NotOurs::Foreign { .. }) => Retry::After(Duration::from_secs(5)),
             Self::NotOurs(NotOurs::Leaving { .. }) => Retry::After(Duration::from_millis(500)),
+            // The owner may let go of it, which is no event of ours.
+            Self::LedgerOwnedElsewhere(_) => Retry::After(Duration::from_secs(5)),
             _ => Retry::Backoff,
         }
     }

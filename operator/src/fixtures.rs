@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use campaign::identity::CampaignId;
-use campaign::table::{CampaignRow, CampaignRowId};
+use campaign::table::{CampaignRow, CampaignRowId, Custody};
 use campaign::{settings, telemetry};
 use clap::Parser;
 use http::{Request, Response};
@@ -20,6 +20,8 @@ use crate::context::Context;
 use crate::metrics::Metrics;
 use crate::pods::PodClient;
 
+/// The cluster that ledgers are in.
+pub const CLUSTER: &str = "here";
 /// `window.start` of [`campaign`]: 2026-12-01T10:00:00Z.
 pub const START: i64 = 1_796_119_200_000;
 /// `window.end`, two hours later.
@@ -111,6 +113,7 @@ pub fn row() -> CampaignRow {
         opened_user_limit: None,
         opened_key_by: None,
         object_uid: Some("0001".to_owned()),
+        custody: Custody { owner: Some(CLUSTER.to_owned()), ..Custody::default() },
         issued_count: 0,
     }
 }

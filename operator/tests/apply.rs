@@ -54,6 +54,7 @@ fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&Family<
     build(&Family {
         campaign: &campaign,
         id: &CampaignId::new("prod", namespace, &campaign.coupon_id()).unwrap(),
+        cluster: "here",
         class,
         connections: &connections,
         key_by: KeyBy::User,

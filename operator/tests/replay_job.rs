@@ -37,6 +37,7 @@ fn consumer() -> PodSpec {
     let family = Family {
         campaign: &campaign,
         id: &CampaignId::new("prod", "shop", &campaign.coupon_id()).unwrap(),
+        cluster: "here",
         class: &class,
         connections: &connections,
         key_by: KeyBy::User,

@@ -6,6 +6,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
 use sqlx::{FromRow, MySql, QueryBuilder, Row};
 
 use super::barrier::{Barrier, Barriers};
+use super::custody::{Custody, Unfenced};
 use super::error::TableError;
 use crate::event::CouponIssued;
 use crate::identity::{CampaignId, RequestKey, UserId};
@@ -44,6 +45,8 @@ pub struct CampaignRow {
     pub opened_key_by: Option<String>,
     /// UID of the object in Kubernetes that the ledger belongs to; `None` where only older versions have worked.
     pub object_uid: Option<String>,
+    /// Which cluster it belongs to.
+    pub custody: Custody,
     /// Coupons issued, as of some seconds ago.
     pub issued_count: u64,
 }
@@ -67,13 +70,26 @@ impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
             opened_user_limit: row.try_get("opened_user_limit")?,
             opened_key_by: text("opened_key_by")?,
             object_uid: text("object_uid")?,
+            custody: Custody {
+                owner: text("owner_cluster")?,
+                changes: row.try_get("owner_changes")?,
+                unfenced: match text("unfenced_cluster")? {
+                    Some(cluster) => Some(Unfenced {
+                        cluster,
+                        epoch: row.try_get("unfenced_epoch")?,
+                        closed: row.try_get("unfenced_closed")?,
+                    }),
+                    None => None,
+                },
+            },
             issued_count: row.try_get("issued_count")?,
         })
     }
 }
 
 const COLUMNS: &str = "id, total_quantity, terms_number, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, \
-                       opened_end_ms, opened_user_limit, opened_key_by, object_uid, issued_count";
+                       opened_end_ms, opened_user_limit, opened_key_by, object_uid, owner_cluster, owner_changes, unfenced_cluster, \
+                       unfenced_epoch, unfenced_closed, issued_count";
 
 /// The campaign's row, if there is one.
 pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<CampaignRow>, TableError> {
@@ -86,15 +102,27 @@ pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<Camp
         .await?)
 }
 
-/// Makes sure that the campaign has a row, and returns it. An existing row is left as it is.
+/// Makes sure that the campaign has a row, and returns it. A new one is nobody's; an existing one is left as it is.
 pub async fn register(pool: &MySqlPool, campaign: &CampaignId, total: u64) -> Result<CampaignRow, TableError> {
+    register_in(pool, campaign, total, None).await
+}
+
+/// The same; a new row belongs to this cluster from the beginning.
+pub async fn register_in(
+    pool: &MySqlPool,
+    campaign: &CampaignId,
+    total: u64,
+    cluster: Option<&str>,
+) -> Result<CampaignRow, TableError> {
     sqlx::query(
-        "INSERT INTO campaign (realm, namespace, coupon_id, total_quantity) VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE id = id",
+        "INSERT INTO campaign (realm, namespace, coupon_id, total_quantity, owner_cluster) VALUES (?, ?, ?, ?, ?) \
+         ON DUPLICATE KEY UPDATE id = id",
     )
     .bind(campaign.realm().as_bytes())
     .bind(campaign.namespace().as_bytes())
     .bind(campaign.coupon_id().as_bytes())
     .bind(total)
+    .bind(cluster.map(str::as_bytes))
     .execute(pool)
     .await?;
     find(pool, campaign).await?.ok_or_else(|| TableError::NoCampaign(campaign.to_string()))
@@ -150,11 +178,18 @@ pub async fn allot_epoch(pool: &MySqlPool, id: CampaignRowId, known: u64) -> Res
 }
 
 /// The same for an epoch that is to bring terms to Redis, which were decided from this `row`. `None`, and nothing is written:
-/// somebody has changed terms since.
+/// somebody has changed terms since, or the ledger came to another cluster (which takes a number of terms as well), or the issuers of
+/// the cluster before are not known to have stopped.
 pub async fn begin_epoch(pool: &MySqlPool, row: &CampaignRow, known: u64) -> Result<Option<Numbers>, TableError> {
     let mut tx = pool.begin().await?;
     let newest = Numbers::lock(&mut tx, row.id).await?;
-    if (newest.terms, newest.total) != (row.terms_number, row.total) {
+    let (owner, unfenced): (Option<Vec<u8>>, Option<Vec<u8>>) =
+        sqlx::query_as("SELECT owner_cluster, unfenced_cluster FROM campaign WHERE id = ?")
+            .bind(row.id.0)
+            .fetch_one(&mut *tx)
+            .await?;
+    let is_same_owner = owner.as_deref() == row.custody.owner.as_ref().map(String::as_bytes);
+    if (newest.terms, newest.total) != (row.terms_number, row.total) || !is_same_owner || unfenced.is_some() {
         return Ok(None);
     }
     let allotted = newest.next(&mut tx, row.id, known).await?;

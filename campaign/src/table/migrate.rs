@@ -33,6 +33,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (4, "discarded", include_str!("../../../migrations/0004_discarded.sql")),
     (5, "terms in force", include_str!("../../../migrations/0005_terms_in_force.sql")),
     (6, "direct", include_str!("../../../migrations/0006_direct.sql")),
+    (7, "owner", include_str!("../../../migrations/0007_owner.sql")),
 ];
 
 /// One migration of this program.

@@ -7,6 +7,7 @@ mod barrier;
 mod campaign;
 mod connect;
 mod count;
+mod custody;
 mod direct;
 mod discard;
 mod drained;
@@ -23,10 +24,11 @@ pub use barrier::{Barrier, Barriers};
 pub use campaign::{
     CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
     commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
-    set_issued_count, set_topic, try_set_issued_count,
+    register_in, set_issued_count, set_topic, try_set_issued_count,
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
+pub use custody::{Custody, Heir, Unfenced, hold, note_closed, note_fenced, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};

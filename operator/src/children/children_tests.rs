@@ -11,6 +11,7 @@ fn family<T>(class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
     build(&Family {
         campaign: &fixtures::campaign(),
         id: &fixtures::id(),
+        cluster: fixtures::CLUSTER,
         class,
         connections: &fixtures::connections(),
         key_by: KeyBy::User,

@@ -55,6 +55,8 @@ pub struct Family<'a> {
     pub campaign: &'a CouponCampaign,
     /// Its identity.
     pub id: &'a CampaignId,
+    /// The cluster that all are in, as ledgers name it.
+    pub cluster: &'a str,
     /// Its class.
     pub class: &'a CampaignClass,
     /// What pods connect to.

@@ -54,10 +54,11 @@ pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployme
         ("COUPON_SHUTDOWN_DELAY_MS", (u32::from(delay) * 1000).to_string()),
         ("COUPON_KEEP_ALIVE_SECONDS", own.keep_alive_seconds.to_string()),
         ("COUPON_CONTROL_TOKEN_FILE", format!("{CONFIG_DIR}/{}", super::TOKEN_KEY)),
-        ("COUPON_LISTEN", format!("0.0.0.0:{HTTP_PORT}")),
-        ("COUPON_CONTROL_LISTEN", format!("0.0.0.0:{CONTROL_PORT}")),
+        ("COUPON_LISTEN", format!("[::]:{HTTP_PORT}")),
+        ("COUPON_CONTROL_LISTEN", format!("[::]:{CONTROL_PORT}")),
         ("COUPON_ACKNOWLEDGE", family.acknowledge.to_string()),
         ("COUPON_KEY_BY", family.key_by.to_string()),
+        ("COUPON_CLUSTER", family.cluster.to_owned()),
     ];
     let ports = vec![("http", HTTP_PORT), ("control", CONTROL_PORT.into()), ("probes", PROBE_PORT)];
     let resources = own.resources.clone().unwrap_or_else(|| default_resources("250m", "64Mi", "256Mi"));
@@ -211,7 +212,7 @@ fn container(
     let common = [
         ("COUPON_CAMPAIGN", family.id.to_string()),
         ("COUPON_CONNECTIONS", format!("{CONFIG_DIR}/connections.yaml")),
-        ("COUPON_PROBE_LISTEN", format!("0.0.0.0:{PROBE_PORT}")),
+        ("COUPON_PROBE_LISTEN", format!("[::]:{PROBE_PORT}")),
         ("COUPON_LOG_JSON", "true".to_owned()),
     ];
     if component == Component::Issuer {

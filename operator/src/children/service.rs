@@ -11,6 +11,8 @@ pub fn issuer_service(family: &Family<'_>) -> Service {
         metadata: family.metadata(family.name(Component::Issuer), Some(Component::Issuer)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
+            // An address of each family that the cluster has.
+            ip_family_policy: Some("PreferDualStack".to_owned()),
             selector: Some(selector(family.campaign, Component::Issuer)),
             // Said aloud, so that what somebody changes is put back: users are sent to every issuer that is ready, and to no other.
             internal_traffic_policy: Some("Cluster".to_owned()),

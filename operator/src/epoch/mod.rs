@@ -60,6 +60,21 @@ pub enum EpochError {
         /// Its node.
         node: String,
     },
+    /// The ledger came from another cluster, whose issuers may still grant.
+    #[error(
+        "the ledger was taken over from cluster {cluster}, and its issuers are not known to have stopped: {why}. Its operator says so by \
+         itself, if it runs; if that cluster is gone for good, and no issuer of it runs any more: kubectl annotate couponcampaign {campaign} \
+         --overwrite {}={cluster}",
+        crate::reconcile::CLUSTER_GONE_ANNOTATION
+    )]
+    OwnerNotFenced {
+        /// The cluster.
+        cluster: String,
+        /// The campaign here.
+        campaign: String,
+        /// Why it is not known.
+        why: String,
+    },
     /// Rows are lost, and neither Kafka nor Redis has them.
     #[error(
         "{} winners are lost: the database had {once} rows once, and it, Kafka and Redis have {found} winners together. Nothing is \
@@ -123,6 +138,7 @@ impl EpochError {
             Self::Superseded => "EpochSuperseded",
             Self::Outdated { .. } => "EpochOutdated",
             Self::RepairBlocked { .. } => "RepairBlocked",
+            Self::OwnerNotFenced { .. } => "OwnerNotFenced",
             Self::WinnersLost { .. } => "WinnersLost",
             Self::RedisChanged => "RedisChanged",
             Self::Queued => "RepairQueued",
@@ -138,7 +154,9 @@ impl EpochError {
     pub(crate) fn retry(&self) -> Retry {
         match self {
             Self::Superseded | Self::Outdated { .. } | Self::RedisChanged => Retry::After(Duration::from_millis(200)),
-            Self::RepairBlocked { .. } | Self::Queued => Retry::After(Duration::from_secs(1)),
+            Self::RepairBlocked { .. } | Self::OwnerNotFenced { .. } | Self::Queued => {
+                Retry::After(Duration::from_secs(1))
+            }
             _ => Retry::Backoff,
         }
     }

@@ -34,6 +34,7 @@ fn deployments(class: &CampaignClass, connections: &Connections, config: &Config
     let family = Family {
         campaign: &campaign,
         id: &id,
+        cluster: "probe",
         class,
         connections,
         key_by: KeyBy::default(),

@@ -13,10 +13,10 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::{Api, ResourceExt};
 
 use super::numbers::{Numbers, Wanted};
-use super::opening::open_epoch;
+use super::opening::{self, open_epoch};
 use super::plan::{Plan, Step};
 use super::rollout::{self, When};
-use super::{Pass, observe::Observation, proven};
+use super::{Pass, handover, observe::Observation, proven};
 use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::claim;
@@ -49,9 +49,11 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
         tracing::info!(campaign = %pass.id, ?step, "ledger step");
         match (step, row.as_ref()) {
             (Step::Register, _) => {
-                let registered = table::register(&pass.systems.sql, pass.id, plan.terms.total).await?;
-                // One that somebody else registered meanwhile may have topics that this plan knows nothing of.
-                row = registered.topic_id.is_none().then_some(registered);
+                let registered =
+                    table::register_in(&pass.systems.sql, pass.id, plan.terms.total, Some(pass.cluster)).await?;
+                // One that somebody else registered meanwhile may have topics that this plan knows nothing of, or be another cluster's.
+                let is_ours = registered.custody.owner.as_deref() == Some(pass.cluster);
+                row = (is_ours && registered.topic_id.is_none()).then_some(registered);
             }
             (Step::Suspend, _) => {
                 let keys = StockKeys::of(pass.id);
@@ -65,12 +67,24 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
             (_, None) => break,
             (Step::Claim { forget_window }, Some(row)) => {
-                if !table::claim(&pass.systems.sql, row, pass.uid, *forget_window).await? {
+                if !table::claim(&pass.systems.sql, row, pass.heir(), *forget_window).await? {
                     tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
                     break;
                 }
                 done.adopted = adopted(pass, row, seen);
             }
+            (Step::TakeOver { forget_window }, Some(row)) => {
+                let known = opening::known_epoch(pass, seen);
+                if !table::take_over(&pass.systems.sql, row, pass.heir(), known, *forget_window).await? {
+                    tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
+                    break;
+                }
+                done.adopted = adopted(pass, row, seen);
+                let before = row.custody.owner.as_deref().unwrap_or_default();
+                let text = format!("the ledger is taken over from cluster {before}, by annotation");
+                events::note(pass.context, pass.campaign, "LedgerTakenOver", &text).await;
+            }
+            (Step::FenceOther, Some(row)) => handover::fence_other(pass, row).await?,
             (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,
             (Step::SetTotal(_) | Step::Configure(_), Some(row)) => {
                 if number.is_none() {
@@ -88,7 +102,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
             (Step::RecordOpened(terms), Some(row)) => {
                 let window = OpenedWindow { start_ms: terms.start_ms, end_ms: terms.end_ms, limit: terms.limit };
-                table::set_opened(&pass.systems.sql, row.id, window, &plan.key_by.to_string()).await?;
+                table::set_opened(&pass.systems.sql, row, window, &plan.key_by.to_string()).await?;
             }
             (Step::OpenEpoch { reason }, Some(row)) => {
                 let opened = open_epoch(pass, row, plan, seen).await?;
@@ -280,6 +294,7 @@ async fn all_children(
     let family = Family {
         campaign: pass.campaign,
         id: pass.id,
+        cluster: pass.cluster,
         class: pass.class,
         connections: &connections,
         key_by: plan.key_by,

@@ -8,7 +8,7 @@ use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, Deletion, TopicState};
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockKeys};
-use campaign::table;
+use campaign::table::{self, CampaignRow, CampaignRowId};
 use consumer::drain::{self, Drained, Source};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -18,6 +18,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::handover::{Elsewhere, fence_other, step_down};
 use super::report::{Leaving, status_while_leaving};
 use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
 use crate::api::conditions;
@@ -28,7 +29,7 @@ use crate::children::{self, Component};
 use crate::class;
 use crate::connections::Systems;
 use crate::context::Context;
-use crate::epoch::{self, fence};
+use crate::epoch::{self, EpochError, fence};
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::QUESTION;
@@ -78,10 +79,14 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         Err(error) => return Err(error),
     };
     let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
-    let pass = Pass { context, campaign, uid, class: &class, id: &id, systems: &systems };
+    let cluster = context.cluster()?;
+    let pass = Pass { context, campaign, uid, class: &class, id: &id, cluster: &cluster, systems: &systems };
     if terminating {
         // The namespace must not hang because of us. One try to close; the log keeps what is not stored.
         let text = match tokio::time::timeout(Duration::from_secs(5), close(&pass)).await {
+            Ok(Ok(Closed::Elsewhere(_))) => {
+                "the namespace is going; the ledger belongs to another cluster and was left as it is"
+            }
             Ok(Ok(_)) => "the namespace is going: issuing is closed; topic, Redis keys and rows were left as they are",
             _ => {
                 "the namespace is going and issuing could not be closed in time; topic, Redis keys and rows were left as they are"
@@ -89,9 +94,19 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         };
         return let_go(campaign, context, uid, text).await;
     }
-    if !close(&pass).await? {
-        return let_go(campaign, context, uid, "there was no ledger of this object").await;
-    }
+    let row = match close(&pass).await? {
+        Closed::Yes(row) => row,
+        Closed::NoLedger => return let_go(campaign, context, uid, "there was no ledger of this object").await,
+        Closed::Elsewhere(row) => {
+            // It may have been here before. Then the new owner waits for its issuers.
+            if step_down(&pass, &row).await? > 0 {
+                return Ok(Action::requeue(AGAIN));
+            }
+            let owner = row.custody.owner.unwrap_or_default();
+            let text = format!("the ledger belongs to another cluster ({owner}) and was left as it is");
+            return let_go(campaign, context, uid, &text).await;
+        }
+    };
     let left = pods_left(&pass).await?;
     if left > 0 {
         let since = campaign.metadata.deletion_timestamp.as_ref().map(|time| Timestamp::now().duration_since(time.0));
@@ -109,6 +124,9 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     if in_the_way > 0 {
         left = format!("{left}; {in_the_way} winners that Redis holds are not, as other rows stand in their places");
     }
+    // Held meanwhile: what is removed must not be that of a cluster which takes the ledger over in this moment.
+    let held = table::within(QUESTION, table::hold(&systems.sql, row, &cluster)).await?;
+    let held = held.ok_or(EpochError::Superseded)?;
     let text = match campaign.spec.deletion_policy {
         DeletionPolicy::Retain => {
             if !complete_topic(&pass).await? {
@@ -118,6 +136,8 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         }
         DeletionPolicy::Delete => format!("{left}; {}", remove(&pass).await?),
     };
+    // From here on it is anybody's: pods of ours are gone, and nothing is under way.
+    table::within(QUESTION, held.let_go()).await?;
     let_go(campaign, context, uid, &text).await
 }
 
@@ -154,32 +174,60 @@ async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &
     Ok(Action::await_change())
 }
 
-/// Closes issuing: in SQL for pods that start, in each pod by its fence, in Redis by removing the meta key. False: there is
-/// no ledger of this object.
-async fn close(pass: &Pass<'_>) -> Result<bool, ReconcileError> {
+/// Whether issuing is closed.
+enum Closed {
+    /// Yes, of the ledger with this row.
+    Yes(CampaignRowId),
+    /// There is no ledger of this object.
+    NoLedger,
+    /// It is another cluster's.
+    Elsewhere(Box<CampaignRow>),
+}
+
+/// Closes issuing: in SQL for pods that start, in each pod by its fence, in Redis by removing the meta key.
+async fn close(pass: &Pass<'_>) -> Result<Closed, ReconcileError> {
     let sql = &pass.systems.sql;
     pass.systems.migrate().await?;
     let Some(row) = table::within(QUESTION, table::find(sql, pass.id)).await? else {
         // What Redis and Kafka hold of its winners is then all there is: no row may be missed in silence.
-        return if pass.is_new_to_ledger() { Ok(false) } else { Err(ReconcileError::LedgerMoved) };
+        return if pass.is_new_to_ledger() { Ok(Closed::NoLedger) } else { Err(ReconcileError::LedgerMoved) };
     };
+    if Elsewhere::of(&row, pass.cluster).is_some() {
+        return Ok(Closed::Elsewhere(Box::new(row)));
+    }
     // One that was refused for its terms has no part in it.
     if pass.is_new_to_ledger() && row.object_uid.as_deref().is_some_and(|owner| owner != pass.uid) {
-        return Ok(false);
+        return Ok(Closed::NoLedger);
     }
+    let row = owned(pass, row).await?;
+    fence_other(pass, &row).await?;
     let keys = StockKeys::of(pass.id);
     let stock = pass.systems.with_redis(async |redis| stock::observe(redis, &keys).await).await?;
     // Also if nothing is open: a repair that was begun before, and is still under way somewhere, must not open its epoch now.
     let begun = pass.context.memory.get(pass.uid).closed;
     if !begun || row.open_epoch.is_some() || stock.open.is_some() {
         let known = stock.open.as_ref().map_or(0, |open| open.epoch);
-        let epoch = table::within(QUESTION, table::allot_epoch(sql, row.id, known)).await?;
+        // Not if the ledger has come to another cluster meanwhile.
+        let closing = table::within(QUESTION, table::begin_epoch(sql, &row, known)).await?;
+        let epoch = closing.ok_or(EpochError::Superseded)?.epoch;
         fence(&apply::issuers(pass.context, pass.campaign, pass.uid).await?, epoch).await?;
         table::within(QUESTION, table::set_issued_count(sql, row.id, stock.issued)).await?;
         pass.systems.with_redis(async |redis| stock::close(redis, &keys).await).await?;
         pass.context.memory.update(pass.uid, |memory| memory.closed = true);
     }
-    Ok(true)
+    Ok(Closed::Yes(row.id))
+}
+
+/// The row as one of this cluster: what an older version has left, or another cluster has let go of, is claimed first.
+async fn owned(pass: &Pass<'_>, row: CampaignRow) -> Result<CampaignRow, ReconcileError> {
+    if row.custody.owner.is_some() {
+        return Ok(row);
+    }
+    let (sql, heir) = (&pass.systems.sql, pass.heir());
+    table::within(QUESTION, table::claim(sql, &row, heir, false)).await?;
+    let found = table::within(QUESTION, table::find(sql, pass.id)).await?;
+    let ours = found.filter(|row| row.custody.owner.as_deref() == Some(pass.cluster));
+    Ok(ours.ok_or(EpochError::Superseded)?)
 }
 
 /// Takes our finalizer from the list, if that is the one that was seen. Our own write of the status, some moments before, is no reason to
@@ -196,7 +244,7 @@ fn without_finalizer(campaign: &CouponCampaign) -> Result<json_patch::Patch, Rec
 
 /// Removes the pods; how many are left. A consumer that still runs would store beside us, which is harmless, but its
 /// group could not be committed to.
-async fn pods_left(pass: &Pass<'_>) -> Result<usize, ReconcileError> {
+pub(super) async fn pods_left(pass: &Pass<'_>) -> Result<usize, ReconcileError> {
     let client = &pass.context.client;
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), pass.id.namespace());
     let pods: Api<Pod> = Api::namespaced(client.clone(), pass.id.namespace());

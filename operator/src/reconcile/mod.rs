@@ -8,6 +8,7 @@ mod aims;
 mod apply;
 mod deletion;
 mod doubt;
+mod handover;
 mod issuers;
 mod lasting;
 pub(crate) mod notices;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
-use campaign::table;
+use campaign::table::{self, Heir};
 use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -61,6 +62,8 @@ use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone};
 pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
+use handover::Elsewhere;
+pub use handover::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
 use lasting::{ailing_of, tell_ailing, tell_still, tell_unread};
 use numbers::There;
 use observe::{Known, Observation};
@@ -100,6 +103,8 @@ pub struct Pass<'a> {
     pub class: &'a CampaignClass,
     /// Its identity.
     pub id: &'a CampaignId,
+    /// The cluster that this is, as ledgers name it.
+    pub cluster: &'a str,
     /// Kafka, Redis and the database.
     pub systems: &'a Systems,
 }
@@ -108,6 +113,11 @@ impl Pass<'_> {
     /// Whether this object has never had an epoch: what the ledger holds, it holds from another object's time.
     fn is_new_to_ledger(&self) -> bool {
         self.campaign.status.as_ref().is_none_or(|status| status.epoch.is_none())
+    }
+
+    /// Who this object is to ledgers.
+    fn heir(&self) -> Heir<'_> {
+        Heir { cluster: self.cluster, uid: self.uid }
     }
 
     /// Whether requests to the campaign's Service reach an issuer, if one is ready.
@@ -190,6 +200,9 @@ async fn tell_failure(campaign: &CouponCampaign, context: &Context, uid: &str, e
             let closed = context.memory.get(uid).closed;
             report::status_while_leaving(campaign, &report::Leaving::Failed(error), closed, now)
         }
+        None if matches!(error, ReconcileError::LedgerOwnedElsewhere(_)) => {
+            report::status_elsewhere(campaign, error, now)
+        }
         None => report::status_without_class(campaign, error, now),
     };
     crate::stop::correct(&mut status, campaign, context, uid, begun);
@@ -209,6 +222,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     };
     let namespace = campaign.namespace().unwrap_or_default();
     let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
+    let cluster = context.cluster()?;
     let class_is_there = context.classes.find(|each| each.name_any() == class.name_any());
     if let Some(class) = &class_is_there {
         // Before the campaign's own: from here on the class is used.
@@ -221,7 +235,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     // Pods are found for what the campaign may have; what it asks for beyond that, the plan refuses.
     let has = InForce::in_status(campaign.status.as_ref()).with_pods(issuers.current, consumers.current);
     let (held, _) = limits::hold(campaign, &class.spec.limits, &has);
-    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, systems: &systems };
+    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, cluster: &cluster, systems: &systems };
     let Memory { mut known, status_heard, .. } = context.memory.get(uid);
     // Only what the process before this one wrote: what status says later, this one has written, or somebody by hand.
     if !status_heard {
@@ -229,7 +243,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     }
     let observed_at = Instant::now();
     let ((seen, mut plan), answers, ailing) = tokio::join!(
-        look_and_decide(&systems, campaign, &class, &id, consumers.current > 0, &mut known),
+        look_and_decide(&systems, campaign, &class, &id, &cluster, consumers.current > 0, &mut known),
         issuers::ask(&pass),
         ailing_of(&pass)
     );
@@ -249,6 +263,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         // Not before it is kept: a pass may be dropped on its way.
         memory.status_heard = true;
     });
+    let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    if let Some(row) = row.filter(|row| plan.is_closed_out && Elsewhere::of(row, &cluster).is_some()) {
+        return Err(handover::stand_aside(&pass, row, &plan).await.into());
+    }
     if class_is_there.is_none() {
         plan.refusals.splice(0..0, class_gone(&class));
     }
@@ -380,16 +398,17 @@ fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
     row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
 }
 
-/// Reads what is there and decides what should be. `consumers`: whether any run. What is worth to be remembered goes to `known`.
+/// Reads what is there and decides what should be. `cluster`: this one. `consumers`: whether any run. What is worth to be remembered goes to `known`.
 pub async fn look_and_decide(
     systems: &Systems,
     campaign: &CouponCampaign,
     class: &CampaignClass,
     id: &CampaignId,
+    cluster: &str,
     consumers: bool,
     known: &mut Known,
 ) -> (Observation, Plan) {
-    let decide = |seen: &Observation| plan::plan(campaign, class, id, seen, Timestamp::now().as_millisecond());
+    let decide = |seen: &Observation| plan::plan(campaign, class, id, cluster, seen, Timestamp::now().as_millisecond());
     let mut seen = observe::observe(systems, id, consumers, known).await;
     let mut plan = decide(&seen);
     if plan.wants_count {

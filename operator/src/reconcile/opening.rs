@@ -18,9 +18,7 @@ pub(super) async fn open_epoch(
     plan: &Plan,
     seen: &Observation,
 ) -> Result<Opened, ReconcileError> {
-    let in_redis = seen.stock.as_ref().ok().and_then(|s| s.open.as_ref()).map_or(0, |open| open.epoch);
-    let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
-    let known = Remembered { epoch: in_redis.max(in_status.unwrap_or(0)), once: once(pass.campaign, row, seen) };
+    let known = Remembered { epoch: known_epoch(pass, seen), once: once(pass.campaign, row, seen) };
     let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
     let memory = &pass.context.memory;
     memory.update(pass.uid, |memory| memory.allotted = false);
@@ -51,6 +49,13 @@ pub(super) async fn open_epoch(
     let opened = opened?;
     memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (false, 0));
     Ok(opened)
+}
+
+/// The highest epoch that Redis or status knows.
+pub(super) fn known_epoch(pass: &Pass<'_>, seen: &Observation) -> u64 {
+    let in_redis = seen.stock.as_ref().ok().and_then(|s| s.open.as_ref()).map_or(0, |open| open.epoch);
+    let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
+    in_redis.max(in_status.unwrap_or(0))
 }
 
 /// How many winners there were once, and how many of them are given up by annotation.

@@ -6,6 +6,7 @@ use campaign::table::CampaignRow;
 use kube::ResourceExt;
 
 use super::aims::{Aim, Aims};
+use super::handover::Elsewhere;
 use super::observe::Observation;
 use super::plan::{Plan, Step};
 use super::terms::{asked, recorded, time};
@@ -30,10 +31,55 @@ pub enum Owner {
     },
     /// It was opened under other terms: all stays closed.
     Differs(Report),
+    /// It is another cluster's: nothing is done.
+    Elsewhere(Report),
+    /// It is another cluster's, and is taken over.
+    TakesOver {
+        /// Its window counts as not opened from now on.
+        forget_window: bool,
+    },
+    /// It was taken over from another cluster, whose issuers may still grant.
+    Unfenced,
 }
 
-/// How this object stands to the ledger.
-pub fn owner(campaign: &CouponCampaign, row: &CampaignRow) -> Owner {
+/// How this object of this cluster stands to the ledger.
+pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &str) -> Owner {
+    if let Some(elsewhere) = Elsewhere::of(row, cluster) {
+        return taken_over(campaign, row, cluster, &elsewhere);
+    }
+    if row.custody.unfenced.is_some() {
+        return Owner::Unfenced;
+    }
+    match of_object(campaign, row) {
+        // From before ledgers named their cluster, or let go of by another one.
+        Owner::This if row.custody.owner.is_none() => Owner::Claims { forget_window: false },
+        other => other,
+    }
+}
+
+/// Another cluster's ledger is taken over only if that was asked for, and only to be gone on with: other terms leave it where it is.
+fn taken_over(campaign: &CouponCampaign, row: &CampaignRow, cluster: &str, elsewhere: &Elsewhere) -> Owner {
+    let stays = |why: &str| {
+        let text = format!("{}{why}", elsewhere.text(&campaign.name_any()));
+        Owner::Elsewhere(Report::yes(Stalled, "LedgerOwnedElsewhere", text))
+    };
+    if !elsewhere.is_asked_for(campaign) {
+        return stays("");
+    }
+    // It is on its way already, and not from here.
+    if let Some(unfenced) = row.custody.unfenced.as_ref().filter(|unfenced| unfenced.cluster != cluster) {
+        let text = format!("; taking it over waits, as it is still coming there from cluster {}", unfenced.cluster);
+        return stays(&text);
+    }
+    match of_object(campaign, row) {
+        Owner::Differs(report) => stays(&format!("; taking it over is asked for, but {}", report.message)),
+        Owner::Claims { forget_window } => Owner::TakesOver { forget_window },
+        _ => Owner::TakesOver { forget_window: false },
+    }
+}
+
+/// How this object stands to the ledger, whatever cluster that is in.
+fn of_object(campaign: &CouponCampaign, row: &CampaignRow) -> Owner {
     let Some(uid) = campaign.uid() else { return Owner::This };
     if row.object_uid.as_ref() == Some(&uid) {
         return Owner::This;
@@ -99,21 +145,40 @@ pub enum Closed {
     Adopted,
     /// It may not go on with it.
     Out(Report),
+    /// It may not touch it.
+    Elsewhere(Report),
+    /// It takes it over from another cluster first.
+    TakesOver {
+        /// Its window counts as not opened from now on.
+        forget_window: bool,
+    },
+    /// The cluster that had it before may still grant.
+    Unfenced,
 }
 
 /// The plan for such an object: all stays closed, and nothing is made, removed or scaled. Where the ledger is open even so (its
-/// last object went without a farewell), issuing is suspended.
+/// last object went without a farewell), issuing is suspended; but not what is another cluster's.
 pub fn closed(seen: &Observation, clock: Time, row: &CampaignRow, terms: Terms, key_by: KeyBy, why: Closed) -> Plan {
     let open = seen.stock.as_ref().ok().and_then(|stock| stock.open.as_ref());
     let suspend = open.filter(|open| !open.terms.suspended).map(|_| Step::Suspend);
-    let (claim, refusals, reason) = match why {
+    let mut phase = Phase::Pending;
+    let suspend = suspend.filter(|_| matches!(why, Closed::Adopted | Closed::Out(_)));
+    let (step, refusals, reason) = match why {
         Closed::Adopted => (Some(Step::Claim { forget_window: true }), Vec::new(), "the ledger is being taken over"),
         Closed::Out(report) => (None, vec![report], "the ledger of this couponId was opened under other terms"),
+        Closed::Elsewhere(report) => (None, vec![report], "the ledger of this couponId belongs to another cluster"),
+        Closed::TakesOver { forget_window } => {
+            (Some(Step::TakeOver { forget_window }), Vec::new(), "the ledger is being taken over from another cluster")
+        }
+        Closed::Unfenced => {
+            phase = Phase::Repairing;
+            (Some(Step::FenceOther), Vec::new(), "the ledger is being taken over from another cluster")
+        }
     };
     let aim = Aim::Hold { reason };
     Plan {
-        steps: suspend.into_iter().chain(claim).collect(),
-        phase: Phase::Pending,
+        steps: suspend.into_iter().chain(step).collect(),
+        phase,
         aims: Aims { issuer: aim, consumer: aim },
         hands_off: true,
         is_closed_out: !refusals.is_empty(),
@@ -169,7 +234,7 @@ mod tests {
             ("another key", change(|c| c.spec.key_by = KeyBy::Campaign), Some("keyBy")),
         ] {
             let (campaign, row) = applied_anew(&change);
-            match (owner(&campaign, &row), differs) {
+            match (owner(&campaign, &row, fixtures::CLUSTER), differs) {
                 (owner, None) => assert_eq!(owner, CLAIMS, "{what}"),
                 (Owner::Differs(report), Some(field)) => {
                     assert_eq!(report.reason, "LedgerTermsDiffer", "{what}");
@@ -193,11 +258,14 @@ mod tests {
         {
             let (campaign, row) = applied_anew(later(epoch));
             let expected = Owner::Claims { forget_window: true };
-            assert_eq!(owner(&campaign, &row) == expected, adopted, "{epoch:?}");
+            assert_eq!(owner(&campaign, &row, fixtures::CLUSTER) == expected, adopted, "{epoch:?}");
         }
         let (campaign, mut row) = applied_anew(later("7"));
         row.opened_user_limit = Some(2);
-        assert!(matches!(owner(&campaign, &row), Owner::Differs(_)), "users may hold more than a lower limit allows");
+        assert!(
+            matches!(owner(&campaign, &row, fixtures::CLUSTER), Owner::Differs(_)),
+            "users may hold more than a lower limit allows"
+        );
     }
 
     #[test]
@@ -205,15 +273,59 @@ mod tests {
         let later = |campaign: &mut CouponCampaign| campaign.spec.window.start = at(START + 1);
         let (campaign, row) = applied_anew(later);
         let never_opened = CampaignRow { opened_start_ms: None, ..row.clone() };
-        assert_eq!(owner(&campaign, &never_opened), CLAIMS, "its window may move freely");
+        assert_eq!(owner(&campaign, &never_opened, fixtures::CLUSTER), CLAIMS, "its window may move freely");
         let never_had_an_epoch = CampaignRow { epoch: 0, ..row.clone() };
-        assert_eq!(owner(&campaign, &never_had_an_epoch), CLAIMS);
+        assert_eq!(owner(&campaign, &never_had_an_epoch, fixtures::CLUSTER), CLAIMS);
         let own = CampaignRow { object_uid: campaign.uid(), ..row.clone() };
-        assert_eq!(owner(&campaign, &own), Owner::This);
+        assert_eq!(owner(&campaign, &own, fixtures::CLUSTER), Owner::This);
         // An older version has opened it, for this object or for another.
         let unknown = CampaignRow { object_uid: None, ..row };
-        assert!(matches!(owner(&campaign, &unknown), Owner::Differs(_)));
+        assert!(matches!(owner(&campaign, &unknown, fixtures::CLUSTER), Owner::Differs(_)));
         let status = CouponCampaignStatus { epoch: Some(7), ..CouponCampaignStatus::default() };
-        assert_eq!(owner(&CouponCampaign { status: Some(status), ..campaign }, &unknown), CLAIMS);
+        assert_eq!(owner(&CouponCampaign { status: Some(status), ..campaign }, &unknown, fixtures::CLUSTER), CLAIMS);
+    }
+
+    /// Wrong: of two clusters with one realm both sell, and what the one fences the other goes on granting.
+    #[test]
+    fn another_clusters_ledger_is_left_alone_unless_it_is_handed_over() {
+        use crate::reconcile::handover::TAKE_OVER_ANNOTATION;
+        use campaign::table::{Custody, Unfenced};
+        let unfenced = |cluster: &str| Some(Unfenced { cluster: cluster.to_owned(), epoch: Some(7), closed: false });
+        let same = |_: &mut CouponCampaign| {};
+        let later = |campaign: &mut CouponCampaign| campaign.spec.window.start = at(START + 1);
+        let asks = |change: fn(&mut CouponCampaign), value: &'static str| {
+            let (mut campaign, row) = applied_anew(change);
+            campaign.annotations_mut().insert(TAKE_OVER_ANNOTATION.to_owned(), value.to_owned());
+            (campaign, row)
+        };
+        let takes = Owner::TakesOver { forget_window: false };
+        for (what, (campaign, row), owner_cluster, on_its_way, expected) in [
+            ("this cluster's", asks(same, ""), Some("here"), None, Some(CLAIMS)),
+            ("nobody's", asks(same, ""), None, None, Some(CLAIMS)),
+            ("another's", asks(same, ""), Some("there"), None, None),
+            ("asked for", asks(same, "there/2"), Some("there"), None, Some(takes.clone())),
+            ("asked for before", asks(same, "there/1"), Some("there"), None, None),
+            ("other terms", asks(later, "there/2"), Some("there"), None, None),
+            ("coming from a third", asks(same, "there/2"), Some("there"), unfenced("third"), None),
+            ("back again", asks(same, "there/2"), Some("there"), unfenced("here"), Some(takes)),
+            ("on its way here", asks(same, ""), Some("here"), unfenced("there"), Some(Owner::Unfenced)),
+        ] {
+            let owner_cluster = owner_cluster.map(str::to_owned);
+            let row =
+                CampaignRow { custody: Custody { owner: owner_cluster, changes: 2, unfenced: on_its_way }, ..row };
+            match (owner(&campaign, &row, fixtures::CLUSTER), expected) {
+                (found, Some(expected)) => assert_eq!(found, expected, "{what}"),
+                (Owner::Elsewhere(report), None) => {
+                    assert_eq!(report.reason, "LedgerOwnedElsewhere", "{what}");
+                    assert!(report.message.contains("take-over-ledger=there/2"), "{what}: {}", report.message);
+                }
+                (found, None) => panic!("{what}: {found:?}"),
+            }
+        }
+        // What this object has had before, when this was its cluster's.
+        let (own, row) = applied_anew(same);
+        let custody = Custody { owner: None, ..row.custody.clone() };
+        let row = CampaignRow { object_uid: own.uid(), custody, ..row };
+        assert_eq!(owner(&own, &row, fixtures::CLUSTER), CLAIMS, "it is put on record");
     }
 }

@@ -63,6 +63,13 @@ pub enum Step {
         /// Its window counts as not opened from now on.
         forget_window: bool,
     },
+    /// Take it over from the cluster that has it.
+    TakeOver {
+        /// Its window counts as not opened from now on.
+        forget_window: bool,
+    },
+    /// Make sure that no issuer of the cluster that had the ledger before grants any more.
+    FenceOther,
     /// Stop issuing in Redis, whatever else is to be done about the terms.
     Suspend,
     /// See to the topics.
@@ -98,11 +105,12 @@ fn claim(row: &CampaignRow) -> Claim {
 }
 
 /// Everything that is to be decided, from everything that was read. `clock_ms` is the operator's own clock, used only where no
-/// clock was heard.
+/// clock was heard. `cluster`: the one that this operator is in.
 pub fn plan(
     campaign: &CouponCampaign,
     class: &CampaignClass,
     id: &CampaignId,
+    cluster: &str,
     seen: &Observation,
     clock_ms: i64,
 ) -> Plan {
@@ -163,7 +171,7 @@ pub fn plan(
                 "the campaign has a ledger, but not in this database; point the class back, or restore the database",
             ));
         }
-        Some(Claimed::By(row)) => match owner::owner(campaign, row) {
+        Some(Claimed::By(row)) => match owner::owner(campaign, row, cluster) {
             Owner::This => {}
             Owner::Claims { forget_window: false } => steps.push(Step::Claim { forget_window: false }),
             // What else is to be done depends on the window, which is forgotten by then.
@@ -171,6 +179,13 @@ pub fn plan(
                 return owner::closed(seen, time, row, terms, key_by, Closed::Adopted);
             }
             Owner::Differs(report) => return owner::closed(seen, time, row, terms, key_by, Closed::Out(report)),
+            Owner::Elsewhere(report) => {
+                return owner::closed(seen, time, row, terms, key_by, Closed::Elsewhere(report));
+            }
+            Owner::TakesOver { forget_window } => {
+                return owner::closed(seen, time, row, terms, key_by, Closed::TakesOver { forget_window });
+            }
+            Owner::Unfenced => return owner::closed(seen, time, row, terms, key_by, Closed::Unfenced),
         },
         None => {}
     }

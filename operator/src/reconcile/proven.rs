@@ -131,8 +131,15 @@ mod tests {
         let (context, _) = fixtures::context();
         let systems = Systems::new(ClassConnections { operator: with("op"), workload: with("new") }).unwrap();
         let (campaign, class, id) = (fixtures::campaign(), fixtures::class(), fixtures::id());
-        let pass =
-            Pass { context: &context, campaign: &campaign, uid: "0001", class: &class, id: &id, systems: &systems };
+        let pass = Pass {
+            context: &context,
+            campaign: &campaign,
+            uid: "0001",
+            class: &class,
+            id: &id,
+            cluster: fixtures::CLUSTER,
+            systems: &systems,
+        };
         context.memory.update("0001", |memory| memory.given.connections = Some(with("old")));
         assert_eq!(connections(&pass, true).await.unwrap(), with("old"), "not looked at yet");
         assert_eq!(connections(&pass, false).await.unwrap(), with("new"), "there is nobody to be protected");

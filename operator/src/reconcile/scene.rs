@@ -329,6 +329,6 @@ impl Scene {
 
     /// What is decided.
     pub fn plan(&self) -> Plan {
-        plan::plan(&self.campaign, &self.class, &fixtures::id(), &self.observation(), self.clock_ms)
+        plan::plan(&self.campaign, &self.class, &fixtures::id(), fixtures::CLUSTER, &self.observation(), self.clock_ms)
     }
 }

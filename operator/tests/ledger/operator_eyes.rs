@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use campaign::log::admin::TopicState;
 use campaign::stock::Terms;
 use campaign::stock::rebuild::Ledger;
-use campaign::table::{self, OpenedWindow, StoreMode, store};
+use campaign::table::{self, Heir, OpenedWindow, StoreMode, store};
 use consumer::drain::{self, Source};
 use kube::ResourceExt;
 use operator::api::{CampaignClass, CouponCampaign, Phase};
@@ -27,6 +27,9 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Long ago, and long from now, milliseconds since 1970.
 pub const PAST: i64 = 1_577_836_800_000;
 pub const FUTURE: i64 = 4_102_444_800_000;
+
+/// The cluster that this operator is in.
+pub const CLUSTER: &str = "here";
 
 /// What one pass saw, decided and published.
 pub struct Pass {
@@ -65,7 +68,7 @@ impl<'a> Operator<'a> {
         table::set_topic(&stage.systems.sql, stage.row, &topic.topic_id, &cluster).await.unwrap();
         if terms.start_ms == PAST {
             let window = OpenedWindow { start_ms: PAST, end_ms: terms.end_ms, limit: terms.limit };
-            table::set_opened(&stage.systems.sql, stage.row, window, "User").await.unwrap();
+            table::set_opened(&stage.systems.sql, &stage.row().await, window, "User").await.unwrap();
         }
         let ledger = Ledger { winners: (1..=winners).map(held).collect(), free: Vec::new(), highest: winners };
         stage.fill_on(1, 1, terms, &ledger).await;
@@ -73,7 +76,11 @@ impl<'a> Operator<'a> {
         store(&stage.systems.sql, stage.row, StoreMode::Direct(&stored)).await.unwrap();
         let campaign = campaign(stage, terms);
         let uid = campaign.uid().unwrap();
-        assert!(table::claim(&stage.systems.sql, &stage.row().await, &uid, false).await.unwrap());
+        assert!(
+            table::claim(&stage.systems.sql, &stage.row().await, Heir { cluster: CLUSTER, uid: &uid }, false)
+                .await
+                .unwrap()
+        );
         Self { stage, memory: Memory::default(), campaign, class: class() }
     }
 
@@ -86,7 +93,7 @@ impl<'a> Operator<'a> {
     pub async fn pass(&mut self) -> Pass {
         let (systems, id) = (&self.stage.systems, &self.stage.campaign);
         let mut known = self.memory.known.clone();
-        let (seen, plan) = look_and_decide(systems, &self.campaign, &self.class, id, false, &mut known).await;
+        let (seen, plan) = look_and_decide(systems, &self.campaign, &self.class, id, CLUSTER, false, &mut known).await;
         self.memory.keep(known);
         let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
         let looked = take_turn(systems, id, &seen, plan.key_by, at_rest, &mut self.memory).await.unwrap();

@@ -32,8 +32,8 @@ use crate::serving::Service;
 use crate::stop::Stop;
 pub(super) use ledger::DEAD_LETTERS;
 pub(super) use topic::unread_text;
-pub use without_class::status_without_class;
 pub(super) use without_class::{Leaving, status_while_leaving};
+pub use without_class::{status_elsewhere, status_without_class};
 pub(super) use workloads::CONSUMERS_STAND_STILL;
 
 /// What a pass knows when it reports.

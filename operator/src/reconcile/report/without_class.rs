@@ -43,6 +43,28 @@ pub fn status_without_class(
     next
 }
 
+/// The status of a campaign whose ledger is another cluster's: what was counted of it here once is not known here any more.
+pub fn status_elsewhere(campaign: &CouponCampaign, failure: &ReconcileError, now: Timestamp) -> CouponCampaignStatus {
+    use ConditionType as C;
+    let before = campaign.status.clone().unwrap_or_default();
+    let mut next = CouponCampaignStatus {
+        phase: Some(Phase::Pending),
+        class_name: before.class_name,
+        coupon_id: before.coupon_id,
+        conditions: before.conditions,
+        ..CouponCampaignStatus::default()
+    };
+    let (reason, text) = (failure.reason(), failure.to_string());
+    let reports = [
+        Report::no(C::Open, reason, "another cluster gives these coupons"),
+        Report::no(C::Ready, reason, text.clone()),
+        Report::yes(C::Stalled, reason, text),
+    ];
+    next.conditions.retain(|each| reports.iter().any(|report| each.type_.parse() == Ok(report.condition)));
+    put(campaign, &mut next, reports.into_iter(), now);
+    next
+}
+
 /// Suspending, or going on, that is asked for and that nobody could bring into force.
 fn pending(campaign: &CouponCampaign, next: &CouponCampaignStatus, cause: &str) -> Option<Report> {
     let is_suspended = next.phase == Some(Phase::Suspended);

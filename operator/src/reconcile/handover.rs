@@ -1,0 +1,194 @@
+//! A ledger and the clusters that share its realm: what is done with one that is another cluster's, and how it comes here.
+//!
+//! The fence of a repair reaches the issuers of its own cluster only, so one cluster has the ledger at a time (`campaign::table`,
+//! custody). After a hand-over the issuers of the owner before may still grant, and what they are told by Kafka from the new barrier on is
+//! void. So no epoch begins before one of these holds:
+//!
+//! - the operator of the owner before has fenced its own issuers, and says so in the row ([`stand_aside`]);
+//! - the one Redis in which they can be given a rank has been closed, and everybody who was given one before has been told by now
+//!   ([`fence_other`]). Which Redis that is, its identity says: an epoch is bound to one process, whatever failed over since. If it is not
+//!   the one that answers here, another may still serve them, and nothing but the first or the last will do;
+//! - somebody vouches that the other cluster is gone.
+
+use std::time::Instant;
+
+use campaign::stock::{self, StockError, StockKeys};
+use campaign::table::{self, CampaignRow, Unfenced};
+use kube::ResourceExt;
+use redis::aio::MultiplexedConnection;
+
+use super::Pass;
+use super::apply::issuers;
+use super::deletion::pods_left;
+use super::plan::Plan;
+use crate::api::CouponCampaign;
+use crate::epoch::{EpochError, fence};
+use crate::error::ReconcileError;
+use crate::events;
+use crate::ledger_count::QUESTION;
+use crate::repair::watch::SETTLE;
+
+/// Annotation of a campaign that takes its ledger over from another cluster. It names that cluster and how often the ledger has changed
+/// hands, so that one that stays in a manifest works once.
+pub const TAKE_OVER_ANNOTATION: &str = "coupon-operator.io/take-over-ledger";
+
+/// Annotation of a campaign that confirms by hand that no issuer of this cluster runs any more. Whoever sets it vouches for that.
+pub const CLUSTER_GONE_ANNOTATION: &str = "coupon-operator.io/cluster-gone";
+
+/// A ledger that is another cluster's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The cluster.
+    pub owner: String,
+    /// How often the ledger has changed hands.
+    pub changes: u64,
+}
+
+impl Elsewhere {
+    /// Whose the ledger is, if it is not this cluster's.
+    pub fn of(row: &CampaignRow, cluster: &str) -> Option<Self> {
+        let owner = row.custody.owner.clone().filter(|owner| owner != cluster)?;
+        Some(Self { owner, changes: row.custody.changes })
+    }
+
+    /// Whether the campaign is to take it over.
+    pub fn is_asked_for(&self, campaign: &CouponCampaign) -> bool {
+        let asked = campaign.annotations().get(TAKE_OVER_ANNOTATION);
+        asked.is_some_and(|value| value.trim() == self.value())
+    }
+
+    /// What the annotation must say.
+    fn value(&self) -> String {
+        format!("{}/{}", self.owner, self.changes)
+    }
+
+    /// What it means and what to do.
+    pub fn text(&self, campaign: &str) -> String {
+        format!(
+            "the ledger of this couponId belongs to another cluster, the one whose namespace kube-system has the UID {}: nothing is made or \
+             changed here. Delete the campaign there, and this one goes on by itself; or, to take the ledger over as it is: kubectl annotate \
+             couponcampaign {campaign} --overwrite {TAKE_OVER_ANNOTATION}={}",
+            self.owner,
+            self.value()
+        )
+    }
+}
+
+/// Does what a campaign still has to do here whose ledger is another cluster's: nothing, unless it was here before. Then its issuers are
+/// fenced, which the new owner waits for, and its pods go. Answers what is the matter, for status.
+pub(super) async fn stand_aside(pass: &Pass<'_>, row: &CampaignRow, plan: &Plan) -> ReconcileError {
+    let said: Vec<&str> = plan.refusals.iter().map(|report| report.message.as_str()).collect();
+    let mut text = said.join("; ");
+    if let Err(error) = step_down(pass, row).await {
+        text = format!("{text}; its issuers and consumers here are not all stopped yet: {error}");
+    }
+    ReconcileError::LedgerOwnedElsewhere(text)
+}
+
+/// Fences the issuers of this cluster, if the new owner waits for that, and removes all pods; how many are left.
+///
+/// # Errors
+/// Some issuer did not confirm and is not gone, or the systems could not be asked.
+pub(super) async fn step_down(pass: &Pass<'_>, row: &CampaignRow) -> Result<usize, ReconcileError> {
+    let is_waited_for = row.custody.unfenced.as_ref().is_some_and(|unfenced| unfenced.cluster == pass.cluster);
+    if is_waited_for {
+        fence(&issuers(pass.context, pass.campaign, pass.uid).await?, row.epoch).await?;
+        if table::within(QUESTION, table::note_fenced(&pass.systems.sql, row)).await? {
+            let text = "the ledger was taken over by another cluster; the issuers of this one have stopped";
+            events::note(pass.context, pass.campaign, "LedgerHandedOver", text).await;
+        }
+    }
+    pods_left(pass).await
+}
+
+/// Makes sure that no issuer of the owner before grants any more, or has an answer under way.
+///
+/// # Errors
+/// [`EpochError::OwnerNotFenced`] while that is not known.
+pub(super) async fn fence_other(pass: &Pass<'_>, row: &CampaignRow) -> Result<(), ReconcileError> {
+    let Some(unfenced) = &row.custody.unfenced else { return Ok(()) };
+    let sql = &pass.systems.sql;
+    let waits = |why: String| {
+        let (cluster, campaign) = (unfenced.cluster.clone(), pass.campaign.name_any());
+        ReconcileError::from(EpochError::OwnerNotFenced { cluster, campaign, why })
+    };
+    let vouched = pass.campaign.annotations().get(CLUSTER_GONE_ANNOTATION).map(|value| value.trim());
+    if vouched != Some(unfenced.cluster.as_str()) {
+        if !unfenced.closed {
+            let keys = StockKeys::of(pass.id);
+            let closed = pass.systems.with_redis(async |redis| close_for(redis, &keys, unfenced).await).await?;
+            if let Err(why) = closed {
+                return Err(waits(why.to_owned()));
+            }
+            table::within(QUESTION, table::note_closed(sql, row)).await?;
+        }
+        // From when this process knows: a clock of another one says nothing here.
+        let since = pass.context.memory.update(pass.uid, |memory| {
+            let (_, since) =
+                memory.other_closed.filter(|(epoch, _)| *epoch == row.epoch).unwrap_or((row.epoch, Instant::now()));
+            memory.other_closed = Some((row.epoch, since));
+            since
+        });
+        if since.elapsed() < SETTLE {
+            return Err(waits(
+                "it is closed in Redis, and what its issuers have under way ends within seconds".to_owned(),
+            ));
+        }
+    }
+    table::within(QUESTION, table::note_fenced(sql, row)).await?;
+    Ok(())
+}
+
+/// Closes the campaign in Redis, if this is the one Redis in which the issuers of the owner before can be given a rank; else why that is not
+/// known.
+async fn close_for(
+    redis: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    unfenced: &Unfenced,
+) -> Result<Result<(), &'static str>, StockError> {
+    let before = stock::observe(redis, keys).await?;
+    let Some(epoch) = unfenced.epoch else {
+        return Ok(Err("it was being repaired there, so the epoch that its issuers serve is not known"));
+    };
+    if !before.serves(epoch) {
+        return Ok(Err(
+            "this Redis is not the one in which its issuers were given ranks last, so another may still serve them",
+        ));
+    }
+    stock::close(redis, keys).await?;
+    let after = stock::observe(redis, keys).await?;
+    // One process from the first look to the last: what was closed in between was closed there.
+    Ok(match after.history == before.history && !after.serves(epoch) {
+        true => Ok(()),
+        false => Err("Redis changed while it was being closed"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use campaign::table::Custody;
+
+    use super::*;
+    use crate::fixtures;
+
+    /// Wrong: an annotation that stays in a manifest takes the ledger back when it has gone home.
+    #[test]
+    fn a_ledger_is_taken_over_once_for_each_annotation() {
+        let row = |owner: Option<&str>, changes| {
+            let custody = Custody { owner: owner.map(str::to_owned), changes, unfenced: None };
+            CampaignRow { custody, ..fixtures::row() }
+        };
+        assert_eq!(Elsewhere::of(&row(None, 0), "a"), None, "an older version's is whoever claims it");
+        assert_eq!(Elsewhere::of(&row(Some("a"), 1), "a"), None);
+        let mut campaign = fixtures::campaign();
+        let elsewhere = |changes| Elsewhere::of(&row(Some("b"), changes), "a").unwrap();
+        assert!(!elsewhere(1).is_asked_for(&campaign));
+        for (value, asked) in
+            [("b/1", true), (" b/1 ", true), ("b", false), ("b/3", false), ("a/1", false), ("true", false)]
+        {
+            campaign.annotations_mut().insert(TAKE_OVER_ANNOTATION.to_owned(), value.to_owned());
+            assert_eq!(elsewhere(1).is_asked_for(&campaign), asked, "{value}");
+        }
+        assert!(elsewhere(1).text("spring").ends_with("spring --overwrite coupon-operator.io/take-over-ledger=b/1"));
+    }
+}
