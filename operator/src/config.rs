@@ -1,9 +1,12 @@
 //! The operator's configuration: flags or environment, read once.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+use crate::children::OperatorPods;
 
 /// Gives exactly N coupons to the first N people: the Kubernetes operator.
 #[derive(Debug, Parser)]
@@ -40,6 +43,10 @@ pub struct Config {
     /// the same.
     #[arg(long, env = "COUPON_CLUSTER_ID", value_parser = cluster_id)]
     pub cluster_id: Option<String>,
+    /// Labels of this operator's pods, `key=value` separated by commas: what NetworkPolicies of campaigns let in. If unset, every pod of its
+    /// namespace is let in.
+    #[arg(long, env = "COUPON_POD_LABELS", value_parser = labels, default_value = "")]
+    pub pod_labels: Labels,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "[::]:8080")]
     pub probe_listen: SocketAddr,
@@ -49,6 +56,24 @@ pub struct Config {
     /// Logs as JSON instead of plain lines.
     #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set)]
     pub log_json: bool,
+}
+
+/// Labels of pods.
+pub type Labels = std::sync::Arc<BTreeMap<String, String>>;
+
+impl Config {
+    /// Where this operator is, seen from the network.
+    pub fn operator_pods(&self) -> OperatorPods {
+        OperatorPods { namespace: self.pod_namespace.clone(), labels: (*self.pod_labels).clone() }
+    }
+}
+
+fn labels(text: &str) -> Result<Labels, String> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not key=value"))?;
+        Ok((key.trim().to_owned(), value.trim().to_owned()))
+    });
+    pairs.collect::<Result<BTreeMap<_, _>, String>>().map(Labels::new)
 }
 
 fn cluster_id(text: &str) -> Result<String, String> {

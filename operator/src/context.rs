@@ -14,7 +14,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::OnceCell;
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
-use crate::children::{Component, selector};
+use crate::children::{Component, ControlTokens, selector};
 use crate::class_use::LastKnown;
 use crate::config::Config;
 use crate::connections::SystemsByClass;
@@ -211,7 +211,7 @@ pub struct Memory {
     /// Issuing was closed for the campaign's deletion.
     pub closed: bool,
     /// What authenticates us to the issuers.
-    pub token: Option<String>,
+    pub tokens: Option<ControlTokens>,
     /// The text of the last warning event, so that the same one is not sent with every pass.
     pub warned: Option<String>,
     /// What became of the last try to stop issuing at once, and when.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde::Deserialize;
 
+use crate::children::ControlTokens;
 use crate::epoch::control_url;
 use crate::pods::PodClient;
 use crate::scale::issuers::Load;
@@ -50,13 +51,13 @@ pub struct Pressure {
 }
 
 /// Asks all of these pods that are ready, by UID. `None`: that one did not answer.
-pub async fn ask(http: &PodClient, token: &str, pods: &[Arc<Pod>]) -> Answers {
+pub async fn ask(http: &PodClient, tokens: &ControlTokens, pods: &[Arc<Pod>]) -> Answers {
     let ready = pods.iter().filter(|pod| is_ready(pod));
     let answers = join_all(ready.map(async |pod| {
         let answer = async {
             let ip = pod.status.as_ref()?.pod_ip.as_deref()?;
-            let request = http.get(control_url(ip, "pressure")).bearer_auth(token).timeout(TIMEOUT);
-            request.send().await.ok()?.error_for_status().ok()?.json::<Pressure>().await.ok()
+            let request = http.get(control_url(ip, "pressure")).timeout(TIMEOUT);
+            tokens.send(request).await.ok()?.error_for_status().ok()?.json::<Pressure>().await.ok()
         };
         Some((pod.uid()?, answer.await))
     }));

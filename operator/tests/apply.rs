@@ -14,6 +14,7 @@ use campaign::settings::Connections;
 use common::Kind;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
@@ -21,7 +22,7 @@ use kube::{Api, Resource, ResourceExt};
 use kubernetes::Kubernetes;
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 use operator::children::apply::{self, Applied};
-use operator::children::{self, Family};
+use operator::children::{self, ControlTokens, Family, OperatorPods};
 use operator::error::ReconcileError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,8 +38,13 @@ fn class() -> CampaignClass {
         "labels": {"team": "shop"},
         "annotations": {"note": ""},
     });
+    let gateways = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateways"}}});
+    let access = json!({"usersFrom": [gateways, {"ipBlock": {"cidr": "10.0.0.0/8"}}], "metricsFrom": [gateways]});
     let images = json!({"image": "example.com/coupon:1", "pullPolicy": "IfNotPresent", "pullSecrets": ["registry"]});
-    serde_json::from_value(Kind::Class.patched(&json!({"spec": {"pods": pods, "images": images}}))).unwrap()
+    serde_json::from_value(
+        Kind::Class.patched(&json!({"spec": {"pods": pods, "images": images, "networkPolicy": access}})),
+    )
+    .unwrap()
 }
 
 /// Runs `build` with everything that the builders need.
@@ -57,6 +63,7 @@ fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&Family<
         cluster: "here",
         class,
         connections: &connections,
+        tokens: &ControlTokens::first(),
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,
         image: "example.com/coupon:0",
@@ -91,7 +98,7 @@ async fn what_the_server_makes_of_a_child_is_no_difference() {
                 children::consumer_deployment(family, None),
                 children::issuer_service(family),
                 children::issuer_budget(family),
-                children::connections_secret(family, "token").unwrap(),
+                children::connections_secret(family).unwrap(),
             )
         });
     settles(&kubernetes, &issuer).await;
@@ -99,6 +106,13 @@ async fn what_the_server_makes_of_a_child_is_no_difference() {
     settles(&kubernetes, &service).await;
     settles(&kubernetes, &budget).await;
     settles(&kubernetes, &secret).await;
+    let pods = OperatorPods {
+        namespace: "coupon-system".to_owned(),
+        labels: [("app".to_owned(), "operator".to_owned())].into(),
+    };
+    let policy: NetworkPolicy =
+        family(&kubernetes.namespace, &class(), |family| children::network_policy(family, &pods)).unwrap();
+    settles(&kubernetes, &policy).await;
     kubernetes.remove().await;
 }
 

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{Namespace, PodSpec};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kubernetes::Kubernetes;
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
-use operator::children::{self, Family};
+use operator::children::{self, ControlTokens, Family};
 use serde_json::json;
 
 fn example() -> Job {
@@ -40,6 +40,7 @@ fn consumer() -> PodSpec {
         cluster: "here",
         class: &class,
         connections: &connections,
+        tokens: &ControlTokens::default(),
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,
         image: "example.com/coupon:0",

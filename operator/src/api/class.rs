@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::network::NetworkAccess;
 use super::pods::{Rollout, RunAs};
 use super::schema::kubernetes;
 use super::status::CampaignClassStatus;
@@ -93,6 +94,10 @@ pub struct CampaignClassSpec {
     /// How users reach the issuers.
     #[serde(default)]
     pub routing: Routing,
+    /// Who may connect to the pods: if it is there, each campaign with pods gets a NetworkPolicy. 8081 is for the operator alone, 9090 for
+    /// the operator and `metricsFrom`. Default: no policy is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkAccess>,
 }
 
 /// The Kafka cluster and how topics are made in it.

@@ -7,6 +7,7 @@ mod campaign;
 mod class;
 pub mod conditions;
 pub mod manifests;
+mod network;
 mod pods;
 mod schema;
 mod status;
@@ -20,6 +21,7 @@ pub use class::{
     SecurityProtocol, Sentinel, secret_keys,
 };
 pub use conditions::ConditionType;
+pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
 pub use status::{
     CampaignClassStatus, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus, TopicStatus, WindowStatus,

@@ -7,13 +7,14 @@ use crate::api::RunAs;
 use crate::fixtures;
 
 /// Runs `build` with everything that the builders need.
-fn family<T>(class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
+pub(crate) fn family<T>(class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
     build(&Family {
         campaign: &fixtures::campaign(),
         id: &fixtures::id(),
         cluster: fixtures::CLUSTER,
         class,
         connections: &fixtures::connections(),
+        tokens: &ControlTokens { current: "token".to_owned(), ..ControlTokens::default() },
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,
         image: "coupon:1",
@@ -152,7 +153,7 @@ fn every_child_goes_with_its_campaign() {
             consumer_deployment(family, None).metadata,
             issuer_service(family).metadata,
             issuer_budget(family).metadata,
-            connections_secret(family, "token").unwrap().metadata,
+            connections_secret(family).unwrap().metadata,
         ]
         .map(|metadata| metadata.owner_references.unwrap_or_default())
     });
@@ -166,7 +167,7 @@ fn every_child_goes_with_its_campaign() {
 fn a_secret_is_nobodys_guess_and_its_text_can_be_read_back() {
     assert_ne!(new_token(), new_token());
     assert_eq!(new_token().len(), 64);
-    let data = family(&fixtures::class(), |family| connections_secret(family, "token")).unwrap().data.unwrap();
+    let data = family(&fixtures::class(), connections_secret).unwrap().data.unwrap();
     assert_eq!(data["control-token"].0, b"token");
     let text = String::from_utf8(data["connections.yaml"].0.clone()).unwrap();
     assert_eq!(campaign::yaml::from_str::<Connections>(&text).unwrap(), fixtures::connections());
@@ -213,4 +214,61 @@ fn an_issuer_knows_its_memory_and_its_grace_follows_its_delay() {
         assert_eq!(named("COUPON_MEMORY_LIMIT")["valueFrom"]["resourceFieldRef"]["resource"], "limits.memory");
         assert_eq!(template(&consumer).spec.as_ref().unwrap().termination_grace_period_seconds, Some(35));
     }
+/// Wrong: any pod of the cluster fills the control port, or calls the API past the gateway.
+#[test]
+fn a_policy_lets_in_whom_the_class_names_and_the_operator() {
+    let labels = BTreeMap::from([("app".to_owned(), "operator".to_owned())]);
+    let operator = OperatorPods { namespace: "coupon-system".to_owned(), labels };
+    let built = |access: Value| {
+        let mut class = fixtures::class();
+        class.spec.network_policy = serde_json::from_value(access).unwrap();
+        family(&class, |family| network_policy(family, &operator)).map(|policy| serde_json::to_value(policy).unwrap())
+    };
+    assert_eq!(built(json!(null)), None, "nobody has asked for it");
+    let own = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "coupon-system"}},
+        "podSelector": {"matchLabels": {"app": "operator"}}});
+    let port = |port: i32| json!([{"port": port, "protocol": "TCP"}]);
+    let closed = built(json!({})).unwrap();
+    assert_eq!(closed["metadata"]["name"], "spring-pods");
+    assert_eq!(closed["metadata"]["ownerReferences"][0]["uid"], "0001");
+    assert_eq!(
+        closed["spec"],
+        json!({
+            "podSelector": {"matchLabels": {CAMPAIGN_LABEL: "spring"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": port(8080)}, {"ports": port(8081), "from": [own]}, {"ports": port(9090), "from": [own]}],
+        })
+    );
+    let gateway = json!({"namespaceSelector": {"matchLabels": {"name": "gateways"}}});
+    let prometheus = json!({"podSelector": {"matchLabels": {"app": "prometheus"}}});
+    let open = built(json!({"usersFrom": [gateway], "metricsFrom": [prometheus]})).unwrap();
+    let from: Vec<Value> =
+        open["spec"]["ingress"].as_array().unwrap().iter().map(|rule| rule["from"].clone()).collect();
+    assert_eq!(from, [json!([gateway]), json!([own]), json!([own, prometheus])]);
+    // Pods bear the label that is selected.
+    let pods = both(&fixtures::class());
+    assert!(
+        pods.iter()
+            .all(|pods| template(pods).metadata.as_ref().unwrap().labels.as_ref().unwrap()[CAMPAIGN_LABEL] == "spring")
+    );
+}
+
+/// Wrong: a token that was rotated reaches no issuer before somebody restarts it; or consumers are replaced for it.
+#[test]
+fn issuers_are_replaced_when_their_token_is_another_one() {
+    let built = |token: &str| {
+        family(&fixtures::class(), |family| {
+            let tokens = ControlTokens {
+                current: token.to_owned(),
+                previous: Some("old".to_owned()),
+                ..ControlTokens::default()
+            };
+            let family = Family { tokens: &tokens, ..*family };
+            [issuer_deployment(&family, None), consumer_deployment(&family, None)]
+        })
+    };
+    let [[issuer, consumer], [other_issuer, other_consumer]] = [built("one"), built("two")];
+    assert!(replaces_pods(&issuer, &other_issuer));
+    assert!(!replaces_pods(&consumer, &other_consumer));
+    assert!(!format!("{issuer:?}").contains("one\""), "the token itself is in the Secret only");
 }

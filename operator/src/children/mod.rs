@@ -3,6 +3,7 @@
 pub mod additions;
 pub mod apply;
 mod budget;
+mod network;
 pub mod ownership;
 mod pods;
 mod quantity;
@@ -20,9 +21,10 @@ use sha2::{Digest, Sha256};
 use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 
 pub use budget::issuer_budget;
+pub use network::{OperatorPods, network_policy, network_policy_name};
 pub(crate) use pods::PROBE_PORT;
 pub use pods::{consumer_deployment, issuer_deployment, replaces_pods};
-pub use secret::{CONNECTIONS_KEY, TOKEN_KEY, connections_secret, new_token, secret_name};
+pub use secret::{CONNECTIONS_KEY, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 
 /// Label that names the campaign on everything it owns.
@@ -61,6 +63,8 @@ pub struct Family<'a> {
     pub class: &'a CampaignClass,
     /// What pods connect to.
     pub connections: &'a Connections,
+    /// What authenticates the operator to issuers.
+    pub tokens: &'a ControlTokens,
     /// The key of the records.
     pub key_by: KeyBy,
     /// When users hear "issued".

@@ -19,7 +19,7 @@ use super::{Component, Family, hex_digest, selector};
 use crate::api::RunAs;
 use crate::epoch::CONTROL_PORT;
 
-const HTTP_PORT: i32 = 8080;
+pub(super) const HTTP_PORT: i32 = 8080;
 /// Where every pod says whether it is alive and ready.
 pub(crate) const PROBE_PORT: i32 = 9090;
 /// Where the Secret is mounted.
@@ -30,6 +30,8 @@ const GRACE_SECONDS: u16 = 35;
 const USER: i64 = 65532;
 /// The pod template's fingerprint of the connections: pods are replaced when it changes.
 const CONNECTIONS_ANNOTATION: &str = "coupon-operator.io/connections-hash";
+/// The pod template's fingerprint of the control token, which issuers read at their start: pods are replaced when it changes.
+const TOKEN_ANNOTATION: &str = "coupon-operator.io/control-token-hash";
 /// On the Deployment: a fingerprint of the pod template. Pods are replaced when it changes.
 const TEMPLATE_ANNOTATION: &str = "coupon-operator.io/template-hash";
 /// A rollout that got no further for so long is stuck: pulling an image and starting take seconds to minutes.
@@ -97,6 +99,9 @@ fn deployment(
     labels.extend(family.labels(Some(component)));
     let mut annotations = pods.annotations.clone();
     annotations.insert(CONNECTIONS_ANNOTATION.to_owned(), fingerprint(family));
+    if component == Component::Issuer {
+        annotations.insert(TOKEN_ANNOTATION.to_owned(), hex_digest(family.tokens.current.as_bytes(), 8));
+    }
     let (user, secret_mode) = match pods.run_as {
         RunAs::Fixed => (Some(USER), 0o440),
         // Without a group of their own the files are root's, and whoever runs is nobody's business but the platform's.

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
 
 use super::EpochError;
-use crate::children;
+use crate::children::{self, ControlTokens};
 use crate::pods::PodClient;
 
 /// How long a pod may take to confirm, its own draining (11 s) included.
@@ -33,7 +33,7 @@ pub struct Issuers {
     /// Selects the campaign's issuer pods.
     pub selector: String,
     /// What authenticates us to them; empty before there ever was a pod.
-    pub token: String,
+    pub tokens: ControlTokens,
     /// Speaks to them.
     pub http: PodClient,
     /// UIDs of pods that somebody vouches are dead.
@@ -100,13 +100,8 @@ async fn confirm(issuers: &Issuers, pod: &Pod, epoch: u64) -> bool {
         // Not placed on a node yet: it cannot have started. One that is placed may run before its address is published.
         return pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty();
     };
-    let request = issuers
-        .http
-        .post(control_url(ip, "fence"))
-        .bearer_auth(&issuers.token)
-        .timeout(CONFIRM_TIMEOUT)
-        .json(&Fence { floor: epoch });
-    match request.send().await {
+    let request = issuers.http.post(control_url(ip, "fence")).timeout(CONFIRM_TIMEOUT).json(&Fence { floor: epoch });
+    match issuers.tokens.send(request).await {
         Ok(response) if response.status().is_success() => {
             response.json::<Fenced>().await.is_ok_and(|fenced| fenced.drained)
         }
@@ -182,7 +177,7 @@ mod tests {
 
     fn issuers(pods: Api<Pod>) -> Issuers {
         let http = PodClient::new().unwrap();
-        Issuers { pods, selector: "x=y".to_owned(), token: String::new(), http, vouched_gone: Vec::new() }
+        Issuers { pods, selector: "x=y".to_owned(), tokens: ControlTokens::default(), http, vouched_gone: Vec::new() }
     }
 
     /// Wrong: between our look and our deletion a pod of that name was replaced, and the new one, which grants nothing old, is ended.

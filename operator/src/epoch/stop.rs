@@ -56,13 +56,13 @@ fn may_run(pod: &Pod) -> bool {
 async fn stop_one(issuers: &Issuers, pod: &Pod, known: u64) -> bool {
     let Some(ip) = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) else { return false };
     let ask = async || {
-        let request = issuers.http.get(control_url(ip, "pressure")).bearer_auth(&issuers.token).timeout(ANSWER);
-        request.send().await.ok()?.error_for_status().ok()?.json::<Pressure>().await.ok()
+        let request = issuers.http.get(control_url(ip, "pressure")).timeout(ANSWER);
+        issuers.tokens.send(request).await.ok()?.error_for_status().ok()?.json::<Pressure>().await.ok()
     };
     let Some(before) = ask().await else { return false };
     let floor = floor(&before, known);
-    let fence = issuers.http.post(control_url(ip, "fence")).bearer_auth(&issuers.token).timeout(ANSWER);
-    if let Err(error) = fence.json(&Fence { floor }).send().await {
+    let fence = issuers.http.post(control_url(ip, "fence")).timeout(ANSWER).json(&Fence { floor });
+    if let Err(error) = issuers.tokens.send(fence).await {
         // It may be waiting for what is under way; its floor tells.
         tracing::debug!(ip, %error, "an issuer did not confirm in time that it stopped");
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::api::conditions::Report;
 use crate::api::{Acknowledge, CampaignClass, ConditionType, CouponCampaign, KeyBy};
-use crate::children::{Family, consumer_deployment, issuer_deployment};
+use crate::children::{ControlTokens, Family, consumer_deployment, issuer_deployment};
 use crate::config::Config;
 use crate::error::kubernetes_words;
 use crate::measure::EACH;
@@ -37,6 +37,7 @@ fn deployments(class: &CampaignClass, connections: &Connections, config: &Config
         cluster: "probe",
         class,
         connections,
+        tokens: &ControlTokens::default(),
         key_by: KeyBy::default(),
         acknowledge: Acknowledge::default(),
         image: &config.image,

@@ -9,18 +9,20 @@ use campaign::table::{self, CampaignRow, OpenedWindow, TotalSet};
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 
 use super::numbers::{Numbers, Wanted};
 use super::opening::{self, open_epoch};
 use super::plan::{Plan, Step};
 use super::rollout::{self, When};
-use super::{Pass, handover, observe::Observation, proven};
+use super::{Pass, control_token, handover, observe::Observation, proven};
 use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
-use crate::children::ownership::claim;
-use crate::children::{self, Component, Family, TOKEN_KEY};
+use crate::children::ownership::{Ownership, claim, ownership};
+use crate::children::{self, Component, ControlTokens, Family};
 use crate::context::Context;
 use crate::epoch::{self, Issuers, Opened};
 use crate::error::ReconcileError;
@@ -146,7 +148,7 @@ pub async fn issuers(context: &Context, campaign: &CouponCampaign, uid: &str) ->
     Ok(Issuers {
         pods: Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default()),
         selector: children::selector_text(campaign, Component::Issuer),
-        token: token(context, campaign, uid).await?.unwrap_or_default(),
+        tokens: control_token::tokens(context, campaign, uid).await?.unwrap_or_default(),
         http: context.http.clone(),
         vouched_gone: campaign
             .annotations()
@@ -222,26 +224,6 @@ async fn created_id(pass: &Pass<'_>, name: &str) -> Result<Option<String>, Admin
     })
 }
 
-/// The token of the issuers' control port, from the Secret that holds it. `None` before there is one.
-pub(super) async fn token(
-    context: &Context,
-    campaign: &CouponCampaign,
-    uid: &str,
-) -> Result<Option<String>, kube::Error> {
-    if let Some(token) = context.memory.get(uid).token {
-        return Ok(Some(token));
-    }
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default());
-    let name = children::secret_name(&campaign.name_any());
-    let found = secrets.get_opt(&name).await?.and_then(|secret| secret.data).and_then(|mut data| {
-        data.remove(TOKEN_KEY).and_then(|value| String::from_utf8(value.0).ok()).filter(|token| !token.is_empty())
-    });
-    if let Some(token) = &found {
-        context.memory.update(uid, |memory| memory.token = Some(token.clone()));
-    }
-    Ok(found)
-}
-
 /// What became of the pods.
 #[derive(Debug, Default)]
 pub struct Scaled {
@@ -291,18 +273,30 @@ async fn all_children(
         }
     }
     let connections = proven::connections(pass, issuer.is_some() || consumer.is_some()).await?;
+    // Where they cannot be read all but the Secret is brought to what it should be: another token would be written over what issuers know.
+    let known = control_token::tokens(pass.context, pass.campaign, pass.uid).await;
+    let known = match known {
+        Ok(Some(known)) => Ok(control_token::wanted(pass, known).await),
+        Ok(None) => Ok(ControlTokens::first()),
+        Err(error) => Err(ReconcileError::from(error)),
+    };
+    let (tokens, unread) = match known {
+        Ok(tokens) => (tokens, None),
+        Err(error) => (ControlTokens::default(), Some(error)),
+    };
     let family = Family {
         campaign: pass.campaign,
         id: pass.id,
         cluster: pass.cluster,
         class: pass.class,
         connections: &connections,
+        tokens: &tokens,
         key_by: plan.key_by,
         acknowledge: pass.campaign.spec.acknowledge,
         image: &pass.context.config.image,
         image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
     };
-    let mut outcome = beside_the_pods(pass, &family).await?;
+    let mut outcome = beside_the_pods(pass, &family, unread).await?;
     for (component, found, wanted, build) in [
         (
             Component::Issuer,
@@ -361,16 +355,18 @@ fn figures(wanted: &Wanted) -> String {
 /// Secret, Service and budget. They are not watched, so they are looked at when they change and every half minute. An error means that
 /// no Deployment is to be written: something is somebody else's, or pods would start without their Secret. What else could not be
 /// written comes as an outcome.
-async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<Result<(), ReconcileError>, ReconcileError> {
+async fn beside_the_pods(
+    pass: &Pass<'_>,
+    family: &Family<'_>,
+    unread: Option<ReconcileError>,
+) -> Result<Result<(), ReconcileError>, ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
-    // The Service needs none: users get lost without it, whatever else is wrong.
-    let token = token(pass.context, pass.campaign, pass.uid).await.map_err(ReconcileError::from);
-    let known = token.as_ref().ok().and_then(Clone::clone).unwrap_or_else(children::new_token);
-    let secret = children::connections_secret(family, &known).map_err(|e| kube::Error::Service(Box::new(e)))?;
+    let secret = children::connections_secret(family).map_err(|e| kube::Error::Service(Box::new(e)))?;
     let service = children::issuer_service(family);
     let budget = children::issuer_budget(family);
-    let wanted = children::hex_digest(format!("{secret:?}{service:?}{budget:?}").as_bytes(), 32);
+    let policy = children::network_policy(family, &pass.context.config.operator_pods());
+    let wanted = children::hex_digest(format!("{secret:?}{service:?}{budget:?}{policy:?}").as_bytes(), 32);
     let last = pass.context.memory.get(pass.uid).children.filter(|(last, _)| *last == wanted);
     if last.as_ref().is_some_and(|(_, at)| at.elapsed() < CHILDREN_FRESH) && pass.users_reach_issuers() {
         return Ok(Ok(()));
@@ -383,18 +379,33 @@ async fn beside_the_pods(pass: &Pass<'_>, family: &Family<'_>) -> Result<Result<
     let found_service = ours(claimed(&services, &service.name_any(), pass.campaign).await)?;
     let found_secret = ours(claimed(&secrets, &secret.name_any(), pass.campaign).await)?;
     let found_budget = ours(claimed(&budgets, &budget.name_any(), pass.campaign).await)?;
+    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+    let found_policy = match &policy {
+        Some(policy) => ours(claimed(&policies, &policy.name_any(), pass.campaign).await)?,
+        None => Ok(None),
+    };
     let had = last.is_some();
     let service = keep(pass, &services, &service, found_service, had).await;
-    let secret = match token {
-        Ok(_) => keep(pass, &secrets, &secret, found_secret, had).await,
-        // Another token would be written over the one that issuers know.
-        Err(error) => Err(error),
+    let secret = match unread {
+        None => keep(pass, &secrets, &secret, found_secret, had).await,
+        // The Service needs no token: users get lost without it, whatever else is wrong.
+        Some(error) => Err(error),
+    };
+    let policy = match &policy {
+        Some(policy) => keep(pass, &policies, policy, found_policy, had).await,
+        None => remove(pass, &policies, &children::network_policy_name(&pass.campaign.name_any())).await,
     };
     let budget = keep(pass, &budgets, &budget, found_budget, had).await;
+    if secret.is_err() {
+        // It may have been written all the same: what it holds is read again before another token is made.
+        pass.context.memory.update(pass.uid, |memory| memory.tokens = None);
+    }
     secret?;
-    let outcome = service.and(budget);
+    let outcome = service.and(budget).and(policy);
+    let before = pass.context.memory.get(pass.uid).tokens;
+    control_token::tell(pass, before.as_ref(), family.tokens).await;
     pass.context.memory.update(pass.uid, |memory| {
-        memory.token = Some(known);
+        memory.tokens = Some(family.tokens.clone());
         memory.given.connections = Some(family.connections.clone());
         if outcome.is_ok() {
             memory.children = Some((wanted, Instant::now()));
@@ -431,6 +442,25 @@ where
             None => format!("somebody has deleted the campaign's {kind}; it was made anew"),
         };
         events::warn(pass.context, pass.campaign, "ChildRestored", &text).await;
+    }
+    Ok(())
+}
+
+/// Makes sure that a child is gone that is not wanted any more. One that is not ours stays.
+async fn remove<K>(pass: &Pass<'_>, api: &Api<K>, name: &str) -> Result<(), ReconcileError>
+where
+    K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let found = match api.get_opt(name).await {
+        Ok(found) => found,
+        // Who never wanted it may lack the right to look.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if let Some(found) = found.filter(|found| ownership(found.meta(), pass.campaign) == Ownership::Ours) {
+        apply::delete(api, &found, DeleteParams::default()).await?;
+        let text = format!("the campaign's {} is removed: its class does not ask for it any more", K::kind(&()));
+        events::note(pass.context, pass.campaign, "ChildRemoved", &text).await;
     }
     Ok(())
 }

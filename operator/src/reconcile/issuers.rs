@@ -5,7 +5,7 @@ use kube::{Api, ResourceExt};
 
 use super::observe::Observation;
 use super::plan::{Plan, Step};
-use super::{Pass, apply};
+use super::{Pass, control_token};
 use crate::children::{self, Component};
 use crate::events;
 use crate::pressure;
@@ -17,8 +17,8 @@ pub(super) async fn ask(pass: &Pass<'_>) -> Answers {
     if pods.is_empty() {
         return Answers::new();
     }
-    match apply::token(pass.context, pass.campaign, pass.uid).await {
-        Ok(Some(token)) => pressure::ask(&pass.context.http, &token, &pods).await,
+    match control_token::tokens(pass.context, pass.campaign, pass.uid).await {
+        Ok(Some(tokens)) => pressure::ask(&pass.context.http, &tokens, &pods).await,
         Ok(None) => Answers::new(),
         Err(error) => {
             tracing::warn!(campaign = %pass.id, %error, "the token of the issuers' control port could not be read");

@@ -6,6 +6,7 @@
 pub(crate) mod admission;
 mod aims;
 mod apply;
+mod control_token;
 mod deletion;
 mod doubt;
 mod handover;

@@ -3,6 +3,7 @@
 use http::{Request, Response};
 use kube::client::Body;
 use kube::{Api, Client};
+use operator::children::ControlTokens;
 use operator::epoch::Issuers;
 use operator::pods::PodClient;
 
@@ -18,7 +19,7 @@ pub fn no_issuers() -> Issuers {
     Issuers {
         pods: Api::namespaced(Client::new(service, "test"), "test"),
         selector: String::new(),
-        token: String::new(),
+        tokens: ControlTokens::default(),
         http: PodClient::new().unwrap(),
         vouched_gone: Vec::new(),
     }

@@ -1,0 +1,120 @@
+//! Two clusters that share a realm: two operators, each with an API server of its own, on one Redis, Kafka and database. Needs a stack.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod api;
+mod scene;
+
+use std::time::{Duration, Instant};
+
+use operator::reconcile::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
+use serde_json::json;
+
+use scene::{Crowd, Realm, until};
+
+/// What an operator waits for after it has closed Redis to issuers that it cannot reach.
+const SETTLE: Duration = Duration::from_secs(12);
+
+/// Wrong: the operator of a second cluster takes a campaign over without a word, and its deletion removes what the first one uses (M21, SC-11).
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_clusters_one_has_the_ledger_and_the_other_touches_nothing() {
+    let realm = Realm::new();
+    let mut a = realm.cluster("a");
+    a.is_open().await;
+    let issuer = a.issuer().await;
+    let crowd = Crowd::at(&realm, &[issuer]);
+    crowd.has_won(50).await;
+    crowd.leaves().await;
+    // What is compared must not change by itself.
+    a.stop().await;
+    let before = realm.everything().await;
+
+    let b = realm.cluster("b");
+    let stalled = b.is_stalled("LedgerOwnedElsewhere").await;
+    assert!(stalled.contains("the UID a:"), "{stalled}");
+    b.change(&json!({"spec": {"suspend": true, "totalQuantity": 700_000}}));
+    b.has_seen_its_spec().await;
+    b.change(&json!({"metadata": {"annotations": {TAKE_OVER_ANNOTATION: "a/7"}}, "spec": {"suspend": false}}));
+    b.has_seen_its_spec().await;
+    assert!(b.made_nothing());
+    b.delete();
+    until("the object goes", async || b.object().is_none().then_some(())).await;
+    assert_eq!(realm.everything().await, before);
+}
+
+/// Wrong: winners of the old cluster's issuers lie behind the new cluster's barrier, and nobody has them; or an annotation that stays takes
+/// the ledger back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_is_handed_over_and_back_while_people_win() {
+    let realm = Realm::new();
+    let (a, b) = (realm.cluster("a"), realm.cluster("b"));
+    let (first, second) = tokio::select! {
+        () = a.is_open() => (a, b),
+        () = b.is_open() => (b, a),
+    };
+    let crowd = Crowd::at(&realm, &[first.issuer().await, first.issuer().await]);
+    crowd.has_won(200).await;
+
+    second.takes_over().await;
+    second.is_open().await;
+    first.is_stalled("LedgerOwnedElsewhere").await;
+    until("its pods go", async || first.has_no_pods().then_some(())).await;
+    crowd.goes_to(&[second.issuer().await, second.issuer().await]);
+    crowd.has_won(200).await;
+
+    first.takes_over().await;
+    first.is_open().await;
+    second.is_stalled("LedgerOwnedElsewhere").await;
+    crowd.goes_to(&[first.issuer().await]);
+    crowd.has_won(200).await;
+    assert_eq!(realm.row().await.custody.changes, 2, "what is annotated still is over");
+    crowd.leaves().await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
+
+    // Who closes it for good lets go of it.
+    first.delete();
+    until("the object goes", async || first.object().is_none().then_some(())).await;
+    until("the other goes on", async || (realm.row().await.custody.owner.as_deref() == Some(second.uid)).then_some(()))
+        .await;
+}
+
+/// Wrong: where the operator of the old cluster is gone nobody can go on; or the issuers that it left go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn issuers_that_nobody_reaches_are_fenced_in_redis() {
+    let realm = Realm::new();
+    let mut a = realm.cluster("a");
+    a.is_open().await;
+    let old = [a.issuer().await, a.issuer().await];
+    let crowd = Crowd::at(&realm, &old);
+    crowd.has_won(200).await;
+    a.stop().await;
+    let b = realm.cluster("b");
+    let begun = Instant::now();
+    b.takes_over().await;
+    b.is_open().await;
+    assert!(begun.elapsed() >= SETTLE, "what they had under way: {:?}", begun.elapsed());
+    // They are asked all the while, and do not serve what the new owner has opened.
+    let opened = Instant::now();
+    crowd.goes_to(&[old[0], old[1], b.issuer().await]);
+    crowd.has_won(200).await;
+    crowd.leaves().await;
+    assert!(!crowd.was_told_by(&old, opened));
+    realm.everybody_has_what_they_were_told(&crowd).await;
+}
+
+/// Wrong: another Redis than the one that answers still gives ranks to the old cluster's issuers.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_redis_cannot_fence_them_somebody_has_to_vouch() {
+    let realm = Realm::new();
+    let mut a = realm.cluster("a");
+    a.is_open().await;
+    a.stop().await;
+    realm.redis_is_another_one().await;
+    let b = realm.cluster("b");
+    b.takes_over().await;
+    let said = b.waits_for("StockReady", "OwnerNotFenced").await;
+    assert!(said.contains("this Redis is not the one"), "{said}");
+    assert!(said.contains("coupon-operator.io/cluster-gone=a"), "{said}");
+    b.change(&json!({"metadata": {"annotations": {CLUSTER_GONE_ANNOTATION: "a"}}}));
+    b.is_open().await;
+}

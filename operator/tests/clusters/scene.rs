@@ -1,0 +1,460 @@
+//! A realm, its clusters, their issuers, and the people who ask them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use campaign::identity::CampaignId;
+use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
+use campaign::stock::StockKeys;
+use campaign::table::{self, CampaignRow};
+use campaign::telemetry;
+use clap::Parser;
+use consumer::drain::{self, Source};
+use issuer::service::Service;
+use k8s_openapi::ByteString;
+use operator::class::ClassConnections;
+use operator::config::{Cli, Command};
+use operator::connections::Systems;
+use operator::controller;
+use operator::metrics::Metrics;
+use operator::progress::Progress;
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::api::Api;
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+const NAMESPACE: &str = "shop";
+const NAME: &str = "spring";
+/// People who ask at the same time, and how often each does.
+const PEOPLE: usize = 8;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks again and again until there is something.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
+}
+
+/// Reads `scheme://user:password@host:port/rest` from a variable.
+fn place(name: &str) -> (Login, String, String) {
+    let url = variable(name);
+    let parts = || {
+        let (login, place) = url.split_once("://")?.1.split_once('@')?;
+        let (username, password) = login.split_once(':')?;
+        let (address, rest) = place.split_once('/')?;
+        let login = Login { username: username.into(), password: password.into() };
+        Some((login, address.to_owned(), rest.to_owned()))
+    };
+    parts().unwrap_or_else(|| panic!("{name} is not scheme://user:password@host:port/name"))
+}
+
+fn connections() -> Connections {
+    let kafka = Kafka {
+        bootstrap_servers: variable("COUPON_KAFKA").split(',').map(str::to_owned).collect(),
+        protocol: Default::default(),
+        mechanism: None,
+        login: Login::default(),
+        ca_pem: None,
+    };
+    let (login, address, number) = place("COUPON_REDIS");
+    let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
+    let redis = Redis { server, login, tls: false, database, ca_pem: None };
+    let (login, address, name) = place("COUPON_DATABASE");
+    let (host, port) = address.split_once(':').unwrap();
+    let (host, port) = (host.to_owned(), port.parse().unwrap());
+    let database = Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None };
+    Connections { kafka, redis, database }
+}
+
+/// A realm of the test's own.
+pub struct Realm {
+    name: String,
+    /// Since 1970: the same terms in each cluster.
+    hour: i64,
+    campaign: CampaignId,
+    systems: Systems,
+}
+
+impl Realm {
+    pub fn new() -> Self {
+        let name = format!("r{:012x}", rand::random::<u32>());
+        let campaign = CampaignId::new(&name, NAMESPACE, NAME).unwrap();
+        let (operator, workload) = (connections(), connections());
+        let hour = jiff::Timestamp::now().as_second() / 3600;
+        Self { name, hour, campaign, systems: Systems::new(ClassConnections { operator, workload }).unwrap() }
+    }
+
+    /// A cluster in which the class and the campaign were applied, and its operator at work.
+    pub fn cluster(&self, uid: &'static str) -> Cluster {
+        let api = Api::new();
+        let Connections { kafka, redis, database } = connections();
+        let RedisServer::Address(redis_address) = redis.server else { panic!("a Redis by its address") };
+        api.apply("namespaces", "", &json!({"metadata": {"name": "kube-system", "uid": uid}}));
+        let labels = json!({"coupon-operator.io/enabled": "true"});
+        api.apply("namespaces", "", &json!({"metadata": {"name": NAMESPACE, "labels": labels}}));
+        let keys = [
+            ("redis-username", redis.login.username),
+            ("redis-password", redis.login.password),
+            ("database-username", database.login.username),
+            ("database-password", database.login.password),
+        ];
+        let data: BTreeMap<&str, ByteString> = keys
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| (key, ByteString(value.into())))
+            .collect();
+        api.apply(
+            "secrets",
+            "coupon-system",
+            &json!({"metadata": {"name": "login", "namespace": "coupon-system"}, "data": data}),
+        );
+        let login = json!({"secretName": "login"});
+        api.apply("campaignclasses", "", &json!({
+            "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CampaignClass",
+            "metadata": {"name": "main", "annotations": {"coupon-operator.io/is-default-class": "true"}},
+            "spec": {
+                "realm": self.name,
+                "kafka": {
+                    "bootstrapServers": kafka.bootstrap_servers, "security": {"protocol": "Plaintext"},
+                    "replicationFactor": 1, "minInSyncReplicas": 1, "allowLowerReplication": true,
+                },
+                "redis": {"url": format!("redis://{redis_address}/{}", redis.database)},
+                "database": {"host": database.host, "port": database.port, "name": database.name, "tls": "Disabled"},
+                "credentials": {"operator": login, "workload": login},
+            },
+        }));
+        let hour = self.hour;
+        let time = |hour: i64| jiff::Timestamp::from_second(hour * 3600).unwrap().to_string();
+        let mut cluster = Cluster { uid, api, realm: self.campaign.clone(), operator: None };
+        cluster.api.apply(
+            "couponcampaigns",
+            NAMESPACE,
+            &json!({
+                "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CouponCampaign",
+                "metadata": {"name": NAME, "namespace": NAMESPACE},
+                "spec": {
+                    "totalQuantity": 500_000, "partitions": 2, "deletionPolicy": "Delete",
+                    "window": {"start": time(hour - 1), "end": time(hour + 3)},
+                },
+            }),
+        );
+        cluster.operator = Some(run(&cluster.api));
+        cluster
+    }
+
+    pub async fn row(&self) -> CampaignRow {
+        table::find(&self.systems.sql, &self.campaign).await.unwrap().unwrap()
+    }
+
+    /// All that there is of the campaign outside of Kubernetes, in words.
+    pub async fn everything(&self) -> Vec<String> {
+        let mut all = vec![format!("{:?}", self.row().await)];
+        let sql = "SELECT CAST(CONCAT_WS(' ', updated_at, (SELECT COUNT(*) FROM issued_coupon WHERE campaign_id = id), \
+                   (SELECT COUNT(*) FROM epoch_barrier WHERE campaign_id = id), (SELECT COUNT(*) FROM drained WHERE campaign_id = id)) AS CHAR) \
+                   FROM campaign WHERE id = ?";
+        let counts: String =
+            sqlx::query_scalar(sql).bind(self.row().await.id.0).fetch_one(&self.systems.sql).await.unwrap();
+        all.push(counts);
+        let mut redis = self.systems.redis().await.unwrap();
+        let pattern = format!("*{{{}}}*", self.campaign);
+        let mut keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();
+        keys.sort();
+        assert!(!keys.is_empty());
+        for key in keys {
+            let dump: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut redis).await.unwrap();
+            let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.unwrap();
+            all.push(format!("{key} {left} {dump:?}"));
+        }
+        let (topic, dead) = (self.campaign.topic(), self.campaign.dead_letter_topic());
+        let kafka = &self.systems.kafka;
+        all.push(format!(
+            "{:?}",
+            kafka
+                .describe_topics(&[&topic, &dead])
+                .await
+                .unwrap()
+                .into_iter()
+                .collect::<BTreeMap<_, _>>()
+                .values()
+                .map(|state| format!("{state:?}"))
+                .collect::<Vec<_>>()
+        ));
+        let ends = kafka.end_offsets(&[(topic.as_str(), 0), (topic.as_str(), 1), (dead.as_str(), 0)]).await.unwrap();
+        all.push(format!("{:?}", ends.into_iter().map(|(at, end)| (at, end.unwrap())).collect::<BTreeMap<_, _>>()));
+        all.push(format!("{:?}", kafka.committed_offsets(&self.campaign.group(), &topic, 2).await.unwrap()));
+        all
+    }
+
+    /// As after a failover of which nobody here knows more: the keys were written by another server.
+    pub async fn redis_is_another_one(&self) {
+        let (mut redis, keys) = (self.systems.redis().await.unwrap(), StockKeys::of(&self.campaign));
+        let set = redis::cmd("HSET").arg(&keys.meta).arg("history").arg("another/one").query_async::<()>(&mut redis);
+        set.await.unwrap();
+    }
+
+    /// Stores what is in the topic, as consumers would, and holds the rows against what people were told.
+    pub async fn everybody_has_what_they_were_told(&self, crowd: &Crowd) {
+        let (kafka, sql) = (&self.systems.kafka, &self.systems.sql);
+        let topic = self.campaign.topic();
+        let ends = kafka.end_offsets(&[(topic.as_str(), 0), (topic.as_str(), 1)]).await.unwrap();
+        let range = ends.into_iter().map(|((_, partition), end)| (partition, (0, end.unwrap()))).collect();
+        let settings = &self.systems.settings.operator.kafka;
+        let source = Source { kafka: settings, pool: sql, campaign: &self.campaign, range: &range };
+        let drained = drain::drain(source, PATIENCE, |_| {}).await.unwrap();
+        let (row, mut rows, mut above) = (self.row().await.id, BTreeMap::new(), 0);
+        loop {
+            let page = table::read_rows(sql, &self.campaign, row, above, 2_000).await.unwrap();
+            let Some(last) = page.last() else { break };
+            above = last.rank;
+            rows.extend(page.into_iter().map(|event| (event.rank, event.user_id.as_str().to_owned())));
+        }
+        let told = crowd.told.lock().unwrap();
+        assert!(!told.is_empty());
+        let mut holders = BTreeMap::new();
+        for Told { user, rank, .. } in told.iter() {
+            assert_eq!(rows.get(rank), Some(user), "rank {rank} of {}; {drained:?}", told.len());
+            assert_eq!(holders.insert(*rank, user.clone()), None, "rank {rank} was told twice");
+        }
+    }
+}
+
+fn run(api: &Api) -> JoinHandle<()> {
+    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let metrics = Metrics::new(&telemetry::registry("coupon"));
+    let run =
+        controller::run(api.client(), config, metrics, Arc::new(Progress::default()), std::future::pending::<()>());
+    tokio::spawn(run)
+}
+
+/// One cluster.
+pub struct Cluster {
+    pub uid: &'static str,
+    api: Api,
+    realm: CampaignId,
+    operator: Option<JoinHandle<()>>,
+}
+
+impl Cluster {
+    /// Its operator is gone; its pods are not.
+    pub async fn stop(&mut self) {
+        if let Some(operator) = self.operator.take() {
+            operator.abort();
+            drop(operator.await);
+        }
+    }
+
+    pub fn object(&self) -> Option<Value> {
+        self.api.get("couponcampaigns", NAMESPACE, NAME)
+    }
+
+    pub fn change(&self, patch: &Value) {
+        let mut patch = patch.clone();
+        patch["metadata"]["name"] = json!(NAME);
+        self.api.apply("couponcampaigns", NAMESPACE, &patch);
+    }
+
+    pub fn delete(&self) {
+        self.api.delete("couponcampaigns", NAMESPACE, NAME);
+    }
+
+    fn condition(&self, type_: &str) -> Option<Value> {
+        let object = self.object()?;
+        object["status"]["conditions"].as_array()?.iter().find(|each| each["type"] == json!(type_)).cloned()
+    }
+
+    /// Waits until a condition says this; what else it says.
+    async fn says(&self, type_: &str, status: &str, reason: &str) -> String {
+        let what = format!("{}: {type_} {status} {reason}", self.uid);
+        until(&what, async || {
+            let found = self.condition(type_)?;
+            let is_so = found["status"] == json!(status) && found["reason"] == json!(reason);
+            is_so.then(|| found["message"].as_str().unwrap().to_owned())
+        })
+        .await
+    }
+
+    pub async fn is_stalled(&self, reason: &str) -> String {
+        self.says("Stalled", "True", reason).await
+    }
+
+    pub async fn waits_for(&self, type_: &str, reason: &str) -> String {
+        self.says(type_, "False", reason).await
+    }
+
+    /// Waits until the campaign's window is open here, by status.
+    pub async fn is_open(&self) {
+        let what = format!("{}: phase Open", self.uid);
+        let is_open = async || (self.object()?["status"]["phase"] == json!("Open")).then_some(());
+        until(&what, is_open).await;
+    }
+
+    pub async fn has_seen_its_spec(&self) {
+        let seen = async || {
+            let object = self.object()?;
+            (object["status"]["observedGeneration"] == object["metadata"]["generation"]).then_some(())
+        };
+        until("a pass over what was changed", seen).await;
+    }
+
+    /// Annotates the campaign as its condition says.
+    pub async fn takes_over(&self) {
+        let text = self.is_stalled("LedgerOwnedElsewhere").await;
+        let value = text.split(&format!("{}=", operator::reconcile::TAKE_OVER_ANNOTATION)).nth(1).unwrap();
+        self.change(&json!({"metadata": {"annotations": {operator::reconcile::TAKE_OVER_ANNOTATION: value}}}));
+    }
+
+    pub fn made_nothing(&self) -> bool {
+        ["deployments", "services", "secrets", "poddisruptionbudgets"]
+            .iter()
+            .all(|kind| self.api.all(kind, NAMESPACE).is_empty())
+    }
+
+    pub fn has_no_pods(&self) -> bool {
+        self.api.all("pods", NAMESPACE).is_empty()
+    }
+
+    /// Starts an issuer as the Deployment's pods would be, with a kubelet that ends it when its object, or its Deployment, goes.
+    pub async fn issuer(&self) -> SocketAddr {
+        static HOSTS: AtomicU8 = AtomicU8::new(1);
+        let host = format!("127.7.0.{}", HOSTS.fetch_add(1, Ordering::Relaxed));
+        let (deployment, secret) = (format!("{NAME}-issuer"), format!("{NAME}-connections"));
+        let token = until("a token and a Deployment", async || {
+            self.api.get("deployments", NAMESPACE, &deployment)?;
+            let secret = self.api.get("secrets", NAMESPACE, &secret)?;
+            let token: ByteString = serde_json::from_value(secret["data"]["control-token"].clone()).ok()?;
+            String::from_utf8(token.0).ok()
+        })
+        .await;
+        let (public, control, probe) = (format!("{host}:0"), format!("{host}:8081"), format!("{host}:0"));
+        let campaign = self.realm.to_string();
+        let arguments = [
+            "coupon-issuer",
+            "--campaign",
+            &campaign,
+            "--cluster",
+            self.uid,
+            "--listen",
+            &public,
+            "--control-listen",
+            &control,
+            "--probe-listen",
+            &probe,
+        ];
+        let config = issuer::config::Cli::parse_from(arguments).config.unwrap();
+        let service = Service::start(&config, &connections(), token).await.unwrap();
+        let address = service.addresses.public;
+        let name = format!("{deployment}-{}", address.port());
+        let labels = json!({"app.kubernetes.io/managed-by": "coupon-operator", "app.kubernetes.io/component": "issuer",
+            "coupon-operator.io/campaign": NAME});
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        self.api.apply("pods", NAMESPACE, &json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+            "spec": {"nodeName": "n1", "containers": []}, "status": {"phase": "Running", "podIP": host, "conditions": ready},
+        }));
+        let api = self.api.clone();
+        tokio::spawn(async move {
+            let goes = || {
+                let pod = api.get("pods", NAMESPACE, &name);
+                let asked = pod.is_none_or(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+                asked || api.get("deployments", NAMESPACE, &deployment).is_none()
+            };
+            while !goes() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            drop(service);
+            api.pod_is_gone(NAMESPACE, &name);
+        });
+        address
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(operator) = &self.operator {
+            operator.abort();
+        }
+    }
+}
+
+/// What somebody heard.
+pub struct Told {
+    user: String,
+    rank: u64,
+    by: SocketAddr,
+    at: Instant,
+}
+
+/// People who ask without a pause, each for a user of their own every time.
+pub struct Crowd {
+    pub told: Arc<Mutex<Vec<Told>>>,
+    issuers: Arc<Mutex<Vec<SocketAddr>>>,
+    people: Mutex<JoinSet<()>>,
+}
+
+impl Crowd {
+    pub fn at(realm: &Realm, issuers: &[SocketAddr]) -> Self {
+        let crowd =
+            Self { told: Arc::default(), issuers: Arc::new(Mutex::new(issuers.to_vec())), people: Mutex::default() };
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build().unwrap();
+        let path = format!("api/coupons/{}/issue", realm.campaign.coupon_id());
+        for person in 0..PEOPLE {
+            let (told, issuers, client, path) =
+                (Arc::clone(&crowd.told), Arc::clone(&crowd.issuers), client.clone(), path.clone());
+            crowd.people.lock().unwrap().spawn(async move {
+                let mut turn = tokio::time::interval(PAUSE);
+                for number in 0_usize.. {
+                    turn.tick().await;
+                    let by = {
+                        let issuers = issuers.lock().unwrap();
+                        issuers[(person + number) % issuers.len()]
+                    };
+                    let user = format!("u{person}-{number}");
+                    let asked = client.post(format!("http://{by}/{path}")).json(&json!({"userId": user})).send().await;
+                    let Ok(response) = asked else { continue };
+                    let Ok(answer) = response.json::<Value>().await else { continue };
+                    if answer["success"] == json!(true) {
+                        let (rank, at) = (answer["rank"].as_u64().unwrap(), Instant::now());
+                        told.lock().unwrap().push(Told { user, rank, by, at });
+                    }
+                }
+            });
+        }
+        crowd
+    }
+
+    pub fn goes_to(&self, issuers: &[SocketAddr]) {
+        *self.issuers.lock().unwrap() = issuers.to_vec();
+    }
+
+    /// Waits until so many more have won.
+    pub async fn has_won(&self, more: usize) {
+        let before = self.told.lock().unwrap().len();
+        let have = async || (self.told.lock().unwrap().len() >= before + more).then_some(());
+        until("people win", have).await;
+    }
+
+    pub async fn leaves(&self) {
+        let mut people = std::mem::take(&mut *self.people.lock().unwrap());
+        people.shutdown().await;
+    }
+
+    /// Whether one of these told somebody after that moment.
+    pub fn was_told_by(&self, issuers: &[SocketAddr], after: Instant) -> bool {
+        self.told.lock().unwrap().iter().any(|told| issuers.contains(&told.by) && told.at > after)
+    }
+}
