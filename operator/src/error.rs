@@ -264,7 +264,7 @@ pub fn table_reason(error: &TableError) -> &'static str {
     }
     match error.fault() {
         Fault::Away if error.is_read_only() => "DatabaseReadOnly",
-        Fault::Away if error.is_setting() => "DatabaseSettings",
+        Fault::Away if error.is_setting() || error.is_unset_session() => "DatabaseSettings",
         Fault::Away if matches!(error, TableError::Busy(_)) => "DatabaseBusy",
         Fault::Away => "DatabaseUnavailable",
         Fault::Contention => "DatabaseContention",
@@ -348,7 +348,17 @@ pub fn stock_advice(error: &StockError) -> String {
 pub fn table_advice(error: &TableError) -> String {
     let tls = tls_advice(&error.to_string(), "database");
     let hint = match error.fault() {
-        _ if matches!(error, TableError::SchemaTooNew { .. }) => return error.to_string(),
+        // These say it all.
+        _ if matches!(
+            error,
+            TableError::SchemaTooNew { .. } | TableError::NotSeen(_) | TableError::PasswordNeedsTls
+        ) =>
+        {
+            return error.to_string();
+        }
+        _ if error.is_unset_session() => {
+            "let database in the CampaignClass lead to the server itself, or have the proxy pass SET on"
+        }
         _ if error.is_read_only() => {
             "the server takes no writes: let database in the CampaignClass name the primary, or make this server writable again"
         }

@@ -269,17 +269,6 @@ pub async fn commit_barrier(
     Ok(EpochCommit::Done)
 }
 
-/// Lets issuers grant under `epoch`, if it is still the newest.
-pub async fn open_epoch(pool: &MySqlPool, id: CampaignRowId, epoch: u64) -> Result<EpochCommit, TableError> {
-    let changed = sqlx::query("UPDATE campaign SET open_epoch = epoch WHERE id = ? AND epoch = ?")
-        .bind(id.0)
-        .bind(epoch)
-        .execute(pool)
-        .await?
-        .rows_affected();
-    Ok(if changed == 1 { EpochCommit::Done } else { EpochCommit::Superseded })
-}
-
 /// Barriers of the campaign's topic, read inside a transaction.
 pub(super) async fn read_barriers(
     connection: &mut MySqlConnection,

@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
+use sqlx::{ConnectOptions, Connection};
 
 use super::error::TableError;
-use super::moved;
 use super::probe::Probe;
+use super::{moved, session, trust};
 use crate::settings::{Database, DatabaseTls};
 
 /// How long to wait for a free or new connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to look for the cause when there was none.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection may take to answer when it is given back.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a connection may take to answer when it is given back, and when it is used again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how many seconds a connection is used. An old primary that is up, and takes writes or is only read, says nothing that would tell
+/// that DNS or the proxy leads elsewhere by now: only a new connection follows. Each pool has a figure of its own in between, so that
+/// pods that were started together do not all connect at once.
+const LIFETIME: std::ops::Range<f64> = 20.0..25.0;
 
 /// Where the database is, and with which login.
 pub(super) fn options(settings: &Database) -> MySqlConnectOptions {
@@ -33,9 +37,9 @@ pub(super) fn options(settings: &Database) -> MySqlConnectOptions {
         })
         .log_statements(tracing::log::LevelFilter::Trace)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
-    match &settings.ca_pem {
-        Some(pem) => options.ssl_ca_from_pem(pem.clone().into_bytes()),
-        None => options,
+    match settings.tls {
+        DatabaseTls::VerifyIdentity => options.ssl_ca_from_pem(trust::authorities(settings)),
+        DatabaseTls::Disabled | DatabaseTls::Required => options,
     }
 }
 
@@ -56,27 +60,23 @@ pub async fn explained(settings: &Database, error: TableError) -> TableError {
 
 /// A pool of at most `connections` connections, opened when first needed: building it cannot fail and needs no database.
 pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
+    let lifetime = Duration::from_secs_f64(rand::random_range(LIFETIME));
     MySqlPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .idle_timeout(Duration::from_secs(120))
-        .max_lifetime(Duration::from_secs(1800))
-        .after_connect(|connection, _| {
+        .max_lifetime(lifetime)
+        .after_connect(|connection, _| Box::pin(session::prepare(connection)))
+        // The pool's own ping has no deadline: a server that fell silent would take all of the time that there is for a connection.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, about| {
             Box::pin(async move {
-                // READ COMMITTED takes no gap locks, so that inserts of neighbouring ranks do not block each other; no
-                // statement may hang for longer than a lock is worth waiting for.
-                connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-                connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
-                // The same for locks of tables, which whoever puts a backup back, or changes a table, holds or waits for: by default
-                // they are waited for a day.
-                connection.execute("SET SESSION lock_wait_timeout = 5").await?;
-                // Single statements are meant to be committed, whatever the server makes of new sessions.
-                connection.execute("SET SESSION autocommit = 1, completion_type = 'NO_CHAIN'").await?;
-                Ok(())
+                // Given back before its error was seen, or idle since before the failover, or the backup.
+                if moved::is_suspect(about.age) || about.age > lifetime {
+                    return Ok(false);
+                }
+                answers(connection).await
             })
         })
-        // Given back before its error was seen, or idle since before the failover, or the backup.
-        .before_acquire(|_, about| Box::pin(async move { Ok(!moved::is_suspect(about.age)) }))
         .after_release(|connection, about| {
             Box::pin(async move {
                 if moved::is_suspect(about.age) {
@@ -84,11 +84,16 @@ pub fn connect(settings: &Database, connections: u32) -> MySqlPool {
                 }
                 // A statement that was given up may hang for minutes (a dead peer). The pool itself would wait for it
                 // without end, and run out of connections just when the database is back.
-                match tokio::time::timeout(RELEASE_TIMEOUT, connection.ping()).await {
-                    Ok(answer) => answer.map(|()| true),
-                    Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
-                }
+                answers(connection).await
             })
         })
         .connect_lazy_with(options(settings))
+}
+
+/// Whether it does, within the time for that.
+async fn answers(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(ANSWER_TIMEOUT, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
 }

@@ -61,6 +61,18 @@ pub enum TableError {
     /// No connection was free for so many seconds, though the server takes new ones.
     #[error("every connection of this process to the database was in use for {0} s")]
     Busy(u64),
+    /// The server wants the password in the clear, which is for connections that are encrypted.
+    #[error(
+        "the server takes the password of this user over TLS only (caching_sha2_password, sha256_password): set database.tls in the \
+         CampaignClass to VerifyIdentity or Required"
+    )]
+    PasswordNeedsTls,
+    /// What was committed is not to be seen on another connection, after so many seconds.
+    #[error(
+        "what was committed is not to be seen on another connection after {0} s: the server, or a proxy before it, keeps transactions open, \
+         or lets others read from a replica that is behind; let database in the CampaignClass lead to the primary alone"
+    )]
+    NotSeen(u64),
     /// There is no row for this campaign.
     #[error("the database has no campaign {0}; the operator creates it")]
     NoCampaign(String),
@@ -85,7 +97,8 @@ impl TableError {
     /// What to do about it.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Timeout(_) | Self::Busy(_) => Fault::Away,
+            Self::Timeout(_) | Self::Busy(_) | Self::NotSeen(_) => Fault::Away,
+            Self::PasswordNeedsTls => Fault::Denied,
             Self::NoCampaign(_) | Self::SchemaTooNew { .. } => Fault::Schema,
             Self::Sql(error) | Self::Migration { source: error, .. } => sql_fault(error),
         }
@@ -103,6 +116,11 @@ impl TableError {
     pub fn is_missing_right(&self) -> bool {
         // For a command on a table or column, for an administrative privilege.
         matches!(self.number(), Some(1142 | 1143 | 1227))
+    }
+
+    /// Whether the session is not as it was set.
+    pub fn is_unset_session(&self) -> bool {
+        matches!(self, Self::NotSeen(_) | Self::Sql(sqlx::Error::Configuration(_)))
     }
 
     /// Whether a setting of the server forbids what the ledger needs: no right and no retry helps.
@@ -147,7 +165,11 @@ impl From<sqlx::Error> for TableError {
     /// Every failed statement comes by here, so here it is noticed that connections are not to be used again.
     fn from(error: sqlx::Error) -> Self {
         notice(&error);
-        Self::Sql(error)
+        match error {
+            // sqlx is compiled without RSA, by which it would go unencrypted: RUSTSEC-2023-0071.
+            sqlx::Error::Configuration(said) if said.to_string().contains("RSA auth backend") => Self::PasswordNeedsTls,
+            error => Self::Sql(error),
+        }
     }
 }
 
@@ -175,8 +197,12 @@ fn says_read_only(number: u16, text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     let named = text.contains("read-only") || text.contains("read only") || text.contains("read_only");
     match number {
-        // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE.
-        1792 | 1836 => true,
+        // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE, ER_INNODB_READ_ONLY, ER_OPEN_AS_READONLY (a table).
+        1792 | 1836 | 1874 | 1036 => true,
+        // ER_SERVER_OFFLINE_MODE; ER_RUN_HOOK_ERROR: a member of a replication group that has no majority.
+        3032 | 3100 => true,
+        // ER_UNKNOWN_COM_ERROR, with which a Galera node answers that has lost its cluster.
+        1047 => text.contains("wsrep"),
         // ER_OPTION_PREVENTS_STATEMENT, which other options than read_only say too; ER_UNKNOWN_ERROR, which proxies use.
         1290 | 1105 => named,
         _ => false,
@@ -204,8 +230,8 @@ fn number_fault(number: u16) -> Fault {
         // ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK, ER_CHECKREAD (MariaDB: record has changed since last read), and the same two
         // as a transaction that was rolled back for them.
         1205 | 1213 | 1020 | 1613 | 1614 => Fault::Contention,
-        // Access denied: to server, database, table, column, by privilege, by account lock.
-        1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3118 | 4151 => Fault::Denied,
+        // Access denied: to server, database, table, column, by privilege, by account lock, without TLS.
+        1044 | 1045 | 1142 | 1143 | 1227 | 1698 | 3118 | 3159 | 4151 => Fault::Denied,
         // Unknown database, table, column; missing table in engine; a column that somebody added and that has no default.
         1049 | 1054 | 1136 | 1146 | 1364 | 1932 => Fault::Schema,
         // About the rows themselves: duplicate, null, out of range, wrong value, wrong string, too long, missing parent,
@@ -243,6 +269,12 @@ mod tests {
             (1105, "primary is read only, try again", true),
             (1105, "target: coupons.-.replica: vttablet: Read-Only", true),
             (1105, "unknown error", false),
+            (1874, "InnoDB is in read only mode.", true),
+            (1036, "Table 'issued_coupon' is read only", true),
+            (3032, "The server is currently in offline mode", true),
+            (3100, "Error on observer while running replication hook 'before_commit'.", true),
+            (1047, "WSREP has not yet prepared node for application use", true),
+            (1047, "Unknown command", false),
             (1062, "Duplicate entry 'read-only' for key 'PRIMARY'", false),
         ] {
             assert_eq!(says_read_only(number, text), expected, "{number} {text}");

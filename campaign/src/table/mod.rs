@@ -15,16 +15,19 @@ mod error;
 mod lookup;
 mod migrate;
 mod moved;
+mod open;
 mod opened;
 pub mod probe;
+mod session;
 mod store;
 mod terms;
+mod trust;
 
 pub use barrier::{Barrier, Barriers};
 pub use campaign::{
     CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
-    commit_barrier, count_rows_of, count_stored, find, held_by, open_epoch, read_ranks, read_rows, register,
-    register_in, set_issued_count, set_topic, try_set_issued_count,
+    commit_barrier, count_rows_of, count_stored, find, held_by, read_ranks, read_rows, register, register_in,
+    set_issued_count, set_topic, try_set_issued_count,
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
@@ -36,6 +39,7 @@ pub use error::{Fault, TableError, within};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};
 pub use moved::has_moved_since;
+pub use open::open_epoch;
 pub use opened::{OpenedWindow, claim, set_opened};
 pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

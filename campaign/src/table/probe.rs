@@ -8,6 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use super::connect::options;
 use super::error::{TableError, number_of};
+use super::session;
 use crate::settings::Database;
 
 /// Whose rights are tried.
@@ -121,12 +122,7 @@ impl Probe {
     pub async fn connect(settings: &Database, timeout: Duration) -> Result<Self, TableError> {
         let opened = async { Ok(options(settings).connect().await?) };
         let mut connection = within(timeout, opened).await?;
-        let preparing = async {
-            connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
-            connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
-            Ok(())
-        };
-        within(timeout, preparing).await?;
+        within(timeout, async { Ok(session::prepare(&mut connection).await?) }).await?;
         Ok(Self { connection, timeout })
     }
 
