@@ -299,6 +299,12 @@ async fn what_is_written_is_committed_whatever_the_server_makes_of_sessions() {
         ("SET GLOBAL autocommit = 0", "SET GLOBAL autocommit = 1"),
         ("SET GLOBAL init_connect = 'SET autocommit = 0'", "SET GLOBAL init_connect = ''"),
         ("SET GLOBAL completion_type = 'CHAIN'", "SET GLOBAL completion_type = 'NO_CHAIN'"),
+        (
+            "SET GLOBAL unique_checks = 0, foreign_key_checks = 0",
+            "SET GLOBAL unique_checks = 1, foreign_key_checks = 1",
+        ),
+        ("SET GLOBAL sql_mode = ''", "SET GLOBAL sql_mode = DEFAULT"),
+        ("SET GLOBAL init_connect = 'SET sql_select_limit = 1, sql_safe_updates = 1'", "SET GLOBAL init_connect = ''"),
     ]
     .into_iter()
     .enumerate()
@@ -309,6 +315,15 @@ async fn what_is_written_is_committed_whatever_the_server_makes_of_sessions() {
         let row = table::register(&pool, &campaign, 7).await.unwrap();
         let epoch = table::allot_epoch(&pool, row.id, 0).await.unwrap();
         table::set_issued_count(&pool, row.id, 5).await.unwrap();
+        let all: Vec<i32> = sqlx::query_scalar("SELECT 1 UNION ALL SELECT 2").fetch_all(&pool).await.unwrap();
+        assert_eq!(all, [1, 2], "{setting}: no row is left out");
+        let checks: (i64, i64, String) =
+            sqlx::query_as("SELECT @@unique_checks, @@foreign_key_checks, CONVERT(@@sql_mode USING utf8mb4)")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+        assert_eq!((checks.0, checks.1), (1, 1), "{setting}");
+        assert!(checks.2.contains("STRICT_ALL_TABLES"), "{setting}: {}", checks.2);
         // Another connection, from before the setting.
         let found = table::find(&seen, &campaign).await.unwrap();
         let found = found.unwrap_or_else(|| panic!("{setting}: nothing is committed"));
@@ -406,4 +421,24 @@ async fn a_table_that_somebody_has_locked_is_not_waited_for_for_long() {
     server.as_root("UNLOCK TABLES").await;
     table::set_issued_count(&pool, row.id, 1).await.unwrap();
     assert_eq!(table::find(&pool, &campaign).await.unwrap().unwrap().issued_count, 1);
+}
+
+/// Wrong: an epoch counts as open that no issuer sees, as what was written is in a transaction that is not at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_is_open_once_another_connection_sees_it() {
+    let server = Server::start().await;
+    let whole = server.database("coupons_unseen").await;
+    table::migrate(&whole).await.unwrap();
+    let campaign = CampaignId::new("test", "migrate", "unseen").unwrap();
+    let row = table::register(&whole, &campaign, 7).await.unwrap();
+    let epoch = table::allot_epoch(&whole, row.id, 0).await.unwrap();
+    // As behind a proxy that keeps one connection for all that is written, with settings of its own.
+    let options = MySqlConnectOptions::clone(&whole.connect_options());
+    let held = MySqlPoolOptions::new().max_connections(1).connect_lazy_with(options);
+    execute(&held, "SET SESSION autocommit = 0").await;
+    let unseen = table::open_epoch(&held, row.id, epoch).await.unwrap_err();
+    assert!(matches!(unseen, TableError::NotSeen(_)) && unseen.fault() == Fault::Away, "{unseen}");
+    assert_eq!(table::find(&whole, &campaign).await.unwrap().unwrap().open_epoch, None);
+    execute(&held, "ROLLBACK").await;
+    assert_eq!(table::open_epoch(&whole, row.id, epoch).await.unwrap(), table::EpochCommit::Done);
 }

@@ -29,8 +29,10 @@ use crate::metrics::{self, Metrics};
 use crate::opener::Opener;
 use crate::redis_link::RedisLink;
 
-/// Connections to the database: one for the opener or a look-up, one more for look-ups, one to store winners past Kafka.
-const DATABASE_CONNECTIONS: u32 = 3;
+/// Connections to the database for the opener, and to store winners past Kafka. One of each is left over while another is given up.
+const DATABASE_CONNECTIONS: u32 = 2;
+/// Others for look-ups, which users may ask for as often as they like.
+const LOOKUP_CONNECTIONS: u32 = 2;
 /// How long one question for the topic's metadata may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two such questions.
@@ -129,6 +131,7 @@ impl Service {
         let log = WinnerLog::new(&connections.kafka, &config.campaign, config.key_by.into(), &config.pod_name)
             .context("the Kafka settings cannot be used")?;
         let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
+        let lookups = table::connect(&connections.database, LOOKUP_CONNECTIONS);
         let (link, link_task) = RedisLink::new(connections.redis.clone());
         let keeper = Gatekeeper::new();
         let keys = StockKeys::of(&config.campaign);
@@ -144,7 +147,7 @@ impl Service {
         let opener = Opener {
             campaign: config.campaign.clone(),
             keys,
-            pool: pool.clone(),
+            pool,
             link: link.clone(),
             keeper: Arc::clone(&keeper),
             cluster: config.cluster.clone(),
@@ -204,7 +207,8 @@ impl Service {
             log: log.clone(),
         });
         let bodies = users.bodies();
-        let parts = http::Parts { campaign: config.campaign.clone(), queue, keeper, link, pool, row, bodies, metrics };
+        let campaign = config.campaign.clone();
+        let parts = http::Parts { campaign, queue, keeper, link, pool: lookups, row, bodies, metrics };
         let internal = |stats| Server::new(Limits::internal(), stats);
         for (name, server, listener, router, stop) in [
             ("users' port", Arc::clone(&users), public, http::router(parts)?, &stop_accepting),

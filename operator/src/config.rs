@@ -22,6 +22,20 @@ pub struct Cli {
 pub enum Command {
     /// Watches campaigns and brings the world to what they say.
     Run(Config),
+    /// The tables in SQL, for who has a database administrator make them.
+    #[command(subcommand)]
+    Migrations(Migrations),
+}
+
+/// What can be done about the tables.
+#[derive(Debug, Subcommand)]
+pub enum Migrations {
+    /// Prints the SQL that makes them, to be piped into `mariadb` or `mysql`. It may be run again.
+    Print {
+        /// The first schema version to print: one above that of the operator that works now.
+        #[arg(long, default_value_t = 1)]
+        from: i64,
+    },
 }
 
 /// How the operator runs.

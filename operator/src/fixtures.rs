@@ -150,7 +150,10 @@ pub fn context() -> (Context, Written) {
         }
     });
     let client = Client::new(service, "coupon-system");
-    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
+    else {
+        panic!("it runs")
+    };
     let recorder = Recorder::new(client.clone(), Reporter::from("test"));
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let (unreadable, _) = crate::unreadable::UnreadableObjects::new(metrics.clone(), recorder.clone());

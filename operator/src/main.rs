@@ -1,5 +1,6 @@
 //! Wires the operator together; nothing is decided here.
 
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use campaign::http::raise_open_files;
-use campaign::{listening, telemetry};
+use campaign::{listening, table, telemetry};
 use clap::Parser;
-use operator::config::{Cli, Command, Config};
+use operator::config::{Cli, Command, Config, Migrations};
 use operator::controller;
 use operator::lease::Election;
 use operator::metrics::Metrics;
@@ -25,7 +26,10 @@ const PROMISED: Duration = Duration::from_secs(2);
 const _: () = assert!(LEAVING.as_millis() + RELEASING.as_millis() < PROMISED.as_millis());
 
 fn main() -> ExitCode {
-    let Command::Run(config) = Cli::parse().command;
+    let config = match Cli::parse().command {
+        Command::Run(config) => config,
+        Command::Migrations(Migrations::Print { from }) => return print_migrations(from),
+    };
     telemetry::init_logging(config.log_json);
     let result = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -45,6 +49,21 @@ fn main() -> ExitCode {
     };
     tracing::error!("{error:#}");
     ExitCode::FAILURE
+}
+
+fn print_migrations(from: i64) -> ExitCode {
+    let Some(script) = table::script(from) else {
+        let newest = table::migrations().last().map_or(0, |migration| migration.version);
+        eprintln!("there is no schema version {from}: this program knows 1 to {newest}");
+        return ExitCode::FAILURE;
+    };
+    match std::io::stdout().write_all(script.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the SQL cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// How a run ends that did not fail.

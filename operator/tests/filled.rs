@@ -111,7 +111,10 @@ async fn nothing_is_said_or_written_before_every_watch_has_shown_what_there_is()
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let client = Client::try_from(kube::Config::new(format!("http://{address}").parse().unwrap())).unwrap();
         let Command::Run(config) =
-            Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+            Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
+        else {
+            panic!("it runs")
+        };
         let (progress, metrics) = (Arc::new(Progress::default()), Metrics::new(&telemetry::registry("coupon")));
         let running = controller::run(client, config, metrics, progress, std::future::pending::<()>());
         tokio::select! {

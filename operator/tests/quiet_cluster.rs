@@ -83,7 +83,10 @@ fn operator() -> Operator {
     let client = Client::new(service, "default");
     let (sender, watched) = watch::channel(BTreeMap::new());
     tokio::spawn(serve(server, sender));
-    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
+    else {
+        panic!("it runs")
+    };
     let progress = Arc::new(Progress::default());
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let controller =

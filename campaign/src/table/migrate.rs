@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// How long to wait for another process that migrates. After that both go on: each statement may run twice.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// The books, as sqlx keeps them.
-const BOOKS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
+pub(super) const BOOKS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL, \
                      installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL, checksum BLOB NOT NULL, \
                      execution_time BIGINT NOT NULL)";
 
@@ -45,7 +45,7 @@ pub struct Migration {
     pub description: String,
     /// Its statements, in order.
     pub statements: Vec<String>,
-    checksum: Vec<u8>,
+    pub(super) checksum: Vec<u8>,
 }
 
 /// The migrations of this program, in order.
@@ -88,10 +88,19 @@ async fn look_and_migrate(pool: &MySqlPool) -> Result<(), TableError> {
     connection.close_on_drop();
     lock(&mut connection).await?;
     // Somebody else may have been at work meanwhile.
-    if recorded(&mut connection).await?.is_none() {
-        sqlx::raw_sql(BOOKS).execute(&mut *connection).await?;
+    let there = there(&mut connection).await?;
+    if recorded(&mut connection).await?.is_none()
+        && let Err(error) = sqlx::raw_sql(BOOKS).execute(&mut *connection).await.map_err(TableError::from)
+    {
+        // Tables that somebody put there without the books, as a copy of others: nothing is left to do, and nowhere to write it down.
+        if error.is_missing_right() && first_undone(&own, &there).is_none() {
+            tracing::warn!(%error, "the tables are there, their books are not; `coupon-operator migrations print` makes them");
+            return Ok(());
+        }
+        return Err(error);
     }
-    run(missing(&own, &mut connection).await?, &mut connection).await
+    let missing = missing(&own, &mut connection).await?;
+    run(missing, &there, &mut connection).await
 }
 
 /// The migrations that are to run.
@@ -122,17 +131,46 @@ async fn there(connection: &mut MySqlConnection) -> Result<BTreeSet<(String, Str
 /// The first migration whose table or column is not there, whatever the books say: somebody has dropped it. Those after it may have
 /// changed the same table.
 fn first_undone(own: &[Migration], there: &BTreeSet<(String, String)>) -> Option<i64> {
-    let is_there = |statement: &String| {
-        let words: Vec<String> = statement.split_whitespace().take(6).map(str::to_lowercase).collect();
-        match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["create", "table", "if", "not", "exists", table] => there.iter().any(|(name, _)| name == table),
-            ["alter", "table", table, "add", "column", column] => {
-                there.contains(&((*table).to_owned(), (*column).to_owned()))
-            }
-            _ => true,
-        }
-    };
+    let is_there = |statement: &String| made(statement).is_none_or(|made| made.is_in(there));
     own.iter().find(|migration| !migration.statements.iter().all(is_there)).map(|migration| migration.version)
+}
+
+/// What a statement makes.
+enum Made<'a> {
+    Table(&'a str),
+    Column(&'a str, &'a str),
+}
+
+impl Made<'_> {
+    fn is_in(&self, there: &BTreeSet<(String, String)>) -> bool {
+        match self {
+            Self::Table(table) => there.iter().any(|(name, _)| name.eq_ignore_ascii_case(table)),
+            Self::Column(table, column) => there.contains(&(table.to_lowercase(), column.to_lowercase())),
+        }
+    }
+}
+
+/// `None` for one that only writes.
+fn made(statement: &str) -> Option<Made<'_>> {
+    let words: Vec<&str> = statement.split_whitespace().take(6).collect();
+    let begins = |with: &[&str]| with.iter().zip(&words).all(|(wanted, word)| wanted.eq_ignore_ascii_case(word));
+    match words.as_slice() {
+        [.., table] if words.len() == 6 && begins(&["create", "table", "if", "not", "exists"]) => {
+            Some(Made::Table(table))
+        }
+        [_, _, table, _, _, column] if begins(&["alter", "table", table, "add", "column"]) => {
+            Some(Made::Column(table, column))
+        }
+        _ => None,
+    }
+}
+
+/// Table and column, if the statement adds one.
+pub(super) fn added_column(statement: &str) -> Option<(&str, &str)> {
+    match made(statement)? {
+        Made::Column(table, column) => Some((table, column)),
+        Made::Table(_) => None,
+    }
 }
 
 fn not_done<'a>(own: &'a [Migration], recorded: &BTreeMap<i64, bool>) -> Vec<&'a Migration> {
@@ -185,15 +223,25 @@ async fn lock(connection: &mut PoolConnection<MySql>) -> Result<(), TableError> 
     Ok(())
 }
 
-async fn run(missing: Vec<&Migration>, connection: &mut MySqlConnection) -> Result<(), TableError> {
+async fn run(
+    missing: Vec<&Migration>,
+    there: &BTreeSet<(String, String)>,
+    connection: &mut MySqlConnection,
+) -> Result<(), TableError> {
     for migration in missing {
-        run_one(migration, connection).await.map_err(|source| TableError::migration(migration.version, source))?;
+        run_one(migration, there, connection)
+            .await
+            .map_err(|source| TableError::migration(migration.version, source))?;
         tracing::info!(version = migration.version, migration.description, "the tables were migrated");
     }
     Ok(())
 }
 
-async fn run_one(migration: &Migration, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+async fn run_one(
+    migration: &Migration,
+    there: &BTreeSet<(String, String)>,
+    connection: &mut MySqlConnection,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (?, ?, FALSE, ?, -1) \
          ON DUPLICATE KEY UPDATE checksum = VALUES(checksum)",
@@ -208,6 +256,8 @@ async fn run_one(migration: &Migration, connection: &mut MySqlConnection) -> Res
             Ok(_) => {}
             // MySQL has no ADD COLUMN IF NOT EXISTS.
             Err(error) if number_of(&error).is_some_and(is_done_already) => {}
+            // A server refuses this also where it would change nothing: an administrator has done it.
+            Err(error) if number_of(&error) == Some(1142) && made(statement).is_some_and(|made| made.is_in(there)) => {}
             Err(error) => return Err(error),
         }
     }

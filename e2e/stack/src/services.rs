@@ -147,10 +147,19 @@ impl MariaDb {
     /// # Errors
     /// If it is not installed, or does not become ready; then with the end of its log.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with more options of `mariadbd`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(options: &[String]) -> Result<Self> {
         let installed = Tool::MariaDb.find(&Cache::locate()?)?;
         let (folder, port) = (Folder::create("mariadb")?, Port::free()?);
         let address = port.address();
-        let server = mariadb::server(&installed, address, &folder.path.join("sql"), &folder.log())?;
+        let mut server = mariadb::server(&installed, address, &folder.path.join("sql"), &folder.log())?;
+        server.command.extend(options.iter().cloned());
         Ok(Self { service: Service::start(server, folder, vec![port])?, address })
     }
 

@@ -2,6 +2,7 @@
 
 pub mod answer;
 mod issue;
+mod lookups;
 pub mod openapi;
 mod read;
 mod request;
@@ -18,9 +19,10 @@ use campaign::http::BodyBudget;
 use campaign::identity::CampaignId;
 use campaign::table::CampaignRowId;
 use sqlx::MySqlPool;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use self::answer::{Code, Refused};
+use self::lookups::Lookups;
 use self::stock_view::StockView;
 use crate::batcher::Queue;
 use crate::gatekeeper::Gatekeeper;
@@ -29,6 +31,8 @@ use crate::redis_link::RedisLink;
 
 /// Look-ups of users' coupons that may run at once.
 const MAX_LOOKUPS: usize = 64;
+/// Those about the same user.
+const MAX_LOOKUPS_OF_ONE: usize = 2;
 
 /// What the routes need.
 pub struct Parts {
@@ -40,7 +44,7 @@ pub struct Parts {
     pub keeper: Arc<Gatekeeper>,
     /// Redis.
     pub link: RedisLink,
-    /// The database; of few connections.
+    /// The database, for look-ups alone: what they do with its few connections holds up nobody else.
     pub pool: MySqlPool,
     /// Number of the campaign's row, once it is known.
     pub row: watch::Receiver<Option<CampaignRowId>>,
@@ -53,7 +57,7 @@ pub struct Parts {
 struct App {
     parts: Parts,
     stock: StockView,
-    lookups: Semaphore,
+    lookups: Arc<Lookups>,
     openapi: String,
 }
 
@@ -78,7 +82,8 @@ impl App {
 /// The OpenAPI document cannot be written as JSON.
 pub fn router(parts: Parts) -> Result<Router, serde_json::Error> {
     let stock = StockView::new(parts.link.clone(), &parts.campaign);
-    let app = App { parts, stock, lookups: Semaphore::new(MAX_LOOKUPS), openapi: openapi::document()? };
+    let app =
+        App { parts, stock, lookups: Lookups::new(MAX_LOOKUPS, MAX_LOOKUPS_OF_ONE), openapi: openapi::document()? };
     Ok(Router::new()
         .route("/api/coupons/{id}/issue", post(issue::issue))
         .route("/api/coupons/{id}", get(read::campaign))

@@ -17,6 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Code, Failure, Refused};
+use super::lookups::Busy;
 use super::{App, Parts, request};
 use crate::redis_link::LinkError;
 
@@ -209,13 +210,7 @@ pub(super) async fn user(
     let Path((id, user)) = path.map_err(|_| super::bad_path())?;
     app.check_id(&id)?;
     let user = request::parse_path_user(user)?;
-    let Ok(_slot) = app.lookups.try_acquire() else {
-        return Err(Refused::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Code::Overloaded,
-            "Too many are asking at once; ask again shortly.",
-        ));
-    };
+    let _under_way = app.lookups.begin(&user).map_err(busy)?;
     let keys = StockKeys::of(&app.parts.campaign);
     let accepted = app.parts.link.read(|mut connection| {
         let (keys, user) = (&keys, &user);
@@ -229,6 +224,14 @@ pub(super) async fn user(
         coupons: merge(&accepted, stored.as_deref().unwrap_or_default()),
         stored_known: stored.is_some(),
     }))
+}
+
+fn busy(busy: Busy) -> Refused {
+    let sentence = match busy {
+        Busy::All => "Too many are asking at once; ask again shortly.",
+        Busy::User => "This user is being looked up already; ask again shortly.",
+    };
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, sentence)
 }
 
 /// The user's rows; `None` when the database does not answer in time.

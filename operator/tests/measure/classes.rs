@@ -158,7 +158,10 @@ async fn twenty_broken_classes_delay_no_healthy_one() {
     let (service, server) = tower_test::mock::pair::<Request<Body>, Response<Sent>>();
     let (sender, mut told) = watch::channel(Told::new());
     tokio::spawn(serve(server, classes, secrets.into(), sender));
-    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
+    else {
+        panic!("it runs")
+    };
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let began = Instant::now();
     tokio::spawn(controller::run(
