@@ -263,16 +263,6 @@ async fn an_older_program_works_with_newer_tables_unless_they_forbid_it() {
     assert_eq!(minimum, known);
 }
 
-/// Wrong: whoever has a database administrator make the tables leaves a version out.
-#[test]
-fn the_page_for_administrators_names_every_version() {
-    let page = include_str!("../../migrations/README.md");
-    for migration in table::migrations() {
-        let named = format!("({}, '{}'", migration.version, migration.description);
-        assert!(page.contains(&named), "{named} is missing in migrations/README.md");
-    }
-}
-
 /// Wrong: a machine that died with the lock in hand keeps every other operator from starting for hours.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_never_free_holds_nothing_up_for_long() {

@@ -55,14 +55,20 @@ fn not_taken(found: &str) -> Option<(&'static str, String)> {
     let mut found = found.split('/');
     SETTINGS.iter().find_map(|(name, _, wanted)| {
         let found = found.next().unwrap_or_default();
-        // Servers list modes in an order of their own.
-        let sorted = |list: &str| {
-            let mut parts: Vec<String> = list.split(',').map(str::to_uppercase).collect();
-            parts.sort_unstable();
-            parts
-        };
-        (sorted(found) != sorted(wanted)).then(|| (*name, found.to_owned()))
+        (normal(found) != normal(wanted)).then(|| (*name, found.to_owned()))
     })
+}
+
+/// Servers list modes in an order of their own, and MariaDB says of a switch `ON` where MySQL says `1`.
+fn normal(value: &str) -> Vec<String> {
+    let part = |part: &str| match part.to_uppercase().as_str() {
+        "ON" => "1".to_owned(),
+        "OFF" => "0".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut parts: Vec<String> = value.split(',').map(part).collect();
+    parts.sort_unstable();
+    parts
 }
 
 #[cfg(test)]
@@ -73,6 +79,8 @@ mod tests {
     fn a_setting_that_was_swallowed_is_named() {
         let all: Vec<&str> = SETTINGS.iter().map(|(.., wanted)| *wanted).collect();
         assert_eq!(not_taken(&all.join("/")), None);
+        let mariadb = "ON/NO_CHAIN/ON/ON/STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION/18446744073709551615/OFF/OFF/ON/5/5";
+        assert_eq!(not_taken(mariadb), None);
         let modes = all
             .join("/")
             .replace("STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", "NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES");

@@ -243,11 +243,13 @@ pub struct Database {
     /// Name of the database (schema). It must exist; the operator makes the tables.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
     pub name: String,
-    /// Encryption. `Disabled`; `Required`: encrypted, but who the server is goes unchecked; `VerifyIdentity`: the certificate
-    /// must name the host.
+    /// Encryption. `VerifyIdentity`: the certificate must name the host, and be signed by an authority that is trusted. `Required`:
+    /// encrypted, but who the server is goes unchecked: whoever can answer in its place gets the password. `Disabled`: none; users of
+    /// MySQL's caching_sha2_password cannot log in.
     #[serde(default)]
     pub tls: DatabaseTls,
-    /// The authority that signed the server's certificate. Default: those that the image trusts.
+    /// The authority that signed the server's certificate; no other is trusted then. Default: those that the image trusts. Used with
+    /// `VerifyIdentity` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<CaSecretRef>,
 }
