@@ -206,7 +206,8 @@ macro_rules! opaque_text {
 }
 
 opaque_text!(
-    /// Who asks. Compared byte by byte everywhere: `Anna` and `anna` are two users.
+    /// Who asks. Compared byte by byte everywhere: `Anna` and `anna` are two users. What is taken from outside is narrower:
+    /// [`crate::user_id::admit`].
     UserId,
     "userId",
     MAX_USER_ID
@@ -219,6 +220,11 @@ opaque_text!(
 );
 
 impl RequestKey {
+    /// A key that is right by the way it is made.
+    pub(crate) fn of_ours(text: String) -> Self {
+        Self(text)
+    }
+
     /// Stands for the key of a rank whose request Redis has lost.
     pub fn recovered(rank: u64) -> Self {
         Self(format!("recovered-{rank}"))

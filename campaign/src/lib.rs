@@ -1,6 +1,7 @@
 //! What a coupon's life is made of, shared by issuer, consumer and operator so that all three speak of the same things:
 //!
 //! - [`identity`]: who a campaign, a user and a request are, and every name derived from them;
+//! - [`user_id`], [`minted`]: which user ids are taken from outside, and keys that we make ourselves;
 //! - [`event`]: the record of one issued coupon and its encoding;
 //! - [`stock`]: the Redis side, where ranks are given (`lua/`);
 //! - [`log`]: the Kafka side, where a winner becomes durable;
@@ -19,9 +20,11 @@ pub mod http;
 pub mod identity;
 pub mod listening;
 pub mod log;
+pub mod minted;
 pub mod sabotage;
 pub mod settings;
 pub mod stock;
 pub mod table;
 pub mod telemetry;
+pub mod user_id;
 pub mod yaml;

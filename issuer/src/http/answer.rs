@@ -167,21 +167,18 @@ pub fn label(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// The answer to a wish. It names the key under which a wish that may have been granted can be repeated: a client that sent
-/// none learns the one that was made for it.
+/// The answer to a wish whose key was `key`. It names that key if it won the coupon, or may have: a client that sent none learns the
+/// one that was made for it. A key that somebody else sent for the same user is nobody's business: it may be the number of an order.
 pub fn respond(outcome: &Outcome, key: &RequestKey) -> Response {
     let mut response = match told(outcome) {
         Ok(issued) => Json(issued).into_response(),
         Err(refused) => refused.into_response(),
     };
     let names_key = match outcome {
-        Outcome::Issued { .. } | Outcome::Unconfirmed => true,
+        Outcome::Issued { grant, .. } => grant.key == *key,
+        Outcome::Unconfirmed => true,
         Outcome::RedisUnavailable { maybe_granted } => *maybe_granted,
         _ => false,
-    };
-    let key = match outcome {
-        Outcome::Issued { grant, .. } => &grant.key,
-        _ => key,
     };
     if names_key && let Ok(value) = HeaderValue::from_str(key.as_str()) {
         response.headers_mut().insert(IDEMPOTENCY_KEY, value);
@@ -234,10 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn who_may_hold_a_coupon_learns_the_key_to_ask_with() {
+    fn who_may_hold_a_coupon_learns_the_key_to_ask_with_and_nobody_elses() {
         let key = RequestKey::new("mine").unwrap();
+        let mine = || Grant { key: key.clone(), ..grant() };
         for (outcome, expected) in [
-            (Outcome::Issued { grant: grant(), repeated: true }, Some("won-with")),
+            (Outcome::Issued { grant: mine(), repeated: false }, Some("mine")),
+            (Outcome::Issued { grant: mine(), repeated: true }, Some("mine")),
+            (Outcome::Issued { grant: grant(), repeated: true }, None),
             (Outcome::Unconfirmed, Some("mine")),
             (Outcome::RedisUnavailable { maybe_granted: true }, Some("mine")),
             (Outcome::RedisUnavailable { maybe_granted: false }, None),

@@ -31,13 +31,14 @@ const ANSWER_DEADLINE: Duration =
     operation_id = "issueCoupon",
     params(
         ("id" = String, Path, description = "The campaign's coupon id"),
-        ("Idempotency-Key" = Option<String>, Header, description = "1 to 128 printable characters. Asking again with the \
-            same user and key gives the same rank. Without it each request is a new wish, unless a user may hold one coupon only."),
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = r"^[!-~](?:[ -~]*[!-~])?$",
+            description = "1 to 128 printable ASCII characters. Asking again with the same user and key gives the same rank. Without \
+            it each request is a new wish, unless a user may hold one coupon only."),
     ),
     request_body = IssueRequest,
     responses(
         (status = 200, description = "Issued, now or to the same wish before", body = Issued,
-            headers(("Idempotency-Key" = String, description = "The key that won it"))),
+            headers(("Idempotency-Key" = String, description = "The key that won it, if this request sent it or came without one and won"))),
         (status = 400, description = "Not issued (SOLD_OUT, ALREADY_ISSUED, NOT_STARTED, ENDED, SUSPENDED), or not JSON (INVALID_REQUEST)", body = Failure),
         (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
         (status = 408, description = "INVALID_REQUEST: the body did not arrive", body = Failure),

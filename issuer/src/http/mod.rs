@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use campaign::http::BodyBudget;
@@ -91,7 +92,12 @@ pub fn router(parts: Parts) -> Result<Router, serde_json::Error> {
         .route("/openapi.json", get(serve_openapi))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(app)))
+        .with_state(Arc::new(app))
+        // All of it is of a user, or of this moment: a cache that keeps an answer tells one user's coupons to another, or a rank of before.
+        .layer(map_response(async |mut response: Response| {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        })))
 }
 
 async fn serve_openapi(State(app): State<Arc<App>>) -> Response {

@@ -192,7 +192,7 @@ fn state(stock: &StockState, serving: Option<u64>) -> CampaignState {
     operation_id = "getUserCoupons",
     params(
         ("id" = String, Path, description = "The campaign's coupon id"),
-        ("userId" = String, Path, description = "Who, 1 to 128 bytes"),
+        ("userId" = inline(super::openapi::UserIdText), Path, description = "Who; taken, or refused, as when a coupon is asked for"),
     ),
     responses(
         (status = 200, description = "The user's coupons, none included", body = UserView),
@@ -209,7 +209,7 @@ pub(super) async fn user(
 ) -> Result<Json<UserView>, Refused> {
     let Path((id, user)) = path.map_err(|_| super::bad_path())?;
     app.check_id(&id)?;
-    let user = request::parse_path_user(user)?;
+    let user = request::parse_path_user(&user)?;
     let _under_way = app.lookups.begin(&user).map_err(busy)?;
     let keys = StockKeys::of(&app.parts.campaign);
     let accepted = app.parts.link.read(|mut connection| {

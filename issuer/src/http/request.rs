@@ -2,12 +2,15 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
+use campaign::event::MAX_NUMBER;
 use campaign::http::BodyBudget;
-use campaign::identity::{NameError, RequestKey, UserId};
+use campaign::identity::{RequestKey, UserId};
 use campaign::stock::Wish;
+use campaign::{minted, user_id};
 use futures::StreamExt;
-use serde::Deserialize;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::error::Category;
+use std::fmt;
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -19,16 +22,54 @@ pub const MAX_BODY: usize = 16 * 1024;
 const MAX_IGNORED: usize = 4 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// What keys that we make start with.
-const MINTED: &str = "auto-";
 
 /// A request to issue.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IssueRequest {
-    /// Who asks: 1 to 128 bytes, no control characters. Compared byte by byte.
-    #[schema(min_length = 1, max_length = 128, examples("user-1"))]
-    pub user_id: String,
+    /// Who asks.
+    #[schema(schema_with = super::openapi::given_user_id)]
+    pub user_id: GivenUserId,
+}
+
+/// A user id as it was sent: text, or a whole number in the digits of its text. (`42` and `"42"` are one user.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUserId(String);
+
+impl<'de> Deserialize<'de> for GivenUserId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GivenUserIdVisitor)
+    }
+}
+
+struct GivenUserIdVisitor;
+
+/// A JSON number is a double to many who send it: above this, two users may have become one on the way.
+const BEYOND: &str =
+    "numbers go up to 9007199254740991 (2^53 - 1), without fraction or exponent; send what is no such number as text";
+
+impl Visitor<'_> for GivenUserIdVisitor {
+    type Value = GivenUserId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text or a whole number")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<GivenUserId, E> {
+        Ok(GivenUserId(text.to_owned()))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<GivenUserId, E> {
+        (number <= MAX_NUMBER).then(|| GivenUserId(number.to_string())).ok_or_else(|| E::custom(BEYOND))
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<GivenUserId, E> {
+        (number.unsigned_abs() <= MAX_NUMBER).then(|| GivenUserId(number.to_string())).ok_or_else(|| E::custom(BEYOND))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<GivenUserId, E> {
+        Err(E::custom(BEYOND))
+    }
 }
 
 fn invalid(status: StatusCode, error: impl Into<String>) -> Refused {
@@ -96,28 +137,35 @@ pub fn parse_user(body: &[u8]) -> Result<UserId, Refused> {
     let request: IssueRequest = serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Data => invalid(
             StatusCode::UNPROCESSABLE_ENTITY,
-            format!("Send a JSON object with the text field userId, like {{\"userId\": \"user-1\"}}: {error}."),
+            format!("Send a JSON object with the field userId, like {{\"userId\": \"user-1\"}}: {error}."),
         ),
         _ => {
             invalid(StatusCode::BAD_REQUEST, format!("The body is not JSON: {error}. Send {{\"userId\": \"user-1\"}}."))
         }
     })?;
-    UserId::new(request.user_id).map_err(|error| bad_name(&error))
+    admit(&request.user_id.0)
 }
 
 /// Reads a user id that stands in the path.
-pub fn parse_path_user(text: String) -> Result<UserId, Refused> {
-    UserId::new(text).map_err(|error| bad_name(&error))
+pub fn parse_path_user(text: &str) -> Result<UserId, Refused> {
+    admit(text)
 }
 
-fn bad_name(error: &NameError) -> Refused {
+fn admit(text: &str) -> Result<UserId, Refused> {
+    user_id::admit(text).map_err(|error| bad_name(&error))
+}
+
+fn bad_name(error: &impl fmt::Display) -> Refused {
     invalid(StatusCode::UNPROCESSABLE_ENTITY, format!("Change the request: {error}."))
 }
 
 /// The wish of `user`, under the key of the header or one that is made now.
 pub fn wish(user: UserId, headers: &HeaderMap) -> Result<Wish, Refused> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(first) = given.next() else { return Ok(Wish { user, key: mint()?, minted: true }) };
+    let Some(first) = given.next() else {
+        let key = minted::mint(&user);
+        return Ok(Wish { user, key, minted: true });
+    };
     if given.next().is_some() {
         return Err(invalid(StatusCode::BAD_REQUEST, "Send the header Idempotency-Key once."));
     }
@@ -125,13 +173,9 @@ pub fn wish(user: UserId, headers: &HeaderMap) -> Result<Wish, Refused> {
         invalid(StatusCode::BAD_REQUEST, "Use printable ASCII characters in the header Idempotency-Key.")
     })?;
     let key = RequestKey::new(text).map_err(|error| bad_name(&error))?;
-    Ok(Wish { user, key, minted: false })
-}
-
-/// A key that nobody else has: made before the first call, so that repeating the call grants nothing twice.
-fn mint() -> Result<RequestKey, Refused> {
-    let text = format!("{MINTED}{:032x}", rand::random::<u128>());
-    RequestKey::new(text).map_err(|error| bad_name(&error))
+    // Somebody who was told to ask again with a key of ours still has none of their own.
+    let minted = minted::is_minted(&key, &user);
+    Ok(Wish { user, key, minted })
 }
 
 #[cfg(test)]
@@ -142,7 +186,19 @@ mod tests {
 
     #[test]
     fn bodies() {
-        assert_eq!(parse_user(br#"{"userId":"anna","more":1}"#).unwrap().as_str(), "anna");
+        for (body, user) in [
+            (r#"{"userId":"anna","more":1}"#, "anna"),
+            (r#"{"userId":"rene\u0301"}"#, "ren\u{e9}"),
+            (r#"{"userId":42}"#, "42"),
+            (r#"{"userId":"42"}"#, "42"),
+            (r#"{"userId":0}"#, "0"),
+            (r#"{"userId":-7}"#, "-7"),
+            (r#"{"userId":9007199254740991}"#, "9007199254740991"),
+            (r#"{"userId":-9007199254740991}"#, "-9007199254740991"),
+        ] {
+            assert_eq!(parse_user(body.as_bytes()).unwrap().as_str(), user, "{body}");
+        }
+        assert_eq!(parse_path_user("rene\u{301}").unwrap().as_str(), "ren\u{e9}", "looked up as it was issued");
         for (body, status, hint) in [
             ("", 400, "not JSON"),
             ("{", 400, "not JSON"),
@@ -151,12 +207,27 @@ mod tests {
             ("[]", 422, "userId"),
             (" [\"anna\"]", 422, "not an array"),
             ("{}", 422, "userId"),
-            (r#"{"userId":7}"#, 422, "text field"),
-            (r#"{"userId":null}"#, 422, "text field"),
+            (r#"{"userId":null}"#, 422, "invalid type: null, expected text or a whole number"),
+            (r#"{"userId":true}"#, 422, "expected text or a whole number"),
+            (r#"{"userId":["anna"]}"#, 422, "expected text or a whole number"),
+            (r#"{"userId":{"id":7}}"#, 422, "expected text or a whole number"),
+            (r#"{"userId":7.0}"#, 422, "send what is no such number as text"),
+            (r#"{"userId":7e2}"#, 422, "send what is no such number as text"),
+            (r#"{"userId":-0}"#, 422, "send what is no such number as text"),
+            (r#"{"userId":9007199254740992}"#, 422, "up to 9007199254740991"),
+            (r#"{"userId":-9007199254740992}"#, 422, "up to 9007199254740991"),
+            (r#"{"userId":18446744073709551616}"#, 422, "up to 9007199254740991"),
+            (r#"{"userId":1e999}"#, 400, "not JSON"),
+            (r#"{"userId":007}"#, 400, "not JSON"),
+            (r#"{"userId":+7}"#, 400, "not JSON"),
+            (r#"{"userId":NaN}"#, 400, "not JSON"),
             (r#"{"userid":"anna"}"#, 422, "userId"),
             (r#"{"userId":"a","userId":"b"}"#, 422, "duplicate"),
             (r#"{"userId":""}"#, 422, "1 to 128 bytes"),
             (r#"{"userId":"a\nb"}"#, 422, "control"),
+            (r#"{"userId":" "}"#, 422, "white space"),
+            (r#"{"userId":"a\u202eb"}"#, 422, "Change the request: userId must not hold U+202E"),
+            (r#"{"userId":"a\u200db"}"#, 422, "U+200D"),
         ] {
             let refused = parse_user(body.as_bytes()).unwrap_err();
             assert_eq!((refused.status.as_u16(), refused.code), (status, Code::InvalidRequest), "{body}");
@@ -204,8 +275,12 @@ mod tests {
         let given = wish(anna(), &with(&[b"k1"])).unwrap();
         assert_eq!((given.key.as_str(), given.minted), ("k1", false));
         let (one, two) = (wish(anna(), &with(&[])).unwrap(), wish(anna(), &with(&[])).unwrap());
-        assert!(one.minted && one.key.as_str().starts_with(MINTED));
+        assert!(one.minted && minted::is_minted(&one.key, &anna()));
         assert_ne!(one.key, two.key, "each wish without a key is a new one");
+        let again: HeaderMap =
+            [(IDEMPOTENCY_KEY.parse().unwrap(), one.key.as_str().parse().unwrap())].into_iter().collect();
+        assert_eq!(wish(anna(), &again).unwrap(), one, "a key of ours stays one");
+        assert!(!wish(UserId::new("bert").unwrap(), &again).unwrap().minted, "but not for another user");
         for (values, status) in [
             (vec![&b"a"[..], b"b"], 400),
             (vec![&b""[..]], 422),

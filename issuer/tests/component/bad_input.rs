@@ -19,7 +19,13 @@ async fn every_malformed_request_is_told_what_to_change() {
         ("deep nesting", post([b"{\"x\":".as_slice(), &b"[".repeat(10_000)].concat()), 400, "not JSON"),
         ("an array", post(b"[\"anna\"]".to_vec()), 422, "object"),
         ("no field", post(b"{}".to_vec()), 422, "userId"),
-        ("a number", post(b"{\"userId\":7}".to_vec()), 422, "text"),
+        ("a fraction", post(b"{\"userId\":7.0}".to_vec()), 422, "as text"),
+        ("a number that doubles cannot hold", post(b"{\"userId\":9007199254740993}".to_vec()), 422, "9007199254740991"),
+        ("a truth", post(b"{\"userId\":true}".to_vec()), 422, "text or a whole number"),
+        ("spaces", post(user("  ")), 422, "white space"),
+        ("an override of direction", post(user("anna\u{202e}")), 422, "U+202E"),
+        ("a joiner of no width", post(user("an\u{200d}na")), 422, "U+200D"),
+        ("a line separator", post(user("an\u{2028}na")), 422, "U+2028"),
         ("empty", post(user("")), 422, "1 to 128 bytes"),
         ("a control character", post(user("a\u{7}b")), 422, "control"),
         ("129 bytes", post(user(&"x".repeat(129))), 422, "129"),
@@ -58,9 +64,12 @@ async fn other_paths_methods_and_campaigns_are_told_so() {
         ("/api/coupons/spring/issue", 405, "METHOD_NOT_ALLOWED"),
         ("/api/coupons/%ff", 400, "INVALID_REQUEST"),
         ("/api/coupons/spring/users/a%00b", 422, "INVALID_REQUEST"),
+        ("/api/coupons/spring/users/a%E2%80%AEb", 422, "INVALID_REQUEST"),
+        ("/api/coupons/spring/users/%20", 422, "INVALID_REQUEST"),
     ] {
         let told = users.get(path).await;
         assert_eq!((told.status, told.code()), (status, code), "{path}: {told:?}");
+        assert_eq!(told.header("cache-control"), Some("no-store"), "{path}: {told:?}");
     }
     let told = users.send(users.http.delete(format!("{}/api/coupons/spring", users.base))).await.unwrap();
     assert_eq!((told.status, told.code()), (405, "METHOD_NOT_ALLOWED"));

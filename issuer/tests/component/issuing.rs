@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use campaign::identity::UserId;
+use campaign::minted;
 use campaign::stock::Terms;
 use futures::future::join_all;
 
@@ -97,6 +99,82 @@ async fn without_a_key_each_wish_is_new_up_to_the_limit() {
     let winner = told.iter().find(|told| told.status == 200).unwrap();
     let again = users.ask_with("anna", winner.header("idempotency-key").unwrap()).await;
     assert_eq!(again.rank(), winner.rank());
+}
+
+/// Would fail if a stranger who asks for a user's coupon learned the key that won it, if somebody who was told to ask again with
+/// a key of ours did not hear the rank, or if a key that a client chose passed for one of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_told_to_who_sent_it_and_a_minted_one_stands_for_its_user() {
+    const ALREADY: Option<u64> = None;
+    let fixture = Fixture::open(terms(100, 1)).await;
+    let issuer = fixture.ready().await;
+    let users = &issuer.users;
+    let minted = |user: &str| minted::mint(&UserId::new(user).unwrap()).to_string();
+    let looks_minted = format!("auto-{:032x}", 7);
+
+    assert_eq!(users.ask_with("anna", "order-4711").await.rank(), 1);
+    let bert = users.ask("bert").await;
+    assert_eq!(bert.rank(), 2);
+    let berts = bert.header("idempotency-key").unwrap().to_owned();
+    let (for_anna, for_bert) = (minted("anna"), minted("bert"));
+    for (what, user, key, rank, named) in [
+        ("nobody's key", "anna", None, Some(1), None),
+        ("the key that won", "anna", Some("order-4711"), Some(1), Some("order-4711")),
+        ("another order", "anna", Some("order-4712"), ALREADY, None),
+        ("a minted key that won nothing", "anna", Some(for_anna.as_str()), Some(1), None),
+        ("somebody else's minted key", "anna", Some(for_bert.as_str()), ALREADY, None),
+        ("a key that looks minted", "anna", Some(looks_minted.as_str()), ALREADY, None),
+        ("nobody's key, won without one", "bert", None, Some(2), None),
+        ("the minted key that won", "bert", Some(berts.as_str()), Some(2), Some(berts.as_str())),
+        ("another minted key", "bert", Some(for_bert.as_str()), Some(2), None),
+        ("somebody else's minted key", "bert", Some(for_anna.as_str()), ALREADY, None),
+        ("an order", "bert", Some("order-4711"), ALREADY, None),
+    ] {
+        let told = users.try_ask(user, key).await.unwrap();
+        assert_eq!(told.body["rank"].as_u64(), rank, "{user}, {what}: {told:?}");
+        assert_eq!(told.code(), if rank.is_some() { "" } else { "ALREADY_ISSUED" }, "{user}, {what}");
+        assert_eq!(told.header("idempotency-key"), named, "{user}, {what}");
+        assert_eq!(told.header("cache-control"), Some("no-store"));
+    }
+    assert_eq!(fixture.state().await.issued, 2);
+
+    // Where users may hold more, a key is a wish, whoever made it.
+    let fixture = Fixture::open(terms(100, 2)).await;
+    let issuer = fixture.ready().await;
+    let users = &issuer.users;
+    for (what, key, rank, named) in [
+        ("an order", Some("order-4711"), Some(1), Some("order-4711")),
+        ("a minted key", Some(for_anna.as_str()), Some(2), Some(for_anna.as_str())),
+        ("the order again", Some("order-4711"), Some(1), Some("order-4711")),
+        ("the minted key again", Some(for_anna.as_str()), Some(2), Some(for_anna.as_str())),
+        ("no key", None, ALREADY, None),
+    ] {
+        let told = users.try_ask("anna", key).await.unwrap();
+        assert_eq!((told.body["rank"].as_u64(), told.header("idempotency-key")), (rank, named), "{what}: {told:?}");
+    }
+}
+
+/// Would fail if one person were two users, by how a keyboard composes letters or how a client writes numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_person_is_one_user_however_the_id_is_written() {
+    let fixture = Fixture::open(terms(100, 1)).await;
+    let issuer = fixture.ready().await;
+    let users = &issuer.users;
+    assert_eq!((users.ask("ren\u{e9}").await.rank(), users.ask("rene\u{301}").await.rank()), (1, 1));
+    let post =
+        |body: &'static str| users.http.post(users.issue_url()).header("content-type", "application/json").body(body);
+    for body in ["{\"userId\":42}", "{\"userId\":\"42\"}"] {
+        assert_eq!(users.send(post(body)).await.unwrap().rank(), 2, "{body}");
+    }
+    for path in ["ren%C3%A9", "rene%CC%81"] {
+        let told = users.get(&format!("/api/coupons/spring/users/{path}")).await;
+        assert_eq!(
+            (told.body["userId"].as_str(), told.body["coupons"][0]["rank"].as_u64()),
+            (Some("ren\u{e9}"), Some(1))
+        );
+        assert_eq!(told.header("cache-control"), Some("no-store"));
+    }
+    assert_eq!(fixture.ranks().await, BTreeMap::from([(1, "ren\u{e9}".to_owned()), (2, "42".to_owned())]));
 }
 
 /// By Redis' clock: a window is a fact of the stock, not of the process.
