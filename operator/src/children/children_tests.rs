@@ -214,6 +214,8 @@ fn an_issuer_knows_its_memory_and_its_grace_follows_its_delay() {
         assert_eq!(named("COUPON_MEMORY_LIMIT")["valueFrom"]["resourceFieldRef"]["resource"], "limits.memory");
         assert_eq!(template(&consumer).spec.as_ref().unwrap().termination_grace_period_seconds, Some(35));
     }
+}
+
 /// Wrong: any pod of the cluster fills the control port, or calls the API past the gateway.
 #[test]
 fn a_policy_lets_in_whom_the_class_names_and_the_operator() {

@@ -203,8 +203,9 @@ impl Realm {
     /// As after a failover of which nobody here knows more: the keys were written by another server.
     pub async fn redis_is_another_one(&self) {
         let (mut redis, keys) = (self.systems.redis().await.unwrap(), StockKeys::of(&self.campaign));
-        let set = redis::cmd("HSET").arg(&keys.meta).arg("history").arg("another/one").query_async::<()>(&mut redis);
-        set.await.unwrap();
+        let mut set = redis::cmd("HSET");
+        set.arg(&keys.meta).arg("history").arg("another/one");
+        set.query_async::<()>(&mut redis).await.unwrap();
     }
 
     /// Stores what is in the topic, as consumers would, and holds the rows against what people were told.
@@ -234,7 +235,10 @@ impl Realm {
 }
 
 fn run(api: &Api) -> JoinHandle<()> {
-    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command;
+    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
+    else {
+        panic!("it runs")
+    };
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let run =
         controller::run(api.client(), config, metrics, Arc::new(Progress::default()), std::future::pending::<()>());
