@@ -6,9 +6,8 @@
 --
 -- Status OK; or nothing was done: CLOSED (no meta), HISTORY (another Redis than the one the ledger was built in), EPOCH
 -- (the caller's is not the open one), BEHIND (ranks that the caller has seen are missing here: a snapshot was resumed. The
--- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again), DAMAGED (winners,
--- their requests and the ranks given differ in number: one of the keys was evicted or removed, or an error broke a batch off
--- between two writes. Also closed on the spot: a user whose request is missing would get a second rank).
+-- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again), DAMAGED (the keys do not
+-- fit together: whole.lua. Also closed on the spot).
 -- Codes: 1 granted, 2 repeated (same user and request: same rank), 3 user limit, 4 sold out, 5 not started, 6 ended, 7 suspended.
 -- A batch that is sent again grants nothing twice.
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -28,54 +27,66 @@ if highest < tonumber(ARGV[2]) then
   return { { 'BEHIND' }, {} }
 end
 
--- A script is atomic but not transactional: a wrong type must be found before the first write.
-local expected = { [ISSUED] = 'zset', [COUNT] = 'hash', [REQUEST] = 'hash', [FREE] = 'list' }
-for key, kind in pairs(expected) do
-  local found = redis.call('TYPE', key).ok
-  if found ~= kind and found ~= 'none' then
-    return redis.error_reply('WRONGTYPE ' .. key .. ' is a ' .. found .. ', not a ' .. kind)
-  end
-end
-
--- A promoted replica may have a clock that is behind: time never goes back within a campaign.
-local now = math.max(now_ms(), tonumber(meta[9]))
-local issued = redis.call('ZCARD', ISSUED)
-if redis.call('HLEN', REQUEST) ~= issued or issued + redis.call('LLEN', FREE) ~= highest then
+local function damaged()
   redis.call('DEL', META)
   return { { 'DAMAGED' }, {} }
 end
+local issued, misfit = whole(ISSUED, COUNT, REQUEST, FREE, highest)
+if misfit then return damaged() end
 
--- What every asking user already holds: held[user][n] = '<granted ms>:<request key>'.
-local held, asked = {}, {}
+-- A promoted replica may have a clock that is behind: time never goes back within a campaign.
+local now = math.max(now_ms(), tonumber(meta[9]))
+
+-- What every asking user already holds: held[user][n] = '<granted ms>:<request key>', and how many of these there are. Who holds
+-- nothing, as most do, costs one field, whatever the limit is; that one is read all the same, so that a count that is missing gives
+-- nobody a second rank.
+local held, holds, asked = {}, {}, {}
 for i = 3, #ARGV, 3 do
   local user = ARGV[i]
   if not held[user] then
-    held[user] = {}
+    held[user], holds[user] = {}, 0
     asked[#asked + 1] = user
   end
 end
+local counts = limit > 1 and #asked > 0 and redis.call('HMGET', COUNT, unpack(asked)) or {}
+local counted = {} -- with a limit of one nobody needs it
 local fields, owners = {}, {}
 local function read_held()
   local values = redis.call('HMGET', REQUEST, unpack(fields))
   for i, value in ipairs(values) do
-    if value then held[owners[i][1]][owners[i][2]] = value end
+    if value then
+      local user = owners[i][1]
+      held[user][owners[i][2]] = value
+      holds[user] = holds[user] + 1
+    end
   end
   fields, owners = {}, {}
 end
-for _, user in ipairs(asked) do
-  for n = 1, limit do
+for i, user in ipairs(asked) do
+  local most = 1
+  if limit > 1 then
+    counted[user] = tonumber(counts[i] or 0) or 0
+    if counted[user] > 0 then most = limit end
+  end
+  for n = 1, most do
     fields[#fields + 1] = n .. ':' .. user
     owners[#owners + 1] = { user, n }
     if #fields == CHUNK then read_held() end
   end
 end
 if #fields > 0 then read_held() end
+if limit > 1 then
+  for _, user in ipairs(asked) do
+    if holds[user] > counted[user] then return damaged() end
+  end
+end
 
 local free = {}
 if issued < highest then free = redis.call('LRANGE', FREE, 0, (#ARGV - 2) / 3 - 1) end
 local free_taken = 0
 local ranks = {} -- of this batch, by member
 local new_issued, new_requests, new_counts = {}, {}, {}
+local without_rank = false
 
 local function next_rank()
   if issued >= total then return nil end
@@ -92,6 +103,7 @@ local function decide(user, key, minted)
   local mine = held[user]
   local count, lowest_free = 0, nil
   for n = 1, limit do
+    if lowest_free and count == holds[user] then break end
     local value = mine[n]
     if value then
       count = count + 1
@@ -100,6 +112,7 @@ local function decide(user, key, minted)
       if held_key == key or (minted and limit == 1) then
         local member = n .. ':' .. user
         local rank = ranks[member] or tonumber(redis.call('ZSCORE', ISSUED, member))
+        if not rank then without_rank = true end
         return REPEATED, rank, n, issued, granted_ms, held_key
       end
     elseif not lowest_free then
@@ -114,14 +127,16 @@ local function decide(user, key, minted)
   if not rank then return SOLD_OUT end
   issued = issued + 1
   local member, value = lowest_free .. ':' .. user, string.format('%.0f', now) .. ':' .. key
-  mine[lowest_free] = value
+  mine[lowest_free], holds[user] = value, count + 1
   ranks[member] = rank
   new_issued[#new_issued + 1] = rank
   new_issued[#new_issued + 1] = member
   new_requests[#new_requests + 1] = member
   new_requests[#new_requests + 1] = value
+  -- Not what was found: a grant that was given up is counted too, and has a place above every limit.
+  counted[user] = (counted[user] or 0) + 1
   new_counts[#new_counts + 1] = user
-  new_counts[#new_counts + 1] = count + 1
+  new_counts[#new_counts + 1] = counted[user]
   return GRANTED, rank, lowest_free, issued, string.format('%.0f', now), key
 end
 
@@ -133,11 +148,18 @@ for i = 3, #ARGV, 3 do
   answers[at + 4], answers[at + 5], answers[at + 6] = count or issued, granted_ms or '0', key or ''
 end
 
+if without_rank then return damaged() end
+
+-- A script is atomic but not transactional: an error, such as a right that is missing, leaves what was written before it. The sorted
+-- set is what counts: whoever is not in it holds nothing. It comes last, so that a winner is whole or is none, and asks again with
+-- the same key; first, it would leave winners whose requests nobody knows. What is left half done does not fit together in number
+-- at any point in between, so the next call closes the campaign.
 if #new_issued > 0 then
   redis.call('HSET', REQUEST, unpack(new_requests))
   redis.call('HSET', COUNT, unpack(new_counts))
   if free_taken > 0 then redis.call('LTRIM', FREE, free_taken, -1) end
   redis.call('HSET', META, 'highest', highest, 'last_ms', string.format('%.0f', now))
-  redis.call('ZADD', ISSUED, unpack(new_issued))
+  -- A rank that was given stays, whatever else is lost.
+  if redis.call('ZADD', ISSUED, 'NX', unpack(new_issued)) ~= #new_issued / 2 then return damaged() end
 end
 return { { 'OK', now, epoch, total, limit, issued, highest, start_ms, end_ms }, answers }

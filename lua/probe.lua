@@ -1,8 +1,9 @@
 -- Tries every command that the other scripts and the programs use, on keys of no campaign, and removes those keys. A right that is
--- missing shows here, by name, and not in the middle of a sale. As the others it is refused as a whole where Redis takes no writes.
+-- missing shows here, by name, and not in the middle of a sale (README, Install, lists them). As the others it is refused as a whole
+-- where Redis takes no writes.
 --
 -- KEYS  meta, issued, count, request, free, temporary
--- ARGV  whose commands: 'issuer', or 'operator', who needs some more
+-- ARGV  whose commands: 'issuer' (the pods: issuers, and consumers that replay), or 'operator', who needs some more
 -- Reply {now ms (0 when TIME fails), two per failure: command, what Redis said}
 local META, ISSUED, COUNT, REQUEST, FREE, TEMPORARY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local tries = {
@@ -10,12 +11,12 @@ local tries = {
   { 'HSET', META, 'epoch', '1' }, { 'HSET', COUNT, 'u', '1' }, { 'HSET', REQUEST, '1:u', '1:k' }, { 'ZADD', ISSUED, '1', '1:u' },
   { 'TYPE', META }, { 'HMGET', META, 'epoch' }, { 'HGET', META, 'epoch' }, { 'HLEN', REQUEST }, { 'ZCARD', ISSUED },
   { 'ZSCORE', ISSUED, '1:u' }, { 'ZMSCORE', ISSUED, '1:u' }, { 'LLEN', FREE }, { 'LRANGE', FREE, '0', '0' },
-  { 'LTRIM', FREE, '0', '-1' },
+  { 'LTRIM', FREE, '0', '-1' }, { 'ZRANGEBYSCORE', ISSUED, '1', '1' },
 }
 if ARGV[1] == 'operator' then
   for _, more in ipairs({
     { 'RPUSH', FREE, '1' }, { 'EXISTS', META }, { 'EXPIRE', META, '60' }, { 'PERSIST', META }, { 'RENAME', COUNT, TEMPORARY },
-    { 'ZRANGE', ISSUED, '0', '0' }, { 'ZRANGEBYSCORE', ISSUED, '1', '1' }, { 'UNLINK', TEMPORARY },
+    { 'ZRANGE', ISSUED, '0', '0' }, { 'UNLINK', TEMPORARY },
   }) do tries[#tries + 1] = more end
 end
 tries[#tries + 1] = { 'DEL', META, ISSUED, COUNT, REQUEST, FREE, TEMPORARY }

@@ -7,9 +7,8 @@
 -- Reply OK, HISTORY, GONE (no such attempt, or it was swapped already), COUNTS (not everything arrived)
 if history() ~= ARGV[1] then return 'HISTORY' end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'GONE' end
-if redis.call('ZCARD', KEYS[2]) ~= tonumber(ARGV[2]) then return 'COUNTS' end
-if redis.call('HLEN', KEYS[4]) ~= tonumber(ARGV[2]) then return 'COUNTS' end
-if redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[3]) then return 'COUNTS' end
+local issued, misfit = whole(KEYS[2], KEYS[3], KEYS[4], KEYS[5], tonumber(ARGV[11]))
+if misfit or issued ~= tonumber(ARGV[2]) or redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[3]) then return 'COUNTS' end
 -- Time never goes back within a campaign, not even on a promoted replica with a slower clock.
 local last_ms = math.max(tonumber(redis.call('HGET', KEYS[6], 'last_ms') or 0), tonumber(ARGV[12]))
 for i = 2, 5 do

@@ -152,6 +152,9 @@ pub enum RedisServer {
         master_name: String,
         /// `host:port` of each Sentinel.
         nodes: Vec<String>,
+        /// The login that the Sentinels themselves ask for; empty where they ask for none. The servers' is [`Redis::login`].
+        #[serde(default)]
+        login: Login,
     },
 }
 
@@ -232,7 +235,11 @@ mod tests {
                 ca_pem: Some("-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n".into()),
             },
             redis: Redis {
-                server: RedisServer::Sentinel { master_name: "coupons".into(), nodes: vec!["s:26379".into()] },
+                server: RedisServer::Sentinel {
+                    master_name: "coupons".into(),
+                    nodes: vec!["s:26379".into()],
+                    login: Login { username: String::new(), password: "guard: 1".into() },
+                },
                 login: Login::default(),
                 tls: false,
                 database: 0,
@@ -255,9 +262,18 @@ mod tests {
         assert_eq!(yaml::from_str::<Connections>(&text).unwrap(), sample(), "{text}");
     }
 
+    /// A file of an older version says nothing of a login at Sentinels.
+    #[test]
+    fn sentinels_without_a_login_are_asked_without() {
+        let server: RedisServer = yaml::from_str("sentinel: {masterName: m, nodes: ['s:1']}").unwrap();
+        let RedisServer::Sentinel { login, .. } = server else { panic!("{server:?}") };
+        assert_eq!(login, Login::default());
+    }
+
     #[test]
     fn passwords_are_not_printed() {
-        assert!(!format!("{:?}", sample()).contains("p: #1"));
+        let printed = format!("{:?}", sample());
+        assert!(!printed.contains("p: #1") && !printed.contains("guard: 1"), "{printed}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use campaign::sabotage::{CrashPoint, crash_point};
-use campaign::stock::{Batch, Executed, MAX_BATCH, Refusal, Reply, StockError, StockKeys, Wish, issue};
+use campaign::stock::{Afterwards, Batch, Executed, MAX_BATCH, Refusal, Reply, StockError, StockKeys, Wish, issue};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
@@ -28,6 +28,10 @@ pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
 pub const DELAYED: Duration = Duration::from_millis(250);
 /// How long a batch may take, repetitions included.
 pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
+/// With less than this left, a batch is not sent any more: nobody would hear the answer, and it would not be known.
+const LEAST: Duration = Duration::from_millis(20);
+/// How often a batch is sent again to a server that answers with what nobody here knows, and the first pause before; it doubles.
+const REPEATS: (u32, Duration) = (3, Duration::from_millis(50));
 /// Winners that may wait to become durable. Far below what the client would hold, far above what a healthy
 /// cluster needs: at 10 ms a record it allows two million a second.
 pub const MAX_UNACKNOWLEDGED: usize = 20_000;
@@ -219,13 +223,17 @@ impl Batcher {
         Arc::clone(&self.headroom).try_acquire_many_owned(wishes).ok()
     }
 
-    /// Calls the script. After a failure the *same* wishes are sent again, which grants nothing twice.
+    /// Calls the script. After a failure the *same* wishes are sent again, which grants nothing twice; not to a server that says that
+    /// it does nothing for now.
     async fn call(&self, pass: &Pass, wishes: &[Wish]) -> Called {
         let deadline = Instant::now() + BATCH_DEADLINE;
         let mut maybe_granted = false;
+        let (mut repeats, mut pause) = REPEATS;
         loop {
-            let Some(mut live) = self.link.live_by(deadline).await else {
-                self.trouble.failed("no connection to Redis", Instant::now());
+            let live = self.link.live_by(deadline).await.filter(|_| Instant::now() + LEAST < deadline);
+            let Some(mut live) = live else {
+                let why = self.link.why_away();
+                self.trouble.failed(why.as_deref().unwrap_or("no connection to Redis"), Instant::now());
                 return Called::Unavailable { maybe_granted };
             };
             if !pass.is_valid() {
@@ -236,7 +244,7 @@ impl Batcher {
             let error = match tokio::time::timeout_at(deadline, call).await {
                 Ok(Ok(reply)) => {
                     self.metrics.redis_seconds.observe(started.elapsed().as_secs_f64());
-                    live.works();
+                    live.serves();
                     self.trouble.over();
                     return match reply {
                         Reply::Answered(batch) => Called::Answered { batch, asked: started },
@@ -247,13 +255,23 @@ impl Batcher {
                 Err(_) => StockError::Timeout(started.elapsed().as_millis()),
             };
             self.trouble.failed(&error.to_string(), Instant::now());
-            let executed = error.executed();
+            let (executed, connection) = (error.executed(), error.connection());
             self.metrics.redis_failures.get_or_create(&CauseLabel { cause: cause(executed) }).inc();
-            self.link.broken(&live, &error);
-            match executed {
-                Executed::No => {}
-                Executed::Unknown => maybe_granted = true,
-                Executed::Fatal => {
+            self.link.failed(&live, &error);
+            match (executed, connection) {
+                (Executed::No, Afterwards::GivenUp) => {}
+                (Executed::No, Afterwards::Stays) => return Called::Unavailable { maybe_granted },
+                (Executed::Unknown, Afterwards::GivenUp) => maybe_granted = true,
+                (Executed::Unknown, Afterwards::Stays) => {
+                    maybe_granted = true;
+                    if repeats == 0 {
+                        return Called::Unavailable { maybe_granted };
+                    }
+                    repeats -= 1;
+                    tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
+                    pause *= 2;
+                }
+                (Executed::Fatal, _) => {
                     tracing::error!(%error, epoch = pass.epoch(), "Redis' answer makes no sense; issuing stops until a new epoch opens");
                     return Called::Broken;
                 }

@@ -64,7 +64,7 @@ impl fmt::Display for Reason {
             Self::Closed => "the campaign is closed for now",
             Self::Elsewhere => "the campaign is served by another cluster",
             Self::Fenced => "the campaign's stock is being repaired",
-            Self::RedisAway => "Redis is not reachable",
+            Self::RedisAway => "Redis cannot be read",
             Self::Refused(_) => "the campaign's stock must be checked before issuing goes on",
             Self::Broken => "the campaign's stock is damaged and must be rebuilt",
         })
@@ -214,6 +214,9 @@ pub fn stock_serves(state: &StockState, epoch: u64, seen: u64) -> Result<(), Ref
     if open.highest < seen {
         return Err(Refusal::Behind);
     }
+    if open.misfit.is_some() {
+        return Err(Refusal::Damaged);
+    }
     Ok(())
 }
 
@@ -362,12 +365,16 @@ mod tests {
             now_ms: 0,
             history: "now".into(),
             issued: 5,
-            open: Some(OpenStock { epoch, history: bound.into(), terms, number: 1, highest }),
+            open: Some(OpenStock { epoch, history: bound.into(), terms, number: 1, highest, misfit: None }),
         };
         assert_eq!(stock_serves(&state(3, "now", 5), 3, 5), Ok(()));
         assert_eq!(stock_serves(&state(3, "before", 5), 3, 5), Err(Refusal::HistoryChanged));
         assert_eq!(stock_serves(&state(2, "now", 5), 3, 5), Err(Refusal::OtherEpoch { current: 2 }));
         assert_eq!(stock_serves(&state(3, "now", 5), 3, 6), Err(Refusal::Behind));
+        let mut damaged = state(3, "now", 5);
+        damaged.open.as_mut().unwrap().misfit = Some("5 winners and the requests of 4".into());
+        assert_eq!(stock_serves(&damaged, 3, 5), Err(Refusal::Damaged));
+        assert!(!damaged.serves(3));
         let closed = StockState { open: None, ..state(3, "now", 5) };
         assert_eq!(stock_serves(&closed, 3, 0), Err(Refusal::Closed));
     }

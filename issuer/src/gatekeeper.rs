@@ -257,7 +257,7 @@ mod tests {
         let keeper = Gatekeeper::new();
         for (reason, words, expected) in [
             (Reason::DatabaseAway, Some("1045: Access denied"), "the database is not reachable: 1045: Access denied"),
-            (Reason::RedisAway, Some("refused"), "Redis is not reachable: refused"),
+            (Reason::RedisAway, Some("refused"), "Redis cannot be read: refused"),
             (Reason::Closed, None, "the campaign is closed for now"),
         ] {
             keeper.stay_closed(reason, words.map(str::to_owned));

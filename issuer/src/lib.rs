@@ -20,4 +20,5 @@ pub mod opener;
 pub mod outcome;
 pub mod redis_link;
 pub mod service;
+mod told;
 mod trouble;

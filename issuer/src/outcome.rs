@@ -47,5 +47,6 @@ pub fn of_answer(answer: Answer) -> Outcome {
         Answer::NotStarted => Outcome::NotStarted,
         Answer::Ended => Outcome::Ended,
         Answer::Suspended => Outcome::Suspended,
+        Answer::Unreadable => Outcome::RedisUnavailable { maybe_granted: true },
     }
 }

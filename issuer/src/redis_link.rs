@@ -2,7 +2,8 @@
 //!
 //! Callers take the live connection and report when it fails; a supervisor makes the next one, outside of the request
 //! path. A connection is not trusted until a call on it has succeeded: one that breaks before that counts as Redis being
-//! away, and while Redis is away callers fail at once instead of waiting.
+//! away, and while Redis is away callers fail at once instead of waiting. A server that is heard and refuses keeps its
+//! connection.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,17 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use campaign::settings::Redis;
-use campaign::stock::{StockError, connect};
+use campaign::stock::{Afterwards, StockError, connect};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::told::Told;
 
 /// How long one call may take. Two of them and a reconnect fit into a batch's deadline.
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(800);
 /// Shortest and longest pause between two attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
-/// How often an outage that lasts is logged.
-const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// A connection that works as far as is known.
 #[derive(Clone)]
@@ -29,12 +30,21 @@ pub struct Live {
     pub connection: MultiplexedConnection,
     number: u64,
     proved: Arc<AtomicBool>,
+    told: Arc<Told>,
 }
 
 impl Live {
     /// A call on it succeeded.
     pub fn works(&self) {
         self.proved.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, for a call that gives ranks: a server that refuses these may answer others well.
+    pub fn serves(&self) {
+        self.works();
+        if self.told.over() {
+            tracing::info!("Redis serves again");
+        }
     }
 }
 
@@ -51,6 +61,7 @@ enum Link {
 #[derive(Clone)]
 pub struct RedisLink {
     link: Arc<watch::Sender<Link>>,
+    told: Arc<Told>,
 }
 
 /// Why a read of Redis has no answer.
@@ -67,8 +78,8 @@ pub enum LinkError {
 impl RedisLink {
     /// A handle, and the task that keeps it connected; the task ends when it is dropped or aborted.
     pub fn new(settings: Redis) -> (Self, impl Future<Output = ()> + Send) {
-        let link = Arc::new(watch::Sender::new(Link::Down { away: None }));
-        (Self { link: Arc::clone(&link) }, supervise(settings, link))
+        let (link, told) = (Arc::new(watch::Sender::new(Link::Down { away: None })), Arc::<Told>::default());
+        (Self { link: Arc::clone(&link), told: Arc::clone(&told) }, supervise(settings, link, told))
     }
 
     /// The connection, if there is one now.
@@ -102,18 +113,21 @@ impl RedisLink {
         }
     }
 
-    /// A call on `live` failed: it is given up, and a new one is made. Reports about an older connection are ignored.
-    pub fn broken(&self, live: &Live, error: &StockError) {
-        let given_up = self.link.send_if_modified(|link| match link {
-            Link::Up(current) if current.number == live.number => {
-                let proved = live.proved.load(Ordering::Relaxed);
-                *link = Link::Down { away: (!proved).then(|| error.to_string().into()) };
-                true
-            }
-            _ => false,
-        });
-        if given_up {
-            tracing::warn!(%error, "the connection to Redis is given up");
+    /// A call on `live` failed. If the connection is spoiled it is given up, and a new one is made; reports about an older connection
+    /// are ignored.
+    pub fn failed(&self, live: &Live, error: &StockError) {
+        let gives_up = error.connection() == Afterwards::GivenUp;
+        let given_up = gives_up
+            && self.link.send_if_modified(|link| match link {
+                Link::Up(current) if current.number == live.number => {
+                    let proved = live.proved.load(Ordering::Relaxed);
+                    *link = Link::Down { away: (!proved).then(|| error.to_string().into()) };
+                    true
+                }
+                _ => false,
+            });
+        if (given_up || !gives_up) && self.told.is_news(&error.cause(), Instant::now()) {
+            tracing::warn!(%error, reconnects = given_up, "a call to Redis failed");
         }
     }
 
@@ -144,19 +158,18 @@ impl RedisLink {
                 Ok(value)
             }
             Err(error) => {
-                self.broken(&live, &error);
+                self.failed(&live, &error);
                 Err(LinkError::Failed(Arc::new(error)))
             }
         }
     }
 }
 
-async fn supervise(settings: Redis, link: Arc<watch::Sender<Link>>) {
+async fn supervise(settings: Redis, link: Arc<watch::Sender<Link>>, told: Arc<Told>) {
     let mut changes = link.subscribe();
     let mut number = 0;
     let mut pause = BACKOFF.0;
     let mut proved = Arc::new(AtomicBool::new(true));
-    let mut logged: Option<Instant> = None;
     while changes.wait_for(|link| matches!(link, Link::Down { .. })).await.is_ok() {
         if proved.load(Ordering::Relaxed) {
             // The first attempt after a connection that worked is made at once.
@@ -169,16 +182,17 @@ async fn supervise(settings: Redis, link: Arc<watch::Sender<Link>>) {
             Ok(connection) => {
                 number += 1;
                 proved = Arc::new(AtomicBool::new(false));
-                logged = None;
-                tracing::info!(number, "connected to Redis");
-                link.send_replace(Link::Up(Live { connection, number, proved: Arc::clone(&proved) }));
+                if number == 1 {
+                    tracing::info!("connected to Redis");
+                }
+                let (proved, told) = (Arc::clone(&proved), Arc::clone(&told));
+                link.send_replace(Link::Up(Live { connection, number, proved, told }));
             }
             Err(error) => {
                 proved = Arc::new(AtomicBool::new(false));
                 link.send_replace(Link::Down { away: Some(error.to_string().into()) });
-                if logged.is_none_or(|at| at.elapsed() > LOG_EVERY) {
+                if told.is_news(&error.cause(), Instant::now()) {
                     tracing::warn!(%error, "Redis cannot be reached; trying again and again");
-                    logged = Some(Instant::now());
                 }
             }
         }

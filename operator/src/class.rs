@@ -322,7 +322,7 @@ pub async fn connections(
         let logins = secrets.logins(&reference.secret_name).await?;
         both.push(settings::Connections {
             kafka: kafka(&class.spec.kafka, logins.kafka, kafka_ca.clone()),
-            redis: redis(&class.spec.redis, logins.redis, redis_ca.clone())?,
+            redis: redis(&class.spec.redis, logins.redis, logins.sentinel, redis_ca.clone())?,
             database: settings::Database {
                 host: class.spec.database.host.clone(),
                 port: class.spec.database.port,
@@ -344,6 +344,7 @@ pub async fn connections(
 struct Logins {
     kafka: settings::Login,
     redis: settings::Login,
+    sentinel: settings::Login,
     database: settings::Login,
 }
 
@@ -402,6 +403,7 @@ impl Secrets<'_> {
         };
         let kafka = login(secret_keys::KAFKA_USERNAME, secret_keys::KAFKA_PASSWORD)?;
         let redis = login(secret_keys::REDIS_USERNAME, secret_keys::REDIS_PASSWORD)?;
+        let sentinel = login(secret_keys::SENTINEL_USERNAME, secret_keys::SENTINEL_PASSWORD)?;
         let database = login(secret_keys::DATABASE_USERNAME, secret_keys::DATABASE_PASSWORD)?;
         if database.username.is_empty() {
             return Err(self.unusable(name, secret_keys::DATABASE_USERNAME));
@@ -409,7 +411,7 @@ impl Secrets<'_> {
         if self.class.spec.kafka.security.mechanism.is_some() && kafka.username.is_empty() {
             return Err(self.unusable(name, secret_keys::KAFKA_USERNAME));
         }
-        Ok(Logins { kafka, redis, database })
+        Ok(Logins { kafka, redis, sentinel, database })
     }
 }
 
@@ -432,11 +434,17 @@ fn kafka(spec: &api::Kafka, login: settings::Login, ca_pem: Option<String>) -> s
     }
 }
 
-fn redis(spec: &api::Redis, login: settings::Login, ca_pem: Option<String>) -> Result<settings::Redis, ClassError> {
+fn redis(
+    spec: &api::Redis,
+    login: settings::Login,
+    sentinels: settings::Login,
+    ca_pem: Option<String>,
+) -> Result<settings::Redis, ClassError> {
     if let Some(sentinel) = &spec.sentinel {
         let server = settings::RedisServer::Sentinel {
             master_name: sentinel.master_name.clone(),
             nodes: sentinel.nodes.clone(),
+            login: sentinels,
         };
         return Ok(settings::Redis { server, login, tls: sentinel.tls, database: 0, ca_pem });
     }
@@ -462,7 +470,7 @@ mod tests {
     fn redis_urls() {
         let read = |url: &str| {
             let spec = api::Redis { url: Some(url.to_owned()), sentinel: None, ca_secret_ref: None };
-            redis(&spec, settings::Login::default(), None)
+            redis(&spec, settings::Login::default(), settings::Login::default(), None)
         };
         for (url, address, tls, database) in [
             ("redis://r:6380", "r:6380", false, 0),
@@ -475,6 +483,24 @@ mod tests {
             assert_eq!((found.tls, found.database), (tls, database), "{url}");
         }
         assert!(read("http://r").is_err());
+    }
+
+    /// Wrong: Sentinels that ask for a login of their own get none, or that of the servers.
+    #[tokio::test]
+    async fn sentinels_have_a_login_of_their_own() {
+        let mut class = crate::fixtures::class();
+        let sentinel = api::Sentinel { master_name: "m".to_owned(), nodes: vec!["s:26379".to_owned()], tls: true };
+        class.spec.redis = api::Redis { url: None, sentinel: Some(sentinel), ca_secret_ref: None };
+        let guard = [("sentinel-username", "watch"), ("sentinel-password", "guard")];
+        for (more, expected) in [(&guard[..], ("watch", "guard")), (&guard[1..], ("", "guard")), (&[], ("", ""))] {
+            let all = [&[("database-username", "op"), ("redis-password", "servers")], more].concat();
+            let read = connections(&with_secret(&all), &class, "coupon-system").await.unwrap();
+            for redis in [read.operator.redis, read.workload.redis] {
+                let settings::RedisServer::Sentinel { login, .. } = &redis.server else { panic!("{redis:?}") };
+                assert_eq!((login.username.as_str(), login.password.as_str()), expected);
+                assert_eq!((redis.login.password.as_str(), redis.tls), ("servers", true));
+            }
+        }
     }
 
     /// Wrong: any number of campaigns, or all of a namespace refused because one too many was applied.

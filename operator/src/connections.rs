@@ -9,7 +9,7 @@ use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
 use campaign::log::probe::RoundTrip;
 use campaign::stock::connect::connect;
-use campaign::stock::{StockError, probe, sentinel};
+use campaign::stock::{Afterwards, StockError, probe, sentinel};
 use campaign::table;
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
@@ -125,7 +125,7 @@ impl Systems {
         })
     }
 
-    /// A connection to the Redis primary. Call [`Self::forget_redis`] after an error: a broken one is not repaired.
+    /// A connection to the Redis primary. Call [`Self::forget_redis`] after an error that spoils it: a broken one is not repaired.
     pub async fn redis(&self) -> Result<MultiplexedConnection, StockError> {
         let mut held = self.redis.lock().await;
         if let Some(connection) = held.as_ref() {
@@ -157,8 +157,8 @@ impl Systems {
         *self.redis.lock().await = None;
     }
 
-    /// Does some work on a connection to the Redis primary. After a failure the next one connects anew, and asks again who the
-    /// primary is.
+    /// Does some work on a connection to the Redis primary. After a failure that spoils it the next one connects anew, and asks again
+    /// who the primary is; a server that is heard and refuses keeps its connection.
     ///
     /// # Errors
     /// Redis is away, or the work failed.
@@ -167,7 +167,7 @@ impl Systems {
         work: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, StockError>,
     ) -> Result<T, StockError> {
         let result = work(&mut self.redis().await?).await;
-        if result.is_err() {
+        if result.as_ref().is_err_and(|error| error.connection() == Afterwards::GivenUp) {
             self.forget_redis().await;
         }
         result

@@ -237,6 +237,7 @@ pub fn stock_reason(error: &StockError) -> &'static str {
         _ if error.is_missing_right() => "RedisRightMissing",
         StockError::Settings(_) => "RedisSettingsInvalid",
         StockError::NoPrimary { .. } => "RedisNoPrimary",
+        StockError::SentinelLogin { .. } => "SentinelAuthenticationFailed",
         StockError::Answer { .. } => "RedisUnexpectedAnswer",
         StockError::Timeout(_) | StockError::Redis(_) => match error.denial() {
             Some(Denial::ReadOnly) => "RedisReadOnly",
@@ -312,10 +313,12 @@ pub(crate) fn tls_advice(said: &str, part: &str) -> Option<String> {
 /// The same for Redis.
 pub fn stock_advice(error: &StockError) -> String {
     let tls = tls_advice(&error.to_string(), "redis");
-    let hint = if error.is_authentication() {
+    let hint = if matches!(error, StockError::SentinelLogin { .. }) {
+        "check sentinel-username and sentinel-password in the Secret that the CampaignClass names: Sentinels have logins of their own"
+    } else if error.is_authentication() {
         "check redis-username and redis-password in the Secret that the CampaignClass names"
     } else if error.is_missing_right() {
-        "grant Redis' user this right (for example `~coupon:* &* +@all -@dangerous +info`)"
+        "grant Redis' user this right (README, Install, lists what each login needs)"
     } else {
         match error.denial() {
             Some(Denial::ReadOnly) => {

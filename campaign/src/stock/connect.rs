@@ -9,7 +9,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, R
 
 use super::error::StockError;
 use super::sentinel;
-use crate::settings::{Redis, RedisServer};
+use crate::settings::{Login, Redis, RedisServer};
 
 /// How long to wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,10 +17,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Opens one connection to the primary. Each call on it fails after `response_timeout`.
 pub async fn connect(settings: &Redis, response_timeout: Duration) -> Result<MultiplexedConnection, StockError> {
     match &settings.server {
-        RedisServer::Address(address) => open(settings, address, response_timeout, true).await,
-        RedisServer::Sentinel { master_name, nodes } => {
-            let address = sentinel::primary(settings, master_name, nodes).await?;
-            let mut connection = open(settings, &address, response_timeout, true).await?;
+        RedisServer::Address(address) => open(settings, address, response_timeout, Role::Server).await,
+        RedisServer::Sentinel { master_name, nodes, login } => {
+            let address = sentinel::primary(settings, master_name, nodes, login).await?;
+            let mut connection = open(settings, &address, response_timeout, Role::Server).await?;
             // A Sentinel may still name the old primary, which is a replica by now. INFO, as ROLE is a right of its own.
             let info: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await?;
             if info.lines().any(|line| line.trim_end() == "role:master") {
@@ -34,31 +34,44 @@ pub async fn connect(settings: &Redis, response_timeout: Duration) -> Result<Mul
     }
 }
 
+/// Who is spoken to: Sentinels have logins of their own, and no databases.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Role<'a> {
+    /// A server that holds keys.
+    Server,
+    /// A Sentinel.
+    Sentinel(&'a Login),
+}
+
 pub(super) async fn open(
     settings: &Redis,
     address: &str,
     response_timeout: Duration,
-    with_login: bool,
+    role: Role<'_>,
 ) -> Result<MultiplexedConnection, StockError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(response_timeout));
-    Ok(client(settings, address, with_login)?.get_multiplexed_async_connection_with_config(&config).await?)
+    Ok(client(settings, address, role)?.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
 /// A client of the Redis, or the Sentinel, at this address. Connects to nothing yet.
-pub(super) fn client(settings: &Redis, address: &str, with_login: bool) -> Result<Client, StockError> {
+pub(super) fn client(settings: &Redis, address: &str, role: Role<'_>) -> Result<Client, StockError> {
     let (host, port) = split(address)?;
     let target = if settings.tls {
         ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
     } else {
         ConnectionAddr::Tcp(host, port)
     };
-    let mut login = RedisConnectionInfo::default().set_db(if with_login { settings.database } else { 0 });
-    if with_login && !settings.login.password.is_empty() {
-        login = login.set_password(&settings.login.password);
-        if !settings.login.username.is_empty() {
-            login = login.set_username(&settings.login.username);
+    let (database, known) = match role {
+        Role::Server => (settings.database, &settings.login),
+        Role::Sentinel(login) => (0, login),
+    };
+    let mut login = RedisConnectionInfo::default().set_db(database);
+    if !known.password.is_empty() {
+        login = login.set_password(&known.password);
+        if !known.username.is_empty() {
+            login = login.set_username(&known.username);
         }
     }
     // Nagle's algorithm is on by default in this library, and costs a third of the throughput on a real network.

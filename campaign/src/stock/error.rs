@@ -1,6 +1,6 @@
 //! What a failed Redis call means, decided in one table.
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError};
 
 /// Whether a call that failed changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,16 @@ pub enum Executed {
     Fatal,
 }
 
-/// Why a Redis that answers takes no writes for now. Nothing was executed, and a new connection may find a better server.
+/// What becomes of the connection that a call failed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It is as good as before: the server was heard.
+    Stays,
+    /// It leads nowhere, or to the wrong server.
+    GivenUp,
+}
+
+/// Why a Redis that answers takes no writes for now. Nothing was executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
     /// It is a replica (by now).
@@ -61,6 +70,14 @@ pub enum StockError {
     /// The address or the credentials cannot be used.
     #[error("Redis settings: {0}")]
     Settings(String),
+    /// No Sentinel that takes our login names a primary.
+    #[error("Sentinel {node} does not take our login: {said}")]
+    SentinelLogin {
+        /// One that refused it.
+        node: String,
+        /// Its words.
+        said: String,
+    },
     /// None of the Sentinels names a primary.
     #[error("no Sentinel of `{master}` names a primary: {last}")]
     NoPrimary {
@@ -74,11 +91,34 @@ pub enum StockError {
 impl StockError {
     /// Whether the call may have changed something.
     pub fn executed(&self) -> Executed {
+        self.meaning().0
+    }
+
+    /// What becomes of the connection.
+    pub fn connection(&self) -> Afterwards {
+        self.meaning().1
+    }
+
+    fn meaning(&self) -> (Executed, Afterwards) {
         match self {
-            Self::Timeout(_) => Executed::Unknown,
-            Self::Answer { .. } => Executed::Fatal,
-            Self::Settings(_) | Self::NoPrimary { .. } => Executed::No,
+            Self::Timeout(_) => (Executed::Unknown, Afterwards::GivenUp),
+            Self::Answer { .. } => (Executed::Fatal, Afterwards::Stays),
+            Self::Settings(_) | Self::SentinelLogin { .. } | Self::NoPrimary { .. } => {
+                (Executed::No, Afterwards::GivenUp)
+            }
             Self::Redis(error) => classify(error),
+        }
+    }
+
+    /// One word for what is wrong, the same as long as that is: for logs that say it once.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Redis(error) => error.code().map_or_else(|| format!("{:?}", error.kind()), str::to_owned),
+            Self::Timeout(_) => "timeout".to_owned(),
+            Self::Answer { script, .. } => (*script).to_owned(),
+            Self::Settings(_) => "settings".to_owned(),
+            Self::SentinelLogin { .. } => "Sentinel's login".to_owned(),
+            Self::NoPrimary { .. } => "no primary".to_owned(),
         }
     }
 
@@ -131,59 +171,94 @@ impl StockError {
     }
 }
 
-/// The table. Source: error replies of Redis 7 (`src/server.c`, `src/script.c`) and redis-rs' `ErrorKind`.
-fn classify(error: &RedisError) -> Executed {
-    match error.kind() {
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading
-            | ServerErrorKind::NoScript
-            | ServerErrorKind::Moved
-            | ServerErrorKind::Ask
-            | ServerErrorKind::TryAgain
-            | ServerErrorKind::ClusterDown
-            | ServerErrorKind::MasterDown
-            | ServerErrorKind::ReadOnly
-            | ServerErrorKind::NoPerm,
-        ) => Executed::No,
+/// What a server that was heard means by the first word of its refusal. All of the first three groups are said before a script
+/// begins (it carries a `#!lua` line), so nothing was executed. Source: error replies of Redis 7 (`src/server.c`, `src/script.c`,
+/// `src/acl.c`, `src/cluster.c`).
+const CODES: &[(&[&str], Executed, Afterwards)] = &[
+    // It takes no writes for now, or not these. Asking again at once changes nothing, and neither does another connection: where
+    // Sentinels have another primary they are heard beside this (`sentinel::watch`).
+    (&["OOM", "MISCONF", "NOREPLICAS", "BUSY", "NOPERM"], Executed::No, Afterwards::Stays),
+    (&["MOVED", "ASK", "TRYAGAIN", "CROSSSLOT"], Executed::No, Afterwards::Stays),
+    // It is not the primary, or not yet, or does not know who is there: another connection may lead to one who is.
+    (
+        &["READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN", "NOAUTH", "WRONGPASS", "NOSCRIPT"],
+        Executed::No,
+        Afterwards::GivenUp,
+    ),
+    // A key of another type: a sign of damage.
+    (&["WRONGTYPE"], Executed::Fatal, Afterwards::Stays),
+];
+
+/// The table.
+fn classify(error: &RedisError) -> (Executed, Afterwards) {
+    if let Some(code) = error.code() {
+        let known = CODES.iter().find(|(codes, ..)| codes.contains(&code));
+        // Also what is not listed here, such as `ERR` for a right that is missing inside a script, a script that was killed, or a
+        // proxy's words: the same batch is sent again some times, and what it left half done closes the campaign (lua/issue.lua).
+        return known
+            .map_or((Executed::Unknown, Afterwards::Stays), |(_, executed, connection)| (*executed, *connection));
+    }
+    let executed = match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::MasterNameNotFoundBySentinel => {
             Executed::No
         }
-        ErrorKind::Io => {
-            if error.is_connection_refusal() {
-                Executed::No
-            } else {
-                Executed::Unknown
-            }
-        }
-        _ => by_code(error),
-    }
-}
-
-fn by_code(error: &RedisError) -> Executed {
-    match error.code() {
-        Some(code) if Denial::of_code(code).is_some() => Executed::No,
-        Some("OOM" | "BUSY" | "NOAUTH" | "WRONGPASS" | "NOPERM" | "MISCONF") => Executed::No,
-        Some("WRONGTYPE") => Executed::Fatal,
-        // Also what is not listed here, such as `ERR` for a right that is missing inside a script, or a script that was killed: the
-        // same batch is sent again until its deadline, and what it left half done closes the campaign (lua/issue.lua).
+        ErrorKind::Io if error.is_connection_refusal() => Executed::No,
         _ => Executed::Unknown,
-    }
+    };
+    (executed, Afterwards::GivenUp)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redis::ServerErrorKind;
+
+    fn answer(line: &str) -> StockError {
+        let mut parser = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
+        match parser.as_mut() {
+            Ok(redis::Value::ServerError(error)) => StockError::from(RedisError::from(error.clone())),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Wrong: "may hold a coupon" where nothing can have been granted, "nothing was issued" where something can, or a connection
+    /// that is made anew, again and again, to a server that is heard well.
+    #[test]
+    fn the_table_of_refusals() {
+        use Afterwards::{GivenUp, Stays};
+        use Executed::{Fatal, No, Unknown};
+        for (line, executed, connection) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", No, Stays),
+            ("MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist.", No, Stays),
+            ("NOREPLICAS Not enough good replicas to write.", No, Stays),
+            ("BUSY Redis is busy running a script. You can only call SCRIPT KILL.", No, Stays),
+            ("NOPERM User w has no permissions to run the 'evalsha' command", No, Stays),
+            ("MOVED 10075 10.200.0.2:7092", No, Stays),
+            ("ASK 10075 10.200.0.2:7092", No, Stays),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", No, Stays),
+            ("CROSSSLOT Keys in request don't hash to the same slot", No, Stays),
+            ("READONLY You can't write against a read only replica.", No, GivenUp),
+            ("MASTERDOWN Link with MASTER is down.", No, GivenUp),
+            ("LOADING Redis is loading the dataset in memory", No, GivenUp),
+            ("CLUSTERDOWN The cluster is down", No, GivenUp),
+            ("NOAUTH Authentication required.", No, GivenUp),
+            ("WRONGPASS invalid username-password pair or user is disabled.", No, GivenUp),
+            ("NOSCRIPT No matching script.", No, GivenUp),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Fatal, Stays),
+            ("ERR ACL failure in script: User w has no permissions to run the 'zadd' command", Unknown, Stays),
+            ("ERR Error running script: Script killed by user with SCRIPT KILL.", Unknown, Stays),
+            ("NEWCODE of a later Redis", Unknown, Stays),
+            ("no upstream host", Unknown, Stays),
+        ] {
+            let error = answer(line);
+            assert_eq!((error.executed(), error.connection()), (executed, connection), "{line}");
+            assert_eq!(error.cause(), line.split(' ').next().unwrap(), "{line}");
+        }
+    }
 
     /// Wrong: a server that takes no writes for now is taken for one that lies, and issuing stops until a new epoch.
     #[test]
     fn the_table_of_servers_that_take_no_writes() {
-        let answer = |line: &str| {
-            let mut parser = redis::parse_redis_value(format!("-{line}\r\n").as_bytes());
-            match parser.as_mut() {
-                Ok(redis::Value::ServerError(error)) => StockError::from(RedisError::from(error.clone())),
-                other => panic!("{other:?}"),
-            }
-        };
         for (line, expected) in [
             ("READONLY You can't write against a read only replica.", Some(Denial::ReadOnly)),
             ("LOADING Redis is loading the dataset in memory", Some(Denial::Loading)),
@@ -233,8 +308,13 @@ mod tests {
             (RedisError::from((ErrorKind::Server(ServerErrorKind::ResponseError), "ERR")), Executed::Unknown),
             (RedisError::from((ErrorKind::Extension, "NEWCODE")), Executed::Unknown),
         ] {
-            assert_eq!(classify(&error), expected, "{error}");
+            assert_eq!(classify(&error).0, expected, "{error}");
         }
         assert_eq!(StockError::Timeout(5).executed(), Executed::Unknown, "a timeout is not a no");
+        let broken = StockError::from(io(Io::BrokenPipe));
+        assert_eq!(
+            (broken.connection(), StockError::Timeout(5).connection()),
+            (Afterwards::GivenUp, Afterwards::GivenUp)
+        );
     }
 }

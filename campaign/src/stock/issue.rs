@@ -54,6 +54,8 @@ pub enum Answer {
     Ended,
     /// The campaign is suspended.
     Suspended,
+    /// What Redis said of this wish cannot be read: the user may hold a coupon. The others of the batch are not touched by it.
+    Unreadable,
 }
 
 /// Redis answered a batch.
@@ -91,7 +93,7 @@ pub enum Refusal {
     HistoryChanged,
     /// Ranks that the caller has seen are missing here.
     Behind,
-    /// Winners, their requests and the ranks given differ in number. It was closed on the spot.
+    /// Its keys do not fit together (`lua/whole.lua`). It was closed on the spot.
     Damaged,
 }
 
@@ -121,7 +123,7 @@ pub async fn issue(
     }
     let (header, flat): (Vec<redis::Value>, Vec<redis::Value>) =
         ISSUE.call(connection, &keys.all(), &arguments).await?;
-    parse(&header, &flat, wishes.len()).ok_or_else(|| ISSUE.unexpected((header, flat)))
+    parse(&header, &flat, wishes.len()).ok_or_else(|| ISSUE.unexpected((header, flat.len())))
 }
 
 fn number(value: &redis::Value) -> Option<i64> {
@@ -147,7 +149,7 @@ fn parse(header: &[redis::Value], flat: &[redis::Value], wishes: usize) -> Optio
         b"OK" if flat.len() == 6 * wishes => {}
         _ => return None,
     }
-    let answers = flat.chunks_exact(6).map(answer).collect::<Option<Vec<_>>>()?;
+    let answers = flat.chunks_exact(6).map(|entry| answer(entry).unwrap_or(Answer::Unreadable)).collect();
     Some(Reply::Answered(Batch {
         now_ms: number(header.get(1)?)?,
         total: natural(header.get(3)?)?,
@@ -194,5 +196,38 @@ pub fn winner(campaign: &CampaignId, epoch: u64, user: &UserId, grant: &Grant) -
         n: grant.n,
         epoch,
         request_key: grant.key.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use redis::Value;
+
+    fn entry(code: i64, rank: i64, n: i64, key: &str) -> Vec<Value> {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        vec![Value::Int(code), Value::Int(rank), Value::Int(n), Value::Int(1), text("1000"), text(key)]
+    }
+
+    /// Wrong: one record that makes no sense stops the process, and 255 bystanders hear that they may hold a coupon.
+    #[test]
+    fn an_answer_that_cannot_be_read_is_one_wish_only() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let mut header = vec![text("OK")];
+        header.extend([1_000, 3, 10, 1, 1, 1, 0, 9_000].map(Value::Int));
+        let unreadable = [
+            ("without a rank", entry(2, 0, 1, "k")),
+            ("without a place", entry(1, 1, 0, "k")),
+            ("of an unknown code", entry(9, 1, 1, "k")),
+            ("with a key that is none", entry(2, 1, 1, "")),
+            ("without anything", vec![Value::Nil; 6]),
+        ];
+        for (what, bad) in unreadable {
+            let flat = [entry(1, 1, 1, "k"), bad, entry(4, 0, 0, "")].concat();
+            let Some(Reply::Answered(batch)) = parse(&header, &flat, 3) else { panic!("{what}") };
+            assert!(matches!(batch.answers[0], Answer::Granted(_)), "{what}");
+            assert_eq!(batch.answers[1..], [Answer::Unreadable, Answer::SoldOut], "{what}");
+        }
+        assert_eq!(parse(&header, &entry(1, 1, 1, "k"), 2), None, "answers are missing: whose is unknown");
     }
 }

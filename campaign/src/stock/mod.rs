@@ -13,7 +13,7 @@ mod script;
 pub mod sentinel;
 mod state;
 
-pub use error::{Denial, Executed, StockError};
+pub use error::{Afterwards, Denial, Executed, StockError};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
 pub use state::{

@@ -8,6 +8,8 @@ use redis::{FromRedisValue, Script};
 use super::error::StockError;
 use crate::sabotage::{Defence, without};
 
+/// Whether a campaign's keys fit together, for the scripts that ask.
+const WHOLE: &str = include_str!("../../../lua/whole.lua");
 /// What every script begins with.
 const HISTORY: &str = include_str!("../../../lua/history.lua");
 /// The same for a test that wants to see what happens without it: whatever Redis this is, it is the right one.
@@ -28,9 +30,8 @@ macro_rules! script {
             name: $file,
             script: LazyLock::new(|| {
                 let history = if without(Defence::HistoryCheck) { BLIND } else { HISTORY };
-                Script::new(
-                    &[concat!("#!lua", $flags, "\n"), history, include_str!(concat!("../../../lua/", $file))].concat(),
-                )
+                let body = include_str!(concat!("../../../lua/", $file));
+                Script::new(&[concat!("#!lua", $flags, "\n"), history, WHOLE, body].concat())
             }),
         };
     };
@@ -67,6 +68,7 @@ impl Named {
         Ok(invocation.invoke_async(connection).await?)
     }
 
+    /// An answer that this version does not know. `answer` is its status or its numbers, never what users sent.
     pub fn unexpected(&self, answer: impl std::fmt::Debug) -> StockError {
         StockError::Answer { script: self.name, answer: format!("{answer:?}").chars().take(200).collect() }
     }

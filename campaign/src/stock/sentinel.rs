@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures::StreamExt;
 use redis::aio::MultiplexedConnection;
 
-use super::connect::{CONNECT_TIMEOUT, client, open};
+use super::connect::{CONNECT_TIMEOUT, Role, client, open};
 use super::error::StockError;
-use crate::settings::{Redis, RedisServer};
+use crate::settings::{Login, Redis, RedisServer};
 
 /// How long a Sentinel may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -19,20 +19,29 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 const SWITCHED: &str = "+switch-master";
 
 /// Asks one Sentinel after the other where the primary is.
-pub(super) async fn primary(settings: &Redis, master_name: &str, nodes: &[String]) -> Result<String, StockError> {
+pub(super) async fn primary(
+    settings: &Redis,
+    master_name: &str,
+    nodes: &[String],
+    login: &Login,
+) -> Result<String, StockError> {
     let mut last = String::from("no Sentinel is configured");
+    let mut refused = None;
     for node in nodes {
-        match ask(settings, master_name, node).await {
+        match ask(settings, master_name, node, login).await {
             Ok(Some(address)) => return Ok(address),
             Ok(None) => last = format!("{node} does not watch `{master_name}`"),
+            Err(error) if error.is_authentication() || error.is_missing_right() => {
+                refused = Some(StockError::SentinelLogin { node: node.clone(), said: error.to_string() });
+            }
             Err(error) => last = format!("{node}: {error}"),
         }
     }
-    Err(StockError::NoPrimary { master: master_name.to_owned(), last })
+    Err(refused.unwrap_or_else(|| StockError::NoPrimary { master: master_name.to_owned(), last }))
 }
 
-async fn ask(settings: &Redis, master_name: &str, node: &str) -> Result<Option<String>, StockError> {
-    let mut sentinel: MultiplexedConnection = open(settings, node, ANSWER_TIMEOUT, false).await?;
+async fn ask(settings: &Redis, master_name: &str, node: &str, login: &Login) -> Result<Option<String>, StockError> {
+    let mut sentinel: MultiplexedConnection = open(settings, node, ANSWER_TIMEOUT, Role::Sentinel(login)).await?;
     let found: Option<(String, u16)> =
         redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master_name).query_async(&mut sentinel).await?;
     Ok(found.map(|(host, port)| format!("{host}:{port}")))
@@ -41,14 +50,14 @@ async fn ask(settings: &Redis, master_name: &str, node: &str) -> Result<Option<S
 /// Calls `switched` whenever the Sentinels have another primary, so that nobody goes on talking to the old one, which may
 /// answer for a while. Never ends; does nothing for a Redis without Sentinels.
 pub async fn watch(settings: Redis, switched: impl Fn() + Send) {
-    let RedisServer::Sentinel { master_name, nodes } = &settings.server else {
+    let RedisServer::Sentinel { master_name, nodes, login } = &settings.server else {
         return std::future::pending().await;
     };
     let mut known: Option<String> = None;
     let mut turn = 0;
     loop {
         if let Some(node) = nodes.get(turn % nodes.len().max(1))
-            && let Err(error) = follow(&settings, master_name, node, &mut known, &switched).await
+            && let Err(error) = follow(&settings, Watched { master_name, node, login }, &mut known, &switched).await
         {
             tracing::debug!(node, %error, "a Sentinel is lost; following another");
         }
@@ -57,15 +66,23 @@ pub async fn watch(settings: Redis, switched: impl Fn() + Send) {
     }
 }
 
+/// One Sentinel, and what it is asked about.
+#[derive(Clone, Copy)]
+struct Watched<'a> {
+    master_name: &'a str,
+    node: &'a str,
+    login: &'a Login,
+}
+
 /// Follows one Sentinel until it is lost.
 async fn follow(
     settings: &Redis,
-    master_name: &str,
-    node: &str,
+    Watched { master_name, node, login }: Watched<'_>,
     known: &mut Option<String>,
     switched: &(impl Fn() + Send),
 ) -> Result<(), StockError> {
-    let connecting = async { Ok::<_, StockError>(client(settings, node, false)?.get_async_pubsub().await?) };
+    let connecting =
+        async { Ok::<_, StockError>(client(settings, node, Role::Sentinel(login))?.get_async_pubsub().await?) };
     let timed_out = |_| StockError::Timeout(CONNECT_TIMEOUT.as_millis());
     let mut subscription = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(timed_out)??;
     tokio::time::timeout(ANSWER_TIMEOUT, subscription.subscribe(SWITCHED)).await.map_err(timed_out)??;
@@ -79,7 +96,7 @@ async fn follow(
         *known = address.or_else(|| known.take());
     };
     loop {
-        learn(ask(settings, master_name, node).await?);
+        learn(ask(settings, master_name, node, login).await?);
         match tokio::time::timeout(CHECK_EVERY, messages.next()).await {
             Ok(None) => return Ok(()),
             Ok(Some(message)) => {

@@ -68,6 +68,8 @@ pub struct OpenStock {
     pub number: u64,
     /// Highest rank ever given.
     pub highest: u64,
+    /// What does not fit together in its keys, if anything does not (`lua/whole.lua`): it grants nothing until it is repaired.
+    pub misfit: Option<String>,
 }
 
 /// What Redis holds for a campaign.
@@ -88,13 +90,14 @@ pub struct StockState {
 impl StockState {
     /// Whether issuing under `epoch` can go on in this Redis as it is.
     pub fn serves(&self, epoch: u64) -> bool {
-        self.open.as_ref().is_some_and(|open| open.epoch == epoch && open.history == self.history)
+        let serves = |open: &OpenStock| open.epoch == epoch && open.history == self.history && open.misfit.is_none();
+        self.open.as_ref().is_some_and(serves)
     }
 }
 
 /// Reads the state; writes nothing.
 pub async fn observe(connection: &mut MultiplexedConnection, keys: &StockKeys) -> Result<StockState, StockError> {
-    let reply: Vec<String> = OBSERVE.call(connection, &[&keys.meta, &keys.issued], &[] as &[&str]).await?;
+    let reply: Vec<String> = OBSERVE.call(connection, &keys.all(), &[] as &[&str]).await?;
     parse_state(&reply).ok_or_else(|| OBSERVE.unexpected(reply))
 }
 
@@ -107,11 +110,12 @@ pub async fn clear_unreadable(
 }
 
 fn parse_state(reply: &[String]) -> Option<StockState> {
-    let [clock_ms, history, issued, epoch, bound, total, limit, start_ms, end_ms, suspended, highest, number, last_ms] =
+    let [clock_ms, history, issued, epoch, bound, total, limit, start_ms, end_ms, suspended, highest, rest @ ..] =
         reply
     else {
         return None;
     };
+    let [number, last_ms, misfit] = rest else { return None };
     let clock_ms = clock_ms.parse().ok()?;
     let open = || {
         Some(OpenStock {
@@ -126,6 +130,7 @@ fn parse_state(reply: &[String]) -> Option<StockState> {
             },
             number: number.parse().ok()?,
             highest: highest.parse().ok()?,
+            misfit: Some(misfit.clone()).filter(|words| !words.is_empty()),
         })
     };
     Some(StockState {
@@ -255,7 +260,7 @@ pub async fn grants(
 ) -> Result<Grants, StockError> {
     let (header, flat): (Vec<String>, Vec<String>) =
         GRANTS.call(connection, &[&keys.meta, &keys.issued, &keys.request], ranks).await?;
-    parse_grants(&header, &flat, ranks).ok_or_else(|| GRANTS.unexpected((header, flat)))
+    parse_grants(&header, &flat, ranks).ok_or_else(|| GRANTS.unexpected((header, flat.len())))
 }
 
 fn parse_grants(header: &[String], flat: &[String], ranks: &[u64]) -> Option<Grants> {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod cost;
 mod model;
 
 use std::cell::RefCell;
@@ -221,6 +222,7 @@ impl Subject {
                 Answer::NotStarted => "not started",
                 Answer::Ended => "ended",
                 Answer::Suspended => "suspended",
+                Answer::Unreadable => panic!("{wishes:?}: {batch:?}"),
             };
             *self.met.entry(what).or_default() += 1;
         }
@@ -383,14 +385,16 @@ fn keys_that_do_not_fit_together_grant_nothing() {
             ("the winners are evicted", ["DEL", "issued", ""]),
             ("one winner is missing", ["ZREM", "issued", "member"]),
             ("the ranks to hand out again are evicted", ["DEL", "free", ""]),
+            ("the counts are evicted", ["DEL", "count", ""]),
         ] {
             let mut subject = Subject::new(&connection, &scenario()).await;
-            let StockKeys { meta, issued, request, free, .. } = subject.keys.clone();
+            let StockKeys { meta, issued, request, free, count } = subject.keys.clone();
             let member: Vec<String> =
                 redis::cmd("ZRANGE").arg(&issued).arg(0).arg(0).query_async(&mut subject.redis).await.unwrap();
             let key = match command[1] {
                 "request" => request,
                 "issued" => issued,
+                "count" => count,
                 _ => free,
             };
             let mut damage = redis::cmd(command[0]);
@@ -400,11 +404,65 @@ fn keys_that_do_not_fit_together_grant_nothing() {
             }
             let removed: i64 = damage.query_async(&mut subject.redis).await.unwrap();
             assert_eq!(removed, 1, "{what}: the damage is done");
+            let seen = observe(&mut subject.redis, &subject.keys).await.unwrap();
+            assert!(!seen.serves(EPOCH) && seen.open.unwrap().misfit.is_some(), "{what}: whoever looks sees it");
 
             let highest = subject.model.contents.highest;
             subject.refused(EPOCH, highest, Refusal::Damaged).await;
             let left: i64 = redis::cmd("EXISTS").arg(&meta).query_async(&mut subject.redis).await.unwrap();
             assert_eq!(left, 0, "{what}: closed for everybody");
+            subject.refused(EPOCH, highest, Refusal::Closed).await;
+            campaign::stock::forget(&mut subject.redis, &subject.keys).await.unwrap();
+        }
+    });
+}
+
+/// Records that fit in number and not in themselves: a winner without a rank, a count that says less than is held.
+#[test]
+fn a_record_without_its_counterpart_closes_the_campaign_and_is_no_second_rank() {
+    let (runtime, connection) = redis();
+    let scenario = || Scenario {
+        limit: 3,
+        beyond: 0,
+        spare: 10,
+        held: vec![(true, 0, 0), (true, 1, 0)],
+        gaps: vec![false; 3],
+        when: When::Open,
+        suspended: false,
+        steps: Vec::new(),
+    };
+    let asks = |user: usize, key: usize| Wish {
+        user: UserId::new(USERS[user]).unwrap(),
+        key: RequestKey::new(KEYS[key]).unwrap(),
+        minted: false,
+    };
+    runtime.block_on(async {
+        for (what, commands, key) in [
+            ("its rank is another's", vec!["ZREM issued 1:a", "ZADD issued 1 1:x"], 0),
+            ("its count is gone", vec!["HDEL count a"], 1),
+            ("its count is no number", vec!["HSET count a x"], 1),
+            ("its request is another's", vec!["HDEL request 1:a", "HSET request 1:x 1:k", "HDEL count a"], 0),
+        ] {
+            let mut subject = Subject::new(&connection, &scenario()).await;
+            let StockKeys { issued, request, count, .. } = subject.keys.clone();
+            for line in commands {
+                let mut words = line.split(' ');
+                let mut command = redis::cmd(words.next().unwrap());
+                command.arg(match words.next() {
+                    Some("issued") => &issued,
+                    Some("request") => &request,
+                    _ => &count,
+                });
+                words.for_each(|word| {
+                    command.arg(word);
+                });
+                let _: i64 = command.query_async(&mut subject.redis).await.unwrap();
+            }
+            let highest = subject.model.contents.highest;
+            let reply = issue(&mut subject.redis, &subject.keys, EPOCH, highest, &[asks(2, 0), asks(0, key)]).await;
+            assert_eq!(reply.unwrap(), Reply::Refused(Refusal::Damaged), "{what}");
+            let rank: Option<u64> = subject.redis.zscore(&issued, "1:a").await.unwrap();
+            assert!(rank.is_none_or(|rank| rank == 1), "{what}: a rank that was told stays: {rank:?}");
             subject.refused(EPOCH, highest, Refusal::Closed).await;
             campaign::stock::forget(&mut subject.redis, &subject.keys).await.unwrap();
         }

@@ -101,15 +101,24 @@ fn brokers(installed: &Installed, layout: &Layout, count: u16) -> Result<Vec<Ser
 fn redis_servers(layout: &Layout, mode: RedisMode) -> Result<Vec<Server>> {
     let data = layout.data();
     let primary = on_node(REDIS_PORT);
-    let mut servers = vec![redis::server("redis", primary, &data.join("redis"), &layout.log("redis"), None)?];
+    let mut servers = vec![redis::server("redis", primary, &data.join("redis"), &layout.log("redis"), None, "")?];
     if mode == RedisMode::Sentinel {
         let (name, address) = ("redis-replica", on_node(REDIS_PORT + 1));
-        let mut replica = redis::server(name, address, &data.join(name), &layout.log(name), Some(primary))?;
+        let mut replica = redis::server(name, address, &data.join(name), &layout.log(name), Some(primary), "")?;
         replica.after.push("redis".to_owned());
         servers.push(replica);
+        let host = primary.ip().to_string();
+        let watched = redis::Watched {
+            host: &host,
+            port: primary.port(),
+            quorum: 2,
+            further: "",
+            password: None,
+            expect: "slaves=1,sentinels=3",
+        };
         for (number, address) in (1..).zip(sentinels()) {
             let name = format!("sentinel-{number}");
-            let mut sentinel = redis::sentinel(&name, address, &data.join(&name), &layout.log(&name), primary)?;
+            let mut sentinel = redis::sentinel(&name, address, &data.join(&name), &layout.log(&name), &watched)?;
             sentinel.after.push("redis-replica".to_owned());
             servers.push(sentinel);
         }

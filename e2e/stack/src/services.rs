@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::cache::Cache;
+use crate::layout::{OPERATOR_PASSWORD, SENTINEL_MASTER};
 use crate::ports::Port;
 use crate::process::{Process, tail};
 use crate::server::Server;
@@ -23,11 +25,60 @@ use crate::{connections, kafka, mariadb, redis};
 /// A folder that nobody has locked for this long was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(60);
 
+/// A certificate for servers, and the authority that signed it.
+#[derive(Debug)]
+pub struct Certificate {
+    folder: Folder,
+}
+
+impl Certificate {
+    /// Makes both. `names`: what the server is reached by, as OpenSSL writes it: `DNS:localhost` or `IP:127.0.0.1`.
+    ///
+    /// # Errors
+    /// If OpenSSL is not installed, or refuses.
+    pub fn naming(names: &str) -> Result<Self> {
+        let folder = Folder::create("certificate")?;
+        fs::write(folder.path.join("names"), format!("subjectAltName={names}\n"))?;
+        let new = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+        for line in [
+            format!("req -x509 {new} -days 2 -subj /CN=authority -keyout ca.key -out ca.crt"),
+            format!("req {new} -subj /CN=server -keyout server.key -out server.csr"),
+            "x509 -req -days 2 -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile names -out server.crt"
+                .into(),
+        ] {
+            let made = Command::new("openssl").args(line.split(' ')).current_dir(&folder.path).output()?;
+            if !made.status.success() {
+                bail!("openssl {line}: {}", String::from_utf8_lossy(&made.stderr));
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    /// The authority's certificate, PEM.
+    ///
+    /// # Errors
+    /// If the file was removed.
+    pub fn authority(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path.join("ca.crt"))?)
+    }
+
+    /// Redis' settings, or Sentinel's, for TLS on `port`.
+    fn settings(&self, port: SocketAddr) -> String {
+        let folder = self.folder.path.display();
+        format!(
+            "tls-port {}\ntls-cert-file {folder}/server.crt\ntls-key-file {folder}/server.key\n\
+             tls-ca-cert-file {folder}/ca.crt\ntls-auth-clients no\ntls-replication yes\n",
+            port.port()
+        )
+    }
+}
+
 /// A Redis, with the same users as in a stack.
 #[derive(Debug)]
 pub struct Redis {
     service: Service,
     address: SocketAddr,
+    tls: Option<SocketAddr>,
 }
 
 impl Redis {
@@ -36,7 +87,7 @@ impl Redis {
     /// # Errors
     /// If it is not installed, or does not become ready; then with the end of its log.
     pub fn start() -> Result<Self> {
-        Self::launch(None)
+        Self::launch(None, None)
     }
 
     /// Starts one that follows `primary`, and waits until it has its data.
@@ -44,14 +95,35 @@ impl Redis {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_replica_of(primary: &Self) -> Result<Self> {
-        Self::launch(Some(primary.address))
+        Self::launch(Some(primary.address), None)
     }
 
-    fn launch(primary: Option<SocketAddr>) -> Result<Self> {
-        let (folder, port) = (Folder::create("redis")?, Port::free()?);
-        let address = port.address();
-        let server = redis::server("redis", address, &folder.path.join("data"), &folder.log(), primary)?;
-        Ok(Self { service: Service::start(server, folder, vec![port])?, address })
+    /// Starts one that speaks TLS as well, on another port.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_tls(certificate: &Certificate) -> Result<Self> {
+        Self::launch(None, Some(certificate))
+    }
+
+    fn launch(primary: Option<SocketAddr>, certificate: Option<&Certificate>) -> Result<Self> {
+        let (folder, port, secure) = (Folder::create("redis")?, Port::free()?, Port::free()?);
+        let (address, tls) = (port.address(), certificate.map(|_| secure.address()));
+        let further = certificate.map(|certificate| certificate.settings(secure.address())).unwrap_or_default();
+        let server = redis::server("redis", address, &folder.path.join("data"), &folder.log(), primary, &further)?;
+        Ok(Self { service: Service::start(server, folder, vec![port, secure])?, address, tls })
+    }
+
+    /// Where it listens for TLS; nowhere unless it was started so.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls
+    }
+
+    /// The rights that README lists, as `ACL SETUSER` takes them: the pods', and all of the operator's.
+    #[must_use]
+    pub fn documented_rights() -> [String; 2] {
+        [redis::POD_RIGHTS.to_owned(), format!("{} {}", redis::POD_RIGHTS, redis::MORE_RIGHTS)]
     }
 
     /// `redis://..`, with all rights.
@@ -76,6 +148,64 @@ impl Redis {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.service.folder.path.join("data")
+    }
+}
+
+/// A Sentinel that watches a Redis alone.
+#[derive(Debug)]
+pub struct Sentinel {
+    service: Service,
+    address: SocketAddr,
+}
+
+impl Sentinel {
+    /// The name under which it watches.
+    pub const MASTER: &str = SENTINEL_MASTER;
+    /// The user, with its password, whom a protected one lets do what clients need, and no more; its default user has another
+    /// password.
+    pub const CLIENT: (&str, &str) = ("coupon-watch", "watch-dev");
+    /// The rights of that user, as README lists them.
+    pub const CLIENT_RIGHTS: &str = "resetchannels &+switch-master -@all +sentinel|get-master-addr-by-name +subscribe";
+
+    /// Starts one; with `protected`, it asks everybody for a login.
+    ///
+    /// # Errors
+    /// If it is not installed, or does not become ready; then with the end of its log.
+    pub fn start(primary: &Redis, protected: bool) -> Result<Self> {
+        let (port, address) = (Port::free()?, primary.address);
+        let password = protected.then_some(OPERATOR_PASSWORD);
+        let further = password.map_or_else(String::new, |password| {
+            let (user, its_password) = Self::CLIENT;
+            format!("requirepass {password}\nuser {user} on >{its_password} {}\n", Self::CLIENT_RIGHTS)
+        });
+        Self::launch(vec![port], &address.ip().to_string(), address.port(), &further, password)
+    }
+
+    /// Starts one that speaks TLS, and tells of a primary that does, by this name of its or this address.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_tls(primary: &Redis, certificate: &Certificate, host: &str) -> Result<Self> {
+        let (secure, port) = (Port::free()?, Port::free()?);
+        let further = certificate.settings(secure.address())
+            + "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
+        let primary = primary.tls.context("the primary speaks no TLS")?;
+        let mut sentinel = Self::launch(vec![port, secure], host, primary.port(), &further, None)?;
+        sentinel.address = sentinel.service.ports[1].address();
+        Ok(sentinel)
+    }
+
+    fn launch(ports: Vec<Port>, host: &str, port: u16, further: &str, password: Option<&'static str>) -> Result<Self> {
+        let (folder, address) = (Folder::create("sentinel")?, ports[0].address());
+        let watched = redis::Watched { host, port, quorum: 1, further, password, expect: "status=ok" };
+        let server = redis::sentinel("sentinel", address, &folder.path.join("data"), &folder.log(), &watched)?;
+        Ok(Self { service: Service::start(server, folder, ports)?, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
@@ -220,7 +350,7 @@ macro_rules! control {
         }
     )+ };
 }
-control!(Redis, Kafka, MariaDb);
+control!(Redis, Sentinel, Kafka, MariaDb);
 
 /// A server with all that belongs to it. The fields are dropped in this order: first the process, then its folder, then its ports.
 #[derive(Debug)]
@@ -228,12 +358,12 @@ struct Service {
     process: Mutex<Option<Process>>,
     folder: Folder,
     server: Server,
-    _ports: Vec<Port>,
+    ports: Vec<Port>,
 }
 
 impl Service {
     fn start(server: Server, folder: Folder, ports: Vec<Port>) -> Result<Self> {
-        let service = Self { process: Mutex::new(None), folder, server, _ports: ports };
+        let service = Self { process: Mutex::new(None), folder, server, ports };
         service.restart()?;
         Ok(service)
     }

@@ -143,9 +143,10 @@ pub fn told(outcome: &Outcome) -> Result<Issued, Refused> {
         Outcome::Ended => refused(Code::Ended, "The campaign is over."),
         Outcome::Suspended => refused(Code::Suspended, "The campaign is suspended for now."),
         Outcome::Overloaded => unavailable(Code::Overloaded, "Too many are asking at once; ask again shortly.".into()),
-        Outcome::RedisUnavailable { maybe_granted: false } => {
-            unavailable(Code::RedisUnavailable, "Redis is not reachable; nothing was issued; ask again shortly.".into())
-        }
+        Outcome::RedisUnavailable { maybe_granted: false } => unavailable(
+            Code::RedisUnavailable,
+            "Redis gives no ranks for the moment; nothing was issued; ask again shortly.".into(),
+        ),
         Outcome::RedisUnavailable { maybe_granted: true } => {
             unavailable(Code::RedisUnavailable, format!("Redis did not answer; you may hold a coupon; {AGAIN}."))
         }

@@ -118,7 +118,11 @@ pub enum CouponState {
 }
 
 fn redis_away(_: LinkError) -> Refused {
-    Refused::new(StatusCode::SERVICE_UNAVAILABLE, Code::RedisUnavailable, "Redis is not reachable; ask again shortly.")
+    Refused::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        Code::RedisUnavailable,
+        "Redis cannot be read for the moment; ask again shortly.",
+    )
 }
 
 /// What a campaign is, and whether it is open.
@@ -278,7 +282,7 @@ mod tests {
             now_ms,
             history: "h".into(),
             issued,
-            open: Some(OpenStock { epoch: 3, history: "h".into(), terms, number: 1, highest: issued }),
+            open: Some(OpenStock { epoch: 3, history: "h".into(), terms, number: 1, highest: issued, misfit: None }),
         }
     }
 

@@ -41,7 +41,7 @@ fn parse_url(url: &str) -> (Login, String, String) {
 }
 
 fn connections(redis: &str, database: &str) -> Connections {
-    let (redis_login, redis_address, index) = parse_url(&environment(redis));
+    let (redis_login, redis_address, index) = parse_url(redis);
     let (database_login, database_address, name) = parse_url(&environment(database));
     let (host, port) = database_address.rsplit_once(':').unwrap();
     Connections {
@@ -130,10 +130,21 @@ impl Fixture {
         fixture
     }
 
+    /// Open to issuers, on a Redis of its own.
+    pub async fn open_on(server: &stack::services::Redis, terms: Terms) -> Self {
+        let fixture = Self::closed_on(&server.url(), &server.workload_url(), terms).await;
+        fixture.open_epoch().await;
+        fixture
+    }
+
     /// With an epoch that is allotted, but not open in SQL.
     pub async fn closed(terms: Terms) -> Self {
-        let operator = connections("COUPON_REDIS", "COUPON_DATABASE");
-        let workload = connections("COUPON_REDIS_WORKLOAD", "COUPON_DATABASE_WORKLOAD");
+        Self::closed_on(&environment("COUPON_REDIS"), &environment("COUPON_REDIS_WORKLOAD"), terms).await
+    }
+
+    async fn closed_on(redis_url: &str, workload_url: &str, terms: Terms) -> Self {
+        let operator = connections(redis_url, "COUPON_DATABASE");
+        let workload = connections(workload_url, "COUPON_DATABASE_WORKLOAD");
         let realm = format!("t{:016x}", rand::random::<u64>());
         let campaign = CampaignId::new(&realm, "tests", "spring").unwrap();
         let keys = StockKeys::of(&campaign);

@@ -13,4 +13,5 @@ mod outage;
 mod process;
 mod proxy;
 mod reading;
+mod refusing;
 mod shutdown;

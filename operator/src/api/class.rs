@@ -24,6 +24,10 @@ pub mod secret_keys {
     pub const REDIS_USERNAME: &str = "redis-username";
     /// Password of Redis.
     pub const REDIS_PASSWORD: &str = "redis-password";
+    /// User of the Sentinels; absent for the default user.
+    pub const SENTINEL_USERNAME: &str = "sentinel-username";
+    /// Password of the Sentinels; absent where they ask for none.
+    pub const SENTINEL_PASSWORD: &str = "sentinel-password";
     /// User of the database.
     pub const DATABASE_USERNAME: &str = "database-username";
     /// Password of the database.
@@ -218,13 +222,15 @@ pub struct Sentinel {
     /// The name under which the sentinels watch the master.
     #[schemars(length(min = 1, max = 100))]
     pub master_name: String,
-    /// The sentinels, each `host:port`.
+    /// The sentinels, each `host:port`. Their own login, where they ask for one: `sentinel-username` and `sentinel-password` in the
+    /// Secrets.
     #[schemars(
         length(min = 1, max = 16),
         inner(length(max = 259), regex(pattern = r"^[A-Za-z0-9.-]+:[0-9]{1,5}$|^\[[0-9A-Fa-f:.]+\]:[0-9]{1,5}$"))
     )]
     pub nodes: Vec<String>,
-    /// Encrypt the connections to sentinels and servers.
+    /// Encrypt the connections to sentinels and servers. Certificates must name what each is reached by: a sentinel as in `nodes`, a
+    /// server as the sentinels tell it.
     #[serde(default)]
     pub tls: bool,
 }
@@ -280,8 +286,8 @@ pub struct Credentials {
     pub workload: SecretRef,
 }
 
-/// A Secret with any of the keys `kafka-username`, `kafka-password`, `redis-username`, `redis-password`, `database-username`
-/// and `database-password`.
+/// A Secret with any of the keys `kafka-username`, `kafka-password`, `redis-username`, `redis-password`, `sentinel-username`,
+/// `sentinel-password`, `database-username` and `database-password`.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {

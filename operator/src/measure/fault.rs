@@ -62,7 +62,7 @@ pub enum Fault {
     },
     /// A command may not be used.
     #[error(
-        "Redis does not let user `{user}` run {}: {said}; grant it (for example `~coupon:* &* +@all -@dangerous +info`)", .commands.join(", ")
+        "Redis does not let user `{user}` run {}: {said}; grant it (README, Install, lists what each login needs)", .commands.join(", ")
     )]
     RedisRight {
         /// Redis' user.

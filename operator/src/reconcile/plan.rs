@@ -343,6 +343,7 @@ fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
         (Some(open), _) if open.history != stock.history => "HistoryChanged",
         (Some(_), _) if row.open_epoch.is_none() => "EpochClosed",
         (Some(open), _) if row.open_epoch != Some(open.epoch) => "EpochMismatch",
+        (Some(open), _) if open.misfit.is_some() => "RedisDamaged",
         (Some(_), _) => "SetBack",
     }
 }

@@ -33,7 +33,7 @@ prop_compose! {
     ) -> StockState {
         let history = if same_history { "h1" } else { "h2" }.to_owned();
         let in_force = Terms { total, suspended, ..terms() };
-        let meta = OpenStock { epoch, history: "h1".to_owned(), terms: in_force, number: 1, highest: issued + gap };
+        let meta = OpenStock { epoch, history: "h1".to_owned(), terms: in_force, number: 1, highest: issued + gap, misfit: None };
         StockState { clock_ms: now_ms, now_ms, history, issued, open: open.then_some(meta) }
     }
 }

@@ -332,6 +332,7 @@ fn a_redis_that_is_not_the_one_that_was_filled_is_repaired() {
         ("HistoryChanged", Scene::open().redis_history_changed()),
         ("EpochClosed", Scene::open().with(|s| (s.row().epoch, s.row().open_epoch) = (2, None))),
         ("EpochMismatch", Scene::open().with(|s| s.in_redis().epoch = 7)),
+        ("RedisDamaged", Scene::open().with(|s| s.in_redis().misfit = Some("5 winners and the requests of 4".into()))),
     ] {
         let plan = scene.plan();
         assert_eq!(plan.steps, [Step::OpenEpoch { reason }]);

@@ -107,7 +107,8 @@ impl Scene {
     pub fn prepared() -> Self {
         let mut scene = Self::with_topics();
         (scene.row().epoch, scene.row().open_epoch) = (1, Some(1));
-        let open = OpenStock { epoch: 1, history: "h1".to_owned(), terms: terms(), number: 1, highest: 0 };
+        let open =
+            OpenStock { epoch: 1, history: "h1".to_owned(), terms: terms(), number: 1, highest: 0, misfit: None };
         scene.stock().open = Some(open);
         scene.was(Phase::Scheduled)
     }

@@ -44,7 +44,8 @@ mod tests {
     #[test]
     fn what_changes_without_a_number_of_ours_was_somebody_elses() {
         let terms = Terms { total: 10, limit: 1, start_ms: 5, end_ms: 9, suspended: false };
-        let open = |epoch, number, terms| OpenStock { epoch, history: "h".into(), terms, number, highest: 0 };
+        let open =
+            |epoch, number, terms| OpenStock { epoch, history: "h".into(), terms, number, highest: 0, misfit: None };
         let mut seen = TermsSeen::default();
         for (what, found, expected) in [
             ("the first look", open(1, 1, terms), None),

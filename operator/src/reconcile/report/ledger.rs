@@ -20,6 +20,10 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
     let (Ok(stock), Ok(ledger)) = (&facts.seen.stock, &facts.seen.ledger) else {
         return Report::unknown(StockReady, "Unreadable", "Redis and the database could not be compared");
     };
+    if let Some(misfit) = stock.open.as_ref().and_then(|open| open.misfit.as_ref()) {
+        let text = format!("the campaign's keys in Redis do not fit together: {misfit}");
+        return Report::no(StockReady, "RedisDamaged", text);
+    }
     match ledger.row.as_ref().and_then(|row| row.open_epoch) {
         Some(epoch) if stock.serves(epoch) => {
             Report::yes(StockReady, "StockFilled", format!("Redis holds the ledger of epoch {epoch}"))
