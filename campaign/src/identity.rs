@@ -177,6 +177,11 @@ macro_rules! opaque_text {
                 Ok(Self(text))
             }
 
+            /// A text that is right by the way it is made.
+            pub(crate) fn of_ours(text: String) -> Self {
+                Self(text)
+            }
+
             /// The text as given.
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -220,11 +225,6 @@ opaque_text!(
 );
 
 impl RequestKey {
-    /// A key that is right by the way it is made.
-    pub(crate) fn of_ours(text: String) -> Self {
-        Self(text)
-    }
-
     /// Stands for the key of a rank whose request Redis has lost.
     pub fn recovered(rank: u64) -> Self {
         Self(format!("recovered-{rank}"))

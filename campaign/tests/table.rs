@@ -3,7 +3,7 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use campaign::event::CouponIssued;
 use campaign::identity::{CampaignId, RequestKey, UserId};
@@ -210,7 +210,7 @@ async fn a_ledger_is_one_clusters_and_what_its_last_owner_had_decided_is_overtak
     let new = CampaignId::new("test", "table", &format!("c{:016x}", rand::random::<u64>())).unwrap();
     let registering = ["a", "b", "c", "d"].map(|cluster| table::register_in(pool, &new, 100, Some(cluster)));
     let owners = futures::future::join_all(registering).await.into_iter().map(|row| row.unwrap().custody.owner);
-    assert_eq!(owners.collect::<std::collections::BTreeSet<_>>().len(), 1, "all hear of the same owner");
+    assert_eq!(owners.collect::<BTreeSet<_>>().len(), 1, "all hear of the same owner");
 
     let row = ledger.row().await;
     let first: &'static str =
@@ -533,4 +533,43 @@ async fn grants_that_were_given_up_are_read_a_page_at_a_time() {
         ranks
     };
     assert_eq!((page(0).await, page(5).await, page(9).await), (vec![2, 5], vec![9], vec![]));
+}
+
+/// Wrong: a record that is read again brings back who was forgotten, or makes their coupon a dead letter.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_forgotten_stays_forgotten_whatever_is_read_again() {
+    let ledger = Ledger::new(100).await;
+    let (anna, first, second) = (UserId::new("anna").unwrap(), table::new_pseudonym(), table::new_pseudonym());
+    let winners = [ledger.winner(1, "anna", 1), ledger.winner(2, "bob", 1)];
+    ledger.store(&winners).await;
+    let forget = async |ranks: &[u64], fresh: &UserId| {
+        let ranks: BTreeSet<u64> = ranks.iter().copied().collect();
+        table::forget(&ledger.pool, ledger.id, &anna, &ranks, fresh).await.unwrap()
+    };
+    // Rank 3 is won, and no row yet.
+    let both = BTreeMap::from([(1, first.clone()), (3, first.clone())]);
+    assert_eq!(forget(&[1, 3], &first).await, both);
+    assert_eq!(forget(&[1, 3], &second).await, both, "twice changes nothing");
+    let bob = (2, "bob".to_owned());
+    assert_eq!(ledger.rows().await, [(1, first.to_string()), bob.clone()]);
+
+    let [again, others] = winners;
+    let third = ledger.winner(3, "anna", 2);
+    let stored = ledger.store(&[again.clone(), others, third.clone()]).await;
+    assert_eq!(stored, Stored { outcomes: all_stored(3), duplicates: vec![0, 1] });
+    let direct = ledger.direct(&[CouponIssued { epoch: 0, ..third }]).await;
+    assert_eq!(direct, Stored { outcomes: all_stored(1), duplicates: vec![0] });
+    assert_eq!(ledger.rows().await, [(1, first.to_string()), bob.clone(), (3, first.to_string())]);
+    let stranger = CouponIssued { user_id: UserId::new("carl").unwrap(), ..again };
+    assert_eq!(ledger.store(&[stranger]).await.outcomes, [RowOutcome::Conflict]);
+
+    // Who comes back is somebody new, also to the next forgetting.
+    assert_eq!(ledger.store(&[ledger.winner(4, "anna", 1)]).await.outcomes, all_stored(1));
+    assert_eq!(table::ranks_of(&ledger.pool, ledger.id, &anna).await.unwrap(), BTreeMap::from([(4, 1)]));
+    assert_eq!(forget(&[1, 4], &second).await, BTreeMap::from([(1, first.clone()), (4, second.clone())]));
+    let rows = table::read_rows(&ledger.pool, &ledger.campaign, ledger.id, 0, 10).await.unwrap();
+    let named: Vec<_> = rows.iter().map(|row| (row.user_id.as_str(), row.request_key.as_str())).collect();
+    let (first, second) = (first.as_str(), second.as_str());
+    assert_eq!(named, [(first, first), ("bob", "bob-1"), (first, first), (second, second)]);
+    assert!(table::campaigns_of(&ledger.pool, "test").await.unwrap().contains(&ledger.campaign));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use campaign::identity::CampaignId;
 use clap::{Args, Parser, Subcommand};
 
+use crate::forget::args::Forget;
 use crate::replay::args::Action;
 use crate::writer::BatchLimits;
 
@@ -28,6 +29,10 @@ pub enum Command {
     /// Look at dead letters, and replay them.
     #[command(subcommand)]
     DeadLetters(Action),
+    /// Put a person's coupons under a pseudonym: in the database, in Redis and in the dead letters.
+    ///
+    /// Ends with 0 if nothing names the user any more, with 3 if something is left to do, and with 1 if a system fails.
+    Forget(Forget),
 }
 
 /// Configuration of a consumer process.
@@ -87,6 +92,14 @@ mod tests {
             let all = ["--campaign", "prod/shop/spring"].into_iter().chain(bad);
             assert!(parse(all).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn who_is_forgotten_must_be_somebody() {
+        let forget = |user| parse(["forget", "--campaign", "prod/shop/spring", "--user", user]);
+        assert!(matches!(forget("anna").unwrap().command, Some(Command::Forget(wanted)) if wanted.user == "anna"));
+        assert!(forget("").is_err());
+        assert!(parse(["forget", "--campaign", "prod/shop/spring", "--everywhere"]).is_err(), "nobody is named");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use campaign::{listening, telemetry};
 use clap::Parser;
 use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
+use consumer::forget::args::Forget;
 use consumer::metrics::{self, Metrics};
 use consumer::replay::Office;
 use consumer::replay::args::Action;
@@ -17,8 +18,8 @@ use consumer::service::Service;
 use consumer::status::Status;
 use tokio_util::sync::CancellationToken;
 
-/// A chosen dead letter is no row in the end.
-const NOT_ALL_REPLAYED: u8 = 3;
+/// A chosen dead letter is no row in the end, or somebody is not forgotten everywhere.
+const NOT_ALL_DONE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -28,7 +29,8 @@ fn main() -> ExitCode {
         Ok(runtime) => {
             let result = runtime.block_on(async {
                 match (cli.command, cli.config) {
-                    (Some(Command::DeadLetters(action)), _) => dead_letters(action).await,
+                    (Some(Command::DeadLetters(action)), _) => to_its_end(dead_letters(action)).await,
+                    (Some(Command::Forget(wanted)), _) => to_its_end(forget(wanted)).await,
                     (None, Some(config)) => run(config).await.map(|()| ExitCode::SUCCESS),
                     (None, None) => Err(anyhow::anyhow!(
                         "COUPON_CAMPAIGN is not set: give the campaign as realm/namespace/couponId"
@@ -47,18 +49,25 @@ fn main() -> ExitCode {
     })
 }
 
-async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
+async fn dead_letters(action: Action) -> anyhow::Result<bool> {
     let place = action.place();
     let office = Office::new(place.campaign.clone(), Connections::load(&place.connections)?)?;
     let mut out = std::io::stdout();
-    let work = async {
-        match &action {
-            Action::List(list) => office.list(&list.choice, list.place.json, &mut out).await.map(|()| true),
-            Action::Replay(replay) => office.replay(replay, &mut out).await,
-        }
-    };
+    match &action {
+        Action::List(list) => office.list(&list.choice, list.place.json, &mut out).await?,
+        Action::Replay(replay) => return Ok(office.replay(replay, &mut out).await?),
+    }
+    Ok(true)
+}
+
+async fn forget(wanted: Forget) -> anyhow::Result<bool> {
+    let connections = Connections::load(&wanted.place.connections)?;
+    Ok(consumer::forget::forget(&wanted, connections, &mut std::io::stdout()).await?)
+}
+
+async fn to_its_end(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<ExitCode> {
     tokio::select! {
-        all_well = work => Ok(if all_well? { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL_REPLAYED) }),
+        all_well = work => Ok(if all_well? { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL_DONE) }),
         signal = telemetry::shutdown_signal() => {
             signal.context("waiting for signals")?;
             anyhow::bail!("stopped before the end; running it again is harmless")

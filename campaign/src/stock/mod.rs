@@ -5,6 +5,7 @@
 mod attempt;
 pub mod connect;
 mod error;
+mod forget;
 mod issue;
 mod keys;
 pub mod probe;
@@ -14,6 +15,7 @@ pub mod sentinel;
 mod state;
 
 pub use error::{Afterwards, Denial, Executed, StockError};
+pub use forget::{Place, kept_n, places_of, rename};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
 pub use state::{

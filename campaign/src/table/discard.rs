@@ -5,6 +5,7 @@ use sqlx::{MySql, QueryBuilder};
 
 use super::campaign::{COUPON_COLUMNS, CampaignRowId, CouponColumns, MAX_RANKS, coupon};
 use super::error::TableError;
+use super::forgotten::pseudonyms;
 use crate::event::CouponIssued;
 use crate::identity::CampaignId;
 
@@ -67,7 +68,7 @@ pub async fn discarded(
     rows.into_iter().map(|columns| coupon(campaign, columns)).collect()
 }
 
-/// Those of these grants that are given up.
+/// Those of these grants that are given up, also where their users were forgotten since.
 ///
 /// # Errors
 /// The database failed.
@@ -87,9 +88,18 @@ pub async fn discarded_among(
         }
         query.push(")");
         let rows: Vec<CouponColumns> = query.build_query_as().fetch_all(pool).await?;
+        if rows.is_empty() {
+            continue;
+        }
+        let pseudonyms = pseudonyms(pool, id, chunk.iter().map(|grant| grant.rank)).await?;
         for columns in rows {
             let row = coupon(campaign, columns)?;
-            found.extend(grants.iter().any(|grant| row.same_grant(grant)).then_some(row));
+            let is_meant = |grant: &&&CouponIssued| {
+                let mut named = (**grant).clone();
+                pseudonyms.rename(&mut named);
+                row.same_grant(&named)
+            };
+            found.extend(chunk.iter().find(is_meant).map(|grant| (*grant).clone()));
         }
     }
     Ok(found)

@@ -34,6 +34,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (5, "terms in force", include_str!("../../../migrations/0005_terms_in_force.sql")),
     (6, "direct", include_str!("../../../migrations/0006_direct.sql")),
     (7, "owner", include_str!("../../../migrations/0007_owner.sql")),
+    (8, "forgotten", include_str!("../../../migrations/0008_forgotten.sql")),
 ];
 
 /// One migration of this program.

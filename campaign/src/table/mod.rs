@@ -1,7 +1,7 @@
 //! The SQL side: every winner ends as one row of `issued_coupon` (`migrations/`).
 //!
 //! [`store`] is the only way in which a row comes to be, for consumer, issuer and operator alike. No stored row is ever
-//! replaced or deleted.
+//! replaced or deleted; [`forget`] puts one under a pseudonym.
 
 mod barrier;
 mod campaign;
@@ -12,6 +12,7 @@ mod direct;
 mod discard;
 mod drained;
 mod error;
+mod forgotten;
 mod lookup;
 mod migrate;
 mod moved;
@@ -37,6 +38,9 @@ pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError, within};
+pub use forgotten::{
+    Pseudonyms, campaigns_of, forget, forgotten_number, key_of as key_of_pseudonym, new_pseudonym, pseudonyms, ranks_of,
+};
 pub use lookup::rows_in_the_way;
 pub use migrate::{Migration, migrate, migrations};
 pub use moved::has_moved_since;

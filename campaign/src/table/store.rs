@@ -3,6 +3,7 @@
 //! Consumer, issuer (when Kafka is away) and operator (draining) all call [`store`]. It decides each winner in the one
 //! transaction that inserts it, under a shared lock on the campaign's row: total, epoch and barriers cannot change meanwhile.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use sqlx::mysql::{MySqlConnection, MySqlPool};
@@ -12,6 +13,7 @@ use super::barrier::Barriers;
 use super::campaign::{CampaignRowId, read_barriers};
 use super::direct;
 use super::error::TableError;
+use super::forgotten;
 use crate::event::CouponIssued;
 use crate::sabotage::{CrashPoint, Defence, crash_point, without};
 
@@ -78,18 +80,27 @@ const MAX_ROWS: usize = 2_000;
 /// Stores a batch in one transaction and says what became of each winner. After an error nothing of it is stored, or,
 /// if the connection broke during the commit, all of it: storing it again is harmless.
 pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> Result<Stored, TableError> {
-    let events: Vec<&CouponIssued> = match mode {
-        StoreMode::Logged(winners) => winners.iter().map(|winner| &winner.event).collect(),
-        StoreMode::Direct(events) => events.iter().collect(),
-    };
     let mut tx = pool.begin().await?;
     // The shared lock lets consumers work side by side, and makes whoever changes total or epoch wait for us.
-    let (total, epoch, topic_id): (u64, u64, Option<Vec<u8>>) =
-        sqlx::query_as("SELECT total_quantity, epoch, topic_id FROM campaign WHERE id = ? LOCK IN SHARE MODE")
-            .bind(id.0)
-            .fetch_optional(&mut *tx)
-            .await?
-            .ok_or_else(|| TableError::NoCampaign(format!("number {}", id.0)))?;
+    let (total, epoch, topic_id, forgotten): (u64, u64, Option<Vec<u8>>, u64) = sqlx::query_as(
+        "SELECT total_quantity, epoch, topic_id, forgotten_number FROM campaign WHERE id = ? LOCK IN SHARE MODE",
+    )
+    .bind(id.0)
+    .fetch_optional(&mut *tx)
+    .await?
+    .ok_or_else(|| TableError::NoCampaign(format!("number {}", id.0)))?;
+    let mut events: Vec<Cow<'_, CouponIssued>> = match mode {
+        StoreMode::Logged(winners) => winners.iter().map(|winner| Cow::Borrowed(&winner.event)).collect(),
+        StoreMode::Direct(events) => events.iter().map(Cow::Borrowed).collect(),
+    };
+    if forgotten > 0 {
+        let pseudonyms = forgotten::read(&mut tx, id, events.iter().map(|event| event.rank)).await?;
+        for event in &mut events {
+            if pseudonyms.of(event.rank, &event.user_id).is_some() {
+                pseudonyms.rename(event.to_mut());
+            }
+        }
+    }
     let barriers = match mode {
         StoreMode::Logged(_) => read_barriers(&mut tx, id, &topic_id.unwrap_or_default()).await?,
         StoreMode::Direct(_) => Barriers::default(),
@@ -120,7 +131,7 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
     wanted.sort_by_key(|i| events[*i].rank);
     let mut duplicates = Vec::new();
     for chunk in wanted.chunks(MAX_ROWS) {
-        let rows: Vec<&CouponIssued> = chunk.iter().map(|i| events[*i]).collect();
+        let rows: Vec<&CouponIssued> = chunk.iter().map(|i| &*events[*i]).collect();
         match insert(&mut tx, id, &rows, "").await {
             Ok(()) => continue,
             Err(error) if error.is_duplicate() => {}
@@ -152,7 +163,7 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
     duplicates.sort_unstable();
     if matches!(mode, StoreMode::Direct(_)) {
         let is_new = |i: &usize| outcomes[*i] == RowOutcome::Stored && duplicates.binary_search(i).is_err();
-        let new: Vec<&CouponIssued> = wanted.iter().filter(|i| is_new(i)).map(|i| events[*i]).collect();
+        let new: Vec<&CouponIssued> = wanted.iter().filter(|i| is_new(i)).map(|i| &*events[*i]).collect();
         for rows in new.chunks(MAX_ROWS) {
             direct::note(&mut tx, id, rows).await?;
         }

@@ -12,9 +12,9 @@
 pub mod args;
 mod decide;
 mod judge;
-mod letters;
+pub(crate) mod letters;
 mod outcome;
-mod progress;
+pub(crate) mod progress;
 mod publish;
 mod report;
 mod settle;
@@ -46,7 +46,7 @@ use publish::Publisher;
 use trim::Trimmed;
 
 /// Names this program to the brokers.
-const CLIENT_ID: &str = "coupon-dead-letters";
+pub(crate) const CLIENT_ID: &str = "coupon-dead-letters";
 /// Connections to the database.
 const DATABASE_CONNECTIONS: u32 = 2;
 /// Letters that are looked at in one run: it bounds memory. They are the oldest of each partition.
@@ -96,10 +96,10 @@ impl ReplayError {
 
 /// Where a campaign's dead letters are.
 pub struct Office {
-    campaign: CampaignId,
-    connections: Connections,
-    admin: KafkaAdmin,
-    pool: MySqlPool,
+    pub(crate) campaign: CampaignId,
+    pub(crate) connections: Connections,
+    pub(crate) admin: KafkaAdmin,
+    pub(crate) pool: MySqlPool,
 }
 
 impl Office {
@@ -134,8 +134,9 @@ impl Office {
         let row = in_time(table::find(&self.pool, &self.campaign)).await?;
         let row = row.ok_or_else(|| TableError::NoCampaign(self.campaign.to_string()))?;
         let reading = Progress::new("reading dead letters");
-        let letters = letters::read(self, &reading).await?;
+        let mut letters = letters::read(self, &reading).await?;
         reading.done();
+        self.rename_forgotten(&row, &mut letters.all).await?;
         let chosen = |letter: &&Letter| wanted.choice.takes(letter) || wanted.discards(letter);
         let chosen: Vec<&Letter> = letters.all.iter().filter(chosen).collect();
         let mut outcomes = self.judge_and_publish(&row, &chosen, wanted).await?;
@@ -161,6 +162,14 @@ impl Office {
         let end = report::End { left: letters.left, trimmed, unknown };
         report::replay(&self.campaign, &results, &end, wanted, out)?;
         Ok(outcomes.iter().all(Outcome::is_well) && !matches!(end.trimmed, Trimmed::Failed { .. }))
+    }
+
+    /// A letter that still names who was forgotten is meant, and replayed, under the pseudonym.
+    async fn rename_forgotten(&self, row: &CampaignRow, letters: &mut [Letter]) -> Result<(), ReplayError> {
+        let ranks = letters.iter().filter_map(|letter| Some(letter.event.as_ref().ok()?.rank));
+        let pseudonyms = in_time(table::pseudonyms(&self.pool, row.id, ranks)).await?;
+        letters.iter_mut().filter_map(|letter| letter.event.as_mut().ok()).for_each(|event| pseudonyms.rename(event));
+        Ok(())
     }
 
     async fn judge_and_publish(
@@ -240,7 +249,7 @@ impl Office {
     }
 
     /// First and next offset of each partition of the dead-letter topic.
-    async fn dead_letter_span(&self) -> Result<BTreeMap<i32, (i64, i64)>, ReplayError> {
+    pub(crate) async fn dead_letter_span(&self) -> Result<BTreeMap<i32, (i64, i64)>, ReplayError> {
         use campaign::log::admin::TopicState;
         let topic = self.campaign.dead_letter_topic();
         let mut found = self.admin.describe_topics(&[&topic]).await?;

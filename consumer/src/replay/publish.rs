@@ -61,7 +61,10 @@ impl Publisher {
         let value = CouponIssued { epoch, ..event.clone() }.encode();
         // Stamped with the present time: with the grant's, retention could remove the record before it is read.
         let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers(letter, epoch)).payload(&value);
-        record.key = letter.message.key();
+        // Where the user was forgotten since, `event` is under the pseudonym, and the letter is not.
+        let named = letter.message.payload().and_then(|value| serde_json::from_slice::<CouponIssued>(value).ok());
+        let is_user = named.is_some_and(|named| letter.message.key() == Some(named.user_id.as_str().as_bytes()));
+        record.key = if is_user { Some(event.user_id.as_str().as_bytes()) } else { letter.message.key() };
         let delivery = self.producer.send_result(record).map_err(|(error, _)| error)?;
         match delivery.await {
             Ok(Ok(_)) => Ok(()),

@@ -6,6 +6,7 @@
 mod crash;
 mod dead_letters;
 mod drain;
+mod forget;
 mod large;
 mod outage;
 mod process;

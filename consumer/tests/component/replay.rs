@@ -17,7 +17,7 @@ use crate::dead_letters::{RawHeader, header, headers, let_the_database_refuse};
 use crate::stage::{PATIENCE, Stage};
 
 /// Puts these winners, and no others, into Redis.
-async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
+pub async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
     let mut redis = connect::connect(&stage.connections.redis, Duration::from_secs(10)).await.unwrap();
     let history = observe(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap().history;
     let highest = winners.iter().map(|winner| winner.rank).max().unwrap_or(0);
@@ -37,17 +37,22 @@ async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
 }
 
 /// Runs the program to its end.
-async fn run(command: Command) -> Output {
+pub async fn run(command: Command) -> Output {
     let ran = move || child::output("coupon-consumer", command, PATIENCE).unwrap();
     tokio::task::spawn_blocking(ran).await.unwrap()
 }
 
 /// Runs the program as people do. Its exit code, and what it wrote as JSON.
-async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
+pub async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
+    program(stage, connections, &format!("dead-letters {arguments}")).await
+}
+
+/// The same, with any of its commands.
+pub async fn program(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
     let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
     std::fs::write(&path, yaml::to_string(connections).unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
-    command.arg("dead-letters").args(arguments.split_whitespace()).arg("--json");
+    command.args(arguments.split_whitespace()).arg("--json");
     command.env("COUPON_CAMPAIGN", stage.campaign.to_string()).env("COUPON_CONNECTIONS", &path);
     let ran = run(command).await;
     std::fs::remove_file(path).unwrap();
@@ -58,19 +63,19 @@ async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str)
 }
 
 /// What became of each letter, in order.
-fn results(written: &Value) -> Vec<&str> {
+pub fn results(written: &Value) -> Vec<&str> {
     let letters = written["letters"].as_array().unwrap();
     letters.iter().map(|letter| letter["result"]["name"].as_str().unwrap()).collect()
 }
 
 /// The database refuses one user of this campaign, as a constraint would that somebody added.
-struct Refusal<'a> {
+pub struct Refusal<'a> {
     stage: &'a Stage,
     name: String,
 }
 
 impl<'a> Refusal<'a> {
-    async fn of(stage: &'a Stage, user: &str) -> Self {
+    pub async fn of(stage: &'a Stage, user: &str) -> Self {
         let name = format!("test_{}", stage.campaign.coupon_id());
         let trigger = format!(
             "CREATE TRIGGER {name} BEFORE INSERT ON issued_coupon FOR EACH ROW \
@@ -82,7 +87,7 @@ impl<'a> Refusal<'a> {
         Self { stage, name }
     }
 
-    async fn lift(self) {
+    pub async fn lift(self) {
         let drop = format!("DROP TRIGGER {}", self.name);
         sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&self.stage.pool).await.unwrap();
     }

@@ -55,7 +55,11 @@ async fn joined(sources: &Sources<'_>, redis: &mut MultiplexedConnection) -> Res
                 join.push_rows(page);
             }
             Next::Held => {
-                let page = sources.held(redis, from).await?;
+                let (page, renamed) = sources.held(redis, from).await?;
+                // It names somebody who was forgotten.
+                if renamed {
+                    return Ok(None);
+                }
                 from = page.last().map_or(from, |held| held.rank + 1);
                 join.push_held(page);
             }

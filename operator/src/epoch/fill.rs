@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use campaign::event::CouponIssued;
 use campaign::stock::rebuild::{Attempt, FREE_OF_CALL, FillError, LedgerWinner, Totals, WINNERS_OF_CALL};
-use campaign::stock::{Held, NumberedTerms};
+use campaign::stock::{Held, NumberedTerms, kept_n};
 
 use super::ranks::Ranks;
 
@@ -28,13 +28,9 @@ pub fn from_event(event: CouponIssued) -> LedgerWinner {
     }
 }
 
-/// The n-th places of ranks that are only kept begin here: far above every limit, so that they take no place of their users'.
-const KEPT_N: u32 = 1_000_000;
-
 /// A grant that people have given up, as a winner who keeps the rank and no place of the user's.
 pub fn kept(event: CouponIssued) -> LedgerWinner {
-    let n = u32::try_from(event.rank).unwrap_or(u32::MAX).saturating_add(KEPT_N);
-    LedgerWinner { n, ..from_event(event) }
+    LedgerWinner { n: kept_n(event.rank), ..from_event(event) }
 }
 
 /// A winner as Redis knows it.

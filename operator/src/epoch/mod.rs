@@ -274,6 +274,7 @@ pub async fn open(
         EpochCommit::Superseded => return Err(EpochError::Superseded),
     }
     crash_point(CrashPoint::AfterBarrier);
+    let forgotten = table::forgotten_number(&systems.sql, id).await?;
     let sources = Sources {
         systems,
         campaign,
@@ -283,6 +284,7 @@ pub async fn open(
         unread: read::range(&committed, &ends),
         total: terms.terms.total.max(row.total),
         once: known.once,
+        forgotten,
     };
 
     // 3. If Redis lost nothing, bind it to the new epoch; else write it afresh, under keys of an attempt that nobody used before.
@@ -295,6 +297,10 @@ pub async fn open(
         None => sources.fill(&mut redis, &history, terms).await?,
     };
     crash_point(CrashPoint::AfterSwap);
+    // Whoever was forgotten after the rows were read may stand in Redis under the former id, and nobody would look for it any more.
+    if table::forgotten_number(&systems.sql, id).await? != forgotten {
+        return Err(EpochError::Superseded);
+    }
 
     // 5. Open: issuers take it from SQL.
     match table::open_epoch(&systems.sql, id, epoch).await? {

@@ -7,7 +7,7 @@ use campaign::identity::CampaignId;
 use campaign::log::tail::Range;
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::rebuild::{Attempt, Totals};
-use campaign::stock::{self, Held, NumberedTerms, StockError, StockKeys};
+use campaign::stock::{self, Held, NumberedTerms, StockKeys};
 use campaign::table::{self, CampaignRowId, TableError};
 use rand::RngExt;
 use redis::aio::MultiplexedConnection;
@@ -33,6 +33,8 @@ pub(super) struct Sources<'a> {
     pub total: u64,
     /// Winners that there were once.
     pub once: Once,
+    /// How often somebody had been forgotten before anything was read.
+    pub forgotten: u64,
 }
 
 type Begin<'a> = Box<dyn FnOnce() -> Records<CouponIssued> + Send + 'a>;
@@ -43,7 +45,7 @@ pub(super) struct Log<'a> {
     reading: Records<CouponIssued>,
     /// Then the dead letters. A reader that was begun already would only take somebody's turn.
     then: Option<Begin<'a>>,
-    epoch: u64,
+    sources: &'a Sources<'a>,
     /// The newest epoch of a record. A restored database may have forgotten it; ours must be above it.
     newest: u64,
 }
@@ -61,7 +63,8 @@ impl Log<'_> {
             }
         };
         // No ledger is that far ahead of the database: what a stranger wrote, or a fault of ours, must not raise epochs for ever.
-        let farthest = self.epoch.saturating_add(table::EPOCHS_AHEAD);
+        let epoch = self.sources.epoch;
+        let farthest = epoch.saturating_add(table::EPOCHS_AHEAD);
         let some = some.map(|records| {
             let (known, absurd): (Vec<_>, Vec<_>) = records.into_iter().partition(|event| event.epoch <= farthest);
             for event in absurd {
@@ -74,10 +77,13 @@ impl Log<'_> {
             known
         });
         self.newest = some.iter().flatten().map(|event| event.epoch).fold(self.newest, u64::max);
-        if some.is_none() && self.newest > self.epoch {
+        if some.is_none() && self.newest > epoch {
             return Err(EpochError::Outdated { newest: self.newest });
         }
-        Ok(some)
+        match some {
+            Some(records) => Ok(Some(self.sources.renamed(records).await?)),
+            None => Ok(None),
+        }
     }
 }
 
@@ -86,8 +92,35 @@ impl Sources<'_> {
         table::read_rows(&self.systems.sql, self.campaign, self.id, above, PAGE).await
     }
 
-    pub(super) async fn held(&self, redis: &mut MultiplexedConnection, from: u64) -> Result<Vec<Held>, StockError> {
-        stock::read_winners(redis, &StockKeys::of(self.campaign), from, PAGE as usize).await
+    /// What Redis holds, a page, by rank; under their pseudonyms where people were forgotten. True: this Redis did not know of one.
+    pub(super) async fn held(
+        &self,
+        redis: &mut MultiplexedConnection,
+        from: u64,
+    ) -> Result<(Vec<Held>, bool), EpochError> {
+        let mut page = stock::read_winners(redis, &StockKeys::of(self.campaign), from, PAGE as usize).await?;
+        let mut renamed = false;
+        if self.forgotten > 0 {
+            let known = table::pseudonyms(&self.systems.sql, self.id, page.iter().map(|held| held.rank)).await?;
+            for held in &mut page {
+                if let Some(pseudonym) = known.of(held.rank, &held.user) {
+                    let key = table::key_of_pseudonym(pseudonym);
+                    held.granted = held.granted.take().map(|(granted_ms, _)| (granted_ms, key));
+                    held.user = pseudonym.clone();
+                    renamed = true;
+                }
+            }
+        }
+        Ok((page, renamed))
+    }
+
+    /// The same for records: they are not rewritten when somebody is forgotten.
+    async fn renamed(&self, mut records: Vec<CouponIssued>) -> Result<Vec<CouponIssued>, TableError> {
+        if self.forgotten > 0 {
+            let known = table::pseudonyms(&self.systems.sql, self.id, records.iter().map(|event| event.rank)).await?;
+            records.iter_mut().for_each(|event| known.rename(event));
+        }
+        Ok(records)
     }
 
     /// Grants that people have given up: each keeps its rank, so that nobody gets it again. A page, by rank.
@@ -110,7 +143,7 @@ impl Sources<'_> {
         Ok(Log {
             reading: read::tail(kafka, campaign, self.unread.clone(), barriers),
             then: Some(Box::new(move || read::dead_winners(kafka, campaign, dead, dead_barriers))),
-            epoch: self.epoch,
+            sources: self,
             newest: 0,
         })
     }
@@ -145,11 +178,11 @@ impl Sources<'_> {
             filling.take(some.into_iter().map(from_event).collect()).await?;
         }
         let mut redis_only = 0;
-        let mut held = self.held(redis, 0).await?;
+        let (mut held, _) = self.held(redis, 0).await?;
         while let Some(last) = held.last() {
             let from = last.rank + 1;
             redis_only += filling.take(held.into_iter().map(from_held).collect()).await?;
-            held = self.held(redis, from).await?;
+            (held, _) = self.held(redis, from).await?;
         }
         let mut winners = filling.winners();
         let mut given_up = self.discarded(0).await?;
@@ -162,6 +195,7 @@ impl Sources<'_> {
             tracing::warn!(campaign = %self.campaign, winners, once = ?self.once, "winners are missing: all records are read");
             let mut records = self.all_records().await?;
             while let Some(some) = records.next().await? {
+                let some = self.renamed(some).await?;
                 winners += filling.take(some.into_iter().map(from_event).collect()).await?;
             }
         }
