@@ -15,6 +15,7 @@ use campaign::stock::{
     configure, connect, correct_time, forget, grants, held_by, issue, observe, read_winners, suspend,
 };
 use redis::aio::MultiplexedConnection;
+use stack::secured::rights::{self, Who};
 use stack::services::Redis;
 
 const TOTAL: u64 = 6;
@@ -46,7 +47,8 @@ impl Scene {
         let server = Redis::start().unwrap();
         let client = redis::Client::open(server.url()).unwrap();
         let mut admin = client.get_multiplexed_async_connection().await.unwrap();
-        for (user, rights) in [PODS, OPERATOR].iter().zip(Redis::documented_rights()) {
+        for (user, who) in [(PODS, Who::Pods), (OPERATOR, Who::Operator)] {
+            let rights = rights::redis(who).unwrap();
             run(&mut admin, &format!("ACL SETUSER {user} on >PASSWORD {rights}")).await;
         }
         let (pods, operator) = (connected(&server, PODS).await, connected(&server, OPERATOR).await);
@@ -141,9 +143,9 @@ async fn the_documented_rights_are_enough_for_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_documented_right_is_needed_and_is_named_where_it_is_missing() {
     let mut scene = Scene::new().await;
-    let [pods, operator] = Redis::documented_rights();
-    for (user, role, rights) in [(PODS, Role::Issuer, pods), (OPERATOR, Role::Operator, operator)] {
-        let rights: Vec<&str> = rights.split(' ').filter_map(|right| right.strip_prefix('+')).collect();
+    for (user, role, who) in [(PODS, Role::Issuer, Who::Pods), (OPERATOR, Role::Operator, Who::Operator)] {
+        let rights: Vec<&str> =
+            rights::redis(who).unwrap().split(' ').filter_map(|right| right.strip_prefix('+')).collect();
         assert!(rights.len() >= 18, "{rights:?}");
         for right in rights {
             run(&mut scene.admin, &format!("ACL SETUSER {user} -{right}")).await;

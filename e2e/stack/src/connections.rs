@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::layout::{
     DATABASE, Layout, NODE_IP, OPERATOR_PASSWORD, OPERATOR_USER, SENTINEL_MASTER, WORKLOAD_PASSWORD, WORKLOAD_USER,
 };
+use crate::secured::{ADMIN, Authority};
 
 /// The connection facts of a stack. Services that it runs without are absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,9 @@ pub struct Connections {
     pub database: Option<String>,
     /// `COUPON_DATABASE_WORKLOAD`: the same with the rights of the workloads.
     pub database_workload: Option<String>,
+    /// `COUPON_AUTHORITY`: the folder of the authority that signed the servers' certificates, if they are secured. All are spoken
+    /// to over TLS then; all rights are those of [`ADMIN`], of whom Kafka asks a login as well, and the operator has its own.
+    pub authority: Option<PathBuf>,
 }
 
 const STACK: &str = "COUPON_STACK";
@@ -64,7 +68,14 @@ impl Connections {
             redis_master: variable("COUPON_REDIS_MASTER"),
             database: variable("COUPON_DATABASE"),
             database_workload: variable("COUPON_DATABASE_WORKLOAD"),
+            authority: variable("COUPON_AUTHORITY").map(PathBuf::from),
         })
+    }
+
+    /// The authority that signed the servers' certificates, if they are secured.
+    #[must_use]
+    pub fn authority(&self) -> Option<Authority> {
+        self.authority.as_deref().map(Authority::at)
     }
 
     pub(crate) fn on(
@@ -73,24 +84,26 @@ impl Connections {
         redis: Option<SocketAddr>,
         sentinels: Option<Vec<SocketAddr>>,
         database: Option<SocketAddr>,
+        secured: bool,
     ) -> Self {
         Self {
             stack: layout.name().to_owned(),
             state: layout.root().to_owned(),
             node_ip: NODE_IP.to_string(),
             kafka: kafka.as_deref().map(list),
-            redis: redis.map(redis_url),
-            redis_workload: redis.map(redis_workload_url),
+            redis: redis.map(if secured { secured_redis_url } else { redis_url }),
+            redis_workload: redis.map(if secured { secured_redis_workload_url } else { redis_workload_url }),
             redis_master: sentinels.is_some().then(|| SENTINEL_MASTER.to_owned()),
             redis_sentinels: sentinels.as_deref().map(list),
-            database: database.map(database_url),
+            database: database.map(if secured { secured_database_url } else { database_url }),
             database_workload: database.map(database_workload_url),
+            authority: secured.then(|| layout.authority()),
         }
     }
 
     /// Every variable with its value, or `None` if it must not be set.
     #[must_use]
-    pub fn variables(&self) -> [(&'static str, Option<String>); 10] {
+    pub fn variables(&self) -> [(&'static str, Option<String>); 11] {
         [
             (STACK, Some(self.stack.clone())),
             (STATE, Some(self.state.display().to_string())),
@@ -102,6 +115,7 @@ impl Connections {
             ("COUPON_REDIS_MASTER", self.redis_master.clone()),
             ("COUPON_DATABASE", self.database.clone()),
             ("COUPON_DATABASE_WORKLOAD", self.database_workload.clone()),
+            ("COUPON_AUTHORITY", self.authority.as_ref().map(|folder| folder.display().to_string())),
         ]
     }
 }
@@ -120,8 +134,24 @@ pub(crate) fn redis_workload_url(address: SocketAddr) -> String {
     format!("redis://{WORKLOAD_USER}:{WORKLOAD_PASSWORD}@{address}/0")
 }
 
+/// Redis with all rights, over TLS: the operator has only those that it needs.
+pub(crate) fn secured_redis_url(address: SocketAddr) -> String {
+    let (user, password) = ADMIN;
+    format!("rediss://{user}:{password}@{address}/0")
+}
+
+pub(crate) fn secured_redis_workload_url(address: SocketAddr) -> String {
+    format!("rediss://{WORKLOAD_USER}:{WORKLOAD_PASSWORD}@{address}/0")
+}
+
 pub(crate) fn database_url(address: SocketAddr) -> String {
     format!("mysql://{OPERATOR_USER}:{OPERATOR_PASSWORD}@{address}/{DATABASE}")
+}
+
+/// With all rights, of a server that asks for TLS.
+pub(crate) fn secured_database_url(address: SocketAddr) -> String {
+    let (user, password) = ADMIN;
+    format!("mysql://{user}:{password}@{address}/{DATABASE}")
 }
 
 pub(crate) fn database_workload_url(address: SocketAddr) -> String {
@@ -136,8 +166,9 @@ mod tests {
     #[test]
     fn what_is_set_is_what_is_read() {
         let layout = Layout::new("x").unwrap();
-        for sentinels in [None, Some(vec![on_node(1), on_node(2)])] {
-            let facts = Connections::on(&layout, Some(vec![on_node(9092)]), Some(on_node(6379)), sentinels, None);
+        for (sentinels, secured) in [(None, true), (Some(vec![on_node(1), on_node(2)]), false)] {
+            let (kafka, redis) = (Some(vec![on_node(9092)]), Some(on_node(6379)));
+            let facts = Connections::on(&layout, kafka, redis, sentinels, None, secured);
             let variables = facts.variables();
             let lookup =
                 |name: &str| variables.iter().find(|(key, _)| *key == name).and_then(|(_, value)| value.clone());

@@ -38,6 +38,7 @@ pub(crate) fn server(layout: &Layout, pause: &Path) -> Result<Server> {
             "import",
             pause.display()
         ]),
+        once: None,
         ready_within: Duration::from_secs(30),
         after: Vec::new(),
         stores: true,

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 
+use crate::layout::{OPERATOR_PASSWORD, OPERATOR_USER, REALMS, WORKLOAD_PASSWORD, WORKLOAD_USER};
 use crate::ports::Port;
 use crate::probe::Probe;
 use crate::process::{Process, tail};
-use crate::server::{Server, command};
+use crate::secured::{ADMIN, Authority, rights};
+use crate::server::{Server, Users, command};
 use crate::tools::run;
 
 const CHECKPOINT: &str = "bootstrap.checkpoint";
@@ -46,12 +48,73 @@ pub(crate) struct Proxied {
     pub(crate) advertised: SocketAddr,
 }
 
-/// The user that no ACL holds back, of brokers that ask for a login.
-pub(crate) const ADMIN: (&str, &str) = ("admin", "admin-dev");
+/// What a broker has beside the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Setup<'a> {
+    pub(crate) doors: Doors<'a>,
+    /// More lines of its configuration; the last word of a key counts.
+    pub(crate) further: &'a str,
+}
+
+/// Whom a broker lets in.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Doors<'a> {
+    /// Everybody, who may do everything.
+    #[default]
+    Open,
+    /// Those with a login, without TLS: these, beside [`ADMIN`]. They may do what ACLs say, of which there are none at first.
+    Guarded(&'a [(&'a str, &'a str)]),
+    /// Operator and pods, over TLS, with the rights that README lists; at `admin` the brokers themselves and [`ADMIN`].
+    Secured { authority: &'a Authority, admin: SocketAddr },
+}
+
+/// What makes a broker speak TLS to clients, ask for SCRAM logins and go by ACLs. Brokers and controllers log in to each other, too.
+fn secured(here: Listeners, authority: &Authority, internal: SocketAddr) -> String {
+    let (user, password) = ADMIN;
+    let Listeners { clients, controller, proxied } = here;
+    let (listener, advertised) = proxied.map_or_else(Default::default, |Proxied { listener, advertised }| {
+        (format!(",PROXIED://{listener}"), format!(",PROXIED://{advertised}"))
+    });
+    let plain = format!(
+        "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+         username=\"{user}\" password=\"{password}\" user_{user}=\"{password}\";"
+    );
+    let scram = "scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;";
+    format!(
+        "listeners=CLIENTS://{clients},INTERNAL://{internal},CONTROLLER://{controller}{listener}\n\
+         advertised.listeners=CLIENTS://{clients},INTERNAL://{internal}{advertised}\n\
+         listener.security.protocol.map=CLIENTS:SASL_SSL,PROXIED:SASL_SSL,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT\n\
+         inter.broker.listener.name=INTERNAL\n\
+         sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         sasl.mechanism.inter.broker.protocol=PLAIN\n\
+         sasl.mechanism.controller.protocol=PLAIN\n\
+         listener.name.internal.sasl.enabled.mechanisms=PLAIN\n\
+         listener.name.controller.sasl.enabled.mechanisms=PLAIN\n\
+         listener.name.internal.{plain}\n\
+         listener.name.controller.{plain}\n\
+         listener.name.clients.{scram}\n\
+         listener.name.proxied.{scram}\n\
+         ssl.keystore.type=PEM\n\
+         ssl.keystore.location={}\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:{user}\n",
+        authority.both().display(),
+    )
+}
+
+/// The users of a secured cluster, and their rights.
+fn users(admin: SocketAddr, folder: &Path) -> Result<Users> {
+    let mut all = Vec::new();
+    for realm in REALMS {
+        all.extend(rights::kafka(realm, OPERATOR_USER, WORKLOAD_USER)?);
+    }
+    let users = vec![ADMIN, (OPERATOR_USER, OPERATOR_PASSWORD), (WORKLOAD_USER, WORKLOAD_PASSWORD)];
+    Ok(Users { admin, login: ADMIN, users, rights: all, made: folder.join("users-made") })
+}
 
 /// What makes a broker ask clients for a login (SASL PLAIN, without TLS) and go by ACLs. It stands behind the rest of its
 /// configuration, and the last word of a key counts.
-pub(crate) fn guarded(clients: SocketAddr, controller: SocketAddr, users: &[(&str, &str)]) -> String {
+fn guarded(clients: SocketAddr, controller: SocketAddr, users: &[(&str, &str)]) -> String {
     let (admin, password) = ADMIN;
     let all = users.iter().chain([&ADMIN]);
     let users: String = all.map(|(name, password)| format!(" user_{name}=\"{password}\"")).collect();
@@ -70,8 +133,7 @@ pub(crate) fn guarded(clients: SocketAddr, controller: SocketAddr, users: &[(&st
     )
 }
 
-/// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`. `further`: lines
-/// behind its configuration.
+/// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`.
 pub(crate) fn server(
     installed: &Kafka,
     id: usize,
@@ -79,7 +141,7 @@ pub(crate) fn server(
     cluster_id: &str,
     folder: &Path,
     log: &Path,
-    further: &str,
+    setup: Setup<'_>,
 ) -> Result<Server> {
     let here = cluster.get(id.wrapping_sub(1)).context("there is no broker with this number")?;
     fs::create_dir_all(folder.join("data"))?;
@@ -91,7 +153,16 @@ pub(crate) fn server(
         fs::write(&meta, format!("version=1\nnode.id={id}\ncluster.id={cluster_id}\ndirectory.id={directory_id}\n"))?;
     }
     let file = folder.join("server.properties");
-    fs::write(&file, configuration(id, cluster, *here, &folder.join("data")) + further)?;
+    let (guards, probed, once) = match setup.doors {
+        Doors::Open => (String::new(), here.clients, None),
+        Doors::Guarded(users) => (guarded(here.clients, here.controller, users), here.clients, None),
+        Doors::Secured { authority, admin } => {
+            // One for all: what it is told is in the cluster's own log.
+            let once = if id == 1 { Some(users(admin, folder)?) } else { None };
+            (secured(*here, authority, admin), admin, once)
+        }
+    };
+    fs::write(&file, configuration(id, cluster, *here, &folder.join("data")) + &guards + setup.further)?;
     let libraries = installed.program.join("libs/*");
     Ok(Server {
         name: format!("kafka-{id}"),
@@ -110,7 +181,8 @@ pub(crate) fn server(
         ],
         log: log.to_owned(),
         address: here.clients.to_string(),
-        probe: Probe::Kafka(here.clients),
+        probe: Probe::Kafka(probed),
+        once,
         ready_within: Duration::from_secs(60),
         after: Vec::new(),
         stores: true,
@@ -163,7 +235,7 @@ pub(crate) fn archive_classes(program: &Path, folder: &Path) -> Result<()> {
     let (clients, controller) = (Port::free()?, Port::free()?);
     let cluster = [Listeners { clients: clients.address(), controller: controller.address(), proxied: None }];
     let (data, log) = (folder.join("broker"), folder.join("log"));
-    let mut server = server(&installed, 1, &cluster, &random_id()?, &data, &log, "")?;
+    let mut server = server(&installed, 1, &cluster, &random_id()?, &data, &log, Setup::default())?;
     for word in &mut server.command {
         if word.starts_with("-XX:SharedArchiveFile=") {
             *word = format!("-XX:ArchiveClassesAtExit={}", archive.display());

@@ -36,6 +36,11 @@ pub const KAFKA_PROXIED_PORT: u16 = 19092;
 /// Where a test that wants to stand between clients and brokers listens, one port for each broker. Nobody does by default.
 pub const KAFKA_PROXY_PORT: u16 = 29092;
 
+/// The port of the first broker's listener for administration, of brokers that ask for a login; one port for each broker.
+pub const KAFKA_ADMIN_PORT: u16 = 39092;
+/// The realms in which operator and pods have rights, at servers that go by them.
+pub const REALMS: [&str; 2] = ["local", "chaos"];
+
 /// An address on the node.
 #[must_use]
 pub fn on_node(port: u16) -> SocketAddr {
@@ -109,6 +114,12 @@ impl Layout {
     #[must_use]
     pub fn pki(&self) -> PathBuf {
         self.data().join("pki")
+    }
+
+    /// The authority of secured servers, and their certificate.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.data().join("authority")
     }
 
     /// Sockets and other things that are worth nothing once the stack is down.

@@ -6,28 +6,35 @@ use anyhow::Result;
 
 use crate::connections::Connections;
 use crate::install::Installed;
+use crate::kafka::Doors;
 use crate::layout::{
-    KAFKA_PORT, KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, Layout, MARIADB_PORT, REDIS_PORT, SENTINEL_PORT, on_node,
+    KAFKA_ADMIN_PORT, KAFKA_PORT, KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, Layout, MARIADB_PORT, REDIS_PORT,
+    SENTINEL_PORT, on_node,
 };
+use crate::secured::{Authority, SENTINEL_PASSWORD};
 use crate::server::Server;
+use crate::services::Sentinel;
 use crate::up::{Component, Options, RedisMode};
 use crate::{kafka, kubernetes, mariadb, redis};
 
 /// Prepares every server of the stack.
 pub(crate) fn servers(installed: &Installed, layout: &Layout, options: &Options) -> Result<Vec<Server>> {
     let mut servers = Vec::new();
+    let authority = options.is_secured().then(|| Authority::create(&layout.authority())).transpose()?;
+    let authority = authority.as_ref();
     if options.has(Component::Kubernetes) {
         servers.extend(kubernetes::servers(installed, layout)?);
     }
     if options.has(Component::Kafka) {
-        servers.extend(brokers(installed, layout, options.brokers)?);
+        servers.extend(brokers(installed, layout, options.brokers, authority)?);
     }
     if options.has(Component::Redis) {
-        servers.extend(redis_servers(layout, options.redis)?);
+        servers.extend(redis_servers(layout, options.redis, authority)?);
     }
     if options.has(Component::Mariadb) {
         let folder = layout.data().join("mariadb");
-        servers.push(mariadb::server(&installed.mariadb, on_node(MARIADB_PORT), &folder, &layout.log("mariadb"))?);
+        let (address, log) = (on_node(MARIADB_PORT), layout.log("mariadb"));
+        servers.push(mariadb::server(&installed.mariadb, address, &folder, &log, authority)?);
     }
     Ok(servers)
 }
@@ -60,7 +67,8 @@ pub(crate) fn connections(layout: &Layout, options: &Options) -> Connections {
         .then(|| listeners(options.brokers).into_iter().map(|broker| broker.clients).collect());
     let redis = options.has(Component::Redis).then(|| on_node(REDIS_PORT));
     let sentinels = (redis.is_some() && options.redis == RedisMode::Sentinel).then(|| sentinels().collect());
-    Connections::on(layout, kafka, redis, sentinels, options.has(Component::Mariadb).then(|| on_node(MARIADB_PORT)))
+    let database = options.has(Component::Mariadb).then(|| on_node(MARIADB_PORT));
+    Connections::on(layout, kafka, redis, sentinels, database, options.is_secured())
 }
 
 fn listeners(brokers: u16) -> Vec<kafka::Listeners> {
@@ -79,12 +87,14 @@ fn sentinels() -> impl Iterator<Item = SocketAddr> {
     (0..3).map(|index| on_node(SENTINEL_PORT + index))
 }
 
-fn brokers(installed: &Installed, layout: &Layout, count: u16) -> Result<Vec<Server>> {
+fn brokers(installed: &Installed, layout: &Layout, count: u16, authority: Option<&Authority>) -> Result<Vec<Server>> {
     let folder = |id: usize| layout.data().join(format!("kafka-{id}"));
     let cluster = listeners(count);
     let cluster_id = kafka::cluster_id(&folder(1))?;
     (1..=cluster.len())
-        .map(|id| {
+        .zip(KAFKA_ADMIN_PORT..)
+        .map(|(id, port)| {
+            let doors = authority.map_or(Doors::Open, |authority| Doors::Secured { authority, admin: on_node(port) });
             kafka::server(
                 &installed.kafka,
                 id,
@@ -92,28 +102,31 @@ fn brokers(installed: &Installed, layout: &Layout, count: u16) -> Result<Vec<Ser
                 &cluster_id,
                 &folder(id),
                 &layout.log(&format!("kafka-{id}")),
-                "",
+                kafka::Setup { doors, ..kafka::Setup::default() },
             )
         })
         .collect()
 }
 
-fn redis_servers(layout: &Layout, mode: RedisMode) -> Result<Vec<Server>> {
+fn redis_servers(layout: &Layout, mode: RedisMode, authority: Option<&Authority>) -> Result<Vec<Server>> {
     let data = layout.data();
     let primary = on_node(REDIS_PORT);
-    let mut servers = vec![redis::server("redis", primary, &data.join("redis"), &layout.log("redis"), None, "")?];
+    let setup = redis::Setup { authority, ..redis::Setup::default() };
+    let mut servers = vec![redis::server("redis", primary, &data.join("redis"), &layout.log("redis"), None, setup)?];
     if mode == RedisMode::Sentinel {
         let (name, address) = ("redis-replica", on_node(REDIS_PORT + 1));
-        let mut replica = redis::server(name, address, &data.join(name), &layout.log(name), Some(primary), "")?;
+        let mut replica = redis::server(name, address, &data.join(name), &layout.log(name), Some(primary), setup)?;
         replica.after.push("redis".to_owned());
         servers.push(replica);
         let host = primary.ip().to_string();
+        let client = authority.map(|_| Sentinel::client()).unwrap_or_default();
         let watched = redis::Watched {
             host: &host,
             port: primary.port(),
             quorum: 2,
-            further: "",
-            password: None,
+            further: &client,
+            password: authority.map(|_| SENTINEL_PASSWORD),
+            authority,
             expect: "slaves=1,sentinels=3",
         };
         for (number, address) in (1..).zip(sentinels()) {

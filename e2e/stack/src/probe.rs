@@ -2,8 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::secured::administrator::redis_cli;
 
 /// A network attempt takes no longer than this.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -19,6 +22,14 @@ pub(crate) enum Probe {
     Http(SocketAddr, &'static str),
     /// Redis or Sentinel: the answer to `command` contains `expect`.
     Redis { address: SocketAddr, password: Option<&'static str>, command: &'static str, expect: &'static str },
+    /// The same over TLS, with a login; the server's certificate must be trusted by this authority.
+    RedisTls {
+        address: SocketAddr,
+        login: (&'static str, &'static str),
+        trusted: PathBuf,
+        command: &'static str,
+        expect: &'static str,
+    },
     /// A broker answers a request for its versions: it is registered and unfenced, since it answers nothing before.
     Kafka(SocketAddr),
     /// MariaDB greets.
@@ -44,20 +55,27 @@ impl Probe {
                 let request = format!("{login}{command}\r\n");
                 exchange(*address, request.as_bytes(), |answer| String::from_utf8_lossy(answer).contains(expect))
             }
+            Self::RedisTls { address, login, trusted, command, expect } => {
+                let mut words = redis_cli(*address, *login, trusted);
+                words.extend(command.split(' ').map(str::to_owned));
+                let answer = attempt_command(&words)?;
+                let told = String::from_utf8_lossy(&answer).contains(expect.trim_start_matches('+'));
+                if told { Ok(()) } else { Err(format!("{address}: the answer is not the expected one")) }
+            }
             // Length, ApiVersions (18), version 0, correlation id, no client id. A complete answer is longer than its length field.
             Self::Kafka(address) => {
                 exchange(*address, &[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff], |answer| answer.len() > 10)
             }
             // Three bytes of length, a sequence number, then protocol version 10.
             Self::MariaDb(address) => exchange(*address, &[], |answer| answer.get(4) == Some(&10)),
-            Self::Command(command) => attempt_command(command),
+            Self::Command(command) => attempt_command(command).map(drop),
         }
     }
 
     /// The pause between two attempts: those that start a program are dear.
     pub(crate) fn pause(&self) -> Duration {
         match self {
-            Self::Command(_) => Duration::from_millis(250),
+            Self::Command(_) | Self::RedisTls { .. } => Duration::from_millis(250),
             _ => Duration::from_millis(50),
         }
     }
@@ -88,19 +106,24 @@ fn exchange(address: SocketAddr, request: &[u8], enough: impl Fn(&[u8]) -> bool)
     Ok(())
 }
 
-fn attempt_command(command: &[String]) -> Result<(), String> {
+/// What the command wrote, if it succeeded: no more than fits into a pipe.
+fn attempt_command(command: &[String]) -> Result<Vec<u8>, String> {
     let (program, arguments) = command.split_first().ok_or("there is no command")?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| format!("cannot run {program}: {error}"))?;
     let deadline = Instant::now() + COMMAND_ATTEMPT;
     loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) if status.success() => {
+                let mut written = Vec::new();
+                let output = child.stdout.as_mut().map(|output| output.read_to_end(&mut written));
+                return output.transpose().map(|_| written).map_err(|error| error.to_string());
+            }
             Ok(Some(status)) => return Err(format!("`{}`: {status}", command.join(" "))),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
             Ok(None) => {

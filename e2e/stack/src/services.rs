@@ -15,12 +15,16 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
 use crate::cache::Cache;
+use crate::connections::{self, Connections};
+use crate::kafka::Doors;
 use crate::layout::{OPERATOR_PASSWORD, SENTINEL_MASTER};
 use crate::ports::Port;
 use crate::process::{Process, tail};
+use crate::secured::administrator::Administrator;
+use crate::secured::{self, Authority};
 use crate::server::Server;
 use crate::tools::Tool;
-use crate::{connections, kafka, mariadb, redis};
+use crate::{kafka, mariadb, redis};
 
 /// A folder that nobody has locked for this long was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(60);
@@ -64,13 +68,19 @@ impl Certificate {
 
     /// Redis' settings, or Sentinel's, for TLS on `port`.
     fn settings(&self, port: SocketAddr) -> String {
-        let folder = self.folder.path.display();
-        format!(
-            "tls-port {}\ntls-cert-file {folder}/server.crt\ntls-key-file {folder}/server.key\n\
-             tls-ca-cert-file {folder}/ca.crt\ntls-auth-clients no\ntls-replication yes\n",
-            port.port()
-        )
+        let file = |name: &str| self.folder.path.join(name);
+        redis::tls(port.port(), &file("server.crt"), &file("server.key"), &file("ca.crt"))
     }
+}
+
+/// Whether a Redis speaks TLS.
+#[derive(Clone, Copy, Debug)]
+enum Tls<'a> {
+    None,
+    /// On another port, beside the plain one.
+    Beside(&'a Certificate),
+    /// It is secured, and there is no plain port.
+    Only(&'a Authority),
 }
 
 /// A Redis, with the same users as in a stack.
@@ -87,7 +97,7 @@ impl Redis {
     /// # Errors
     /// If it is not installed, or does not become ready; then with the end of its log.
     pub fn start() -> Result<Self> {
-        Self::launch(None, None)
+        Self::launch(None, Tls::None)
     }
 
     /// Starts one that follows `primary`, and waits until it has its data.
@@ -95,7 +105,7 @@ impl Redis {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_replica_of(primary: &Self) -> Result<Self> {
-        Self::launch(Some(primary.address), None)
+        Self::launch(Some(primary.address), Tls::None)
     }
 
     /// Starts one that speaks TLS as well, on another port.
@@ -103,14 +113,19 @@ impl Redis {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with_tls(certificate: &Certificate) -> Result<Self> {
-        Self::launch(None, Some(certificate))
+        Self::launch(None, Tls::Beside(certificate))
     }
 
-    fn launch(primary: Option<SocketAddr>, certificate: Option<&Certificate>) -> Result<Self> {
+    fn launch(primary: Option<SocketAddr>, tls: Tls<'_>) -> Result<Self> {
         let (folder, port, secure) = (Folder::create("redis")?, Port::free()?, Port::free()?);
-        let (address, tls) = (port.address(), certificate.map(|_| secure.address()));
-        let further = certificate.map(|certificate| certificate.settings(secure.address())).unwrap_or_default();
-        let server = redis::server("redis", address, &folder.path.join("data"), &folder.log(), primary, &further)?;
+        let address = port.address();
+        let (authority, further, tls) = match tls {
+            Tls::None => (None, String::new(), None),
+            Tls::Beside(certificate) => (None, certificate.settings(secure.address()), Some(secure.address())),
+            Tls::Only(authority) => (Some(authority), String::new(), Some(address)),
+        };
+        let setup = redis::Setup { authority, further: &further };
+        let server = redis::server("redis", address, &folder.path.join("data"), &folder.log(), primary, setup)?;
         Ok(Self { service: Service::start(server, folder, vec![port, secure])?, address, tls })
     }
 
@@ -118,12 +133,6 @@ impl Redis {
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls
-    }
-
-    /// The rights that README lists, as `ACL SETUSER` takes them: the pods', and all of the operator's.
-    #[must_use]
-    pub fn documented_rights() -> [String; 2] {
-        [redis::POD_RIGHTS.to_owned(), format!("{} {}", redis::POD_RIGHTS, redis::MORE_RIGHTS)]
     }
 
     /// `redis://..`, with all rights.
@@ -174,11 +183,14 @@ impl Sentinel {
     pub fn start(primary: &Redis, protected: bool) -> Result<Self> {
         let (port, address) = (Port::free()?, primary.address);
         let password = protected.then_some(OPERATOR_PASSWORD);
-        let further = password.map_or_else(String::new, |password| {
-            let (user, its_password) = Self::CLIENT;
-            format!("requirepass {password}\nuser {user} on >{its_password} {}\n", Self::CLIENT_RIGHTS)
-        });
+        let further = if protected { Self::client() } else { String::new() };
         Self::launch(vec![port], &address.ip().to_string(), address.port(), &further, password)
+    }
+
+    /// The line of configuration that makes [`Self::CLIENT`].
+    pub(crate) fn client() -> String {
+        let (user, password) = Self::CLIENT;
+        format!("user {user} on >{password} {}\n", Self::CLIENT_RIGHTS)
     }
 
     /// Starts one that speaks TLS, and tells of a primary that does, by this name of its or this address.
@@ -197,7 +209,7 @@ impl Sentinel {
 
     fn launch(ports: Vec<Port>, host: &str, port: u16, further: &str, password: Option<&'static str>) -> Result<Self> {
         let (folder, address) = (Folder::create("sentinel")?, ports[0].address());
-        let watched = redis::Watched { host, port, quorum: 1, further, password, expect: "status=ok" };
+        let watched = redis::Watched { host, port, quorum: 1, further, password, authority: None, expect: "status=ok" };
         let server = redis::sentinel("sentinel", address, &folder.path.join("data"), &folder.log(), &watched)?;
         Ok(Self { service: Service::start(server, folder, ports)?, address })
     }
@@ -222,11 +234,11 @@ impl Kafka {
     /// # Errors
     /// If it is not installed, or does not become ready; then with the end of its log.
     pub fn start() -> Result<Self> {
-        Self::launch(|_, _| String::new())
+        Self::launch(kafka::Setup::default())
     }
 
     /// The user, with its password, that no ACL holds back at [`Self::start_with_acls`].
-    pub const ADMIN: (&str, &str) = kafka::ADMIN;
+    pub const ADMIN: (&str, &str) = secured::ADMIN;
 
     /// Starts one that asks for a login (SASL PLAIN, without TLS) and goes by ACLs, of which there are none at first. `users`: names
     /// with passwords, beside [`Self::ADMIN`].
@@ -234,7 +246,7 @@ impl Kafka {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with_acls(users: &[(&str, &str)]) -> Result<Self> {
-        Self::launch(|clients, controller| kafka::guarded(clients, controller, users))
+        Self::launch(kafka::Setup { doors: Doors::Guarded(users), ..kafka::Setup::default() })
     }
 
     /// Starts one with further lines of configuration, such as `delete.topic.enable=false`.
@@ -242,18 +254,17 @@ impl Kafka {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(lines: &str) -> Result<Self> {
-        Self::launch(|_, _| format!("{lines}\n"))
+        Self::launch(kafka::Setup { further: &format!("{lines}\n"), ..kafka::Setup::default() })
     }
 
-    fn launch(further: impl FnOnce(SocketAddr, SocketAddr) -> String) -> Result<Self> {
+    fn launch(setup: kafka::Setup<'_>) -> Result<Self> {
         let installed = Tool::find_kafka(&Cache::locate()?)?;
         let (folder, clients, controller) = (Folder::create("kafka")?, Port::free()?, Port::free()?);
         let address = clients.address();
         let cluster = [kafka::Listeners { clients: address, controller: controller.address(), proxied: None }];
         let data = folder.path.join("broker");
-        let further = further(address, controller.address());
         let id = kafka::cluster_id(&data)?;
-        let server = kafka::server(&installed, 1, &cluster, &id, &data, &folder.log(), &further)?;
+        let server = kafka::server(&installed, 1, &cluster, &id, &data, &folder.log(), setup)?;
         Ok(Self { service: Service::start(server, folder, vec![clients, controller])?, address })
     }
 
@@ -285,10 +296,14 @@ impl MariaDb {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(options: &[String]) -> Result<Self> {
+        Self::launch(None, options)
+    }
+
+    fn launch(authority: Option<&Authority>, options: &[String]) -> Result<Self> {
         let installed = Tool::MariaDb.find(&Cache::locate()?)?;
         let (folder, port) = (Folder::create("mariadb")?, Port::free()?);
         let address = port.address();
-        let mut server = mariadb::server(&installed, address, &folder.path.join("sql"), &folder.log())?;
+        let mut server = mariadb::server(&installed, address, &folder.path.join("sql"), &folder.log(), authority)?;
         server.command.extend(options.iter().cloned());
         Ok(Self { service: Service::start(server, folder, vec![port])?, address })
     }
@@ -308,7 +323,68 @@ impl MariaDb {
     /// The socket by which `root` comes in without a password, with every right.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.service.folder.path.join("sql").join("sql.sock")
+        mariadb::socket(&self.service.folder.path.join("sql"))
+    }
+}
+
+/// All three, secured: TLS by an authority of their own, and logins with the rights that README lists for the realms of
+/// [`crate::layout::REALMS`]. Users and passwords are those of a stack, also Kafka's.
+#[derive(Debug)]
+pub struct Secured {
+    /// Kafka.
+    pub kafka: Kafka,
+    /// Redis.
+    pub redis: Redis,
+    /// The database.
+    pub database: MariaDb,
+    /// Changes passwords and certificates.
+    pub administrator: Administrator,
+    _folder: Folder,
+    _port: Port,
+}
+
+impl Secured {
+    /// Starts them together; takes some seconds.
+    ///
+    /// # Errors
+    /// As each of them.
+    pub fn start() -> Result<Self> {
+        let (folder, port) = (Folder::create("authority")?, Port::free()?);
+        let (authority, admin) = (Authority::create(&folder.path.join("authority"))?, port.address());
+        let all = &authority;
+        let (kafka, redis, database) = std::thread::scope(|scope| {
+            let kafka = scope.spawn(move || {
+                let doors = Doors::Secured { authority: all, admin };
+                Kafka::launch(kafka::Setup { doors, ..kafka::Setup::default() })
+            });
+            let database = scope.spawn(move || MariaDb::launch(Some(all), &[]));
+            let redis = Redis::launch(None, Tls::Only(all));
+            (kafka.join(), redis, database.join())
+        });
+        let panicked = |_| anyhow::Error::msg("a server's start panicked");
+        let (kafka, redis, database) = (kafka.map_err(panicked)??, redis?, database.map_err(panicked)??);
+        let administrator =
+            Administrator { authority, redis: redis.address, kafka: admin, database: database.socket() };
+        Ok(Self { kafka, redis, database, administrator, _folder: folder, _port: port })
+    }
+
+    /// Where they are, as [`Connections`] of a stack says it; the stack is none.
+    #[must_use]
+    pub fn connections(&self) -> Connections {
+        let folder = self.administrator.authority.folder().to_owned();
+        Connections {
+            stack: String::new(),
+            state: folder.clone(),
+            node_ip: self.redis.address.ip().to_string(),
+            kafka: Some(self.kafka.url()),
+            redis: Some(connections::secured_redis_url(self.redis.address)),
+            redis_workload: Some(connections::secured_redis_workload_url(self.redis.address)),
+            redis_sentinels: None,
+            redis_master: None,
+            database: Some(connections::secured_database_url(self.database.address)),
+            database_workload: Some(self.database.workload_url()),
+            authority: Some(folder),
+        }
     }
 }
 
@@ -392,7 +468,7 @@ impl Service {
         let mut process =
             Process::start(&self.server).with_context(|| format!("cannot start {name}: run `stack install`"))?;
         let deadline = Instant::now() + *ready_within;
-        while let Err(seen) = probe.attempt() {
+        while let Err(seen) = self.server.attempt() {
             if let Some(status) = process.ended()? {
                 bail!("{name} ended while it started ({status}):\n{}", tail(log, 20));
             }

@@ -160,7 +160,7 @@ impl Parts {
     fn await_ready(&self, Launched { server, pid, at }: &Launched) -> Result<()> {
         let name = &server.name;
         loop {
-            let attempt = server.probe.attempt();
+            let attempt = server.attempt();
             let mut entries = self.lock();
             let entry = find(&mut entries, name)?;
             if entry.process.as_ref().map(Process::pid) != Some(*pid) {
@@ -348,6 +348,7 @@ mod tests {
             log: "/dev/null".into(),
             address: String::new(),
             probe: Probe::Command(command![probe]),
+            once: None,
             ready_within: Duration::from_secs(10),
             after: after.iter().map(|&name| name.to_owned()).collect(),
             stores: true,
@@ -355,8 +356,10 @@ mod tests {
     }
 
     fn running(servers: Vec<Server>) -> Arc<Parts> {
-        let parts =
-            Arc::new(Parts::new(Options { brokers: 1, redis: Default::default(), without: Vec::new() }, servers));
+        let parts = Arc::new(Parts::new(
+            Options { brokers: 1, redis: Default::default(), without: Vec::new(), with: Vec::new() },
+            servers,
+        ));
         parts.start_all();
         let watch = Arc::clone(&parts);
         std::thread::spawn(move || watch.look_after());

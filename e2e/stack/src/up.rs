@@ -45,6 +45,14 @@ pub enum RedisMode {
     Sentinel,
 }
 
+/// What a stack can have in another way than the plain one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Addition {
+    /// Kafka, Redis, Sentinels and MariaDB with TLS and logins, and with the rights that README lists.
+    Secured,
+}
+
 /// What a stack consists of.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
 pub struct Options {
@@ -57,6 +65,10 @@ pub struct Options {
     /// Leave these out.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub without: Vec<Component>,
+    /// Add these.
+    #[arg(long = "with", value_enum, value_delimiter = ',')]
+    #[serde(default)]
+    pub with: Vec<Addition>,
 }
 
 fn parse_brokers(text: &str) -> Result<u16, String> {
@@ -72,6 +84,12 @@ impl Options {
     #[must_use]
     pub fn has(&self, component: Component) -> bool {
         !self.without.contains(&component)
+    }
+
+    /// Whether its servers are secured.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        self.with.contains(&Addition::Secured)
     }
 
     pub(crate) fn load(layout: &Layout) -> Result<Self> {
@@ -239,7 +257,8 @@ mod tests {
 
     #[test]
     fn options_survive_being_stored() {
-        let options = Options { brokers: 3, redis: RedisMode::Sentinel, without: vec![Component::Kubernetes] };
+        let without = vec![Component::Kubernetes];
+        let options = Options { brokers: 3, redis: RedisMode::Sentinel, without, with: vec![Addition::Secured] };
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
         assert!(!options.has(Component::Kubernetes) && options.has(Component::Kafka));
@@ -251,6 +270,7 @@ mod tests {
             brokers: 3,
             redis: RedisMode::Sentinel,
             without: vec![Component::Kubernetes, Component::Mariadb],
+            with: Vec::new(),
         };
         let expected =
             ["kafka-1", "kafka-2", "kafka-3", "redis", "redis-replica", "sentinel-1", "sentinel-2", "sentinel-3"];

@@ -9,39 +9,15 @@ use campaign::settings::{Kafka, KafkaProtocol, Login, SaslMechanism};
 use operator::api::CampaignClass;
 use operator::connections::Systems;
 use operator::measure::{Measured, System, measure};
+use stack::secured::brokers::{Acl, Brokers};
+use stack::secured::rights;
 
-use crate::acl_client::{Acl, AclClient};
 use crate::stage::{assert_found, assert_well, class, connections};
 
-const README: &str = include_str!("../../../README.md");
 const TOPIC: &str = "prod.-.probe.coupon-events";
 const GROUP: &str = "prod.-.probe.coupon-consumer";
 /// Brokers take ACLs in a moment after they are written.
 const SOON: Duration = Duration::from_secs(10);
-
-/// The ACLs that README tells to add.
-fn documented() -> Vec<Acl> {
-    let lines = README.lines().filter(|line| line.starts_with("kafka-acls.sh "));
-    let of_line = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        let after = |flag: &str| -> Vec<String> {
-            words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1].to_owned()).collect()
-        };
-        assert_eq!((after("--resource-pattern-type"), words.contains(&"--add")), (vec!["prefixed".to_owned()], true));
-        let user = after("--allow-principal")[0].strip_prefix("User:").unwrap().to_owned();
-        let kind = if words.contains(&"--topic") { "topic" } else { "group" };
-        let prefix = after(&format!("--{kind}")).remove(0);
-        let acl = |operation| Acl {
-            user: user.clone(),
-            kind: kind.to_owned(),
-            prefix: prefix.clone(),
-            operation,
-            denies: false,
-        };
-        after("--operation").into_iter().map(acl).collect::<Vec<_>>()
-    };
-    lines.flat_map(of_line).collect()
-}
 
 fn kafka(address: &str, (username, password): (&str, &str)) -> Kafka {
     Kafka {
@@ -78,10 +54,10 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
     let broker = starting.await.unwrap().unwrap();
     let address = broker.url();
-    let mut acls = AclClient::login(&address, stack::services::Kafka::ADMIN);
-    let documented = documented();
+    let mut acls = Brokers::login(address.parse().unwrap(), stack::services::Kafka::ADMIN).unwrap();
+    let documented = rights::kafka("prod", logins[0].0, logins[1].0).unwrap();
     assert_eq!(documented.len(), 11, "{documented:?}");
-    documented.iter().for_each(|acl| acls.add(acl));
+    documented.iter().for_each(|acl| acls.add(acl).unwrap());
     let mut settings = connections();
     (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
     let systems = Systems::new(settings).unwrap();
@@ -123,9 +99,9 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     for acl in documented.iter().chain(&denied) {
         let what = format!("{acl:?}");
         if acl.denies {
-            acls.add(acl)
+            acls.add(acl).unwrap();
         } else {
-            acls.remove(acl)
+            acls.remove(acl).unwrap();
         }
         let troubled = look_until(&systems, &class, |found| !found.findings.is_empty()).await;
         // What is not let through at the first step is said of the rights that include it.
@@ -146,9 +122,9 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
         others.for_each(|(name, _)| assert!(!text.contains(name), "{what}: another user is blamed: {text}"));
         println!("{what}: {text}");
         if acl.denies {
-            acls.remove(acl)
+            acls.remove(acl).unwrap();
         } else {
-            acls.add(acl)
+            acls.add(acl).unwrap();
         }
         assert_well(&look_until(&systems, &class, well).await, &format!("{what} given back"));
     }

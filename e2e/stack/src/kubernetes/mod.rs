@@ -61,6 +61,7 @@ impl Parts<'_> {
             log: self.layout.log(name),
             address: address.to_string(),
             probe,
+            once: None,
             ready_within: Duration::from_secs(60),
             after: after.iter().map(|&name| name.to_owned()).collect(),
             stores: name == "etcd",
