@@ -40,15 +40,18 @@ demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 14 m
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/demo
 
-# Faults hurt every part: the stack is of its own, with the options REDIS=sentinel and BROKERS=3.
+# Faults hurt every part: the stack is of its own, with the options REDIS=sentinel and BROKERS=3, and SECURED=1 for servers with TLS,
+# logins and the rights that README lists.
 ROUNDS ?= 5
 SEED ?= 1
 REDIS ?= single
 BROKERS ?= 1
+SECURED ?=
+SERVERS = --redis $(REDIS) --brokers $(BROKERS) $(if $(filter 1,$(SECURED)),--with secured)
 CHAOS_OPTIONS ?=
 .PHONY: chaos
 chaos: image ## ROUNDS=5 sales from SEED=1 on while parts are killed and cut off (some 20 s a round after the start)
-	@$(STACK) up --name chaos --redis $(REDIS) --brokers $(BROKERS)
+	@$(STACK) up --name chaos $(SERVERS)
 	@$(STACK) load-image --name chaos $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down NAME=chaos` ends it.'
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name chaos -- $(TARGET)/debug/chaos \
@@ -58,11 +61,18 @@ chaos: image ## ROUNDS=5 sales from SEED=1 on while parts are killed and cut off
 SCENARIO ?= database-away
 .PHONY: outages
 outages: image ## SCENARIO=database-away|database-restored|repair-large|kafka-away|suspended|redis-failover|broker-killed|brokers-roll|operator-crash|without (minutes each)
-	@$(STACK) up --name outages --redis $(REDIS) --brokers $(BROKERS)
+	@$(STACK) up --name outages $(SERVERS)
 	@$(STACK) load-image --name outages $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down NAME=outages` ends it.'
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name outages -- $(TARGET)/debug/outages \
 		--evidence $(TARGET)/outages $(SCENARIO)
+
+.PHONY: secured
+secured: image ## Every password and the authority change during a sale, on servers with TLS, logins and least rights (some 4 min after a build)
+	@$(STACK) up --name secured --with secured
+	@$(STACK) load-image --name secured $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name secured -- $(TARGET)/debug/outages \
+		--evidence $(TARGET)/secured secured; status=$$?; $(STACK) down --name secured; exit $$status
 
 # The figures of docs/ARCHITECTURE.md, section 5: a line for an empty Redis, for one that lost nothing, and for one that lost a bit.
 WINNERS ?= 1000000

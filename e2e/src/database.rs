@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use sqlx::MySqlPool;
-use sqlx::mysql::MySqlPoolOptions;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode};
 use stack::Connections;
 
 /// Rows of a campaign.
@@ -23,7 +23,11 @@ impl Rows {
 /// A connection of the tests' own.
 pub async fn connect(connections: &Connections) -> Result<MySqlPool> {
     let url = connections.database.as_deref().context("the stack has no database")?;
-    Ok(MySqlPoolOptions::new().max_connections(4).connect(url).await?)
+    let mut options: MySqlConnectOptions = url.parse()?;
+    if let Some(authority) = connections.authority() {
+        options = options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca(authority.trusted());
+    }
+    Ok(MySqlPoolOptions::new().max_connections(4).connect_with(options).await?)
 }
 
 /// All rows of a campaign.

@@ -9,12 +9,21 @@ use stack::Connections;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::logins::{Login, trusted};
+
 /// Where the operator and the credentials are.
 pub const SYSTEM_NAMESPACE: &str = "coupon-system";
 /// The realm of the default class.
 pub const REALM: &str = "local";
 /// How long before a window the pods are started, in seconds.
 pub const WARM_UP_SECONDS: u32 = 20;
+
+/// The Secret with the operator's logins.
+pub const OPERATOR_SECRET: &str = "coupon-admin";
+/// The Secret with the pods' logins.
+pub const WORKLOAD_SECRET: &str = "coupon-workload";
+/// The Secret with the certificates that are trusted, where servers are secured.
+pub const AUTHORITY_SECRET: &str = "coupon-authority";
 
 /// Runs a program to its end and returns what it printed; an error carries what it complained about.
 pub async fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
@@ -59,12 +68,8 @@ pub async fn install(connections: &Connections) -> Result<()> {
         .context("COUPON_IMAGE is not set: run this through `make demo` or `make test`")?;
     let (repository, tag) = image.rsplit_once(':').context("COUPON_IMAGE has no tag")?;
     namespace(SYSTEM_NAMESPACE, false).await?;
-    for (name, database, redis) in [
-        ("coupon-admin", &connections.database, &connections.redis),
-        ("coupon-workload", &connections.database_workload, &connections.redis_workload),
-    ] {
-        let (database, redis) = (database.as_deref().context("no database")?, redis.as_deref().context("no Redis")?);
-        apply(&secret(name, &Url::parse(database)?, &Url::parse(redis)?)).await?;
+    for secret in secrets(connections)? {
+        apply(&secret).await?;
     }
     let image_repository = format!("image.repository={repository}");
     let image_tag = format!("image.tag={tag}");
@@ -131,6 +136,40 @@ impl Url {
     }
 }
 
+/// The Secrets that [`class`] names.
+pub fn secrets(connections: &Connections) -> Result<Vec<Value>> {
+    if let Some(trusted) = trusted(connections)? {
+        let logins = [Login::operator().secret(OPERATOR_SECRET), Login::workload().secret(WORKLOAD_SECRET)];
+        return Ok(logins.into_iter().chain([authority_secret(&trusted)]).collect());
+    }
+    let of = |name, database: &Option<String>, redis: &Option<String>| -> Result<Value> {
+        let (database, redis) = (database.as_deref().context("no database")?, redis.as_deref().context("no Redis")?);
+        Ok(secret(name, &Url::parse(database)?, &Url::parse(redis)?))
+    };
+    Ok(vec![
+        of(OPERATOR_SECRET, &connections.database, &connections.redis)?,
+        of(WORKLOAD_SECRET, &connections.database_workload, &connections.redis_workload)?,
+    ])
+}
+
+/// The Secret with the certificates that are trusted.
+pub fn authority_secret(trusted: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": AUTHORITY_SECRET, "namespace": SYSTEM_NAMESPACE},
+        "stringData": {"ca.crt": trusted}
+    })
+}
+
+/// How `redis-cli` comes to a server, by its URL.
+pub fn redis_cli(url: &str) -> Result<Vec<String>> {
+    let mut words = ["-u", url, "--no-auth-warning"].map(str::to_owned).to_vec();
+    if url.starts_with("rediss://") {
+        let authority = Connections::from_env()?.authority().context("whom to trust is not known")?;
+        words.extend(["--cacert".to_owned(), authority.trusted().display().to_string()]);
+    }
+    Ok(words)
+}
+
 fn secret(name: &str, database: &Url, redis: &Url) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE},
@@ -148,7 +187,7 @@ pub fn class(name: &str, connections: &Connections, default: bool) -> Result<Val
     let kafka = connections.kafka.as_deref().context("no Kafka")?;
     let (host, port) = database.address.split_once(':').context("the database has no port")?;
     let brokers: Vec<&str> = kafka.split(',').collect();
-    Ok(json!({
+    let mut class = json!({
         "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CampaignClass",
         "metadata": {
             "name": name,
@@ -161,11 +200,11 @@ pub fn class(name: &str, connections: &Connections, default: bool) -> Result<Val
                 // One broker will do on a laptop; the class says so aloud.
                 "replicationFactor": 3, "minInSyncReplicas": 2, "allowLowerReplication": true,
             },
-            "redis": {"url": format!("redis://{}", redis.address)},
+            "redis": {"url": format!("{}://{}", scheme(connections), redis.address)},
             "database": {"host": host, "port": port.parse::<u16>()?, "name": database.path, "tls": "Disabled"},
             "credentials": {
-                "operator": {"secretName": "coupon-admin"},
-                "workload": {"secretName": "coupon-workload"},
+                "operator": {"secretName": OPERATOR_SECRET},
+                "workload": {"secretName": WORKLOAD_SECRET},
             },
             "warmUpSeconds": WARM_UP_SECONDS,
             // Proofs ask for more than anybody should.
@@ -176,5 +215,20 @@ pub fn class(name: &str, connections: &Connections, default: bool) -> Result<Val
                 "consumer": {"resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "256Mi"}}},
             },
         }
-    }))
+    });
+    if connections.authority.is_some() {
+        let trusted = json!({"name": AUTHORITY_SECRET});
+        let spec = class.get_mut("spec").context("the class has no spec")?;
+        spec["kafka"]["security"] =
+            json!({"protocol": "SaslTls", "mechanism": "ScramSha512", "caSecretRef": trusted.clone()});
+        spec["redis"]["caSecretRef"] = trusted.clone();
+        spec["database"]["tls"] = json!("VerifyIdentity");
+        spec["database"]["caSecretRef"] = trusted;
+    }
+    Ok(class)
+}
+
+/// How Redis is spoken to.
+pub fn scheme(connections: &Connections) -> &'static str {
+    if connections.authority.is_some() { "rediss" } else { "redis" }
 }

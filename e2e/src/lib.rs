@@ -9,6 +9,7 @@ pub mod chaos;
 pub mod crowd;
 pub mod database;
 pub mod install;
+pub mod logins;
 pub mod many;
 pub mod outages;
 pub mod scaling;

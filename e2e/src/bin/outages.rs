@@ -12,7 +12,7 @@ use e2e::chaos::report::make_room;
 use e2e::install::install;
 use e2e::outages::report::Report;
 use e2e::outages::saboteur::Saboteur;
-use e2e::outages::{away, broker, crash, failover, large, restored, roll, suspended, without};
+use e2e::outages::{away, broker, crash, failover, large, restored, roll, secured, suspended, without};
 use stack::Connections;
 
 /// One long proof, on the stack in which it runs. It hurts shared parts: use a stack of its own.
@@ -59,6 +59,8 @@ enum Scenario {
         #[arg(long = "while", default_value = "redis")]
         away: suspended::Away,
     },
+    /// Every password and the authority change during a sale (a stack with secured servers).
+    Secured,
     /// The operator dies at each of its crash points.
     OperatorCrash {
         /// Only at this one.
@@ -111,6 +113,7 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
         Scenario::DatabaseRestored => restored::database(&arena, &evidence("database-restored")).await,
         Scenario::RepairLarge { winners } => large::repair(&arena, *winners, &evidence("repair-large")).await,
         Scenario::Suspended { away } => suspended::without(&arena, *away, &evidence("suspended")).await,
+        Scenario::Secured => secured::life(&arena, &evidence("secured")).await,
         Scenario::OperatorCrash { point } => {
             let points = point.as_ref().map_or(&crash::POINTS[..], std::slice::from_ref);
             crash::all(&arena, points, &evidence("operator-crash")).await

@@ -21,6 +21,7 @@ use super::proxy::Proxy;
 use crate::campaign::{Sale, manifest};
 use crate::crowd::Door;
 use crate::install::{SYSTEM_NAMESPACE, apply, kubectl, namespace};
+use crate::logins;
 use crate::wait::until;
 
 /// How long, after everything is repaired, until every winner must be a row and every coupon sold.
@@ -149,9 +150,10 @@ impl Arena {
         }
     }
 
-    /// The sources, with the Redis that is the primary now.
+    /// The sources, with the Redis that is the primary, and the authorities that are trusted, now.
     pub async fn sources(&self, open: &OpenSale) -> Result<Sources> {
-        Ok(self.sources.at(self.injector(open).redis().await?))
+        let redis = self.injector(open).redis().await?;
+        Ok(Sources { kafka: logins::kafka(&self.connections)?, ..self.sources.at(redis) })
     }
 
     /// What Redis, Kafka and SQL say now. Asked again for a while: a partition whose leader was elected a moment ago may not

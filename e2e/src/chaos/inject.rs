@@ -11,13 +11,14 @@ use kube::{Api, ResourceExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use stack::control::{self, Action, State};
+use stack::secured::SENTINEL_PASSWORD;
 use tokio::time::sleep;
 
 use super::fault::{Fault, Kind, Link, Role};
 use super::ledger::Sources;
 use super::links::Links;
 use super::proxy::Proxy;
-use crate::install::{SYSTEM_NAMESPACE, Url, run};
+use crate::install::{SYSTEM_NAMESPACE, Url, redis_cli, run, scheme};
 use crate::wait::until;
 
 /// How long the append-only file is off before Redis is killed.
@@ -264,7 +265,7 @@ impl Injector<'_> {
             return Ok(configured);
         };
         for sentinel in sentinels.split(',') {
-            let url = format!("redis://{sentinel}");
+            let url = sentinel_url(self.connections, sentinel);
             let Ok(text) = redis(&url, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master]).await else { continue };
             if let [host, port] = text.lines().collect::<Vec<_>>().as_slice() {
                 return Ok(format!("{host}:{port}"));
@@ -276,7 +277,7 @@ impl Injector<'_> {
     /// A Redis by its address, with all rights.
     pub fn redis_url(&self, address: &str) -> Result<String> {
         let url = Url::parse(self.connections.redis.as_deref().context("the stack has no Redis")?)?;
-        Ok(format!("redis://{}:{}@{address}/0", url.user, url.password))
+        Ok(format!("{}://{}:{}@{address}/0", scheme(self.connections), url.user, url.password))
     }
 
     /// The part of the stack that listens at this address.
@@ -300,10 +301,19 @@ impl Injector<'_> {
     }
 }
 
+/// A Sentinel by its address.
+pub(super) fn sentinel_url(connections: &stack::Connections, address: &str) -> String {
+    match connections.authority {
+        Some(_) => format!("{}://:{SENTINEL_PASSWORD}@{address}", scheme(connections)),
+        None => format!("{}://{address}", scheme(connections)),
+    }
+}
+
 /// `redis-cli` with a deadline of its own; a complaint of Redis is an error.
 pub async fn redis(url: &str, command: &[&str]) -> Result<String> {
-    let mut arguments = vec!["5", "redis-cli", "-e", "-u", url, "--no-auth-warning"];
-    arguments.extend(command);
+    let way = redis_cli(url)?;
+    let mut arguments = vec!["5", "redis-cli", "-e"];
+    arguments.extend(way.iter().map(String::as_str).chain(command.iter().copied()));
     run("timeout", &arguments, None).await
 }
 

@@ -13,8 +13,9 @@ use serde::Serialize;
 use sqlx::MySqlPool;
 use stack::Connections;
 
+use super::inject::redis;
 use crate::database;
-use crate::install::run;
+use crate::logins;
 
 const KAFKA: Duration = Duration::from_secs(10);
 
@@ -61,16 +62,8 @@ pub struct Sources {
 impl Sources {
     /// Those of the stack in which this runs.
     pub async fn new(connections: &Connections) -> Result<Self> {
-        let brokers = connections.kafka.as_deref().context("the stack has no Kafka")?;
-        let kafka = settings::Kafka {
-            bootstrap_servers: brokers.split(',').map(str::to_owned).collect(),
-            protocol: settings::KafkaProtocol::Plaintext,
-            mechanism: None,
-            login: settings::Login::default(),
-            ca_pem: None,
-        };
         let redis = connections.redis.clone().context("the stack has no Redis")?;
-        Ok(Self { pool: database::connect(connections).await?, kafka, redis })
+        Ok(Self { pool: database::connect(connections).await?, kafka: logins::kafka(connections)?, redis })
     }
 
     /// The same with another Redis.
@@ -95,9 +88,7 @@ impl Sources {
 
     async fn members_above(&self, campaign: &CampaignId, above: u64) -> Result<Vec<(u64, String)>> {
         let (key, from) = (StockKeys::of(campaign).issued, format!("({above}"));
-        let arguments =
-            ["-u", &self.redis, "--no-auth-warning", "ZRANGE", &key, &from, "+inf", "BYSCORE", "WITHSCORES"];
-        let text = run("redis-cli", &arguments, None).await?;
+        let text = redis(&self.redis, &["ZRANGE", &key, &from, "+inf", "BYSCORE", "WITHSCORES"]).await?;
         let lines: Vec<&str> = text.lines().collect();
         let pair = |pair: &[&str]| {
             let [member, score] = pair else { return None };

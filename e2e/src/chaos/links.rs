@@ -13,7 +13,7 @@ use stack::layout::{KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, on_node};
 use super::REALM;
 use super::fault::{Link, Service, Trouble};
 use super::proxy::{Proxy, Victims};
-use crate::install::{Url, class};
+use crate::install::{AUTHORITY_SECRET, Url, class, scheme};
 
 /// The system chooses: only Kafka's proxies have ports that are known before, since brokers tell them to their clients.
 const ANY_PORT: u16 = 0;
@@ -66,10 +66,14 @@ impl Links {
         spec["database"]["port"] = json!(self.database.address().port());
         spec["redis"] = match (&connections.redis_sentinels, &connections.redis_master) {
             (Some(sentinels), Some(master)) => {
-                json!({"sentinel": {"masterName": master, "nodes": sentinels.split(',').collect::<Vec<_>>()}})
+                let (nodes, tls) = (sentinels.split(',').collect::<Vec<_>>(), connections.authority.is_some());
+                json!({"sentinel": {"masterName": master, "nodes": nodes, "tls": tls}})
             }
-            _ => json!({"url": format!("redis://{}", self.redis.address())}),
+            _ => json!({"url": format!("{}://{}", scheme(connections), self.redis.address())}),
         };
+        if connections.authority.is_some() {
+            spec["redis"]["caSecretRef"] = json!({"name": AUTHORITY_SECRET});
+        }
         Ok(manifest)
     }
 

@@ -9,7 +9,7 @@ use campaign::log::client_config;
 use stack::control::Action;
 
 use super::fault::Fault;
-use super::inject::{Injector, redis};
+use super::inject::{Injector, redis, sentinel_url};
 use super::ledger::Partition;
 use crate::wait::until;
 
@@ -38,7 +38,8 @@ impl Injector<'_> {
         let (Some(sentinels), Some(name)) = (&self.connections.redis_sentinels, &self.connections.redis_master) else {
             return self.restart(&part, struck).await;
         };
-        let sentinel = format!("redis://{}", sentinels.split(',').next().context("the stack has no Sentinel")?);
+        let first = sentinels.split(',').next().context("the stack has no Sentinel")?;
+        let sentinel = sentinel_url(self.connections, first);
         // Refused while a failover of an earlier fault is not over.
         until("a planned failover", SWITCHED, async || {
             redis(&sentinel, &["SENTINEL", "FAILOVER", name]).await.map_err(|error| format!("{error:#}"))

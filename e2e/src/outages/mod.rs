@@ -9,6 +9,7 @@
 //! - [`failover`], [`broker`]: a Redis primary, or one of three brokers, is killed
 //! - [`roll`]: all brokers are restarted one after another under load
 //! - [`restored`]: the database is put back to a backup
+//! - [`secured`]: every password and the authority change during a sale
 //! - [`suspended`]: a sale is suspended while a system is away
 //! - [`large`]: Redis forgets a sale with a million winners
 //! - [`saboteur`]: crash points and left-out defences of running pods
@@ -24,6 +25,7 @@ pub mod report;
 pub mod restored;
 pub mod roll;
 pub mod saboteur;
+pub mod secured;
 pub mod show;
 pub mod suspended;
 pub mod without;
