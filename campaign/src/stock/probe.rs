@@ -171,7 +171,8 @@ mod tests {
         let issuers = tried.split("== 'operator'").next().unwrap();
         for entry in std::fs::read_dir(folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if !name.ends_with(".lua") || name == "probe.lua" {
+            // Whoever forgets people needs more than a sale does; that script tries its own rights before it writes.
+            if !name.ends_with(".lua") || ["probe.lua", "forget.lua"].contains(&name.as_str()) {
                 continue;
             }
             let script = std::fs::read_to_string(format!("{folder}/{name}")).unwrap();
