@@ -72,7 +72,7 @@ secured: image ## Every password and the authority change during a sale, on serv
 	@$(STACK) up --name secured --with secured
 	@$(STACK) load-image --name secured $(TARGET)/image/coupon-operator.tar
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name secured -- $(TARGET)/debug/outages \
-		--evidence $(TARGET)/secured secured; status=$$?; $(STACK) down --name secured; exit $$status
+		--evidence $(TARGET)/secured secured && status=0 || status=$$?; $(STACK) down --name secured; exit $$status
 
 # The figures of docs/ARCHITECTURE.md, section 5: a line for an empty Redis, for one that lost nothing, and for one that lost a bit.
 WINNERS ?= 1000000

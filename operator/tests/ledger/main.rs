@@ -6,6 +6,7 @@ mod api;
 mod dead_letters;
 mod direct;
 mod discarded;
+mod forgotten;
 mod log;
 mod lost;
 mod merge;

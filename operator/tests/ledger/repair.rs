@@ -200,7 +200,7 @@ async fn what_each_system_has_comes_together() {
     assert_eq!(in_redis(&stage).await, expected);
 }
 
-async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
+pub async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
     epoch::open(
         &stage.systems,
         &no_issuers(),

@@ -165,11 +165,12 @@ async fn a_class_whose_topics_somebody_else_makes_is_well_without_the_right_to()
     let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
     let broker = starting.await.unwrap().unwrap();
     let address = broker.url();
-    let mut acls = AclClient::login(&address, stack::services::Kafka::ADMIN);
+    let mut acls = Brokers::login(address.parse().unwrap(), stack::services::Kafka::ADMIN).unwrap();
+    let documented = rights::kafka("prod", logins[0].0, logins[1].0).unwrap();
     let managing = ["Create", "Alter", "AlterConfigs", "Delete"];
     let is_managing =
         |acl: &Acl| acl.user == "coupon-operator" && acl.kind == "topic" && managing.contains(&acl.operation.as_str());
-    documented().iter().filter(|acl| !is_managing(acl)).for_each(|acl| acls.add(acl));
+    documented.iter().filter(|acl| !is_managing(acl)).for_each(|acl| acls.add(acl).unwrap());
     // What the others include.
     acls.add(&Acl {
         user: "coupon-operator".to_owned(),
@@ -177,7 +178,8 @@ async fn a_class_whose_topics_somebody_else_makes_is_well_without_the_right_to()
         prefix: "prod.".to_owned(),
         operation: "DescribeConfigs".to_owned(),
         denies: false,
-    });
+    })
+    .unwrap();
     let mut settings = connections();
     (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
     let systems = Systems::new(settings).unwrap();
