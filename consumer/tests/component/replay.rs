@@ -28,7 +28,9 @@ pub async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
         granted_ms: winner.occurred_at.as_millisecond(),
         key: winner.request_key.clone(),
     });
-    let ledger = Ledger { winners: winners.collect(), free: Vec::new(), highest };
+    let winners: Vec<LedgerWinner> = winners.collect();
+    let free = (1..=highest).filter(|rank| winners.iter().all(|winner| winner.rank != *rank)).collect();
+    let ledger = Ledger { winners, free, highest };
     let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
     let attempt = format!("{:032x}", rand::random::<u128>());
     let filled =
