@@ -144,8 +144,8 @@ async fn the_documented_rights_are_enough_for_everything() {
 async fn each_documented_right_is_needed_and_is_named_where_it_is_missing() {
     let mut scene = Scene::new().await;
     for (user, role, who) in [(PODS, Role::Issuer, Who::Pods), (OPERATOR, Role::Operator, Who::Operator)] {
-        let rights: Vec<&str> =
-            rights::redis(who).unwrap().split(' ').filter_map(|right| right.strip_prefix('+')).collect();
+        let documented = rights::redis(who).unwrap();
+        let rights: Vec<&str> = documented.split(' ').filter_map(|right| right.strip_prefix('+')).collect();
         assert!(rights.len() >= 18, "{rights:?}");
         for right in rights {
             run(&mut scene.admin, &format!("ACL SETUSER {user} -{right}")).await;

@@ -257,5 +257,6 @@ async fn authority_rotates(place: &Place, logins: &Logins) {
         let (reason, text) =
             found.trouble(system).unwrap_or_else(|| panic!("{system} still shows the old one's certificate"));
         println!("{system} with the old authority: {reason}: {text}");
+        assert!(text.contains("caSecretRef"), "the field to change: {text}");
     }
 }

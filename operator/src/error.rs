@@ -302,7 +302,9 @@ pub(crate) fn tls_advice(said: &str, part: &str) -> Option<String> {
     if says(&["not valid for name", "notvalidforname", "hostname mismatch"]) {
         return Some(format!("let {part} in the CampaignClass name the server by a name that its certificate has"));
     }
-    if says(&["unknownissuer", "unknown issuer", "certificate verify failed", "self-signed", "self signed"]) {
+    // Another authority of the same name signed it: so it is after an authority was renewed.
+    let another = "badsignature";
+    if says(&["unknownissuer", "unknown issuer", "certificate verify failed", "self-signed", "self signed", another]) {
         return Some(format!(
             "let {part}.caSecretRef in the CampaignClass name the authority that signed the server's certificate"
         ));
@@ -435,6 +437,7 @@ mod tests {
         for (said, expected) in [
             ("server does not support TLS", Some("set database.tls: Disabled")),
             ("invalid peer certificate: UnknownIssuer", Some("database.caSecretRef")),
+            ("invalid peer certificate: BadSignature", Some("database.caSecretRef")),
             (
                 "error:0A000086:SSL routines::certificate verify failed: broker certificate",
                 Some("database.caSecretRef"),

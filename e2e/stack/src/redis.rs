@@ -123,11 +123,11 @@ fn users(secured: bool) -> Result<String> {
     let user = |name: &str, password: &str, rules: &str| format!("user {name} on >{password} {rules}\n");
     let (admin, password) = ADMIN;
     let own = if secured {
-        ["user default off\n".to_owned(), user(admin, password, all), user(OPERATOR_USER, OPERATOR_PASSWORD, operator)]
+        ["user default off\n".to_owned(), user(admin, password, all), user(OPERATOR_USER, OPERATOR_PASSWORD, &operator)]
     } else {
         [user("default", OPERATOR_PASSWORD, all), String::new(), user(OPERATOR_USER, OPERATOR_PASSWORD, all)]
     };
-    Ok(own.concat() + &user(WORKLOAD_USER, WORKLOAD_PASSWORD, pods))
+    Ok(own.concat() + &user(WORKLOAD_USER, WORKLOAD_PASSWORD, &pods))
 }
 
 /// Where a Redis or Sentinel listens, and, with TLS, what it shows and trusts.

@@ -4,7 +4,11 @@ use anyhow::{Context, Result, ensure};
 
 use super::brokers::Acl;
 
-const README: &str = include_str!("../../../../README.md");
+/// Read when it is needed: to compile it in would compile everything anew with each of its changes.
+fn readme() -> Result<String> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+}
 
 /// Who logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +23,14 @@ pub enum Who {
 ///
 /// # Errors
 /// README has none.
-pub fn redis(who: Who) -> Result<&'static str> {
+pub fn redis(who: Who) -> Result<String> {
     let begin = match who {
         Who::Operator => "ACL SETUSER coupon-operator on >PASSWORD ",
         Who::Pods => "ACL SETUSER coupon-pods on >PASSWORD ",
     };
-    let rules = README.lines().find_map(|line| line.strip_prefix(begin));
-    rules.with_context(|| format!("README has no line `{begin}...`"))
+    let readme = readme()?;
+    let rules = readme.lines().find_map(|line| line.strip_prefix(begin));
+    rules.map(str::to_owned).with_context(|| format!("README has no line `{begin}...`"))
 }
 
 /// The database's privileges, as `GRANT` wants them.
@@ -37,7 +42,8 @@ pub fn database(who: Who) -> Result<String> {
         Who::Operator => "| the operator's user | needs |",
         Who::Pods => "| the pods' user | needs |",
     };
-    let (_, table) = README.split_once(heading).with_context(|| format!("README has no table `{heading}`"))?;
+    let readme = readme()?;
+    let (_, table) = readme.split_once(heading).with_context(|| format!("README has no table `{heading}`"))?;
     let row =
         table.lines().skip(1).take_while(|line| line.starts_with('|')).find(|line| line.starts_with("| database |"));
     let quoted = row.with_context(|| format!("`{heading}` has no row for the database"))?.split('`').skip(1).step_by(2);
@@ -53,7 +59,7 @@ pub fn database(who: Who) -> Result<String> {
 /// A line of README cannot be understood.
 pub fn kafka(realm: &str, operator: &str, pods: &str) -> Result<Vec<Acl>> {
     let mut all = Vec::new();
-    for line in README.lines().filter(|line| line.starts_with("kafka-acls.sh ")) {
+    for line in readme()?.lines().filter(|line| line.starts_with("kafka-acls.sh ")) {
         let words: Vec<&str> = line.split(' ').collect();
         let after =
             |flag: &str| -> Vec<&str> { words.windows(2).filter(|pair| pair[0] == flag).map(|pair| pair[1]).collect() };
