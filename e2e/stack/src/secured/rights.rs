@@ -92,7 +92,7 @@ mod tests {
     fn readme_is_understood() {
         let (pods, operator) = (redis(Who::Pods).unwrap(), redis(Who::Operator).unwrap());
         assert!(pods.starts_with("resetchannels ~coupon:* -@all +"), "{pods}");
-        assert!(operator.strip_prefix(pods).is_some_and(|more| more.starts_with(" +")), "{operator}");
+        assert!(operator.strip_prefix(&pods).is_some_and(|more| more.starts_with(" +")), "{operator}");
         assert_eq!(database(Who::Pods).unwrap(), "SELECT, INSERT, UPDATE");
         assert_eq!(database(Who::Operator).unwrap(), "SELECT, INSERT, UPDATE, CREATE, ALTER, REFERENCES");
         let acls = kafka("local", "a", "b").unwrap();
