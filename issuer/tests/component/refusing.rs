@@ -49,7 +49,7 @@ async fn a_redis_that_refuses_is_told_at_once_and_keeps_its_connection() {
     assert_eq!(issuer.users.ask("first").await.rank(), 1);
     let mut admin = admin(&server).await;
     // A snapshot cannot take the place of a folder.
-    std::fs::create_dir(server.data().join("folder.rdb")).unwrap();
+    std::fs::create_dir(server.data().join("dump.rdb")).unwrap();
     let pods = &fixture.workload.redis.login.username;
     for (name, break_it, mend_it, says) in [
         ("memory", vec!["CONFIG SET maxmemory 1".to_owned()], "CONFIG SET maxmemory 0".to_owned(), "OOM"),
@@ -62,7 +62,7 @@ async fn a_redis_that_refuses_is_told_at_once_and_keeps_its_connection() {
         ("right", vec![format!("ACL SETUSER {pods} -evalsha")], format!("ACL SETUSER {pods} +evalsha"), "NOPERM"),
         (
             "snapshot",
-            ["CONFIG SET dbfilename folder.rdb", "CONFIG SET save 3600~1000000", "BGSAVE"].map(str::to_owned).into(),
+            ["CONFIG SET save 3600~1000000", "BGSAVE"].map(str::to_owned).into(),
             "CONFIG SET stop-writes-on-bgsave-error no".to_owned(),
             "MISCONF",
         ),
@@ -82,7 +82,9 @@ async fn a_redis_that_refuses_is_told_at_once_and_keeps_its_connection() {
         assert!(fastest < Duration::from_millis(500), "{name}: {fastest:?}");
         eventually("the operator hears Redis' words", async || {
             issuer.users.ask(name).await;
-            issuer.pressure().await["failing"].as_str().filter(|words| words.contains(says)).map(drop)
+            // The client writes some of Redis' codes in its own way, such as NoPerm.
+            let failing = issuer.pressure().await["failing"].as_str().map(str::to_ascii_uppercase);
+            failing.filter(|words| words.contains(says)).map(drop)
         })
         .await;
         assert_eq!(connections(&mut admin).await, before, "{name}: nobody connects anew");
