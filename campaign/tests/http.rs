@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -26,6 +27,8 @@ struct Port {
     server: Arc<Server>,
     /// One permit lets one `GET /held` be answered.
     held: Arc<Semaphore>,
+    /// How often `GET /held` was asked.
+    asked: Arc<AtomicUsize>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -47,7 +50,8 @@ async fn start(limits: Limits) -> Port {
     let [stats] = Stats::register(&telemetry::registry("test"), ["users"]);
     let server = Server::new(limits, stats);
     let held = Arc::new(Semaphore::new(0));
-    let wait = Arc::clone(&held);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (wait, count) = (Arc::clone(&held), Arc::clone(&asked));
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/echo", post(async |body: Bytes| body))
@@ -56,13 +60,14 @@ async fn start(limits: Limits) -> Port {
         .route(
             "/held",
             get(async move || {
+                count.fetch_add(1, Ordering::Relaxed);
                 wait.acquire().await.unwrap().forget();
                 "held"
             }),
         );
     let stop = CancellationToken::new();
     let serving = tokio::spawn(Arc::clone(&server).serve(listener, router, stop.clone()));
-    Port { address, server, held, stop, serving }
+    Port { address, server, held, asked, stop, serving }
 }
 
 impl Port {
@@ -84,11 +89,15 @@ impl Port {
 
     /// Waits until so many connections are open.
     async fn open(&self, wanted: usize) {
-        let begun = Instant::now();
-        while self.server.connections().0 != wanted {
-            assert!(begun.elapsed() < PATIENCE, "{:?} are open, not {wanted}", self.server.connections());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("connections", || self.server.connections().0, wanted).await;
+    }
+}
+
+async fn until(what: &str, count: impl Fn() -> usize, wanted: usize) {
+    let begun = Instant::now();
+    while count() != wanted {
+        assert!(begun.elapsed() < PATIENCE, "{} {what}, not {wanted}", count());
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -206,8 +215,10 @@ async fn a_server_that_is_full_closes_who_is_idle_and_then_says_that_it_is_full(
         idle.push(stream);
     }
     let mut asking = Vec::new();
-    for _ in 0..10 {
+    for number in 1..=10 {
         asking.push(port.send(HELD).await);
+        // On a busy machine, who is not heard yet would look like one who says nothing.
+        until("requests", || port.asked.load(Ordering::Relaxed), number).await;
     }
     for stream in &mut idle {
         assert_eq!(rest(stream).await, "", "who was idle made room");

@@ -85,7 +85,7 @@ struct Pressure {
     connections: usize,
     /// Connections that users may have.
     connection_capacity: usize,
-    /// Connections refused because all were being answered, since the process started.
+    /// Connections refused because all were asking or being answered, since the process started.
     refused: u64,
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Admission {
     Seated { seat: Seat, evicted: usize },
     /// Those that were told to go are still on their way.
     Later,
-    /// All are taken by requests that are being answered.
+    /// All are taken by requests that are being answered, or have just begun to arrive.
     Full,
 }
 
@@ -108,16 +108,13 @@ impl Inner {
             .open
             .values()
             .filter(|progress| progress.ordered() != Order::MakeRoom)
-            .filter_map(|progress| {
-                let (phase, lasted) = progress.lasted();
-                Some((phase.in_the_way(lasted)?, std::cmp::Reverse(lasted), progress))
-            })
+            .filter_map(|progress| Some((progress.in_the_way()?, progress)))
             .collect();
         if candidates.len() > wanted {
-            candidates.select_nth_unstable_by_key(wanted - 1, |(class, lasted, _)| (*class, *lasted));
+            candidates.select_nth_unstable_by_key(wanted - 1, |(order, _)| *order);
             candidates.truncate(wanted);
         }
-        for (_, _, progress) in &candidates {
+        for (_, progress) in &candidates {
             progress.order(Order::MakeRoom);
         }
         let told = candidates.len();
@@ -171,6 +168,20 @@ mod tests {
             seats.push(Some(newcomer));
         }
         assert!(matches!(connections.admit(), Admission::Full), "all that are left are being answered");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_that_says_nothing_drives_out_nobody_who_was_answered() {
+        let connections = Connections::new(4);
+        let regulars = [seat(&connections, Phase::Idle), seat(&connections, Phase::Idle)];
+        let mut burst =
+            std::collections::VecDeque::from([seat(&connections, Phase::Head), seat(&connections, Phase::New)]);
+        for _ in 0..20 {
+            tokio::time::advance(Duration::from_millis(101)).await;
+            burst.push_back(seat(&connections, Phase::Head));
+            burst.pop_front().filter(|first| first.progress.ordered() == Order::MakeRoom).expect("the oldest goes");
+        }
+        assert!(regulars.iter().all(|seat| seat.progress.ordered() == Order::None));
     }
 
     #[tokio::test(start_paused = true)]

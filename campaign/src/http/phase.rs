@@ -1,6 +1,7 @@
 //! What a connection is doing, since when, and how long it may.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cmp::Reverse;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -48,21 +49,13 @@ impl Phase {
             Self::Linger => limits.linger,
         }
     }
-
-    /// Who goes first when there is no room, after so long in this phase: the lower, the sooner; `None` is never. A request that
-    /// arrives as it should is younger than [`SLOW`].
-    pub(super) fn in_the_way(self, lasted: Duration) -> Option<u8> {
-        match self {
-            Self::Linger => Some(0),
-            Self::New | Self::Head | Self::Body if lasted > SLOW => Some(1),
-            Self::Idle => Some(2),
-            Self::New | Self::Head | Self::Body | Self::Answer => None,
-        }
-    }
 }
 
 /// A request that takes longer to arrive is in the way of others. A head and a body of usual size come in one packet.
 const SLOW: Duration = Duration::from_millis(500);
+/// A connection that was never answered has this long to ask, when there is no room: a round trip or two. Many of them may be begun
+/// before the first is [`SLOW`]; who was answered before stays.
+const FIRST: Duration = Duration::from_millis(100);
 
 /// What others want of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +85,8 @@ pub(super) struct Progress {
     begun: Instant,
     /// Milliseconds since `begun` at which the phase began, and the phase in the lowest three bits.
     phase: AtomicU64,
+    /// Whether a request was answered on it.
+    served: AtomicBool,
     /// Milliseconds since `begun` at which a write stalled, and one; 0 while none does.
     stalled: AtomicU64,
     order: AtomicU64,
@@ -103,6 +98,7 @@ impl Progress {
         Self {
             begun: Instant::now(),
             phase: AtomicU64::new(Phase::New as u64),
+            served: AtomicBool::new(false),
             stalled: AtomicU64::new(0),
             order: AtomicU64::new(0),
             wake: Notify::new(),
@@ -114,6 +110,9 @@ impl Progress {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
+        if phase == Phase::Idle {
+            self.served.store(true, Ordering::Relaxed);
+        }
         self.phase.store(self.now() << 3 | phase as u64, Ordering::Release);
     }
 
@@ -132,6 +131,19 @@ impl Progress {
     pub(super) fn lasted(&self) -> (Phase, Duration) {
         let packed = self.phase.load(Ordering::Acquire);
         (Phase::from_bits(packed & 7), Duration::from_millis(self.now().saturating_sub(packed >> 3)))
+    }
+
+    /// Who goes first when there is no room: the lower, the sooner, and of equals who has been so for longest; `None` is never.
+    pub(super) fn in_the_way(&self) -> Option<(u8, Reverse<Duration>)> {
+        let (phase, lasted) = self.lasted();
+        let class = match phase {
+            Phase::Linger => 0,
+            Phase::New | Phase::Head | Phase::Body if lasted > SLOW => 1,
+            Phase::New | Phase::Head | Phase::Body if lasted > FIRST && !self.served.load(Ordering::Relaxed) => 2,
+            Phase::Idle => 3,
+            Phase::New | Phase::Head | Phase::Body | Phase::Answer => return None,
+        };
+        Some((class, Reverse(lasted)))
     }
 
     /// A write could not go on.
@@ -233,14 +245,31 @@ mod tests {
         assert_eq!(progress.check(&limits), Err(Overdue::Answer));
     }
 
-    #[test]
-    fn who_is_answered_is_never_in_the_way() {
-        let (short, long) = (Duration::from_millis(100), Duration::from_secs(2));
-        assert_eq!(
-            [Phase::Linger, Phase::Head, Phase::New, Phase::Body, Phase::Idle, Phase::Answer]
-                .map(|phase| (phase.in_the_way(short), phase.in_the_way(long))),
-            [(Some(0), Some(0)), (None, Some(1)), (None, Some(1)), (None, Some(1)), (Some(2), Some(2)), (None, None)]
-        );
+    #[tokio::test(start_paused = true)]
+    async fn who_was_never_answered_goes_before_who_is_idle_and_who_is_answered_never() {
+        let class_of = async |phase: Phase, served: bool, ms: u64| {
+            let progress = Progress::new();
+            if served {
+                progress.enter(Phase::Idle);
+            }
+            progress.enter(phase);
+            tokio::time::advance(Duration::from_millis(ms)).await;
+            progress.in_the_way().map(|(class, _)| class)
+        };
+        for (phase, served, expected) in [
+            (Phase::Linger, true, [Some(0), Some(0), Some(0)]),
+            (Phase::New, false, [None, Some(2), Some(1)]),
+            (Phase::Head, false, [None, Some(2), Some(1)]),
+            (Phase::Body, false, [None, Some(2), Some(1)]),
+            (Phase::Head, true, [None, None, Some(1)]),
+            (Phase::Body, true, [None, None, Some(1)]),
+            (Phase::Idle, true, [Some(3), Some(3), Some(3)]),
+            (Phase::Answer, true, [None, None, None]),
+        ] {
+            for (ms, expected) in [50, 200, 2_000].into_iter().zip(expected) {
+                assert_eq!(class_of(phase, served, ms).await, expected, "{phase:?}, served {served}, after {ms} ms");
+            }
+        }
     }
 
     #[tokio::test]

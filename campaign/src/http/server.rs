@@ -116,7 +116,7 @@ impl Server {
         let lately = self.doors().refused.is_some_and(|at| at.elapsed() < LATELY);
         lately.then(|| {
             let bound = self.connections.bound();
-            format!("connections are refused, as all {bound} are being answered")
+            format!("connections are refused, as all {bound} are asking or being answered")
         })
     }
 

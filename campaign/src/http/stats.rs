@@ -26,7 +26,7 @@ pub struct Stats {
     pub accepted: Counter,
     /// Idle or slow ones that were closed to make room.
     pub evicted: Counter,
-    /// Connections refused because every one that was open was being answered.
+    /// Connections refused because every one that was open was asking or being answered.
     pub refused: Counter,
     /// Requests that did not arrive in time, and answers that were not taken in time.
     pub overdue: Counter,
