@@ -11,6 +11,7 @@ pub mod database;
 pub mod install;
 pub mod logins;
 pub mod many;
+mod memory;
 pub mod outages;
 pub mod scaling;
 pub mod trials;

@@ -6,6 +6,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::chaos::inject::processes_of;
+use crate::memory;
 
 /// One program of the product, as it runs.
 #[derive(Debug, Clone)]
@@ -14,7 +15,8 @@ struct Watched {
     uid: String,
     ip: String,
     restarts: i32,
-    limit_mib: u64,
+    /// Bytes.
+    limit: u64,
 }
 
 /// Those that are attacked.
@@ -40,10 +42,9 @@ impl Weights {
         let (mut most, mut beyond) = (0, false);
         for one in &self.all {
             for pid in processes_of(&one.uid, &one.program)? {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-                let peak = peak_mib(&status).with_context(|| format!("{} has no memory", one.program))?;
-                most = most.max(peak);
-                beyond |= peak >= one.limit_mib;
+                let peak = memory::peak(pid.as_raw()).with_context(|| format!("{} is gone", one.program))?;
+                most = most.max(peak.div_ceil(1 << 20));
+                beyond |= peak >= one.limit;
             }
         }
         Ok((most, beyond))
@@ -84,14 +85,14 @@ async fn find(client: &Client, namespace: &str, labels: &str, program: &str) -> 
     let watched = found.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).map(|pod| {
         let limit = pod.spec.iter().flat_map(|spec| &spec.containers).find_map(|container| {
             let limit = container.resources.as_ref()?.limits.as_ref()?.get("memory")?;
-            limit.0.strip_suffix("Mi")?.parse().ok()
+            memory::bytes(&limit.0)
         });
         Ok(Watched {
             program: program.to_owned(),
             uid: pod.uid().context("a pod without UID")?,
             ip: pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("a pod without address")?,
             restarts: restarts_of(&pod),
-            limit_mib: limit.context("a container without a memory limit in Mi")?,
+            limit: limit.context("a container without a memory limit")?,
         })
     });
     watched.collect()
@@ -100,21 +101,4 @@ async fn find(client: &Client, namespace: &str, labels: &str, program: &str) -> 
 fn restarts_of(pod: &Pod) -> i32 {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
     containers.iter().map(|container| container.restart_count).sum()
-}
-
-/// `VmHWM` of `/proc/<pid>/status`, MiB, rounded up.
-fn peak_mib(status: &str) -> Option<u64> {
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
-    Some(kib.trim().parse::<u64>().ok()?.div_ceil(1024))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_peak_is_rounded_up() {
-        assert_eq!(peak_mib("VmPeak:\t  999 kB\nVmHWM:\t   17409 kB\n"), Some(18));
-        assert_eq!(peak_mib("Name:\tx\n"), None);
-    }
 }

@@ -159,23 +159,28 @@ async fn rolled_out(client: &kube::Client, sale: &Sale, door: &Door) -> Result<T
         async move { Honest { door, rate: RATE, prefix: "rollout".to_owned() }.come_until(stop).await }
     });
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
-    let name = format!("{}-issuer", sale.name);
+    let names = [format!("{}-issuer", sale.name), format!("{}-consumer", sale.name)];
     for round in 1..=ROLLOUTS {
-        let before = deployments.get(&name).await?.metadata.generation;
+        let mut before = Vec::new();
+        for name in &names {
+            before.push(deployments.get(name).await?.metadata.generation);
+        }
         let patch = json!({"spec": {"rollout": {"duringWindow": "Now"}, "pods": {"annotations": {"attack": round.to_string()}}}});
         kubectl(&["patch", "campaignclass", "default", "--type=merge", "--patch", &patch.to_string()]).await?;
-        until("a rollout", Duration::from_secs(120), async || {
-            let found = deployments.get(&name).await.map_err(|error| error.to_string())?;
-            let wanted = found.spec.as_ref().and_then(|spec| spec.replicas);
-            let status = found.status.clone().unwrap_or_default();
-            let done = found.metadata.generation != before
-                && status.observed_generation == found.metadata.generation
-                && status.updated_replicas == wanted
-                && status.replicas == wanted
-                && status.ready_replicas == wanted;
-            if done { Ok(()) } else { Err(format!("{status:?}")) }
-        })
-        .await?;
+        for (name, before) in names.iter().zip(before) {
+            until("a rollout", Duration::from_secs(120), async || {
+                let found = deployments.get(name).await.map_err(|error| error.to_string())?;
+                let wanted = found.spec.as_ref().and_then(|spec| spec.replicas);
+                let status = found.status.clone().unwrap_or_default();
+                let done = found.metadata.generation != before
+                    && status.observed_generation == found.metadata.generation
+                    && status.updated_replicas == wanted
+                    && status.replicas == wanted
+                    && status.ready_replicas == wanted;
+                if done { Ok(()) } else { Err(format!("{status:?}")) }
+            })
+            .await?;
+        }
     }
     stop.cancel();
     Ok(coming.await?)

@@ -29,6 +29,7 @@ use crate::chaos::ledger::Ledger;
 use crate::chaos::report::keep;
 use crate::crowd::Door;
 use crate::install::{REALM, SYSTEM_NAMESPACE, kubectl};
+use crate::memory;
 use crate::wait::until;
 
 /// Coupons that are left when the sale begins.
@@ -128,7 +129,7 @@ impl Old<'_> {
         let (key, last) = (StockKeys::of(campaign).issued, winners.to_string());
         let members = redis(&arena.sources.redis, &["ZCOUNT", &key, "1", &last]).await?;
         let members: u64 = members.trim().parse()?;
-        let (peak, restarts) = (operator.peak().await, Saboteur::operator(&arena.kubernetes).restarts().await?);
+        let (peak, restarts) = (operator.peak(), Saboteur::operator(&arena.kubernetes).restarts().await?);
         let replaced = Operator::of(&arena.kubernetes).await.is_ok_and(|now| now.pod != operator.pod);
 
         let mut report = Report::new("repair-large");
@@ -272,60 +273,21 @@ impl Operator {
         let mut containers = pod.spec.iter().flat_map(|spec| &spec.containers);
         let limit = containers.find_map(|each| each.resources.as_ref()?.limits.as_ref()?.get("memory").cloned());
         let limit = limit.context("the operator has no memory limit")?;
-        let limit = bytes(&limit.0).with_context(|| format!("{} is no amount of memory", limit.0))?;
+        let limit = memory::bytes(&limit.0).with_context(|| format!("{} is no amount of memory", limit.0))?;
         let pod = pod.uid().context("a pod without a UID")?;
         let process = processes_of(&pod, "coupon-operator")?.first().context("no process of the operator")?.as_raw();
         Ok(Self { pod, process, limit })
     }
 
     /// The most memory that the process ever had, bytes; `None`: it is gone.
-    async fn peak(&self) -> Option<u64> {
-        let status = tokio::fs::read_to_string(format!("/proc/{}/status", self.process)).await.ok()?;
-        peak(&status)
+    fn peak(&self) -> Option<u64> {
+        memory::peak(self.process)
     }
-}
-
-/// `VmHWM` of `/proc/<pid>/status`, in bytes.
-fn peak(status: &str) -> Option<u64> {
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.trim().strip_suffix("kB")?;
-    kib.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// An amount of memory as Kubernetes writes it, where it is a whole number.
-fn bytes(quantity: &str) -> Option<u64> {
-    let end = quantity.find(|c: char| !c.is_ascii_digit()).unwrap_or(quantity.len());
-    let (number, unit) = quantity.split_at(end);
-    let factor: u64 = match unit {
-        "" => 1,
-        "k" => 1_000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn memory_is_read_as_the_kernel_and_kubernetes_write_it() {
-        assert_eq!(peak("VmPeak:\t  999 kB\nVmHWM:\t   17408 kB\nVmRSS:\t 5 kB\n"), Some(17 << 20));
-        assert_eq!(peak("Name:\tcoupon-operator\n"), None);
-        for (text, expected) in [
-            ("128Mi", Some(128 << 20)),
-            ("1Gi", Some(1 << 30)),
-            ("500M", Some(500_000_000)),
-            ("7", Some(7)),
-            ("0.5Gi", None),
-        ] {
-            assert_eq!(bytes(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn the_time_allowed_grows_with_each_million() {
