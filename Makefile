@@ -99,18 +99,19 @@ scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a t
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/scale-demo
 
 .PHONY: test
-test: image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
+test: image later-image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
 	@echo 'building the tests (first time: minutes)'
 	@cargo test $(LOCKED) --workspace --no-run
-	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) \
-		e2e/scripts/test.sh $(STACK) $(TARGET)/image/coupon-operator.tar $(TARGET)/test.log
+	@e2e/scripts/test.sh $(STACK) $(TARGET)/image $(TARGET)/test.log
 
 .PHONY: trials
-trials: image ## docs/TRIALS.md in one run: each case against the tests that it names (some 15 min after a build)
+trials: image later-image ## docs/TRIALS.md in one run: each case against the tests that it names (some 15 min after a build)
 	@cargo test $(LOCKED) --workspace --no-run
 	@$(STACK) up --name trials
 	@$(STACK) load-image --name trials $(TARGET)/image/coupon-operator.tar
-	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name trials -- $(TARGET)/debug/trials && status=0 || status=$$?; \
+	@$(STACK) load-image --name trials $(TARGET)/image/later/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) COUPON_LATER_IMAGE=$$(cat $(TARGET)/image/later/reference) \
+		$(STACK) exec --name trials -- $(TARGET)/debug/trials && status=0 || status=$$?; \
 		$(STACK) down --name trials; exit $$status
 
 SECONDS_EACH ?= 12
@@ -153,6 +154,11 @@ check-generated: generators ## Fail if a generated file is stale (seconds; first
 .PHONY: image
 image: build ## The local image archive, from the programs as built for tests (seconds after a build)
 	@e2e/scripts/image.sh $(STACK) $(TARGET)/image $(addprefix $(TARGET)/debug/,$(PROGRAMS))
+
+# What tests take for the next version: pods and operators of both work side by side.
+.PHONY: later-image
+later-image: build
+	@LATER=1 e2e/scripts/image.sh $(STACK) $(TARGET)/image/later $(addprefix $(TARGET)/debug/,$(PROGRAMS))
 
 .PHONY: simulate
 simulate: build ## Sales played against the scaling policy and against KEDA + HPA; writes docs/SCALING.md's tables, plots (seconds)

@@ -3,6 +3,7 @@
 --
 -- KEYS  meta, issued, count, request, free
 -- Reply names of the keys that were removed
+if redis.call('TYPE', KEYS[1]).ok == 'hash' then known_format(redis.call('HGET', KEYS[1], 'format')) end
 local removed = {}
 local function remove(key)
   redis.call('UNLINK', key)

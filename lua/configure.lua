@@ -4,7 +4,8 @@
 -- ARGV  epoch, total, limit, start ms, end ms, suspended ('0' or '1'), number of this change
 -- Reply {status, highest}: OK; CLOSED, HISTORY, EPOCH as in issue.lua; BELOW when total is lower than the highest rank given;
 --       OLD when a change of this number or of a higher one is in force: this one was overtaken.
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'history', 'highest', 'terms')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'history', 'highest', 'terms', 'format')
+known_format(meta[5])
 if not meta[1] then return { 'CLOSED', 0 } end
 local highest = tonumber(meta[3])
 if meta[2] ~= history() then return { 'HISTORY', highest } end

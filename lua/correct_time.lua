@@ -4,6 +4,7 @@
 --
 -- KEYS  meta
 -- Reply OK, or CLOSED (no meta: there is nothing to correct)
+known_format(redis.call('HGET', KEYS[1], 'format'))
 local last_ms = redis.call('HGET', KEYS[1], 'last_ms')
 if not last_ms then return 'CLOSED' end
 local now = now_ms()

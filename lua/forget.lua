@@ -7,6 +7,7 @@
 -- Reply two per coupon that the user holds after it: n, rank
 local META, ISSUED, COUNT, REQUEST = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local user, last = ARGV[1], 2 + tonumber(ARGV[2])
+known_format(redis.call('HGET', META, 'format'))
 if #ARGV > last then
   -- Rights that only this script needs, before the first write: half a change would cost a repair.
   redis.call('ZREM', ISSUED, '')

@@ -5,7 +5,8 @@
 -- ARGV  ranks
 -- Reply {status, epoch, issued}, {two per rank: member, '<granted ms>:<request key>'; empty when nobody holds it or the record is lost}
 --       Status OK; CLOSED, HISTORY as in issue.lua.
-local meta = redis.call('HMGET', KEYS[1], 'epoch', 'history')
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'history', 'format')
+known_format(meta[3])
 if not meta[1] then return { { 'CLOSED' }, {} } end
 if meta[2] ~= history() then return { { 'HISTORY' }, {} } end
 local found = {}

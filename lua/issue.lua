@@ -15,7 +15,9 @@ local GRANTED, REPEATED, USER_LIMIT, SOLD_OUT, NOT_STARTED, ENDED, SUSPENDED = 1
 -- Redis' Lua refuses to unpack some 8,000 values at once.
 local CHUNK = 4000
 
-local meta = redis.call('HMGET', META, 'epoch', 'history', 'total', 'limit', 'start_ms', 'end_ms', 'suspended', 'highest', 'last_ms')
+local meta = redis.call('HMGET', META, 'epoch', 'history', 'total', 'limit', 'start_ms', 'end_ms', 'suspended', 'highest', 'last_ms',
+  'format')
+known_format(meta[10])
 if not meta[1] then return { { 'CLOSED' }, {} } end
 local epoch, total, limit = tonumber(meta[1]), tonumber(meta[3]), tonumber(meta[4])
 local start_ms, end_ms, suspended = tonumber(meta[5]), tonumber(meta[6]), meta[7] == '1'

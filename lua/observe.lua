@@ -7,7 +7,8 @@
 local function is(key, kind) return redis.call('TYPE', key).ok == kind end
 local meta = is(KEYS[1], 'hash')
   and redis.call('HMGET', KEYS[1], 'epoch', 'history', 'total', 'limit', 'start_ms', 'end_ms', 'suspended', 'highest',
-    'terms', 'last_ms') or {}
+    'terms', 'last_ms', 'format') or {}
+known_format(meta[11])
 local issued = is(KEYS[2], 'zset') and redis.call('ZCARD', KEYS[2]) or 0
 local misfit
 if tonumber(meta[8]) then

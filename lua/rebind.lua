@@ -11,12 +11,13 @@ for key, kind in pairs({ [META] = 'hash', [ISSUED] = 'zset', [COUNT] = 'hash', [
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then return 'OTHER' end
 end
-local meta = redis.call('HMGET', META, 'epoch', 'highest')
+local meta = redis.call('HMGET', META, 'epoch', 'highest', 'format')
+known_format(meta[3])
 -- The identity alone does not tell that nothing changed: FLUSHALL keeps it, and so does a swap under another epoch.
 if meta[1] ~= ARGV[2] or meta[2] ~= ARGV[3] or tonumber(meta[1]) >= tonumber(ARGV[5]) then return 'OTHER' end
 local highest, winners = tonumber(ARGV[3]), tonumber(ARGV[4])
 local issued, misfit = whole(ISSUED, COUNT, REQUEST, FREE, highest)
 if misfit or issued ~= winners then return 'OTHER' end
 redis.call('HSET', META, 'epoch', ARGV[5], 'history', ARGV[1], 'total', ARGV[6], 'limit', ARGV[7], 'start_ms', ARGV[8],
-  'end_ms', ARGV[9], 'suspended', ARGV[10], 'terms', ARGV[11])
+  'end_ms', ARGV[9], 'suspended', ARGV[10], 'terms', ARGV[11], 'format', FORMAT)
 return 'OK'

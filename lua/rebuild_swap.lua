@@ -7,6 +7,8 @@
 -- Reply OK, HISTORY, GONE (no such attempt, or it was swapped already), COUNTS (not everything arrived)
 if history() ~= ARGV[1] then return 'HISTORY' end
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'GONE' end
+-- A meta key that is no hash was removed before (clear_unreadable.lua).
+known_format(redis.call('HGET', KEYS[6], 'format'))
 local issued, misfit = whole(KEYS[2], KEYS[3], KEYS[4], KEYS[5], tonumber(ARGV[11]))
 if misfit or issued ~= tonumber(ARGV[2]) or redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[3]) then return 'COUNTS' end
 -- Time never goes back within a campaign, not even on a promoted replica with a slower clock.
@@ -21,5 +23,5 @@ for i = 2, 5 do
 end
 redis.call('DEL', KEYS[1], KEYS[6])
 redis.call('HSET', KEYS[6], 'epoch', ARGV[4], 'history', ARGV[1], 'total', ARGV[5], 'limit', ARGV[6], 'start_ms', ARGV[7],
-  'end_ms', ARGV[8], 'suspended', ARGV[9], 'terms', ARGV[10], 'highest', ARGV[11], 'last_ms', string.format('%.0f', last_ms))
+  'end_ms', ARGV[8], 'suspended', ARGV[9], 'terms', ARGV[10], 'highest', ARGV[11], 'last_ms', string.format('%.0f', last_ms), 'format', FORMAT)
 return 'OK'

@@ -1,8 +1,12 @@
 //! The record of one issued coupon: JSON in the value, the user id as key, a few headers for readers that do not parse the value.
 
+use rdkafka::message::Message;
 use serde::{Deserialize, Serialize};
 
+use crate::format::{self, Newer};
 use crate::identity::{CampaignId, RequestKey, UserId};
+use crate::later;
+use crate::log::raw_headers;
 
 /// `event-type` header of every record.
 pub const EVENT_TYPE: &str = "CouponIssued";
@@ -12,6 +16,8 @@ pub const HEADER_EVENT_TYPE: &str = "event-type";
 pub const HEADER_CAMPAIGN: &str = "campaign";
 /// Header that carries the epoch under which the coupon was granted, in decimal.
 pub const HEADER_EPOCH: &str = "epoch";
+/// Header that carries the version of the record's format ([`format::EVENT`]), in decimal; without it, it is the first.
+pub const HEADER_VERSION: &str = "event-version";
 /// Longest record value, in bytes. Far above what the bounds of [`crate::identity`] allow.
 pub const MAX_VALUE: usize = 16 * 1024;
 
@@ -46,6 +52,12 @@ pub enum DecodeError {
     /// No value, or one too large to be ours.
     #[error("the record's value has {0} bytes; 1 to {MAX_VALUE} were expected")]
     Size(usize),
+    /// Written by a newer program: what it says is not known here. It may well be a winner.
+    #[error(transparent)]
+    Newer(#[from] Newer),
+    /// The header is no number.
+    #[error("the record's header {HEADER_VERSION} is no version: {0:?}")]
+    Version(String),
     /// Not the JSON of an event.
     #[error("the record's value is not a CouponIssued event: {0}")]
     Json(String),
@@ -65,11 +77,42 @@ pub enum DecodeError {
     TooLarge(u64),
 }
 
+impl DecodeError {
+    /// Who could read it, if a newer program can.
+    pub fn newer(&self) -> Option<Newer> {
+        match self {
+            Self::Newer(newer) => Some(newer.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl CouponIssued {
     /// The record's value.
     pub fn encode(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            event: &'a CouponIssued,
+            later: &'static str,
+        }
         // Plain data: strings, integers and a timestamp always serialise.
-        serde_json::to_vec(self).unwrap_or_default()
+        match later::field() {
+            None => serde_json::to_vec(self),
+            Some(later) => serde_json::to_vec(&Written { event: self, later }),
+        }
+        .unwrap_or_default()
+    }
+
+    /// Reads a record of `campaign`: its version, and then its value as [`Self::decode`] does.
+    pub fn of_record(campaign: &CampaignId, record: &impl Message) -> Result<Self, DecodeError> {
+        let headers = record.headers().and_then(raw_headers).unwrap_or_default();
+        if let Some((_, value)) = headers.iter().rev().find(|(name, _)| name == HEADER_VERSION) {
+            let text = String::from_utf8_lossy(value.as_deref().unwrap_or_default());
+            let version = text.parse().map_err(|_| DecodeError::Version(text.chars().take(20).collect()))?;
+            format::check("the record", version, format::EVENT)?;
+        }
+        Self::decode(campaign, record.payload())
     }
 
     /// Reads a record's value and checks that it is a winner of `campaign`.
@@ -150,6 +193,34 @@ mod tests {
         }
         assert!(matches!(decode(&text.replace("anna", "")), DecodeError::Json(_)), "an empty user id is no user");
         assert_eq!(decode(&"x".repeat(MAX_VALUE + 1)), DecodeError::Size(MAX_VALUE + 1));
+    }
+
+    /// Wrong: what a newer program wrote is taken for something else, or what an older one wrote for nothing.
+    #[test]
+    fn a_records_version_decides_whether_its_value_is_read() {
+        use rdkafka::Timestamp;
+        use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
+        let read = |versions: &[Option<&str>]| {
+            let headers = versions
+                .iter()
+                .fold(OwnedHeaders::new(), |all, value| all.insert(Header { key: HEADER_VERSION, value: *value }));
+            let value = Some(event().encode());
+            let record = OwnedMessage::new(value, None, "t".into(), Timestamp::NotAvailable, 0, 0, Some(headers));
+            CouponIssued::of_record(&campaign(), &record)
+        };
+        let newer = Newer { what: "the record", found: 2, known: format::EVENT };
+        for (versions, expected) in [
+            (&[][..], Ok(event())),
+            (&[Some("1")], Ok(event())),
+            (&[Some("2")], Err(DecodeError::Newer(newer.clone()))),
+            (&[Some("1"), Some("2")], Err(DecodeError::Newer(newer))),
+            (&[Some("two")], Err(DecodeError::Version("two".into()))),
+            (&[Some("-1")], Err(DecodeError::Version("-1".into()))),
+            (&[Some("99999999999999999999x")], Err(DecodeError::Version("99999999999999999999".into()))),
+            (&[None], Err(DecodeError::Version(String::new()))),
+        ] {
+            assert_eq!(read(versions), expected, "{versions:?}");
+        }
     }
 
     #[test]

@@ -16,8 +16,10 @@
 //! rebuild or scale is the operator's decision.
 
 pub mod event;
+pub mod format;
 pub mod http;
 pub mod identity;
+pub mod later;
 pub mod listening;
 pub mod log;
 pub mod minted;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::yaml;
+use crate::format::{self, Newer};
+use crate::{later, yaml};
 
 /// The three systems a campaign lives in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,11 @@ pub struct Connections {
     pub redis: Redis,
     /// Where winners are rows.
     pub database: Database,
+}
+
+/// A file that says nothing is of the first.
+fn first() -> u32 {
+    1
 }
 
 /// A user name and its password. Never printed.
@@ -191,6 +197,23 @@ pub enum DatabaseTls {
     VerifyIdentity,
 }
 
+/// What is read before anything else.
+#[derive(Deserialize)]
+struct Versioned {
+    #[serde(default = "first")]
+    version: u32,
+}
+
+/// What is written.
+#[derive(Serialize)]
+struct File<'a> {
+    version: u32,
+    #[serde(flatten)]
+    connections: &'a Connections,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<&'static str>,
+}
+
 /// A settings file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
@@ -201,6 +224,14 @@ pub enum SettingsError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The file was written by a newer program.
+    #[error("{path}: {newer}")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        newer: Newer,
     },
     /// The file does not say what is needed.
     #[error("{path} is not a valid connections file: {source}")]
@@ -213,11 +244,24 @@ pub enum SettingsError {
 }
 
 impl Connections {
+    /// The text of a `connections.yaml`.
+    ///
+    /// # Errors
+    /// It cannot be written as YAML.
+    pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
+        yaml::to_string(&File { version: format::CONNECTIONS, connections: self, later: later::field() })
+    }
+
     /// Reads and checks a `connections.yaml`.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-        yaml::from_str(&text).map_err(|source| SettingsError::Parse { path: path.to_owned(), source })
+        let parse = |source| SettingsError::Parse { path: path.to_owned(), source };
+        // The version first: what else a newer one says may not be readable.
+        let Versioned { version } = yaml::from_str(&text).map_err(parse)?;
+        format::check("the connections file", version, format::CONNECTIONS)
+            .map_err(|newer| SettingsError::Newer { path: path.to_owned(), newer })?;
+        yaml::from_str(&text).map_err(parse)
     }
 }
 
@@ -258,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let text = yaml::to_string(&sample()).unwrap();
+        let text = sample().to_yaml().unwrap();
         assert_eq!(yaml::from_str::<Connections>(&text).unwrap(), sample(), "{text}");
     }
 
@@ -287,6 +331,25 @@ mod tests {
         ] {
             assert_eq!(properties.get(key).map(String::as_str), Some(value), "{key}");
         }
+    }
+
+    /// Wrong: a pod works with what it has half understood, or one of an older version does not start.
+    #[test]
+    fn a_file_of_a_newer_version_is_refused_and_one_of_an_older_is_read() {
+        let path = std::env::temp_dir().join(format!("coupon-connections-{}.yaml", std::process::id()));
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Connections::load(&path)
+        };
+        let text = sample().to_yaml().unwrap();
+        let without = text.replace("version: 1\n", "");
+        assert_ne!(text, without);
+        assert_eq!(load(&without).unwrap(), sample());
+        assert_eq!(load(&format!("next: thing\n{text}")).unwrap(), sample(), "a field that a newer one may have");
+        let error = load("version: 2\nstores: [elsewhere]\n").unwrap_err();
+        assert!(matches!(&error, SettingsError::Newer { .. }), "{error}");
+        assert!(error.to_string().contains("is of version 2, and this program knows versions up to 1"), "{error}");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

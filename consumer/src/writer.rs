@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rdkafka::message::Message;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -168,7 +167,7 @@ impl Writer {
             if !record.begin() {
                 continue;
             }
-            match CouponIssued::decode(&self.campaign, record.message.payload()) {
+            match CouponIssued::of_record(&self.campaign, &record.message) {
                 Ok(event) => unit.push(record, event),
                 Err(error) => {
                     self.metrics.record("unreadable");

@@ -62,10 +62,19 @@ fn chart() -> String {
     format!("{}/../charts/coupon-operator", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Installs or upgrades the operator and its default class, and waits until the operator is ready.
+/// Installs the operator and its default class, and waits until the operator is ready.
 pub async fn install(connections: &Connections) -> Result<()> {
-    let image = std::env::var("COUPON_IMAGE")
-        .context("COUPON_IMAGE is not set: run this through `make demo` or `make test`")?;
+    install_image(connections, &image("COUPON_IMAGE")?).await
+}
+
+/// The image that this variable names.
+pub fn image(variable: &str) -> Result<String> {
+    std::env::var(variable)
+        .with_context(|| format!("{variable} is not set: run this through `make demo` or `make test`"))
+}
+
+/// Installs the operator of this image, or upgrades to it or goes back, and waits until it is ready.
+pub async fn install_image(connections: &Connections, image: &str) -> Result<()> {
     let (repository, tag) = image.rsplit_once(':').context("COUPON_IMAGE has no tag")?;
     namespace(SYSTEM_NAMESPACE, false).await?;
     for secret in secrets(connections)? {

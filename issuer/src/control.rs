@@ -10,7 +10,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use campaign::format;
 use campaign::http::Server;
+use campaign::later;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -56,6 +58,8 @@ struct FenceAnswer {
     drained: bool,
     /// Wishes under way below it.
     outstanding: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,6 +91,8 @@ struct Pressure {
     connection_capacity: usize,
     /// Connections refused because all were asking or being answered, since the process started.
     refused: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -114,6 +120,12 @@ pub fn router(control: Control) -> Router {
 }
 
 async fn authorize(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
+    let mut response = judge(&control, request, next).await;
+    response.headers_mut().insert(format::CONTROL_HEADER, format::CONTROL.into());
+    response
+}
+
+async fn judge(control: &Control, request: Request, next: Next) -> Response {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -121,7 +133,14 @@ async fn authorize(State(control): State<Arc<Control>>, request: Request, next: 
         .unwrap_or_default();
     // In constant time, so that the time of a refusal tells nothing about the token.
     if bool::from(given.ct_eq(control.token.as_bytes())) {
-        next.run(request).await
+        let version = request.headers().get(format::CONTROL_HEADER).map(|value| value.to_str().ok()?.parse().ok());
+        match version.unwrap_or(Some(1)) {
+            Some(version) => match format::check("the request", version, format::CONTROL) {
+                Ok(()) => next.run(request).await,
+                Err(newer) => problem(StatusCode::BAD_REQUEST, newer.to_string()),
+            },
+            None => problem(StatusCode::BAD_REQUEST, format!("{} must be a number", format::CONTROL_HEADER)),
+        }
     } else {
         let mut response = problem(StatusCode::UNAUTHORIZED, "send Authorization: Bearer with the control token");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
@@ -142,8 +161,12 @@ async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceReque
         return problem(StatusCode::UNPROCESSABLE_ENTITY, text);
     }
     let drained = control.keeper.fence(floor, FENCE_TIMEOUT).await;
-    let answer =
-        FenceAnswer { floor: drained.floor, drained: drained.outstanding == 0, outstanding: drained.outstanding };
+    let answer = FenceAnswer {
+        floor: drained.floor,
+        drained: drained.outstanding == 0,
+        outstanding: drained.outstanding,
+        later: later::field(),
+    };
     tracing::info!(asked = floor, floor = answer.floor, outstanding = answer.outstanding, "fenced");
     let status = if answer.drained { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(answer)).into_response()
@@ -156,6 +179,7 @@ async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
         connections,
         connection_capacity,
         refused: control.users.stats().refused.get(),
+        later: later::field(),
         queue_depth: control.queue.depth(),
         queue_capacity: control.queue.capacity(),
         rejected: control.metrics.rejected.get(),

@@ -249,6 +249,7 @@ pub fn stock_reason(error: &StockError) -> &'static str {
                 Some("OOM") => "RedisOutOfMemory",
                 Some("MISCONF") => "RedisCannotPersist",
                 Some("BUSY") => "RedisBusy",
+                Some("NEWER") => "NewerFormat",
                 Some("MOVED" | "ASK" | "CROSSSLOT") => "RedisClusterUnsupported",
                 // A server that answers is not unavailable.
                 Some(_) => "RedisRefused",

@@ -9,7 +9,8 @@ use rdkafka::producer::future_producer::OwnedDeliveryResult;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
 use super::client_config;
-use crate::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EPOCH, HEADER_EVENT_TYPE};
+use crate::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EPOCH, HEADER_EVENT_TYPE, HEADER_VERSION};
+use crate::format;
 use crate::identity::CampaignId;
 use crate::settings::Kafka;
 
@@ -96,7 +97,7 @@ impl WinnerLog {
 
     /// Hands a winner to the client. The record is on its way when this returns; it is durable when it is acknowledged.
     pub fn append(&self, event: &CouponIssued) -> Result<Appending, AppendError> {
-        let (value, epoch) = (event.encode(), event.epoch.to_string());
+        let (value, epoch, version) = (event.encode(), event.epoch.to_string(), format::EVENT.to_string());
         let key = match self.key_by {
             KeyBy::User => event.user_id.as_str(),
             KeyBy::Campaign => &event.coupon_id,
@@ -104,6 +105,7 @@ impl WinnerLog {
         let campaign = self.campaign.to_string();
         let headers = OwnedHeaders::new()
             .insert(Header { key: HEADER_EVENT_TYPE, value: Some(EVENT_TYPE) })
+            .insert(Header { key: HEADER_VERSION, value: Some(&version) })
             .insert(Header { key: HEADER_CAMPAIGN, value: Some(&campaign) })
             .insert(Header { key: HEADER_EPOCH, value: Some(&epoch) });
         // Stamped with the present time, not the grant's: Kafka counts retention from it, and would remove a grant that is

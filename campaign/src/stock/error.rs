@@ -178,6 +178,8 @@ const CODES: &[(&[&str], Executed, Afterwards)] = &[
     // It takes no writes for now, or not these. Asking again at once changes nothing, and neither does another connection: where
     // Sentinels have another primary they are heard beside this (`sentinel::watch`).
     (&["OOM", "MISCONF", "NOREPLICAS", "BUSY", "NOPERM"], Executed::No, Afterwards::Stays),
+    // Our own scripts, of keys that a newer program has written (lua/history.lua).
+    (&["NEWER"], Executed::No, Afterwards::Stays),
     (&["MOVED", "ASK", "TRYAGAIN", "CROSSSLOT"], Executed::No, Afterwards::Stays),
     // It is not the primary, or not yet, or does not know who is there: another connection may lead to one who is.
     (
@@ -233,6 +235,7 @@ mod tests {
             ("NOREPLICAS Not enough good replicas to write.", No, Stays),
             ("BUSY Redis is busy running a script. You can only call SCRIPT KILL.", No, Stays),
             ("NOPERM User w has no permissions to run the 'evalsha' command", No, Stays),
+            ("NEWER the keys are of version 2", No, Stays),
             ("MOVED 10075 10.200.0.2:7092", No, Stays),
             ("ASK 10075 10.200.0.2:7092", No, Stays),
             ("TRYAGAIN Multiple keys request during rehashing of slot", No, Stays),

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use campaign::event::CouponIssued;
+use campaign::event::{CouponIssued, DecodeError};
+use campaign::format::Newer;
 use campaign::identity::UserId;
 use campaign::log::admin::AdminError;
 use campaign::log::{client_config, raw_headers, tail};
@@ -28,6 +29,8 @@ pub struct Mine {
     pub ranks: BTreeMap<u64, u32>,
     /// Partition -> its first offset, and the one behind the user's last letter.
     span: BTreeMap<i32, (i64, i64)>,
+    /// One of them was written by a newer program: nobody here knows how to write it again without the user.
+    newer: Option<Newer>,
 }
 
 /// Whose letter it is, by its winner, or by its key where no winner can be read.
@@ -49,9 +52,12 @@ pub async fn find(office: &Office, user: &UserId) -> Result<Mine, ReplayError> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut mine = Mine::default();
         tail::read::<tail::TailError>(&kafka, &campaign.dead_letter_topic(), &span, |message| {
-            let winner = CouponIssued::decode(&campaign, message.payload()).ok();
+            let read = CouponIssued::of_record(&campaign, message);
+            let newer = read.as_ref().err().and_then(DecodeError::newer);
+            let winner = read.ok();
             if is_of(&user, winner.as_ref(), message.key()) {
                 mine.count += 1;
+                mine.newer = mine.newer.take().or(newer);
                 mine.ranks.extend(winner.map(|winner| (winner.rank, winner.n)));
                 let start = span.get(&message.partition()).map_or(0, |(start, _)| *start);
                 mine.span.insert(message.partition(), (start, message.offset() + 1));
@@ -70,6 +76,9 @@ pub async fn rewrite(
     mine: &Mine,
     pseudonyms: &BTreeMap<u64, UserId>,
 ) -> Result<Result<(), String>, ReplayError> {
+    if let Some(newer) = &mine.newer {
+        return Ok(Err(newer.to_string()));
+    }
     let firsts = mine.span.iter().map(|(partition, (start, _))| (*partition, *start)).collect();
     // Removes nothing, and tells whether anything may be removed, before letters are there twice.
     if let Err(why) = remove(office, &firsts).await {

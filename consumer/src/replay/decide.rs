@@ -1,6 +1,7 @@
 //! What to do with a dead letter. Pure; `judge` finds the facts.
 
 use campaign::event::{CouponIssued, DecodeError};
+use campaign::format::Newer;
 use campaign::stock::{Held, Refusal};
 
 /// What Redis says about the letter's rank.
@@ -44,6 +45,9 @@ pub enum Verdict {
     /// Nothing: it is a row.
     #[error("it is a row already")]
     AlreadyStored,
+    /// Nothing here: a newer program reads it.
+    #[error("{0}")]
+    Newer(Newer),
     /// Nothing: it is no winner.
     #[error("{0}")]
     Unreadable(DecodeError),
@@ -84,6 +88,7 @@ impl Verdict {
         match self {
             Self::Replay { .. } => "Replayable",
             Self::AlreadyStored => "AlreadyStored",
+            Self::Newer(_) => "NewerRecord",
             Self::Unreadable(_) => "UnreadableRecord",
             Self::Conflict { .. } => "RankConflict",
             Self::AboveTotal { .. } => "RankAboveTotal",
@@ -98,7 +103,11 @@ impl Verdict {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Unreadable(_) | Self::Conflict { .. } | Self::Void | Self::RankTaken { .. } | Self::NotHeld => true,
-            Self::Replay { .. } | Self::AlreadyStored | Self::AboveTotal { .. } | Self::NotServing(_) => false,
+            Self::Replay { .. }
+            | Self::AlreadyStored
+            | Self::Newer(_)
+            | Self::AboveTotal { .. }
+            | Self::NotServing(_) => false,
         }
     }
 
@@ -112,6 +121,7 @@ impl Verdict {
 pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> Verdict {
     let event = match event {
         Ok(event) => event,
+        Err(DecodeError::Newer(newer)) => return Verdict::Newer(newer.clone()),
         Err(error) => return Verdict::Unreadable(error.clone()),
     };
     if let Some(row) = facts.of_rank.or(facts.of_place) {
@@ -190,5 +200,8 @@ mod tests {
         }
         let unreadable = Err(DecodeError::Size(0));
         assert_eq!(decide(&unreadable, &base), Verdict::Unreadable(DecodeError::Size(0)));
+        let newer = Newer { what: "the record", found: 2, known: 1 };
+        let verdict = decide(&Err(DecodeError::Newer(newer.clone())), &base);
+        assert_eq!((verdict.is_final(), verdict), (false, Verdict::Newer(newer)), "a newer program may find a winner");
     }
 }

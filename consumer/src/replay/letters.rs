@@ -67,7 +67,7 @@ impl Letter {
             explanation: text("kafka_dlt-exception-message").unwrap_or_default(),
             retries: number("retry_count").and_then(|count| count.try_into().ok()).unwrap_or(0),
             written_ms: message.timestamp().to_millis(),
-            event: CouponIssued::decode(campaign, message.payload()),
+            event: CouponIssued::of_record(campaign, &message),
             message,
         }
     }

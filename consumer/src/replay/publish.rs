@@ -5,7 +5,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use campaign::event::{CouponIssued, HEADER_EPOCH};
+use campaign::event::{CouponIssued, HEADER_EPOCH, HEADER_VERSION};
+use campaign::format;
 use campaign::identity::CampaignId;
 use campaign::log::{client_config, raw_headers};
 use campaign::settings::Kafka;
@@ -77,11 +78,13 @@ impl Publisher {
 /// The record's own headers and where it first lay, which a second dead letter keeps; without what went wrong, and with
 /// the new epoch.
 fn headers(letter: &Letter, epoch: u64) -> OwnedHeaders {
-    let epoch = epoch.to_string();
+    let (epoch, version) = (epoch.to_string(), format::EVENT.to_string());
     let known = letter.message.headers().and_then(raw_headers).unwrap_or_default();
-    let kept = known.iter().filter(|(key, _)| !FAILURE.contains(&key.as_str()) && key != HEADER_EPOCH);
+    let anew = |key: &str| FAILURE.contains(&key) || key == HEADER_EPOCH || key == HEADER_VERSION;
+    let kept = known.iter().filter(|(key, _)| !anew(key));
     let all = kept.fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_ref() }));
     all.insert(Header { key: HEADER_EPOCH, value: Some(&epoch) })
+        .insert(Header { key: HEADER_VERSION, value: Some(&version) })
 }
 
 #[cfg(test)]
@@ -97,6 +100,7 @@ mod tests {
             .insert(Header { key: "traceparent", value: Some("00-1") })
             .insert(Header { key: "nothing", value: None::<&str> })
             .insert(Header { key: "epoch", value: Some("1") })
+            .insert(Header { key: "event-version", value: Some("1") })
             .insert(Header { key: "original_offset", value: Some("7") })
             .insert(Header { key: "exception", value: Some("RowRejected: no") })
             .insert(Header { key: "retry_count", value: Some("5") });
@@ -104,8 +108,13 @@ mod tests {
         let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
         let after = raw_headers(&headers(&Letter::of(&campaign, message), 3)).unwrap();
         let value = |text: &str| Some(text.as_bytes().to_vec());
-        let expected =
-            [("traceparent", value("00-1")), ("nothing", None), ("original_offset", value("7")), ("epoch", value("3"))];
+        let expected = [
+            ("traceparent", value("00-1")),
+            ("nothing", None),
+            ("original_offset", value("7")),
+            ("epoch", value("3")),
+            ("event-version", value("1")),
+        ];
         assert_eq!(after, expected.map(|(key, value)| (key.to_owned(), value)));
     }
 }

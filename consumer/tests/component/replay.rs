@@ -3,13 +3,13 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use campaign::event::CouponIssued;
+use campaign::event::{CouponIssued, HEADER_VERSION};
 use campaign::identity::UserId;
 use campaign::settings::Connections;
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
 use campaign::stock::{StockKeys, Terms, connect, observe};
 use campaign::{table, yaml};
-use rdkafka::message::Message;
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use serde_json::Value;
 use stack::child;
 
@@ -119,6 +119,7 @@ async fn one_bad_record_among_ten_thousand_is_a_dead_letter_and_a_row_once_its_c
     assert!(message.contains("no coupon for this one"), "{message}");
     let expected: Vec<(&str, Option<Vec<u8>>)> = vec![
         ("event-type", text("CouponIssued")),
+        ("event-version", text("1")),
         ("campaign", text(&stage.campaign.to_string())),
         ("epoch", text("1")),
         ("kafka_dlt-original-topic", text(&topic)),
@@ -225,6 +226,32 @@ async fn what_the_ledger_does_not_hold_is_not_replayed_and_the_answer_says_why()
     assert_eq!(done["trimmed"].as_u64(), Some(before_it as u64));
     assert_eq!(listed().await, 5 - before_it, "what still can be a row keeps all behind it");
     assert_eq!((stage.ends(&stage.campaign.topic()).await, stage.stored().await), before);
+}
+
+/// Wrong: what an older program cannot read stops everybody, or is thrown away as if nobody could.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_a_newer_version_waits_among_the_dead_letters_for_who_can_read_it() {
+    let stage = Stage::new(1).await;
+    stage.publish_to(0, &stage.winner(1)).await;
+    let version = OwnedHeaders::new().insert(Header { key: HEADER_VERSION, value: Some("2") });
+    let value = stage.winner(2).encode();
+    stage.publish_raw(0, Some(b"user-2"), Some(&value), Some(version), 1).await;
+    stage.publish_to(0, &stage.winner(3)).await;
+    let consumer = stage.start();
+    stage.all_committed().await;
+    consumer.stop().await;
+    assert_eq!(stage.stored().await, 2, "it is not read, and those behind it are");
+    redis_holds(&stage, 1, &[stage.winner(1), stage.winner(2), stage.winner(3)]).await;
+
+    let (_, listed) = dead_letters(&stage, &stage.connections, "list").await;
+    let explanation = listed["letters"][0]["explanation"].as_str().unwrap();
+    assert!(explanation.contains("is of version 2, and this program knows versions up to 1"), "{explanation}");
+    for (arguments, result) in [("replay", "NewerRecord"), ("replay --discard 0:0", "NotDiscarded")] {
+        let (code, written) = dead_letters(&stage, &stage.connections, arguments).await;
+        assert_eq!((code, results(&written)), (3, vec![result]), "{arguments}");
+    }
+    let letters = stage.dead_letters().await;
+    assert_eq!(letters.iter().map(|letter| letter.payload().unwrap()).collect::<Vec<_>>(), [value]);
 }
 
 /// Wrong: a replayed winner of a closed epoch is void, and lost a second time.

@@ -97,6 +97,15 @@ async fn only_the_operator_may_fence() {
     }
     let wrong = http.post(&url).bearer_auth(super::fixture::TOKEN).json(&serde_json::json!({ "floor": -1 }));
     assert_eq!(issuer.users.send(wrong).await.unwrap().status, 422);
+    for (version, expected) in [("1", 200), ("2", 400), ("two", 400)] {
+        let asked = http.get(format!("{}/pressure", issuer.control)).bearer_auth(super::fixture::TOKEN);
+        let told = issuer.users.send(asked.header(campaign::format::CONTROL_HEADER, version)).await.unwrap();
+        assert_eq!(
+            (told.status, told.header(campaign::format::CONTROL_HEADER)),
+            (expected, Some("1")),
+            "{version}: {told:?}"
+        );
+    }
     // A floor never falls: one that no epoch can reach would end this process's work for good.
     for floor in [u64::MAX, fixture.epoch + 5_000] {
         let beyond = issuer.fence(floor).await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use campaign::yaml::{self, YamlError};
+use campaign::format::{self, Newer};
+use campaign::yaml::YamlError;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -58,17 +59,30 @@ impl ControlTokens {
     /// Sends a request to an issuer: with the present token, and, if that is not the one it was started with, with the one before.
     ///
     /// # Errors
-    /// It could not be reached.
-    pub async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
+    /// It could not be reached, or answers in a version that is not known here.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, ControlError> {
+        let request = request.header(format::CONTROL_HEADER, format::CONTROL);
         let again = self.previous.as_ref().and_then(|token| Some((request.try_clone()?, token)));
-        let response = request.bearer_auth(&self.current).send().await?;
-        match again {
-            Some((again, token)) if response.status() == StatusCode::UNAUTHORIZED => {
-                again.bearer_auth(token).send().await
-            }
-            _ => Ok(response),
+        let mut response = request.bearer_auth(&self.current).send().await?;
+        if let Some((again, token)) = again.filter(|_| response.status() == StatusCode::UNAUTHORIZED) {
+            response = again.bearer_auth(token).send().await?;
         }
+        let version =
+            response.headers().get(format::CONTROL_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        format::check("the issuer's answer", version.unwrap_or(1), format::CONTROL)?;
+        Ok(response)
     }
+}
+
+/// Why an issuer was not heard.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// It could not be reached.
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+    /// It is newer than this program.
+    #[error(transparent)]
+    Newer(#[from] Newer),
 }
 
 /// A token nobody can guess: 256 random bits.
@@ -97,7 +111,7 @@ pub fn secret_name(campaign: &str) -> String {
 pub fn connections_secret(family: &Family<'_>) -> Result<Secret, YamlError> {
     let ControlTokens { current, previous, rotated_for } = family.tokens;
     let mut data = BTreeMap::from([
-        (CONNECTIONS_KEY.to_owned(), ByteString(yaml::to_string(family.connections)?.into_bytes())),
+        (CONNECTIONS_KEY.to_owned(), ByteString(family.connections.to_yaml()?.into_bytes())),
         (TOKEN_KEY.to_owned(), ByteString(current.clone().into_bytes())),
     ]);
     if let Some(previous) = previous {
@@ -138,6 +152,28 @@ mod tests {
                 ControlTokens { current: current.to_owned(), previous: previous.map(str::to_owned), rotated_for: None };
             let request = http.post(format!("http://{address}/fence")).json(&7);
             assert_eq!(tokens.send(request).await.unwrap().status().as_u16(), expected, "{tokens:?}");
+        }
+    }
+
+    /// Wrong: a fence counts as confirmed by words whose meaning may have changed.
+    #[tokio::test]
+    async fn an_answer_of_a_newer_version_is_none() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Answers with the version that it is asked for in the path; and only to whoever says the own version.
+        let answer = async |headers: http::HeaderMap, axum::extract::Path(version): axum::extract::Path<String>| {
+            assert_eq!(headers.get(format::CONTROL_HEADER).unwrap(), &format::CONTROL.to_string());
+            let none = version == "none";
+            let version = (!none).then_some([(format::CONTROL_HEADER, version)]);
+            (version.map(axum::response::AppendHeaders), "{}")
+        };
+        let router = axum::Router::new().route("/{version}", axum::routing::get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let (http, tokens) = (PodClient::new().unwrap(), ControlTokens::first());
+        for (version, known) in [("none", true), ("1", true), ("2", false)] {
+            let answer = tokens.send(http.get(format!("http://{address}/{version}"))).await;
+            assert_eq!(answer.is_ok(), known, "{version}");
+            assert!(known || matches!(answer, Err(ControlError::Newer(_))), "{version}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use campaign::later;
 use campaign::sabotage::{Defence, without};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -46,9 +47,19 @@ impl Issuers {
     }
 }
 
+/// What an issuer is told.
 #[derive(Serialize)]
-struct Fence {
+pub(super) struct Fence {
     floor: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    later: Option<&'static str>,
+}
+
+impl Fence {
+    /// To serve nothing below this epoch.
+    pub(super) fn below(floor: u64) -> Self {
+        Self { floor, later: later::field() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,7 +111,7 @@ async fn confirm(issuers: &Issuers, pod: &Pod, epoch: u64) -> bool {
         // Not placed on a node yet: it cannot have started. One that is placed may run before its address is published.
         return pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty();
     };
-    let request = issuers.http.post(control_url(ip, "fence")).timeout(CONFIRM_TIMEOUT).json(&Fence { floor: epoch });
+    let request = issuers.http.post(control_url(ip, "fence")).timeout(CONFIRM_TIMEOUT).json(&Fence::below(epoch));
     match issuers.tokens.send(request).await {
         Ok(response) if response.status().is_success() => {
             response.json::<Fenced>().await.is_ok_and(|fenced| fenced.drained)

@@ -16,12 +16,13 @@ mod stop;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use campaign::format::Newer;
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, TopicState};
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::rebuild::FillError;
 use campaign::stock::{self, StockError, StockKeys, StockState, Terms};
-use campaign::table::{self, CampaignRow, EpochCommit, Numbers, TableError};
+use campaign::table::{self, CampaignRow, EpochCommit, Numbers, Position, TableError};
 
 use crate::api::ConditionType;
 use crate::connections::Systems;
@@ -109,6 +110,16 @@ pub enum EpochError {
     /// The log could not be read to its end.
     #[error(transparent)]
     Tail(#[from] campaign::log::tail::TailError),
+    /// A record that may be a winner can only be read by a newer operator.
+    #[error("{topic}, partition {}, offset {}: {newer}. Nothing is issued meanwhile, as its rank would be given to somebody else", .at.partition, .at.offset)]
+    NewerRecord {
+        /// The topic.
+        topic: String,
+        /// Where it lies.
+        at: Position,
+        /// Its version.
+        newer: Newer,
+    },
     /// A reading thread died.
     #[error("reading the log: {0}")]
     Reader(#[from] tokio::task::JoinError),
@@ -128,7 +139,7 @@ impl EpochError {
         match self {
             Self::Stock(_) => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
-            Self::Kafka(_) | Self::Tail(_) => ConditionType::KafkaReady,
+            Self::Kafka(_) | Self::Tail(_) | Self::NewerRecord { .. } => ConditionType::KafkaReady,
             _ => ConditionType::StockReady,
         }
     }
@@ -147,6 +158,7 @@ impl EpochError {
             Self::Table(error) => table_reason(error),
             Self::Kafka(error) => error.reason(),
             Self::Tail(_) => "LogUnreadable",
+            Self::NewerRecord { .. } => "NewerRecord",
             Self::Reader(_) => "InternalError",
         }
     }

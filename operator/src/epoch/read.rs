@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use campaign::event::CouponIssued;
+use campaign::event::{CouponIssued, DecodeError};
+use campaign::format::Newer;
 use campaign::identity::CampaignId;
 use campaign::log;
 use campaign::log::tail::{self, Range, TailError};
@@ -62,12 +63,14 @@ pub fn holds_its_rank(epoch: u64, origin: Option<Position>, barriers: &Barriers)
 /// a time (`tail`): whoever has one must go on taking, and must not wait for another one meanwhile.
 pub struct Records<T> {
     arriving: mpsc::Receiver<Vec<T>>,
-    thread: Option<JoinHandle<Result<(), TailError>>>,
+    thread: Option<JoinHandle<Result<(), EpochError>>>,
 }
 
 /// Why a thread stopped reading before the end.
 enum Stopped {
     Tail(TailError),
+    /// A record that only a newer program can read.
+    Newer(Position, Newer),
     /// Whoever wanted the records is gone.
     Unwanted,
 }
@@ -95,7 +98,15 @@ impl<T: Send + 'static> Records<T> {
             let mut chunk = Vec::new();
             let read = tail::read::<Stopped>(&settings, &topic, &range, |message| {
                 // What is no winner of ours is the consumer's to judge; it holds no rank.
-                let event = CouponIssued::decode(&campaign, message.payload()).ok();
+                let read = CouponIssued::of_record(&campaign, message);
+                if let Some(newer) = read.as_ref().err().and_then(DecodeError::newer) {
+                    // It may be a winner: without it the rank would be given to somebody else.
+                    return Err(Stopped::Newer(
+                        Position { partition: message.partition(), offset: message.offset() },
+                        newer,
+                    ));
+                }
+                let event = read.ok();
                 chunk.extend(event.and_then(|event| take(event, message)));
                 if chunk.len() < CHUNK {
                     return Ok(());
@@ -103,7 +114,8 @@ impl<T: Send + 'static> Records<T> {
                 sender.blocking_send(std::mem::take(&mut chunk)).map_err(|_| Stopped::Unwanted)
             });
             match read {
-                Err(Stopped::Tail(error)) => return Err(error),
+                Err(Stopped::Tail(error)) => return Err(error.into()),
+                Err(Stopped::Newer(at, newer)) => return Err(EpochError::NewerRecord { topic, at, newer }),
                 Err(Stopped::Unwanted) => return Ok(()),
                 // Nobody is there to miss the last ones if they cannot be sent.
                 Ok(()) => drop(sender.blocking_send(chunk)),
@@ -119,7 +131,7 @@ impl<T: Send + 'static> Records<T> {
             return Ok(Some(some));
         }
         match self.thread.take() {
-            Some(thread) => Ok(thread.await?.map(|()| None)?),
+            Some(thread) => thread.await?.map(|()| None),
             None => Ok(None),
         }
     }

@@ -3,11 +3,10 @@
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use serde::Serialize;
 use std::time::Duration;
 
 use super::EpochError;
-use super::fence::{Issuers, control_url};
+use super::fence::{Fence, Issuers, control_url};
 use crate::pressure::Pressure;
 
 /// How long an issuer may take for one answer. It has raised its floor by then; what it waits for is the end of what is under way.
@@ -27,11 +26,6 @@ impl Told {
     pub fn all(&self) -> bool {
         self.fenced == self.pods
     }
-}
-
-#[derive(Serialize)]
-struct Fence {
-    floor: u64,
 }
 
 /// Raises the floor of every issuer above what it serves, so that it grants nothing until a newer epoch opens. `known`: the highest
@@ -61,7 +55,7 @@ async fn stop_one(issuers: &Issuers, pod: &Pod, known: u64) -> bool {
     };
     let Some(before) = ask().await else { return false };
     let floor = floor(&before, known);
-    let fence = issuers.http.post(control_url(ip, "fence")).timeout(ANSWER).json(&Fence { floor });
+    let fence = issuers.http.post(control_url(ip, "fence")).timeout(ANSWER).json(&Fence::below(floor));
     if let Err(error) = issuers.tokens.send(fence).await {
         // It may be waiting for what is under way; its floor tells.
         tracing::debug!(ip, %error, "an issuer did not confirm in time that it stopped");

@@ -1,11 +1,16 @@
 //! Redis is lost, and with it something that Redis would have brought back.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use campaign::event::HEADER_VERSION;
+use campaign::log::client_config;
 use campaign::stock::{StockKeys, observe};
 use campaign::table::{StoreMode, store};
 use operator::epoch::fill::from_event;
 use operator::epoch::{self, EpochError, Once, Opened, Remembered};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use super::api::no_issuers;
 use super::repair::{in_redis, lose, publish};
@@ -64,6 +69,26 @@ async fn nothing_is_opened_with_fewer_winners_than_were_stored_once() {
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     let opened = open(&stage, once).await.unwrap();
     assert_eq!((opened.winners, opened.free), (5, 0));
+}
+
+/// Wrong: after a way back to an older version, ranks of winners whose records it cannot read are sold to others.
+#[tokio::test]
+async fn nothing_is_opened_over_a_record_that_only_a_newer_program_can_read() {
+    for dead in [false, true] {
+        let stage = Stage::new().await;
+        let topic = if dead { stage.campaign.dead_letter_topic() } else { stage.campaign.topic() };
+        publish(&stage, &[stage.winner(1, 1)]).await;
+        let kafka = &stage.systems.settings.operator.kafka;
+        let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
+        let headers = OwnedHeaders::new().insert(Header { key: HEADER_VERSION, value: Some("2") });
+        let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"of a later day").headers(headers);
+        let at = producer.send(record, Duration::from_secs(20)).await.unwrap();
+        let refused = open(&stage, Once::default()).await.unwrap_err();
+        assert!(matches!(refused, EpochError::NewerRecord { .. }), "{refused:?}");
+        let words = format!("{topic}, partition {}, offset {}: the record is of version 2", at.partition, at.offset);
+        assert!(refused.to_string().starts_with(&words), "{refused}");
+        assert_eq!(stage.row().await.open_epoch, None);
+    }
 }
 
 /// What nobody has heard of may be missing: a sale does not stand still for it.

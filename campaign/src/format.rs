@@ -1,0 +1,62 @@
+//! Versions of what programs of different age read from each other.
+//!
+//! Pods are not replaced while coupons can be had, so that an operator works beside issuers and consumers of the version before, and
+//! after a way back beside those of the version after. Within a version, fields may be added: whoever does not know them leaves them
+//! out of account. What an older reader would misunderstand is a new version; whoever meets one above its own does nothing with it,
+//! and says so. What bears no version is of the first.
+//!
+//! The tables have the like in `ledger_schema.minimum_reader` ([`crate::table::migrate`]).
+
+/// Version of a winner's record ([`crate::event`]), in the header [`crate::event::HEADER_VERSION`].
+pub const EVENT: u32 = 1;
+/// Version of a campaign's keys in Redis ([`crate::stock`]), in the field `format` of its meta key; `FORMAT` in `lua/history.lua`.
+pub const STOCK: u32 = 1;
+/// Version of what operator and issuers say to each other, in the header [`CONTROL_HEADER`] of requests and answers.
+pub const CONTROL: u32 = 1;
+/// Version of `connections.yaml` ([`crate::settings`]), in its field `version`.
+pub const CONNECTIONS: u32 = 1;
+
+/// Header of requests to the control port, and of its answers.
+pub const CONTROL_HEADER: &str = "coupon-control-version";
+
+/// Something was written by a newer program than this one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is of version {found}, and this program knows versions up to {known}: run a newer one")]
+pub struct Newer {
+    /// What it is.
+    pub what: &'static str,
+    /// Its version.
+    pub found: u32,
+    /// The highest that is known here.
+    pub known: u32,
+}
+
+/// Refuses what is newer than `known`.
+///
+/// # Errors
+/// It is.
+pub fn check(what: &'static str, found: u32, known: u32) -> Result<(), Newer> {
+    if found > known { Err(Newer { what, found, known }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_newer_is_refused_in_words() {
+        assert_eq!(check("the record", 1, 1), Ok(()));
+        assert_eq!(check("the record", 1, 2), Ok(()));
+        assert_eq!(
+            check("the record", 3, 2).unwrap_err().to_string(),
+            "the record is of version 3, and this program knows versions up to 2: run a newer one"
+        );
+    }
+
+    /// The scripts cannot read a constant of Rust.
+    #[test]
+    fn the_scripts_know_the_same_version() {
+        let script = include_str!("../../lua/history.lua");
+        assert!(script.contains(&format!("local FORMAT = {STOCK}\n")), "lua/history.lua");
+    }
+}
