@@ -23,6 +23,7 @@ use operator::metrics::Metrics;
 use operator::progress::Progress;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 
@@ -408,21 +409,29 @@ pub struct Crowd {
     pub told: Arc<Mutex<Vec<Told>>>,
     issuers: Arc<Mutex<Vec<SocketAddr>>>,
     people: Mutex<JoinSet<()>>,
+    leaving: CancellationToken,
 }
 
 impl Crowd {
     pub fn at(realm: &Realm, issuers: &[SocketAddr]) -> Self {
-        let crowd =
-            Self { told: Arc::default(), issuers: Arc::new(Mutex::new(issuers.to_vec())), people: Mutex::default() };
+        let crowd = Self {
+            told: Arc::default(),
+            issuers: Arc::new(Mutex::new(issuers.to_vec())),
+            people: Mutex::default(),
+            leaving: CancellationToken::new(),
+        };
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build().unwrap();
         let path = format!("api/coupons/{}/issue", realm.campaign.coupon_id());
         for person in 0..PEOPLE {
             let (told, issuers, client, path) =
                 (Arc::clone(&crowd.told), Arc::clone(&crowd.issuers), client.clone(), path.clone());
+            let leaving = crowd.leaving.clone();
             crowd.people.lock().unwrap().spawn(async move {
                 let mut turn = tokio::time::interval(PAUSE);
                 for number in 0_usize.. {
-                    turn.tick().await;
+                    if leaving.run_until_cancelled(turn.tick()).await.is_none() {
+                        return;
+                    }
                     let by = {
                         let issuers = issuers.lock().unwrap();
                         issuers[(person + number) % issuers.len()]
@@ -452,9 +461,11 @@ impl Crowd {
         until("people win", have).await;
     }
 
+    /// Nobody asks any more, and who has asked was answered: a wish that is dropped is granted all the same, some time later.
     pub async fn leaves(&self) {
-        let mut people = std::mem::take(&mut *self.people.lock().unwrap());
-        people.shutdown().await;
+        self.leaving.cancel();
+        let people = std::mem::take(&mut *self.people.lock().unwrap());
+        people.join_all().await;
     }
 
     /// Whether one of these told somebody after that moment.
