@@ -329,6 +329,7 @@ mod tests {
             object_uid: None,
             custody: Custody::default(),
             issued_count: 0,
+            keys_removed_ms: None,
         }
     }
 

@@ -9,7 +9,7 @@ use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
 use campaign::log::probe::RoundTrip;
 use campaign::stock::connect::connect;
-use campaign::stock::{Afterwards, StockError, probe, sentinel};
+use campaign::stock::{self, Afterwards, StockError, StockKeys, probe, sentinel};
 use campaign::table;
 use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
@@ -65,6 +65,8 @@ pub struct Systems {
     redis: Arc<Mutex<Option<MultiplexedConnection>>>,
     /// When the tables were last found, or made, up to date.
     migrated: Mutex<Option<Instant>>,
+    /// Held by who asks how much memory a campaign takes.
+    sizing: Mutex<()>,
     /// What came of the last try to write to Redis, and when that was.
     refusal: Mutex<Option<(Option<Arc<StockError>>, Instant)>>,
     /// What the last look at the class found.
@@ -119,6 +121,7 @@ impl Systems {
             sql: table::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
             migrated: Mutex::default(),
+            sizing: Mutex::default(),
             refusal: Mutex::default(),
             _sentinel: AbortOnDrop(sentinel),
             settings,
@@ -171,6 +174,12 @@ impl Systems {
             self.forget_redis().await;
         }
         result
+    }
+
+    /// Bytes of Redis' memory that these keys take; `None`: somebody else asks at this moment, for another campaign.
+    pub async fn redis_bytes(&self, keys: &StockKeys) -> Option<Result<u64, StockError>> {
+        let _one_at_a_time = self.sizing.try_lock().ok()?;
+        Some(self.with_redis(async |redis| stock::bytes(redis, keys).await).await)
     }
 
     /// What the last look at the class found; `None` before the first one has ended.

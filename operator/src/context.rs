@@ -228,6 +228,10 @@ pub struct Memory {
     pub refusals_told: Vec<String>,
     /// Pods that should be replaced, and until when that waits.
     pub(crate) waiting: Vec<(Component, String)>,
+    /// When it was last tried to remove keys that are not needed any more, if they were not.
+    pub(crate) removal_tried: Option<Instant>,
+    /// When the size of its keys was last asked for.
+    pub(crate) sized: Option<Instant>,
     /// What else events have told.
     pub(crate) told: Told,
 }

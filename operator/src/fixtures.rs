@@ -115,6 +115,7 @@ pub fn row() -> CampaignRow {
         object_uid: Some("0001".to_owned()),
         custody: Custody { owner: Some(CLUSTER.to_owned()), ..Custody::default() },
         issued_count: 0,
+        keys_removed_ms: None,
     }
 }
 

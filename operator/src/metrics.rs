@@ -62,6 +62,8 @@ pub struct Metrics {
     pub unconfirmed: PerCampaign,
     /// Age in seconds of the oldest winner that the last look found missing; absent when it found none.
     pub oldest_unconfirmed: PerCampaign,
+    /// Bytes of Redis' memory that its keys take; absent while they cannot be measured.
+    pub redis_bytes: PerCampaign,
     /// Missing winners published again.
     pub republished: Family<CampaignLabels, Counter<u64, AtomicU64>>,
     /// Epochs opened: repairs and first openings.
@@ -87,6 +89,7 @@ impl Metrics {
             lag_observable: Family::default(),
             unconfirmed: Family::default(),
             oldest_unconfirmed: Family::default(),
+            redis_bytes: Family::default(),
             republished: Family::default(),
             epochs_opened: Family::default(),
             kafka_requests: Family::default(),
@@ -118,6 +121,11 @@ impl Metrics {
                 "campaign_unconfirmed_oldest_age_seconds",
                 "Age of the oldest missing winner; absent when none is missing",
                 all.oldest_unconfirmed.clone(),
+            );
+            registry.register(
+                "campaign_redis_bytes",
+                "Bytes of Redis' memory that the campaign's keys take, told from samples; absent while they cannot be measured",
+                all.redis_bytes.clone(),
             );
             registry.register(
                 "campaign_republished",
@@ -154,6 +162,11 @@ impl Metrics {
         set(labels, &self.oldest_unconfirmed, oldest_age);
     }
 
+    /// Takes over how many bytes of Redis' memory its keys take.
+    pub fn redis_bytes(&self, labels: &CampaignLabels, bytes: Option<i64>) {
+        set(labels, &self.redis_bytes, bytes);
+    }
+
     /// Forgets a campaign that is gone.
     pub fn forget(&self, labels: &CampaignLabels) {
         for family in [
@@ -164,6 +177,7 @@ impl Metrics {
             &self.lag_observable,
             &self.unconfirmed,
             &self.oldest_unconfirmed,
+            &self.redis_bytes,
         ] {
             family.remove(labels);
         }

@@ -10,6 +10,7 @@ mod issue;
 mod keys;
 pub mod probe;
 pub mod rebuild;
+mod remove;
 mod script;
 pub mod sentinel;
 mod state;
@@ -18,6 +19,7 @@ pub use error::{Afterwards, Denial, Executed, StockError};
 pub use forget::{Place, kept_n, places_of, rename};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
+pub use remove::{Removed, bytes, remove};
 pub use state::{
     Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, clear_unreadable, close, configure,
     correct_time, forget, grants, held_by, observe, read_winners, suspend,

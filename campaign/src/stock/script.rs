@@ -48,6 +48,7 @@ script!(REBUILD_BEGIN, "rebuild_begin.lua", "");
 script!(REBUILD_WRITE, "rebuild_write.lua", "");
 script!(REBUILD_SWAP, "rebuild_swap.lua", "");
 script!(REBIND, "rebind.lua", "");
+script!(REMOVE, "remove.lua", "");
 script!(FORGET, "forget.lua", "");
 script!(PROBE, "probe.lua", "");
 

@@ -49,6 +49,9 @@ pub struct CampaignRow {
     pub custody: Custody,
     /// Coupons issued, as of some seconds ago.
     pub issued_count: u64,
+    /// Since when Redis holds nothing of it on purpose, milliseconds since 1970: it was over, and every winner was a row. `None` as
+    /// well once a later epoch has begun.
+    pub keys_removed_ms: Option<i64>,
 }
 
 impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
@@ -83,13 +86,17 @@ impl<'r> FromRow<'r, MySqlRow> for CampaignRow {
                 },
             },
             issued_count: row.try_get("issued_count")?,
+            keys_removed_ms: match row.try_get::<Option<u64>, _>("keys_removed_epoch")? {
+                Some(at) if at == row.try_get::<u64, _>("epoch")? => row.try_get("keys_removed_ms")?,
+                _ => None,
+            },
         })
     }
 }
 
 const COLUMNS: &str = "id, total_quantity, terms_number, epoch, open_epoch, topic_id, kafka_cluster_id, opened_start_ms, \
                        opened_end_ms, opened_user_limit, opened_key_by, object_uid, owner_cluster, owner_changes, unfenced_cluster, \
-                       unfenced_epoch, unfenced_closed, issued_count";
+                       unfenced_epoch, unfenced_closed, issued_count, keys_removed_ms, keys_removed_epoch";
 
 /// The campaign's row, if there is one.
 pub async fn find(pool: &MySqlPool, campaign: &CampaignId) -> Result<Option<CampaignRow>, TableError> {

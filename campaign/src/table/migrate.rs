@@ -35,6 +35,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (6, "direct", include_str!("../../../migrations/0006_direct.sql")),
     (7, "owner", include_str!("../../../migrations/0007_owner.sql")),
     (8, "forgotten", include_str!("../../../migrations/0008_forgotten.sql")),
+    (9, "removed", include_str!("../../../migrations/0009_removed.sql")),
 ];
 
 /// One migration of this program.

@@ -9,6 +9,8 @@ use campaign::stock::{Held, Refusal};
 pub enum Stock<'a> {
     /// It does not serve the campaign.
     Refused(Refusal),
+    /// The campaign is over, and its keys were removed.
+    Removed,
     /// It serves.
     Found {
         /// The epoch in force when the rank was read.
@@ -80,6 +82,12 @@ pub enum Verdict {
     /// Nothing now.
     #[error("Redis does not serve this campaign now ({0}); try again once it is repaired, or applied again")]
     NotServing(&'static str),
+    /// Nothing now: the campaign is over, and Redis was rid of it.
+    #[error(
+        "the campaign's keys were removed from Redis after retainForHours, when every winner was a row; to have it judged take \
+         retainForHours out of the campaign, wait until its StockReady says StockFilled, and try again"
+    )]
+    KeysRemoved,
 }
 
 impl Verdict {
@@ -96,6 +104,7 @@ impl Verdict {
             Self::RankTaken { .. } => "RankTakenInRedis",
             Self::NotHeld => "NotHeldInRedis",
             Self::NotServing(_) => "RedisNotServing",
+            Self::KeysRemoved => "RedisKeysRemoved",
         }
     }
 
@@ -107,7 +116,8 @@ impl Verdict {
             | Self::AlreadyStored
             | Self::Newer(_)
             | Self::AboveTotal { .. }
-            | Self::NotServing(_) => false,
+            | Self::NotServing(_)
+            | Self::KeysRemoved => false,
         }
     }
 
@@ -137,6 +147,7 @@ pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> V
             Refusal::OtherEpoch { .. } | Refusal::Behind => "it is behind",
             Refusal::Damaged => "its keys are damaged",
         }),
+        Stock::Removed => Verdict::KeysRemoved,
         Stock::Found { epoch, held: Some(held) } if held.user == event.user_id && held.n == event.n => {
             match event.rank > facts.total {
                 true => Verdict::AboveTotal { total: facts.total },
@@ -194,6 +205,12 @@ mod tests {
             ("another n", Facts { stock: found(Some(&other_n)), ..base }, taken_by("anna")),
             ("lost", Facts { stock: found(None), ..base }, Verdict::NotHeld),
             ("late", Facts { stock: found(None), void: true, ..base }, Verdict::Void),
+            ("removed", Facts { stock: Stock::Removed, ..base }, Verdict::KeysRemoved),
+            (
+                "a row, and removed",
+                Facts { of_rank: Some(&row), stock: Stock::Removed, ..base },
+                Verdict::AlreadyStored,
+            ),
             ("closed", Facts { stock: Stock::Refused(Refusal::Closed), ..base }, Verdict::NotServing("it is closed")),
         ] {
             assert_eq!(decide(&Ok(event(7, "anna", 1)), &facts), expected, "{what}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use campaign::event::CouponIssued;
-use campaign::stock::{self, Grants, Held, MAX_BATCH, StockKeys};
+use campaign::stock::{self, Grants, Held, MAX_BATCH, Refusal, StockKeys};
 use campaign::table::{self, Barriers, CampaignRow};
 
 use super::decide::{Facts, Stock, Verdict, decide};
@@ -57,6 +57,7 @@ impl<'a> Judge<'a> {
         let verdicts = letters.iter().map(|letter| {
             let (of_rank, of_place) = letter.event.as_ref().map_or((None, None), of);
             let stock = match &grants {
+                Grants::Refused(Refusal::Closed) if self.row.keys_removed_ms.is_some() => Stock::Removed,
                 Grants::Refused(refusal) => Stock::Refused(*refusal),
                 Grants::Found { epoch, held, .. } => Stock::Found { epoch: *epoch, held: holder(letter, &ranks, held) },
             };

@@ -103,6 +103,12 @@ pub struct CouponCampaignSpec {
     /// topic only if it is empty. Rows in the database always stay.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// How long Redis keeps the campaign after the end of the window, in hours. Then its keys are removed, once every winner is a row in
+    /// the database; topic and rows stay. They are filled from the rows again where they are needed: when the window or this is made
+    /// longer, or this is left out. Default: until the campaign is deleted with `deletionPolicy: Delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 87_600))]
+    pub retain_for_hours: Option<u32>,
 }
 
 /// The time in which coupons are given, from `start` (included) to `end` (excluded).

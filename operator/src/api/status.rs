@@ -85,7 +85,10 @@ pub struct CouponCampaignStatus {
     /// For so many seconds of the open window the operator saw that coupons could not be had, though they should.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unserved_seconds: Option<i64>,
-    /// How often the ledger was opened: it grows with every repair of Redis.
+    /// When the campaign's keys were removed from Redis, as it was over for `retainForHours`. Absent while Redis holds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_keys_removed: Option<Time>,
+    /// How often the ledger was opened: it grows with every repair of Redis, and when its keys are removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
     /// The Kafka topic as found.

@@ -138,6 +138,11 @@ impl Join {
         self.matched.contains(rank) || self.extra.contains_key(&rank)
     }
 
+    /// Ranks that Redis holds and that are no rows, once all was compared.
+    pub fn extra(&self) -> impl Iterator<Item = u64> {
+        self.extra.keys().copied()
+    }
+
     /// What came out, once all was compared.
     pub fn joined(&self) -> Joined {
         let extra = self.extra.len() as u64;

@@ -10,6 +10,7 @@ pub mod join;
 mod queue;
 pub mod ranks;
 pub(crate) mod read;
+mod removal;
 mod sources;
 mod stop;
 
@@ -33,6 +34,7 @@ use sources::Sources;
 pub(crate) use fence::pod_url;
 pub use fence::{CONTROL_PORT, ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
 pub use queue::{MOST_PASSES, Queue, load};
+pub use removal::{Removal, remove_keys};
 pub(crate) use stop::{Told, stop};
 
 /// Why no epoch was opened. Nothing is half done: until the last step nobody grants, and the next attempt has its own epoch.

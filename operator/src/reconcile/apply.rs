@@ -17,6 +17,7 @@ use kube::{Api, ResourceExt};
 use super::numbers::{Numbers, Wanted};
 use super::opening::{self, open_epoch};
 use super::plan::{Plan, Step};
+use super::removal;
 use super::rollout::{self, When};
 use super::{Pass, control_token, handover, observe::Observation, proven};
 use crate::api::CouponCampaign;
@@ -39,6 +40,8 @@ pub struct Done {
     pub opened: Option<(Opened, &'static str)>,
     /// Winners of the ledger that was taken over: the campaign continues somebody's.
     pub adopted: Option<u64>,
+    /// The keys were removed from Redis.
+    pub keys_removed: bool,
 }
 
 /// Does the ledger steps in order. Stops at the first that fails; the next pass goes on from what is then there.
@@ -106,6 +109,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                 let window = OpenedWindow { start_ms: terms.start_ms, end_ms: terms.end_ms, limit: terms.limit };
                 table::set_opened(&pass.systems.sql, row, window, &plan.key_by.to_string()).await?;
             }
+            (Step::RemoveKeys, Some(row)) => done.keys_removed = removal::remove_keys(pass, row, plan, seen).await?,
             (Step::OpenEpoch { reason }, Some(row)) => {
                 let opened = open_epoch(pass, row, plan, seen).await?;
                 done.opened = Some((opened, reason));

@@ -211,7 +211,10 @@ async fn close(pass: &Pass<'_>) -> Result<Closed, ReconcileError> {
         let closing = table::within(QUESTION, table::begin_epoch(sql, &row, known)).await?;
         let epoch = closing.ok_or(EpochError::Superseded)?.epoch;
         fence(&apply::issuers(pass.context, pass.campaign, pass.uid).await?, epoch).await?;
-        table::within(QUESTION, table::set_issued_count(sql, row.id, stock.issued)).await?;
+        // Where the keys were removed, what they held is on record.
+        if row.keys_removed_ms.is_none() {
+            table::within(QUESTION, table::set_issued_count(sql, row.id, stock.issued)).await?;
+        }
         pass.systems.with_redis(async |redis| stock::close(redis, &keys).await).await?;
         pass.context.memory.update(pass.uid, |memory| memory.closed = true);
     }

@@ -22,12 +22,15 @@ mod pause;
 pub mod plan;
 pub(crate) mod proven;
 pub(crate) mod publish;
+mod removal;
 mod report;
+mod retention;
 pub(crate) mod rollout;
 mod scaling;
 #[cfg(test)]
 pub(crate) mod scene;
 pub(crate) mod served;
+mod size;
 pub(crate) mod still;
 pub(crate) mod strays;
 pub(crate) mod tampering;
@@ -373,6 +376,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         status.unconfirmed,
         looked.oldest_ms.map(|oldest| (plan.now_ms - oldest) / 1000),
     );
+    size::measure(&pass, &seen, &labels).await;
     let failure = failure.or(observation_failure(seen));
     let in_between = failure.is_none() && !plan.steps.iter().all(Step::can_wait);
     crate::stop::correct(&mut status, campaign, context, uid, observed_at);
@@ -384,6 +388,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.failures = 0;
         memory.warned = None;
     });
+    if done.keys_removed {
+        return Ok(Action::requeue(AT_ONCE));
+    }
     if waits {
         // The class is looked at by itself; its first look ends any moment.
         return Ok(Action::requeue(if measured.is_some() { BUSY } else { FIRST_LOOK }));

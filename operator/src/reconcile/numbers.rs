@@ -79,7 +79,7 @@ impl<'a> Sight<'a> {
         at_ms: i64,
     ) -> Self {
         let (ledger, log) = (seen.ledger.as_ref().ok(), seen.log.as_ref().ok());
-        let issued = seen.stock.as_ref().ok().map(|stock| stock.issued);
+        let issued = seen.issued();
         Self {
             campaign,
             plan,

@@ -116,17 +116,35 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
 pub async fn recount(systems: &Systems, seen: &mut Observation, known: &mut Known, effort: Effort) {
     let Ok(LedgerView { row: Some(row), stored, highest, unpublished, .. }) = &seen.ledger else { return };
     let (row, stored, highest, unpublished) = (row.clone(), *stored, *highest, *unpublished);
+    let issued = seen.issued();
     if let Err(error) = known.rows.count(&systems.sql, &row, effort).await {
         seen.ledger = Err(error);
         return;
     }
     let now = LedgerView::of(row, &mut known.rows, unpublished);
     // Redis was read before: rows of winners that it has granted since are no sign that it forgot them.
-    let issued = seen.stock.as_ref().map_or(0, |stock| stock.issued);
+    let issued = issued.unwrap_or(0);
     seen.ledger = Ok(LedgerView { stored: now.stored.min(stored.max(issued)), highest, ..now });
 }
 
 impl Observation {
+    /// Since when Redis holds nothing of the campaign on purpose, as it was over: milliseconds since 1970.
+    pub fn keys_removed_ms(&self) -> Option<i64> {
+        let row = self.ledger.as_ref().ok()?.row.as_ref()?;
+        row.keys_removed_ms.filter(|_| self.stock.as_ref().is_ok_and(is_empty))
+    }
+
+    /// Winners, as Redis counts them, or counted them when its keys were removed. `None`: not known, also where Redis is empty and
+    /// nobody can say whether it should be.
+    pub fn issued(&self) -> Option<u64> {
+        let stock = self.stock.as_ref().ok()?;
+        match &self.ledger {
+            Ok(LedgerView { row: Some(row), .. }) if self.keys_removed_ms().is_some() => Some(row.issued_count),
+            Err(_) if is_empty(stock) => None,
+            _ => Some(stock.issued),
+        }
+    }
+
     /// The time that a pass goes by. `clock_ms`: the operator's own, where nobody else was asked.
     pub fn time(&self, clock_ms: i64) -> Time {
         match (&self.heard, &self.stock) {
@@ -139,10 +157,14 @@ impl Observation {
 
     /// Whether fewer rows and dead letters were counted than there are winners, though nothing waits in the log.
     fn gap(&self) -> bool {
-        let (Ok(ledger), Ok(stock), Ok(log)) = (&self.ledger, &self.stock, &self.log) else { return false };
+        let (Ok(ledger), Ok(log), Some(issued)) = (&self.ledger, &self.log, self.issued()) else { return false };
         let found = log.dead_ranks.map(|dead| ledger.stored + dead);
-        ledger.row.is_some() && log.lag == Some(0) && found.is_some_and(|found| found < stock.issued)
+        ledger.row.is_some() && log.lag == Some(0) && found.is_some_and(|found| found < issued)
     }
+}
+
+fn is_empty(stock: &StockState) -> bool {
+    stock.open.is_none() && stock.issued == 0
 }
 
 /// How many ranks dead letters hold, or grants that are given up, that are no rows; and how many without those that are given up.

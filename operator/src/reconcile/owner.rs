@@ -191,6 +191,7 @@ pub fn closed(seen: &Observation, clock: Time, row: &CampaignRow, terms: Terms, 
         time: clock,
         key_by,
         wants_count: false,
+        keys_removed: false,
     }
 }
 

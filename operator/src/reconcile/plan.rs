@@ -10,6 +10,7 @@ use super::aims::{Aims, aims, lead_ms};
 use super::doubt::{holds_back, stays};
 use super::observe::{LedgerView, Observation};
 use super::owner::{self, Closed, Owner};
+use super::retention;
 use super::terms::{self, Decided};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
@@ -51,6 +52,8 @@ pub struct Plan {
     pub key_by: KeyBy,
     /// All seems to be stored, and only a count of all rows can tell.
     pub wants_count: bool,
+    /// Redis holds nothing of it on purpose, and need not.
+    pub keys_removed: bool,
 }
 
 /// One thing to do to the ledger.
@@ -87,12 +90,14 @@ pub enum Step {
     CorrectTime,
     /// Record that the window has opened, with these terms.
     RecordOpened(Terms),
+    /// Remove the keys from Redis: the campaign is over for as long as they are kept.
+    RemoveKeys,
 }
 
 impl Step {
-    /// Whether nothing waits for it: settings of topics, which the brokers may refuse for ever.
+    /// Whether nothing waits for it: settings of topics, which the brokers may refuse for ever, and keys that are not needed.
     pub fn can_wait(&self) -> bool {
-        matches!(self, Self::Topic(TopicStep::Configure { .. }))
+        matches!(self, Self::Topic(TopicStep::Configure { .. }) | Self::RemoveKeys)
     }
 }
 
@@ -133,6 +138,8 @@ pub fn plan(
         && ledger.zip(stock).is_some_and(|(ledger, stock)| {
             stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
         });
+    let issued = seen.issued();
+    let work = Work::of(ledger, log, issued);
     let in_force = stock.filter(|_| !set_back).and_then(|stock| terms::in_force(row, stock));
     let partitions = log.and_then(|log| match &log.topic.events {
         TopicState::Present(topic) => Some(topic.partitions.len()),
@@ -148,7 +155,7 @@ pub fn plan(
         in_force,
         // A window that only a wrong clock has opened has not opened.
         now_ms: stock.filter(|_| time.doubt.is_none()).map(|stock| stock.now_ms),
-        issued: stock.map_or(0, |stock| stock.issued),
+        issued: issued.unwrap_or(0),
         highest,
         foreign,
     };
@@ -210,6 +217,8 @@ pub fn plan(
             false
         }
     };
+    let keys_removed =
+        seen.keys_removed_ms().is_some() && retention::stays_removed(campaign, terms.end_ms, &time, &work);
     let mut repairing = false;
     if let (Some(ledger), Some(stock)) = (ledger, stock) {
         match &ledger.row {
@@ -226,6 +235,7 @@ pub fn plan(
                         steps.push(Step::Configure(terms))
                     }
                     (Some(_), Some(_)) => {}
+                    _ if keys_removed => {}
                     // Its first window would open, or not, on the word of a clock that nobody believes.
                     _ if row.epoch == 0 && time.doubt.is_some() => {}
                     _ if topic_ready && steps.is_empty() => {
@@ -250,10 +260,8 @@ pub fn plan(
         }
     }
     steps.extend(settings.into_iter().map(Step::Topic));
-    let issued = stock.map(|stock| stock.issued);
-    let work = Work::of(ledger, log, issued);
     let usable = match ledger {
-        Some(_) => row.is_some_and(|row| row.open_epoch.is_some()),
+        Some(_) => row.is_some_and(|row| row.open_epoch.is_some() || keys_removed),
         // Issuing goes on without the database, and so does the clock. That Redis is another one shows even so.
         None => {
             let is_filled =
@@ -264,8 +272,9 @@ pub fn plan(
                 Phase::Repairing => is_filled(),
                 _ => true,
             };
-            repairing =
-                prepared && stock.is_some_and(|stock| stock.open.as_ref().is_none_or(|o| o.history != stock.history));
+            let was_removed = campaign.status.as_ref().is_some_and(|status| status.redis_keys_removed.is_some());
+            let is_lost = |stock: &StockState| stock.open.as_ref().is_none_or(|open| open.history != stock.history);
+            repairing = prepared && !was_removed && stock.is_some_and(is_lost);
             prepared
         }
     };
@@ -306,7 +315,7 @@ pub fn plan(
     };
     let next_ms = [lead_ms, standing.start_ms, standing.end_ms].into_iter().filter(|at| *at > now_ms).min();
     let is_closed_out = false;
-    Plan {
+    let mut plan = Plan {
         steps,
         phase,
         aims,
@@ -321,7 +330,12 @@ pub fn plan(
         time,
         key_by,
         wants_count,
+        keys_removed,
+    };
+    if retention::may_go(campaign, before, &plan, seen) {
+        plan.steps.push(Step::RemoveKeys);
     }
+    plan
 }
 
 /// Whether these terms of an opened window are on record.
@@ -339,6 +353,7 @@ fn never_opened(before: Phase, ledger: &LedgerView, stock: &StockState) -> bool 
 fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
     match (&stock.open, row.epoch) {
         (_, 0) => "NewCampaign",
+        (None, _) if row.keys_removed_ms.is_some() => "KeysRemoved",
         (None, _) => "RedisEmpty",
         (Some(open), _) if open.history != stock.history => "HistoryChanged",
         (Some(_), _) if row.open_epoch.is_none() => "EpochClosed",

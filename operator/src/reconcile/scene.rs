@@ -284,6 +284,21 @@ impl Scene {
         self
     }
 
+    /// So many hours after the end Redis need not hold it any more.
+    pub fn retained_for(mut self, hours: u32) -> Self {
+        self.campaign.spec.retain_for_hours = Some(hours);
+        self
+    }
+
+    /// Its keys were removed from Redis, under the next epoch.
+    pub fn keys_removed(mut self) -> Self {
+        let (issued, now_ms) = (self.stock().issued, self.clock_ms);
+        let row = self.row();
+        (row.epoch, row.open_epoch) = (row.epoch + 1, None);
+        (row.keys_removed_ms, row.issued_count) = (Some(now_ms), issued);
+        self.redis_emptied()
+    }
+
     /// Redis is another process, or another server, than the one that was filled.
     pub fn redis_history_changed(mut self) -> Self {
         self.stock().history = "h2".to_owned();

@@ -1,8 +1,10 @@
-//! Two clusters that share a realm: two operators, each with an API server of its own, on one Redis, Kafka and database. Needs a stack.
+//! Two clusters that share a realm: two operators, each with an API server of its own, on one Redis, Kafka and database;
+//! and the life of a campaign in one of them. Needs a stack.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod api;
+mod retained;
 mod scene;
 
 use std::time::{Duration, Instant};

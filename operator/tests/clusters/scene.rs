@@ -201,6 +201,44 @@ impl Realm {
         all
     }
 
+    /// So many seconds after the window begins.
+    pub fn start_and(&self, seconds: i64) -> String {
+        jiff::Timestamp::from_second((self.hour - 1) * 3600 + seconds).unwrap().to_string()
+    }
+
+    /// Keys of the campaign in Redis.
+    pub async fn keys_in_redis(&self) -> usize {
+        let mut redis = self.systems.redis().await.unwrap();
+        let pattern = format!("*{{{}}}*", self.campaign);
+        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();
+        keys.len()
+    }
+
+    /// The group has read the topic to its end, as consumers say when they have stored it.
+    pub async fn commits(&self) {
+        let (kafka, topic) = (&self.systems.kafka, self.campaign.topic());
+        let ends = kafka.end_offsets(&[(topic.as_str(), 0), (topic.as_str(), 1)]).await.unwrap();
+        let next = ends.into_iter().map(|((_, partition), end)| (partition, end.unwrap())).collect();
+        kafka.commit_offsets(&self.campaign.group(), &topic, &next).await.unwrap();
+    }
+
+    /// Whoever was told a rank asks again, and hears the same one.
+    pub async fn nobody_gets_a_second(&self, crowd: &Crowd, issuer: SocketAddr) {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(15)).build().unwrap();
+        let url = format!("http://{issuer}/api/coupons/{}/issue", self.campaign.coupon_id());
+        let told: Vec<(String, u64)> =
+            crowd.told.lock().unwrap().iter().map(|told| (told.user.clone(), told.rank)).collect();
+        for (user, rank) in told {
+            let answer: Value = until("an answer", async || {
+                let asked = client.post(&url).json(&json!({"userId": user})).send().await.ok()?;
+                let answered = asked.status().is_success();
+                asked.json().await.ok().filter(|_| answered)
+            })
+            .await;
+            assert_eq!(answer["rank"].as_u64(), Some(rank), "{user}: {answer}");
+        }
+    }
+
     /// As after a failover of which nobody here knows more: the keys were written by another server.
     pub async fn redis_is_another_one(&self) {
         let (mut redis, keys) = (self.systems.redis().await.unwrap(), StockKeys::of(&self.campaign));
@@ -283,7 +321,7 @@ impl Cluster {
     }
 
     /// Waits until a condition says this; what else it says.
-    async fn says(&self, type_: &str, status: &str, reason: &str) -> String {
+    pub async fn says(&self, type_: &str, status: &str, reason: &str) -> String {
         let what = format!("{}: {type_} {status} {reason}", self.uid);
         until(&what, async || {
             let found = self.condition(type_)?;
@@ -301,11 +339,24 @@ impl Cluster {
         self.says(type_, "False", reason).await
     }
 
+    /// Waits until the campaign is in this phase here, by status.
+    pub async fn is(&self, phase: &str) {
+        let what = format!("{}: phase {phase}", self.uid);
+        let is_so = async || (self.object()?["status"]["phase"] == json!(phase)).then_some(());
+        until(&what, is_so).await;
+    }
+
     /// Waits until the campaign's window is open here, by status.
     pub async fn is_open(&self) {
-        let what = format!("{}: phase Open", self.uid);
-        let is_open = async || (self.object()?["status"]["phase"] == json!("Open")).then_some(());
-        until(&what, is_open).await;
+        self.is("Open").await;
+    }
+
+    /// Its pods end, as those of a Deployment that has none any more.
+    pub async fn loses_its_pods(&self) {
+        for pod in self.api.all("pods", NAMESPACE) {
+            self.api.delete("pods", NAMESPACE, pod["metadata"]["name"].as_str().unwrap());
+        }
+        until("its pods go", async || self.has_no_pods().then_some(())).await;
     }
 
     pub async fn has_seen_its_spec(&self) {

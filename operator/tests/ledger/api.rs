@@ -1,4 +1,4 @@
-//! An API server that knows no pods: a campaign whose issuers are all gone.
+//! An API server that knows no pods, a campaign whose issuers are all gone, or one.
 
 use http::{Request, Response};
 use kube::client::Body;
@@ -9,11 +9,20 @@ use operator::pods::PodClient;
 
 /// Nobody has to be fenced.
 pub fn no_issuers() -> Issuers {
+    issuers("")
+}
+
+/// One issuer, which may still be at work.
+pub fn one_issuer() -> Issuers {
+    issuers(r#"{"metadata":{"name":"issuer-1","uid":"u1"},"spec":{"nodeName":"n1","containers":[]}}"#)
+}
+
+fn issuers(pods: &str) -> Issuers {
     let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+    let list = format!(r#"{{"apiVersion":"v1","kind":"PodList","metadata":{{}},"items":[{pods}]}}"#);
     tokio::spawn(async move {
-        let none = r#"{"apiVersion":"v1","kind":"PodList","metadata":{},"items":[]}"#;
         while let Some((_, answer)) = handle.next_request().await {
-            answer.send_response(Response::new(Body::from(none.as_bytes().to_vec())));
+            answer.send_response(Response::new(Body::from(list.as_bytes().to_vec())));
         }
     });
     Issuers {

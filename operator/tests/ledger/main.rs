@@ -14,5 +14,6 @@ mod missing_winners;
 mod operator_eyes;
 mod repair;
 mod restored;
+mod retention;
 mod stage;
 mod terms;

@@ -48,7 +48,7 @@ impl Pass {
 pub struct Operator<'a> {
     pub stage: &'a Stage,
     pub memory: Memory,
-    campaign: CouponCampaign,
+    pub campaign: CouponCampaign,
     class: CampaignClass,
 }
 

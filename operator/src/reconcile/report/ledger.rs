@@ -9,6 +9,7 @@ use crate::api::{ConditionType, Phase};
 use crate::log_view::LogView;
 use crate::reconcile::observe::LedgerView;
 use crate::reconcile::plan::Work;
+use crate::reconcile::terms::time;
 use crate::repair::scan::Looked;
 
 /// What was counted longer ago than this, in milliseconds, is not known any more.
@@ -23,6 +24,14 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
     if let Some(misfit) = stock.open.as_ref().and_then(|open| open.misfit.as_ref()) {
         let text = format!("the campaign's keys in Redis do not fit together: {misfit}");
         return Report::no(StockReady, "RedisDamaged", text);
+    }
+    if let (true, Some(at_ms)) = (facts.plan.keys_removed, facts.seen.keys_removed_ms()) {
+        let text = format!(
+            "the keys in Redis were removed at {}, retainForHours after the window; every winner is a row; Redis is filled from the rows \
+             again where the window or retainForHours is longer, or retainForHours is left out",
+            time(at_ms)
+        );
+        return Report::yes(StockReady, "KeysRemoved", text);
     }
     match ledger.row.as_ref().and_then(|row| row.open_epoch) {
         Some(epoch) if stock.serves(epoch) => {
@@ -42,12 +51,13 @@ pub(crate) const DEAD_LETTERS: &str = "DeadLetters";
 pub(super) fn consistency(facts: &Facts<'_>) -> Report {
     use ConditionType::LedgerConsistent;
     let ledger = facts.seen.ledger.as_ref().ok();
-    let issued = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
+    let issued = facts.seen.issued();
+    let in_redis = facts.seen.stock.as_ref().ok().map(|stock| stock.issued);
     let log = facts.seen.log.as_ref().ok();
     let work = Work::of(ledger, log, issued);
     // A repair looks for them where they may still be, and says itself if they are nowhere.
     let repairs = facts.plan.phase == Phase::Repairing;
-    if let Some(text) = rows_missing(ledger, log, issued).filter(|_| !repairs) {
+    if let Some(text) = rows_missing(ledger, log, in_redis).filter(|_| !repairs) {
         return Report::no(LedgerConsistent, ROWS_MISSING, text);
     }
     if let Some(text) = stranded(log) {

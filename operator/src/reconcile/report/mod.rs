@@ -112,7 +112,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
     let ledger = seen.ledger.as_ref().ok();
     let row = ledger.and_then(|ledger| ledger.row.as_ref());
     let log = seen.log.as_ref().ok();
-    let issued = seen.stock.as_ref().ok().map(|stock| stock.issued);
+    let issued = seen.issued();
     let stored = ledger.filter(|ledger| ledger.row.is_some()).map(|ledger| ledger.stored);
     let unconfirmed = match Work::of(ledger, log, issued) {
         Work::Gap(gap) => Some(gap),
@@ -137,6 +137,10 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
             None => before.once_persisted,
         },
         unserved_seconds: before.unserved_seconds,
+        redis_keys_removed: match (&seen.ledger, &seen.stock) {
+            (Ok(_), Ok(_)) => seen.keys_removed_ms().and_then(|at| Timestamp::from_millisecond(at).ok()).map(Time),
+            _ => before.redis_keys_removed,
+        },
         lag: log.and_then(|log| log.lag).map(count).or(before.lag),
         dead_letters: log.and_then(|log| log.dead_letters).map(count).or(before.dead_letters),
         unconfirmed: unconfirmed.map(count),

@@ -1,0 +1,198 @@
+//! Redis is rid of a campaign that is over, and filled again when it is needed.
+
+use campaign::event::CouponIssued;
+use campaign::identity::{RequestKey, UserId};
+use campaign::stock::rebuild::Ledger;
+use campaign::stock::{self, Answer, Removed, Reply, StockKeys, Terms, Wish, issue, observe};
+use campaign::table::{self, OpenedWindow, StoreMode, store};
+use clap::Parser;
+use consumer::forget::{self, args::Forget};
+use consumer::replay::Office;
+use consumer::replay::args::Action;
+use jiff::Timestamp;
+use operator::api::Phase;
+use operator::epoch::fill::from_event;
+use operator::epoch::{self, Remembered, Removal};
+use operator::reconcile::plan::Step;
+
+use crate::api::{no_issuers, one_issuer};
+use crate::missing_winners::held;
+use crate::operator_eyes::Operator;
+use crate::repair::in_redis;
+use crate::stage::Stage;
+
+const HOUR: i64 = 3_600_000;
+
+fn now() -> i64 {
+    Timestamp::now().as_millisecond()
+}
+
+/// Three hours ago for an hour.
+fn over() -> Terms {
+    let start_ms = (now() - 3 * HOUR) / 1000 * 1000;
+    Terms { total: 100, limit: 1, start_ms, end_ms: start_ms + HOUR, suspended: false }
+}
+
+async fn remove(stage: &Stage) -> Removal {
+    let row = stage.row().await;
+    epoch::remove_keys(&stage.systems, &no_issuers(), &stage.campaign, &row, 0, now()).await.unwrap()
+}
+
+async fn keys_in_redis(stage: &Stage) -> u64 {
+    let keys = StockKeys::of(&stage.campaign);
+    let mut redis = stage.systems.redis().await.unwrap();
+    let all = [&keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
+    redis::cmd("EXISTS").arg(&all).query_async(&mut redis).await.unwrap()
+}
+
+/// Five winners in Redis, and these of them in the database.
+async fn five_winners(stage: &Stage, rows: &[u64]) {
+    stage.fill(1, 1, &Ledger { winners: (1..=5).map(held).collect(), free: vec![], highest: 5 }).await;
+    let rows: Vec<_> = rows.iter().map(|rank| stage.winner(*rank, 1)).collect();
+    store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
+}
+
+/// Wrong: Redis is the only one that holds a winner, and is emptied.
+#[tokio::test]
+async fn nothing_is_removed_that_is_no_row() {
+    let stage = Stage::new().await;
+    five_winners(&stage, &[1, 2, 4]).await;
+    let sql = &stage.systems.sql;
+    let before = stage.row().await;
+    let (refused, says) = (remove(&stage).await, "2 winners are no rows, the first of them at rank 3");
+    assert_eq!(refused, Removal::Differs(says.to_owned()));
+    // As many rows as winners, of which one is another.
+    let another = CouponIssued { user_id: UserId::new("another").unwrap(), ..stage.winner(3, 1) };
+    store(sql, stage.row, StoreMode::Direct(&[another, stage.winner(9, 1)])).await.unwrap();
+    assert!(matches!(remove(&stage).await, Removal::Differs(_)));
+    assert_eq!((keys_in_redis(&stage).await, stage.row().await.epoch), (4, before.epoch), "all is as it was");
+
+    let stage = Stage::new().await;
+    five_winners(&stage, &[1, 2, 4, 5]).await;
+    table::discard(&stage.systems.sql, stage.row, &stage.winner(3, 1), "a conflict").await.unwrap();
+    let stale = stage.row().await;
+    assert_eq!(remove(&stage).await, Removal::Done { winners: 5 }, "one is given up");
+    let row = stage.row().await;
+    assert!(row.keys_removed_ms.is_some() && row.open_epoch.is_none(), "{row:?}");
+    assert_eq!((row.epoch, row.issued_count, keys_in_redis(&stage).await), (2, 5, 0));
+    table::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
+    assert_eq!(stage.row().await.keys_removed_ms, None, "whoever fills Redis again need not take it back");
+    let late = table::set_keys_removed(&stage.systems.sql, stage.row, stale.epoch, 5, 1).await.unwrap();
+    assert_eq!(late, table::EpochCommit::Superseded);
+}
+
+/// Wrong: an operator that was overtaken takes away what another has filled, or what somebody has won since it looked.
+#[tokio::test]
+async fn who_was_overtaken_removes_nothing() {
+    let stage = Stage::new().await;
+    five_winners(&stage, &[1, 2, 3, 4, 5]).await;
+    let (keys, row) = (StockKeys::of(&stage.campaign), stage.row().await);
+    let pods = epoch::remove_keys(&stage.systems, &one_issuer(), &stage.campaign, &row, 0, now()).await.unwrap();
+    assert_eq!((pods, stage.row().await.epoch), (Removal::Later, 1), "an issuer may be at work");
+    let mut redis = stage.systems.redis().await.unwrap();
+    let state = observe(&mut redis, &keys).await.unwrap();
+    let before = state.open.unwrap();
+    let changed = async |history: &str, before, winners| {
+        let mut redis = stage.systems.redis().await.unwrap();
+        stock::remove(&mut redis, &keys, history, before, winners).await.unwrap()
+    };
+    assert_eq!(changed("another/one", &before, 5).await, Removed::Changed);
+    assert_eq!(changed(&state.history, &before, 4).await, Removed::Changed);
+    let older = stock::OpenStock { epoch: 0, ..before.clone() };
+    assert_eq!(changed(&state.history, &older, 5).await, Removed::Changed);
+    let wish = Wish { user: UserId::new("late").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
+    issue(&mut redis, &keys, 1, 5, &[wish]).await.unwrap();
+    assert_eq!(changed(&state.history, &before, 5).await, Removed::Changed);
+    // Somebody else repairs it.
+    table::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
+    store(
+        &stage.systems.sql,
+        stage.row,
+        StoreMode::Direct(&[CouponIssued { user_id: UserId::new("late").unwrap(), ..stage.winner(6, 1) }]),
+    )
+    .await
+    .unwrap();
+    let overtaken = epoch::remove_keys(&stage.systems, &no_issuers(), &stage.campaign, &row, 0, now()).await.unwrap();
+    assert_eq!((overtaken, keys_in_redis(&stage).await), (Removal::Later, 4));
+}
+
+#[derive(Parser)]
+struct Program {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Parser)]
+struct Forgetting {
+    #[command(flatten)]
+    forget: Forget,
+}
+
+/// Wrong: keys that were removed are missing where they are needed: ranks are given twice, somebody gets a second coupon, or somebody who
+/// was forgotten comes back.
+#[tokio::test]
+async fn a_longer_window_brings_back_all_that_was_removed() {
+    let stage = Stage::of(100).await;
+    let terms = over();
+    let mut operator = Operator::of(&stage, terms, 5, 5).await;
+    let window = OpenedWindow { start_ms: terms.start_ms, end_ms: terms.end_ms, limit: 1 };
+    table::set_opened(&stage.systems.sql, &stage.row().await, window, "User").await.unwrap();
+    operator.until("all is stored", |pass| pass.plan.phase == Phase::Completed).await;
+    let kept = operator.pass().await;
+    assert!(!kept.plan.steps.contains(&Step::RemoveKeys), "it is kept for ever: {:?}", kept.plan);
+    operator.campaign.spec.retain_for_hours = Some(3);
+    assert!(!operator.pass().await.plan.steps.contains(&Step::RemoveKeys), "it is over for two hours");
+    operator.campaign.spec.retain_for_hours = Some(1);
+    operator.until("it is over for long enough", |pass| pass.plan.steps.contains(&Step::RemoveKeys)).await;
+    assert_eq!(remove(&stage).await, Removal::Done { winners: 5 });
+
+    let rests = operator.pass().await;
+    assert_eq!((rests.plan.phase, rests.plan.keys_removed), (Phase::Completed, true), "{:?}", rests.plan);
+    assert!(!rests.plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. } | Step::RemoveKeys)));
+    assert_eq!((rests.seen.issued(), keys_in_redis(&stage).await), (Some(5), 0));
+    let mut another = operator.restarted();
+    assert!(another.pass().await.plan.keys_removed, "another process knows it as well");
+
+    // Meanwhile somebody is forgotten, and somebody looks after a letter.
+    let campaign = stage.campaign.to_string();
+    let words = ["forget", "--campaign", &campaign, "--user", "user-3"];
+    let forget = Forgetting::try_parse_from(words).unwrap().forget;
+    let workload = stage.systems.settings.workload.clone();
+    assert!(forget::forget(&forget, workload.clone(), &mut std::io::sink()).await.unwrap());
+    stage.dead_letter(&stage.winner(50, 1), 7).await;
+    let words = ["dead-letters", "replay", "--campaign", &campaign, "--wait", "0"];
+    let Action::Replay(replay) = Program::try_parse_from(words).unwrap().action else { panic!() };
+    let mut said = Vec::new();
+    assert!(!Office::new(stage.campaign.clone(), workload).unwrap().replay(&replay, &mut said).await.unwrap());
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("RedisKeysRemoved") && said.contains("take retainForHours out"), "{said}");
+
+    another.campaign.spec.window.end.0 = Timestamp::from_millisecond(terms.end_ms + 4 * HOUR).unwrap();
+    let reopens = another.until("it is opened again", |pass| !pass.plan.keys_removed).await;
+    let opening = Step::OpenEpoch { reason: "KeysRemoved" };
+    assert_eq!((reopens.plan.steps, reopens.plan.phase), (vec![opening], Phase::Repairing));
+    let row = stage.row().await;
+    let remembered = Remembered::default();
+    let opened =
+        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &row, &reopens.plan.terms, remembered, || {}).await;
+    let opened = opened.unwrap();
+    assert_eq!((opened.winners, opened.free, opened.rebound), (6, 44, false), "the letter counts as it always does");
+    let winners = in_redis(&stage).await.winners;
+    let expected = |rank| from_event(stage.winner(rank, 1));
+    for rank in [1, 2, 4, 5] {
+        assert!(winners.contains(&expected(rank)), "{rank}: {winners:?}");
+    }
+    assert!(winners.iter().any(|winner| winner.rank == 3) && !winners.contains(&expected(3)), "{winners:?}");
+
+    let (keys, mut redis) = (StockKeys::of(&stage.campaign), stage.systems.redis().await.unwrap());
+    let wish = |user: &str, key: &str| Wish {
+        user: UserId::new(user).unwrap(),
+        key: RequestKey::new(key).unwrap(),
+        minted: false,
+    };
+    let wishes = [wish("user-1", "k"), wish("user-2", "another"), wish("new", "k")];
+    let Reply::Answered(batch) = issue(&mut redis, &keys, opened.epoch, 50, &wishes).await.unwrap() else { panic!() };
+    assert!(matches!(&batch.answers[0], Answer::Repeated(grant) if grant.rank == 1), "{batch:?}");
+    assert!(matches!(&batch.answers[1], Answer::UserLimit), "{batch:?}");
+    assert!(matches!(&batch.answers[2], Answer::Granted(grant) if grant.rank == 6), "{batch:?}");
+}
