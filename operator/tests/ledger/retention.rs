@@ -103,8 +103,6 @@ async fn who_was_overtaken_removes_nothing() {
     let wish = Wish { user: UserId::new("late").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
     issue(&mut redis, &keys, 1, 5, &[wish]).await.unwrap();
     assert_eq!(changed(&state.history, &before, 5).await, Removed::Changed);
-    // Somebody else repairs it.
-    table::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
     store(
         &stage.systems.sql,
         stage.row,
@@ -112,6 +110,8 @@ async fn who_was_overtaken_removes_nothing() {
     )
     .await
     .unwrap();
+    // Somebody else repairs it.
+    table::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
     let overtaken = epoch::remove_keys(&stage.systems, &no_issuers(), &stage.campaign, &row, 0, now()).await.unwrap();
     assert_eq!((overtaken, keys_in_redis(&stage).await), (Removal::Later, 4));
 }
@@ -170,7 +170,7 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     another.campaign.spec.window.end.0 = Timestamp::from_millisecond(terms.end_ms + 4 * HOUR).unwrap();
     let reopens = another.until("it is opened again", |pass| !pass.plan.keys_removed).await;
     let opening = Step::OpenEpoch { reason: "KeysRemoved" };
-    assert_eq!((reopens.plan.steps, reopens.plan.phase), (vec![opening], Phase::Repairing));
+    assert_eq!((reopens.plan.steps.first(), reopens.plan.phase), (Some(&opening), Phase::Repairing));
     let row = stage.row().await;
     let remembered = Remembered::default();
     let opened =
