@@ -10,7 +10,7 @@ use campaign::settings::{Login, Redis as Settings, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill, rebind};
 use campaign::stock::{
     Executed, Place, Reply, StockError, StockKeys, Terms, Wish, clear_unreadable, configure, connect, correct_time,
-    grants, issue, observe, places_of, rename,
+    grants, issue, observe, places_of, remove, rename,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -74,6 +74,7 @@ async fn keys_of_a_newer_version_are_touched_by_no_script() {
     is_newer("clear_unreadable", clear_unreadable(&mut redis, &keys).await);
     is_newer("rebind", rebind(&mut redis, &campaign, &history, &open, 2, &TERMS.numbered(2), 1).await);
     let (place, pseudonym) = (Place { n: 1, rank: 1 }, UserId::new("forgotten-1").unwrap());
+    is_newer("remove", remove(&mut redis, &keys, &history, &open, 1).await);
     is_newer("places_of", places_of(&mut redis, &keys, &user, &BTreeSet::new()).await);
     is_newer("rename", rename(&mut redis, &keys, &user, &BTreeSet::new(), &[(place, &pseudonym)]).await);
     assert_eq!(contents(&mut redis).await, before, "nothing was written");

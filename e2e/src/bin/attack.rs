@@ -224,9 +224,13 @@ async fn beside(kind: Kind, targets: &Targets, door: &Door, swarm: Arc<Swarm>, t
 async fn fuzzed(program: &std::path::Path, door: &Door, targets: &Targets) -> Result<Tally> {
     let base = format!("http://{}", targets.users);
     let document = door.http().get(format!("{base}/openapi.json")).send().await?.text().await?;
-    let file = std::env::temp_dir().join(format!("coupon-openapi-{}.json", std::process::id()));
+    // It writes what it remembers into the folder that it works in.
+    let folder = std::env::temp_dir().join(format!("coupon-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join("openapi.json");
     std::fs::write(&file, document)?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(std::path::absolute(program)?);
+    command.current_dir(&folder);
     command.arg("run").arg(&file).args(["--url", &base, "--max-examples", "40", "--checks", "not_a_server_error"]);
     command.args(["--exclude-checks", "unsupported_method", "--suppress-health-check", "all", "--no-color"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -235,7 +239,7 @@ async fn fuzzed(program: &std::path::Path, door: &Door, targets: &Targets) -> Re
         Honest { door: door.clone(), rate: RATE, prefix: "fuzz".to_owned() }.come(Duration::from_secs(30)).await;
     let output =
         tokio::time::timeout(Duration::from_secs(300), fuzzing).await.context("fuzzing takes too long")???;
-    std::fs::remove_file(&file)?;
+    std::fs::remove_dir_all(&folder)?;
     let said = String::from_utf8_lossy(&output.stdout);
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
     println!("          schemathesis: {last}");
