@@ -1,12 +1,33 @@
 //! Faults that tests ask for: a process that dies at a named point, or that works without one of its defences.
 //!
-//! Compiled in only with `debug_assertions`, so never into a release build; there, both functions are constants.
+//! Compiled in only with `debug_assertions`, so never into a release build; there, all functions are constants. A build that
+//! has them works only inside of a local stack ([`only_in_a_stack`]), whose name is in `COUPON_STACK`.
 //!
 //! - `COUPON_CRASH_AT=<point>` or `<point>:<k>`: the process ends itself, as by SIGKILL, when it passes the point for the
 //!   k-th time (the first by default).
 //! - `COUPON_WITHOUT=<defence>[,<defence>..]`: these defences are left out. A test then shows that something is lost.
 
 use strum::{Display, EnumIter, EnumString};
+
+/// This build obeys faults that its environment asks for, and there is no local stack around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this is a test build: it works only inside of a local stack (`stack exec`, or as an image in its cluster), as it carries faults \
+     that tests ask for; anywhere else, run one that was built with `cargo build --release`"
+)]
+pub struct TestBuild;
+
+/// What a program asks before it touches anything. A build for tests works nowhere but in a local stack, whatever image it is packed
+/// in: the stack itself says so to what runs in it, to containers through its container runtime.
+///
+/// # Errors
+/// This is a build for tests, and runs outside of a stack. Never in a release build.
+pub fn only_in_a_stack() -> Result<(), TestBuild> {
+    #[cfg(debug_assertions)]
+    return armed::only_in(std::env::var_os("COUPON_STACK").as_deref());
+    #[cfg(not(debug_assertions))]
+    Ok(())
+}
 
 /// A place in the middle of a protocol where a process may die. The names are those of the model of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, EnumIter)]
@@ -66,11 +87,16 @@ pub enum Defence {
 
 #[cfg(debug_assertions)]
 mod armed {
+    use std::ffi::OsStr;
     use std::str::FromStr;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use super::{CrashPoint, Defence};
+    use super::{CrashPoint, Defence, TestBuild};
+
+    pub(super) fn only_in(stack: Option<&OsStr>) -> Result<(), TestBuild> {
+        if stack.is_some_and(|name| !name.is_empty()) { Ok(()) } else { Err(TestBuild) }
+    }
 
     struct Armed {
         crash: Option<(CrashPoint, u32)>,
@@ -161,6 +187,13 @@ mod tests {
         assert!(armed::parse_crash("after-lunch").is_err());
         assert!(armed::parse_crash("after-script:0").is_err());
         assert!(armed::parse_without("seat-belt").is_err());
+    }
+
+    #[test]
+    fn only_who_names_a_stack_is_in_one() {
+        for (stack, expected) in [(None, Err(TestBuild)), (Some(""), Err(TestBuild)), (Some("demo"), Ok(()))] {
+            assert_eq!(armed::only_in(stack.map(AsRef::as_ref)), expected, "{stack:?}");
+        }
     }
 
     #[test]

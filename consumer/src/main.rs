@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use campaign::http::raise_open_files;
 use campaign::settings::Connections;
-use campaign::{listening, telemetry};
+use campaign::{listening, sabotage, telemetry};
 use clap::Parser;
 use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
@@ -25,28 +25,28 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let log_json = cli.config.as_ref().is_some_and(|config| config.log_json);
     telemetry::init_logging(log_json);
-    let result = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => {
-            let result = runtime.block_on(async {
-                match (cli.command, cli.config) {
-                    (Some(Command::DeadLetters(action)), _) => to_its_end(dead_letters(action)).await,
-                    (Some(Command::Forget(wanted)), _) => to_its_end(forget(wanted)).await,
-                    (None, Some(config)) => run(config).await.map(|()| ExitCode::SUCCESS),
-                    (None, None) => Err(anyhow::anyhow!(
-                        "COUPON_CAMPAIGN is not set: give the campaign as realm/namespace/couponId"
-                    )),
-                }
-            });
-            // A call that hangs in a library must not keep the process from ending.
-            runtime.shutdown_background();
-            result
-        }
-        Err(error) => Err(error.into()),
-    };
-    result.unwrap_or_else(|error| {
+    work(cli).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         ExitCode::FAILURE
     })
+}
+
+fn work(cli: Cli) -> anyhow::Result<ExitCode> {
+    sabotage::only_in_a_stack()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(async {
+        match (cli.command, cli.config) {
+            (Some(Command::DeadLetters(action)), _) => to_its_end(dead_letters(action)).await,
+            (Some(Command::Forget(wanted)), _) => to_its_end(forget(wanted)).await,
+            (None, Some(config)) => run(config).await.map(|()| ExitCode::SUCCESS),
+            (None, None) => {
+                Err(anyhow::anyhow!("COUPON_CAMPAIGN is not set: give the campaign as realm/namespace/couponId"))
+            }
+        }
+    });
+    // A call that hangs in a library must not keep the process from ending.
+    runtime.shutdown_background();
+    result
 }
 
 async fn dead_letters(action: Action) -> anyhow::Result<bool> {

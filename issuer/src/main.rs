@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use campaign::settings::Connections;
-use campaign::telemetry;
+use campaign::{sabotage, telemetry};
 use clap::Parser;
 use issuer::config::{Cli, Command, Config, read_control_token};
 use issuer::service::Service;
@@ -36,6 +36,7 @@ fn print_openapi() -> anyhow::Result<()> {
 
 fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init_logging(config.log_json);
+    sabotage::only_in_a_stack()?;
     let connections = Connections::load(&config.connections)?;
     let token = read_control_token(&config.control_token_file)?;
     let runtime =

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use campaign::http::raise_open_files;
-use campaign::{listening, table, telemetry};
+use campaign::{listening, sabotage, table, telemetry};
 use clap::Parser;
 use operator::config::{Cli, Command, Config, Migrations};
 use operator::controller;
@@ -31,24 +31,26 @@ fn main() -> ExitCode {
         Command::Migrations(Migrations::Print { from }) => return print_migrations(from),
     };
     telemetry::init_logging(config.log_json);
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("the runtime does not start")
-        .and_then(|runtime| {
-            let result = runtime.block_on(run(config));
-            // Threads that read Kafka may wait for seconds yet; nobody waits for them.
-            runtime.shutdown_background();
-            result
-        });
-    let error = match result {
+    let error = match lead(config) {
         Ok(Ended::Asked) => return ExitCode::SUCCESS,
         Ok(Ended::LostLease) => start_anew(),
         Err(error) => error,
     };
     tracing::error!("{error:#}");
     ExitCode::FAILURE
+}
+
+fn lead(config: Config) -> anyhow::Result<Ended> {
+    sabotage::only_in_a_stack()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?;
+    let result = runtime.block_on(run(config));
+    // Threads that read Kafka may wait for seconds yet; nobody waits for them.
+    runtime.shutdown_background();
+    result
 }
 
 fn print_migrations(from: i64) -> ExitCode {

@@ -164,6 +164,27 @@ async fn ends(running: &Running, what: &str) {
     assert!(took < PROMISED + BUSY, "{what}: only after {took:?}\n{}", running.said());
 }
 
+/// Wrong: an image for tests, with faults that its environment arms, takes a cluster's campaigns in hand.
+#[test]
+fn a_test_build_works_only_inside_of_a_stack() {
+    let run = |arguments: &[&str], stack: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-operator"));
+        command.args(arguments).env("KUBECONFIG", "/nowhere").env("COUPON_STACK", stack);
+        let output = child::output("coupon-operator", command, PATIENCE).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let leads = &["run", "--image", "example.com/coupon:0"][..];
+    for (arguments, stack, code, says) in [
+        (leads, "", 1, "this is a test build"),
+        (leads, "demo", 1, "no way to the Kubernetes API"),
+        (&["migrations", "print"], "", 0, ""),
+        (&["--version"], "", 0, ""),
+    ] {
+        let (ended, said) = run(arguments, stack);
+        assert!(ended == Some(code) && said.contains(says), "{arguments:?} in `{stack}`: {ended:?}, {said}");
+    }
+}
+
 /// Wrong: with each rollout the next leader waits until a lease has expired, or the kubelet has to kill the old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_when_it_is_told_to_whatever_becomes_of_lists() {

@@ -167,6 +167,27 @@ async fn a_campaign_without_a_row_is_waited_for_and_can_be_stopped() {
     assert_eq!(process.ended().await.code(), Some(0));
 }
 
+/// Wrong: an image for tests, with faults that its environment arms, stores or forgets winners somewhere.
+#[test]
+fn a_test_build_works_only_inside_of_a_stack() {
+    let place = ["--campaign", "test/consumer/x", "--connections", "no-such-file.yaml"];
+    let run = |command: &[&str], place: &[&str], stack: &str| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
+        program.args(command).args(place).env("COUPON_STACK", stack);
+        let output = child::output("coupon-consumer", program, PATIENCE).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (command, place, stack, code, says) in [
+        (&[][..], &place[..], "", 1, "this is a test build"),
+        (&["dead-letters", "list"], &place, "", 1, "this is a test build"),
+        (&["dead-letters", "list"], &place, "demo", 1, "cannot read no-such-file.yaml"),
+        (&["--version"], &[], "", 0, ""),
+    ] {
+        let (ended, said) = run(command, place, stack);
+        assert!(ended == Some(code) && said.contains(says), "{command:?} in `{stack}`: {ended:?}, {said}");
+    }
+}
+
 /// Wrong: a pod with an unusable configuration looks alive.
 #[test]
 fn an_unreadable_configuration_ends_the_process() {

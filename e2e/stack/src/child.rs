@@ -14,6 +14,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::connections::STACK;
+
 /// How often a wait looks.
 const LOOK: Duration = Duration::from_millis(20);
 /// Of its output this much is read, from the end.
@@ -67,6 +69,11 @@ impl Running {
     }
 
     fn launch(name: &str, mut command: Command, folder: PathBuf) -> Result<Self> {
+        // A test that needs no server may run without a stack, and is one for what it starts, unless it says otherwise.
+        let decided = command.get_envs().any(|(variable, _)| variable == STACK);
+        if !decided && std::env::var_os(STACK).is_none() {
+            command.env(STACK, "of-a-test");
+        }
         let child = command
             .stdin(std::process::Stdio::null())
             .stderr(log(&folder)?)

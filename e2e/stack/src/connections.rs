@@ -38,7 +38,8 @@ pub struct Connections {
     pub authority: Option<PathBuf>,
 }
 
-const STACK: &str = "COUPON_STACK";
+/// Where it is not set, programs that were built for tests refuse to work.
+pub(crate) const STACK: &str = "COUPON_STACK";
 const STATE: &str = "COUPON_STACK_STATE";
 const NODE: &str = "COUPON_NODE_IP";
 

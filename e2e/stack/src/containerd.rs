@@ -1,12 +1,14 @@
 //! containerd: its configuration, and images for it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 
+use crate::connections::STACK;
 use crate::image;
 use crate::layout::Layout;
 use crate::probe::Probe;
@@ -22,6 +24,10 @@ pub(crate) fn server(layout: &Layout, pause: &Path) -> Result<Server> {
     fs::create_dir_all(&config)?;
     let file = config.join("containerd.toml");
     fs::write(&file, configuration(layout, plugins_folder()))?;
+    let usual = Command::new("ctr").args(["oci", "spec"]).output().context("cannot run ctr: run `stack install`")?;
+    ensure!(usual.status.success(), "ctr oci spec: {}", String::from_utf8_lossy(&usual.stderr).trim());
+    let container = every_container(serde_json::from_slice(&usual.stdout)?, layout.name())?;
+    fs::write(container_file(layout), serde_json::to_vec(&container)?)?;
     let socket = layout.containerd_socket();
     Ok(Server {
         name: "containerd".to_owned(),
@@ -80,6 +86,22 @@ pub struct Loaded {
     pub was_there: bool,
 }
 
+fn container_file(layout: &Layout) -> PathBuf {
+    layout.config().join("container.json")
+}
+
+/// What every container begins with: containerd's own specification, and the name of the stack in its environment. It is not in the image,
+/// which would then say so wherever it runs.
+fn every_container(mut usual: Value, stack: &str) -> Result<Value> {
+    let process =
+        usual.get_mut("process").and_then(Value::as_object_mut).context("containerd's specification has no process")?;
+    // As containerd does where no specification is given: the limits are those of the node.
+    process.remove("rlimits");
+    let variables = process.entry("env").or_insert_with(|| json!([]));
+    variables.as_array_mut().context("its environment is no list")?.push(json!(format!("{STACK}={stack}")));
+    Ok(usual)
+}
+
 /// Distributions disagree on where the network plugins belong.
 fn plugins_folder() -> &'static str {
     if Path::new("/usr/lib/cni/bridge").exists() { "/usr/lib/cni" } else { "/opt/cni/bin" }
@@ -101,6 +123,7 @@ state = "{state}"
     conf_dir = "{network}"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
+    base_runtime_spec = "{container}"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = false
 "#,
@@ -108,5 +131,20 @@ state = "{state}"
         state = layout.run().join("containerd").display(),
         socket = layout.containerd_socket().display(),
         network = layout.config().join("cni").display(),
+        container = container_file(layout).display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_container_hears_the_name_of_its_stack_and_is_as_usual_else() {
+        let usual =
+            json!({"root": {}, "process": {"cwd": "/", "env": ["PATH=/bin"], "rlimits": [{"type": "RLIMIT_NOFILE"}]}});
+        let expected = json!({"root": {}, "process": {"cwd": "/", "env": ["PATH=/bin", "COUPON_STACK=demo"]}});
+        assert_eq!(every_container(usual, "demo").unwrap(), expected);
+        assert!(every_container(json!({}), "demo").is_err());
+    }
 }

@@ -131,6 +131,27 @@ async fn when_the_delay_is_over_it_ends() {
     assert!(program.users.try_ask("bert", None).await.is_err());
 }
 
+/// Wrong: an image for tests, with faults that its environment arms, issues coupons somewhere.
+#[test]
+fn a_test_build_works_only_inside_of_a_stack() {
+    let run = |arguments: &[&str], stack: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-issuer"));
+        command.args(arguments).env("COUPON_CAMPAIGN", "a/b/c").env("COUPON_CONNECTIONS", "/nowhere/connections.yaml");
+        command.env("COUPON_CONTROL_TOKEN_FILE", "/nowhere/token").env("COUPON_STACK", stack);
+        let output = child::output("coupon-issuer", command, PATIENCE).unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (arguments, stack, code, says) in [
+        (&[][..], "", 1, "this is a test build"),
+        (&[], "demo", 1, "cannot read /nowhere/connections.yaml"),
+        (&["openapi"], "", 0, ""),
+        (&["--version"], "", 0, ""),
+    ] {
+        let (ended, said) = run(arguments, stack);
+        assert!(ended == Some(code) && said.contains(says), "{arguments:?} in `{stack}`: {ended:?}, {said}");
+    }
+}
+
 #[test]
 fn a_setting_that_cannot_be_used_is_named() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-issuer"));
