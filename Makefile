@@ -151,14 +151,30 @@ check-generated: generators ## Fail if a generated file is stale (seconds; first
 	@$(TARGET)/debug/coupon-issuer openapi | diff -u issuer/openapi.json - \
 		|| { echo 'issuer/openapi.json is stale: run `make generate`' >&2; exit 1; }
 
+# Every decoder of bytes from outside, with the properties that `make test` checks for 256 cases each.
+CASES ?= 100000
+.PHONY: fuzz
+fuzz: $(STACK) ## CASES=100000 mangled inputs for every decoder (some minutes after a build)
+	@cargo test $(LOCKED) --workspace --lib --no-run
+	@PROPTEST_CASES=$(CASES) cargo test $(LOCKED) --workspace --lib -- decoders::
+
+# Not a part of lint: the database of advisories is fetched, and changes without a change here.
+.PHONY: advisories
+advisories: $(CARGO_DENY)/bin/cargo-deny ## Known vulnerabilities of crates, by RustSec's database (needs GitHub; part of a release)
+	@$(CARGO_DENY)/bin/cargo-deny --log-level error check advisories \
+		|| { echo 'an advisory stands, or the database could not be fetched: see above' >&2; exit 1; }
+
 .PHONY: image
-image: build ## The local image archive, from the programs as built for tests (seconds after a build)
+image: build ## The local image and what it is made of, from the programs as built for tests (seconds after a build)
 	@e2e/scripts/image.sh $(STACK) $(TARGET)/image $(addprefix $(TARGET)/debug/,$(PROGRAMS))
 
 # What tests take for the next version: pods and operators of both work side by side.
 .PHONY: later-image
 later-image: build
 	@LATER=1 e2e/scripts/image.sh $(STACK) $(TARGET)/image/later $(addprefix $(TARGET)/debug/,$(PROGRAMS))
+.PHONY: release-image
+release-image: ## IMAGE=..:VERSION BUILD_IMAGE=..@sha256:..: the image of a release, with Docker (docs/RELEASING.md)
+	@e2e/scripts/release-image.sh '$(IMAGE)' '$(BUILD_IMAGE)' $(TARGET)/release-image
 
 .PHONY: simulate
 simulate: build ## Sales played against the scaling policy and against KEDA + HPA; writes docs/SCALING.md's tables, plots (seconds)

@@ -1,4 +1,5 @@
-//! Container images without Docker: an OCI archive with one layer.
+//! Container images without Docker: an OCI archive with one layer. Or the files of an image in a folder, for who makes the image by
+//! other means (`Dockerfile`); then it is the same list of files: programs, what they load, and no shell.
 //!
 //! The same files give the same archive, byte for byte: entries are sorted and carry no times or owners.
 
@@ -14,15 +15,15 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::hex;
-use crate::libraries;
 use crate::tools::run;
+use crate::{libraries, sbom};
 
 /// Changes whenever the same files would give another archive.
 pub const FORMAT: &str = "oci-1";
 
 /// The user that an image runs as.
 const USER: u32 = 65532;
-const CA_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const CA_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// One file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,14 +64,23 @@ pub struct Image {
 struct File {
     content: Vec<u8>,
     executable: bool,
+    /// Nobody asked for it by name: a package of this machine has it.
+    of_the_system: bool,
+}
+
+/// All that is in an image.
+pub struct Packed<'a> {
+    image: &'a Image,
+    tag: &'a str,
+    files: BTreeMap<PathBuf, File>,
 }
 
 impl Image {
-    /// Writes the image's archive.
+    /// Reads all that is in the image.
     ///
     /// # Errors
     /// If a file cannot be read, a shared library is missing, or the name has no tag.
-    pub fn write(&self, archive: &Path) -> Result<()> {
+    pub fn pack(&self) -> Result<Packed<'_>> {
         let (_, tag) = split_tag(&self.name)?;
         ensure!(tag != "latest", "give the image a tag other than `latest`: Kubernetes would try to pull it");
         let mut files = BTreeMap::new();
@@ -78,7 +88,9 @@ impl Image {
             add(&mut files, &source.from, &source.to)?;
         }
         if self.ca_certificates {
-            add(&mut files, Path::new(CA_CERTIFICATES), Path::new(CA_CERTIFICATES))?;
+            let path = Path::new(CA_CERTIFICATES);
+            let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            files.insert(path.to_owned(), File { content, executable: false, of_the_system: true });
         }
         for (path, content) in [
             (
@@ -88,12 +100,10 @@ impl Image {
             ("/etc/group", format!("root:x:0:\nnonroot:x:{USER}:\n")),
             ("/etc/nsswitch.conf", "hosts: files dns\n".to_owned()),
         ] {
-            files.entry(path.into()).or_insert(File { content: content.into_bytes(), executable: false });
+            let file = File { content: content.into_bytes(), executable: false, of_the_system: false };
+            files.entry(path.into()).or_insert(file);
         }
-        let archive_bytes = self.archive(&layer(&files)?)?;
-        let partial = archive.with_extension("partial");
-        fs::write(&partial, archive_bytes).with_context(|| format!("cannot write {}", partial.display()))?;
-        Ok(fs::rename(&partial, archive)?)
+        Ok(Packed { image: self, tag, files })
     }
 
     fn archive(&self, layer: &[u8]) -> Result<Vec<u8>> {
@@ -132,7 +142,47 @@ impl Image {
     }
 }
 
-/// The full name and the manifest's digest of an archive made by [`Image::write`].
+impl Packed<'_> {
+    /// Writes the image's archive.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, archive: &Path) -> Result<()> {
+        write_whole(archive, &self.image.archive(&layer(&self.files)?)?)
+    }
+
+    /// Writes the image's files, each below `root`, which is made.
+    ///
+    /// # Errors
+    /// If `root` is there already, or cannot be written.
+    pub fn write_root(&self, root: &Path) -> Result<()> {
+        fs::create_dir(root).with_context(|| format!("cannot make {}", root.display()))?;
+        let mut layer = tar::Archive::new(std::io::Cursor::new(layer(&self.files)?));
+        layer.set_preserve_permissions(true);
+        layer.unpack(root).with_context(|| format!("cannot write {}", root.display()))
+    }
+
+    /// Writes what the image is made of, as a CycloneDX document, if its programs are those of these packages of the workspace.
+    ///
+    /// # Errors
+    /// If cargo or dpkg does not say it, or it cannot be written.
+    pub fn write_sbom(&self, packages: &[String], document: &Path) -> Result<()> {
+        let system: Vec<&Path> =
+            self.files.iter().filter(|(_, file)| file.of_the_system).map(|(path, _)| path.as_path()).collect();
+        let name = self.image.name.strip_suffix(self.tag).unwrap_or_default().trim_end_matches(':');
+        let sbom = sbom::document(name, self.tag, packages, &system)?;
+        write_whole(document, &serde_json::to_vec_pretty(&sbom)?)
+    }
+}
+
+/// Nobody sees a half of it.
+fn write_whole(file: &Path, content: &[u8]) -> Result<()> {
+    let partial = file.with_extension("partial");
+    fs::write(&partial, content).with_context(|| format!("cannot write {}", partial.display()))?;
+    Ok(fs::rename(&partial, file)?)
+}
+
+/// The full name and the manifest's digest of an archive made by [`Packed::write`].
 ///
 /// # Errors
 /// If it is not such an archive.
@@ -174,17 +224,17 @@ fn add(files: &mut BTreeMap<PathBuf, File>, from: &Path, to: &Path) -> Result<()
     let content = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     let executable = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0;
     if !(executable && content.starts_with(b"\x7fELF")) {
-        files.insert(to.to_owned(), File { content, executable });
+        files.insert(to.to_owned(), File { content, executable, of_the_system: false });
         return Ok(());
     }
     for library in libraries::of(from)? {
         if let Entry::Vacant(place) = files.entry(library) {
             let library = place.key();
             let content = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
-            place.insert(File { content, executable: true });
+            place.insert(File { content, executable: true, of_the_system: true });
         }
     }
-    files.insert(to.to_owned(), File { content: stripped(from)?, executable: true });
+    files.insert(to.to_owned(), File { content: stripped(from)?, executable: true, of_the_system: false });
     Ok(())
 }
 
@@ -262,20 +312,62 @@ mod tests {
             for name in order {
                 fs::write(folder.join("in").join(name), name).unwrap();
             }
-            image(&folder).write(&folder.join(out)).unwrap();
+            image(&folder).pack().unwrap().write(&folder.join(out)).unwrap();
         }
         assert_eq!(fs::read(folder.join("one.tar")).unwrap(), fs::read(folder.join("two.tar")).unwrap());
         let (name, first) = identify(&folder.join("one.tar")).unwrap();
         assert_eq!(name, "docker.io/library/thing:1");
         fs::write(folder.join("in/a"), "changed").unwrap();
-        image(&folder).write(&folder.join("one.tar")).unwrap();
+        image(&folder).pack().unwrap().write(&folder.join("one.tar")).unwrap();
         assert_ne!(identify(&folder.join("one.tar")).unwrap().1, first);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Wrong: the image that Docker makes has another list of files than the one that tests run in, or a shell.
+    #[test]
+    fn an_image_has_a_program_what_it_loads_and_no_shell() {
+        let folder = crate::child::folder("coupon-image-root").unwrap();
+        let files = vec![Source { from: "/usr/bin/env".into(), to: "/usr/local/bin/thing".into() }];
+        let entrypoint = vec!["/usr/local/bin/thing".into()];
+        let image = Image { name: "thing:1".into(), entrypoint, files, ca_certificates: true };
+        let root = folder.join("root");
+        let packed = image.pack().unwrap();
+        packed.write_root(&root).unwrap();
+        assert!(packed.write_root(&root).is_err(), "nothing is mixed with what was there");
+        let mut found = Vec::new();
+        let mut open = vec![root.clone()];
+        while let Some(path) = open.pop() {
+            for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {
+                let path = entry.path();
+                if path.is_dir() { open.push(path) } else { found.push(path.strip_prefix(&root).unwrap().to_owned()) }
+            }
+        }
+        let is_library = |path: &Path| path.to_string_lossy().contains(".so");
+        let libraries = found.extract_if(.., |path| is_library(path)).count();
+        assert!(libraries > 1, "a loader, and a C library at least");
+        found.sort();
+        let expected = [
+            "etc/group",
+            "etc/nsswitch.conf",
+            "etc/passwd",
+            "etc/ssl/certs/ca-certificates.crt",
+            "usr/local/bin/thing",
+        ];
+        assert_eq!(found, expected.map(PathBuf::from));
+        let mode =
+            |path: &str| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(root.join(path)).unwrap().permissions());
+        assert_eq!((mode("tmp") & 0o7777, mode("usr/local/bin/thing") & 0o777), (0o1777, 0o755));
+        let inside = Command::new("chroot").arg(&root).args(["/usr/local/bin/thing", "--version"]).output().unwrap();
+        assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
         fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
     fn a_layer_has_every_folder_before_what_is_in_it() {
-        let files = BTreeMap::from([(PathBuf::from("/a/b/c"), File { content: vec![1], executable: true })]);
+        let files = BTreeMap::from([(
+            PathBuf::from("/a/b/c"),
+            File { content: vec![1], executable: true, of_the_system: false },
+        )]);
         let layer = layer(&files).unwrap();
         let entries: Vec<(String, u32)> = tar::Archive::new(&layer[..])
             .entries()

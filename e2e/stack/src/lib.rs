@@ -35,7 +35,11 @@ mod ports;
 mod probe;
 mod process;
 mod redis;
+mod sbom;
 mod server;
 mod tools;
+
+#[cfg(test)]
+mod release_tests;
 
 pub use connections::Connections;

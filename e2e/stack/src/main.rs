@@ -96,6 +96,15 @@ enum Subcommands {
         /// The archive; by default in the cache.
         #[arg(long)]
         out: Option<PathBuf>,
+        /// Instead of an archive, write the files into this folder, which must not be there yet.
+        #[arg(long, conflicts_with = "out")]
+        root: Option<PathBuf>,
+        /// Write what it is made of to this file (CycloneDX).
+        #[arg(long, requires = "packages")]
+        sbom: Option<PathBuf>,
+        /// For `--sbom`: a package of the workspace that a program is of.
+        #[arg(long = "package")]
+        packages: Vec<String>,
     },
     /// Load an image archive into a stack's Kubernetes.
     LoadImage {
@@ -146,10 +155,20 @@ fn run(command: Subcommands) -> Result<ExitCode> {
         Subcommands::Down { stack, keep_data } => down::down(&stack.name, keep_data)?,
         Subcommands::Shell { stack } => enter::shell(&stack.name)?,
         Subcommands::Exec { stack, command } => enter::exec(&stack.name, &command)?,
-        Subcommands::Image { name_tag, entrypoint, files, ca_certificates, out } => {
-            let out = out.map_or_else(|| default_archive(&name_tag), Ok)?;
-            Image { name: name_tag, entrypoint, files, ca_certificates }.write(&out)?;
-            println!("{}", out.display());
+        Subcommands::Image { name_tag, entrypoint, files, ca_certificates, out, root, sbom, packages } => {
+            let image = Image { name: name_tag, entrypoint, files, ca_certificates };
+            let packed = image.pack()?;
+            if let Some(document) = sbom {
+                packed.write_sbom(&packages, &document)?;
+            }
+            if let Some(root) = root {
+                packed.write_root(&root)?;
+                println!("{}", root.display());
+            } else {
+                let out = out.map_or_else(|| default_archive(&image.name), Ok)?;
+                packed.write(&out)?;
+                println!("{}", out.display());
+            }
         }
         Subcommands::LoadImage { archive, stack } => {
             let loaded = Client::new(&stack.name)?.load_image(&archive)?;

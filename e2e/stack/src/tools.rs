@@ -186,7 +186,7 @@ fn build_pause(folder: &Path) -> Result<()> {
         files: vec![image::Source { from: binary, to: "/pause".into() }],
         ca_certificates: false,
     };
-    pause.write(&folder.join("pause.tar"))
+    pause.pack()?.write(&folder.join("pause.tar"))
 }
 
 /// Runs a program to its end; on failure the error holds the end of what it printed.
