@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown::shown;
+
 /// Longest realm, in characters.
 pub const MAX_REALM: usize = 20;
 /// Longest coupon id, in characters.
@@ -65,7 +67,7 @@ fn label(what: &'static str, value: &str, max: usize, digit_first: bool) -> Resu
     if is_label(value, max, digit_first) {
         Ok(value.to_owned())
     } else {
-        Err(NameError::Label { what, value: value.chars().take(64).collect(), max })
+        Err(NameError::Label { what, value: shown(value, 64), max })
     }
 }
 
@@ -138,7 +140,7 @@ impl FromStr for CampaignId {
         let parts: Vec<&str> = text.split('/').collect();
         match parts.as_slice() {
             [realm, namespace, coupon_id] => Self::new(realm, namespace, coupon_id),
-            _ => Err(NameError::Shape(text.chars().take(64).collect())),
+            _ => Err(NameError::Shape(shown(text, 64))),
         }
     }
 }

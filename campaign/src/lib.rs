@@ -7,6 +7,7 @@
 //! - [`log`]: the Kafka side, where a winner becomes durable;
 //! - [`table`]: the SQL side, where a winner becomes a row (`migrations/`);
 //! - [`settings`]: how a process is told where those three are;
+//! - [`shown`]: text from outside, made fit to be shown;
 //! - [`listening`]: binding ports, and saying which;
 //! - [`http`]: the server of every port, with bounds;
 //! - [`telemetry`]: logs, metrics and probes, the same in every process;
@@ -25,8 +26,12 @@ pub mod log;
 pub mod minted;
 pub mod sabotage;
 pub mod settings;
+pub mod shown;
 pub mod stock;
 pub mod table;
 pub mod telemetry;
 pub mod user_id;
 pub mod yaml;
+
+#[cfg(test)]
+mod decoders;

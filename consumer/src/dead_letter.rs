@@ -10,13 +10,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use rdkafka::Timestamp;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{Header, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use campaign::identity::CampaignId;
-use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config, raw_headers};
+use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, RawHeader, client_config, raw_headers};
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::settings::Kafka;
 
@@ -100,6 +100,14 @@ pub struct DeadLetter {
     pub retries: u32,
 }
 
+/// Those that are to stay, by their names and the lengths of their values.
+fn kept(known: &[RawHeader], stays: impl Fn(&str, usize) -> bool) -> OwnedHeaders {
+    known
+        .iter()
+        .filter(|(name, value)| stays(name, value.as_ref().map_or(0, Vec::len)))
+        .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_ref() }))
+}
+
 /// The headers of a dead letter: all of the original's, then where it first lay and what went wrong now. A record that
 /// was a dead letter before keeps its first origin; what went wrong then is replaced.
 fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32, cut: Cut) -> OwnedHeaders {
@@ -107,14 +115,8 @@ fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32, c
     let has_any = |wanted: &[&str]| known.iter().any(|(name, _)| wanted.contains(&name.as_str()));
     let mut all = match message.headers() {
         None => OwnedHeaders::new(),
-        Some(original) if cut.rest => original
-            .iter()
-            .filter(|header| ORIGIN.contains(&header.key) && header.value.map_or(0, <[u8]>::len) <= MAX_KEPT)
-            .fold(OwnedHeaders::new(), |all, header| all.insert(Header { key: header.key, value: header.value })),
-        Some(original) if has_any(&FAILURE) => original
-            .iter()
-            .filter(|header| !FAILURE.contains(&header.key))
-            .fold(OwnedHeaders::new(), |all, header| all.insert(Header { key: header.key, value: header.value })),
+        Some(_) if cut.rest => kept(&known, |name, length| ORIGIN.contains(&name) && length <= MAX_KEPT),
+        Some(_) if has_any(&FAILURE) => kept(&known, |name, _| !FAILURE.contains(&name)),
         // A copy by librdkafka itself: byte for byte, whatever is in them.
         Some(original) => original.clone(),
     };
@@ -295,7 +297,13 @@ fn is_too_large(error: &KafkaError) -> bool {
 }
 
 #[cfg(test)]
+#[path = "dead_letter_decoders.rs"]
+mod decoders;
+
+#[cfg(test)]
 mod tests {
+    use rdkafka::message::Headers;
+
     use super::*;
 
     fn message(headers: Option<OwnedHeaders>, offset: i64) -> OwnedMessage {

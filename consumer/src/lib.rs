@@ -36,5 +36,9 @@ mod queue;
 mod standstill;
 mod witness;
 
+#[cfg(test)]
+#[path = "../../campaign/tests/mangled/mod.rs"]
+mod mangled;
+
 pub use client::SESSION;
 pub use standstill::Patience;

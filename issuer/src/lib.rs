@@ -22,3 +22,11 @@ pub mod redis_link;
 pub mod service;
 mod told;
 mod trouble;
+
+#[cfg(test)]
+#[path = "../../campaign/tests/mangled/mod.rs"]
+mod mangled;
+
+#[cfg(test)]
+#[path = "control_decoders.rs"]
+mod decoders;

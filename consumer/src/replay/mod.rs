@@ -21,6 +21,9 @@ mod settle;
 mod trim;
 mod watch;
 
+#[cfg(test)]
+mod decoders;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
