@@ -172,6 +172,7 @@ image: build ## The local image and what it is made of, from the programs as bui
 .PHONY: later-image
 later-image: build
 	@LATER=1 e2e/scripts/image.sh $(STACK) $(TARGET)/image/later $(addprefix $(TARGET)/debug/,$(PROGRAMS))
+
 .PHONY: release-image
 release-image: ## IMAGE=..:VERSION BUILD_IMAGE=..@sha256:..: the image of a release, with Docker (docs/RELEASING.md)
 	@e2e/scripts/release-image.sh '$(IMAGE)' '$(BUILD_IMAGE)' $(TARGET)/release-image

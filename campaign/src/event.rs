@@ -7,6 +7,7 @@ use crate::format::{self, Newer};
 use crate::identity::{CampaignId, RequestKey, UserId};
 use crate::later;
 use crate::log::raw_headers;
+use crate::shown::shown;
 
 /// `event-type` header of every record.
 pub const EVENT_TYPE: &str = "CouponIssued";
@@ -56,7 +57,7 @@ pub enum DecodeError {
     #[error(transparent)]
     Newer(#[from] Newer),
     /// The header is no number.
-    #[error("the record's header {HEADER_VERSION} is no version: {0:?}")]
+    #[error("the record's header {HEADER_VERSION} is no version: `{0}`")]
     Version(String),
     /// Not the JSON of an event.
     #[error("the record's value is not a CouponIssued event: {0}")]
@@ -109,7 +110,7 @@ impl CouponIssued {
         let headers = record.headers().and_then(raw_headers).unwrap_or_default();
         if let Some((_, value)) = headers.iter().rev().find(|(name, _)| name == HEADER_VERSION) {
             let text = String::from_utf8_lossy(value.as_deref().unwrap_or_default());
-            let version = text.parse().map_err(|_| DecodeError::Version(text.chars().take(20).collect()))?;
+            let version = text.parse().map_err(|_| DecodeError::Version(shown(&text, 20)))?;
             format::check("the record", version, format::EVENT)?;
         }
         Self::decode(campaign, record.payload())
