@@ -113,9 +113,10 @@ fn kept(known: &[RawHeader], stays: impl Fn(&str, usize) -> bool) -> OwnedHeader
 fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32, cut: Cut) -> OwnedHeaders {
     let known = message.headers().and_then(raw_headers).unwrap_or_default();
     let has_any = |wanted: &[&str]| known.iter().any(|(name, _)| wanted.contains(&name.as_str()));
+    let is_origin = |name: &str, length: usize| ORIGIN.contains(&name) && (!cut.rest || length <= MAX_KEPT);
     let mut all = match message.headers() {
         None => OwnedHeaders::new(),
-        Some(_) if cut.rest => kept(&known, |name, length| ORIGIN.contains(&name) && length <= MAX_KEPT),
+        Some(_) if cut.rest => kept(&known, is_origin),
         Some(_) if has_any(&FAILURE) => kept(&known, |name, _| !FAILURE.contains(&name)),
         // A copy by librdkafka itself: byte for byte, whatever is in them.
         Some(original) => original.clone(),
@@ -123,7 +124,8 @@ fn headers(message: &OwnedMessage, group: &str, reason: &Reason, retries: u32, c
     let mut add = |key: &str, value: &[u8]| {
         all = std::mem::take(&mut all).insert(Header { key, value: Some(value) });
     };
-    if !has_any(&ORIGIN) {
+    // Of what stays: one that is too long to be kept says nothing any more.
+    if !known.iter().any(|(name, value)| is_origin(name, value.as_ref().map_or(0, Vec::len))) {
         let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
         let (timestamp, timestamp_type) = match message.timestamp() {
             Timestamp::CreateTime(millis) => (millis, "CreateTime"),
@@ -375,5 +377,9 @@ mod tests {
         assert_eq!(values(&all, "original_value_size"), [b"5000"]);
         assert_eq!(values(&all, ORIGINAL_OFFSET), [b"7"]);
         assert!(values(&all, "trace").is_empty());
+
+        let long = OwnedHeaders::new().insert(Header { key: ORIGINAL_OFFSET, value: Some(&vec![b'7'; MAX_KEPT + 1]) });
+        let all = read(&headers(&message(Some(long), 7), "g", &Reason::Conflict, 0, cut));
+        assert_eq!(values(&all, ORIGINAL_OFFSET), [b"7"], "a letter always says where its record lay");
     }
 }
