@@ -21,6 +21,8 @@ pub const HEADER_EPOCH: &str = "epoch";
 pub const HEADER_VERSION: &str = "event-version";
 /// Longest record value, in bytes. Far above what the bounds of [`crate::identity`] allow.
 pub const MAX_VALUE: usize = 16 * 1024;
+/// Longest words of a stranger's that an error repeats, in characters.
+const MAX_WORDS: usize = 200;
 
 /// Greatest rank, count and epoch: Redis' scripts count in doubles, which hold every integer up to here. No ledger has more.
 pub const MAX_NUMBER: u64 = (1 << 53) - 1;
@@ -122,10 +124,11 @@ impl CouponIssued {
         if value.is_empty() || value.len() > MAX_VALUE {
             return Err(DecodeError::Size(value.len()));
         }
-        let event: Self = serde_json::from_slice(value).map_err(|e| DecodeError::Json(e.to_string()))?;
+        let event: Self =
+            serde_json::from_slice(value).map_err(|e| DecodeError::Json(shown(&e.to_string(), MAX_WORDS)))?;
         if event.coupon_id != campaign.coupon_id() {
             return Err(DecodeError::OtherCampaign {
-                found: event.coupon_id,
+                found: shown(&event.coupon_id, MAX_WORDS),
                 expected: campaign.coupon_id().to_owned(),
             });
         }
@@ -185,6 +188,11 @@ mod tests {
         assert!(matches!(decode("hello"), DecodeError::Json(_)));
         let text = String::from_utf8(event().encode()).unwrap();
         assert!(matches!(decode(&text.replace("spring", "autumn")), DecodeError::OtherCampaign { .. }));
+        let strange =
+            [text.replace("spring", &"\\n".repeat(5_000)), format!("{{\"{}\": 1, \"rank\": true}}", "x".repeat(9_000))];
+        for error in strange.map(|text| decode(&text).to_string()) {
+            assert!(error.len() < 400 && !error.contains('\n'), "{error}");
+        }
         assert_eq!(decode(&text.replace("\"rank\":7", "\"rank\":0")), DecodeError::Zero);
         for (field, one) in [("rank", "\"rank\":7"), ("epoch", "\"epoch\":3"), ("issuedCount", "\"issuedCount\":7")] {
             let with = |number: u64| text.replace(one, &format!("\"{field}\":{number}"));

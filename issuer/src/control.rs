@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use campaign::format;
 use campaign::http::Server;
 use campaign::later;
+use campaign::shown::shown;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
@@ -151,7 +152,7 @@ async fn judge(control: &Control, request: Request, next: Next) -> Response {
 async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceRequest>, JsonRejection>) -> Response {
     let Json(FenceRequest { floor }) = match body {
         Ok(body) => body,
-        Err(rejection) => return problem(rejection.status(), rejection.body_text()),
+        Err(rejection) => return problem(rejection.status(), shown(&rejection.body_text(), 200)),
     };
     let highest = control.keeper.highest_fence();
     if floor > highest {

@@ -174,8 +174,9 @@ mod tests {
     async fn a_burst_that_says_nothing_drives_out_nobody_who_was_answered() {
         let connections = Connections::new(4);
         let regulars = [seat(&connections, Phase::Idle), seat(&connections, Phase::Idle)];
-        let mut burst =
-            std::collections::VecDeque::from([seat(&connections, Phase::Head), seat(&connections, Phase::New)]);
+        let mut burst = std::collections::VecDeque::from([seat(&connections, Phase::Head)]);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        burst.push_back(seat(&connections, Phase::New));
         for _ in 0..20 {
             tokio::time::advance(Duration::from_millis(101)).await;
             burst.push_back(seat(&connections, Phase::Head));
