@@ -144,7 +144,10 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     assert!(!operator.pass().await.plan.steps.contains(&Step::RemoveKeys), "it is over for two hours");
     operator.campaign.spec.retain_for_hours = Some(1);
     operator.until("it is over for long enough", |pass| pass.plan.steps.contains(&Step::RemoveKeys)).await;
+    let bytes = async || stage.systems.redis_bytes(&StockKeys::of(&stage.campaign)).await.unwrap().unwrap();
+    assert!(bytes().await > 500, "{}", bytes().await);
     assert_eq!(remove(&stage).await, Removal::Done { winners: 5 });
+    assert_eq!(bytes().await, 0);
 
     let rests = operator.pass().await;
     assert_eq!((rests.plan.phase, rests.plan.keys_removed), (Phase::Completed, true), "{:?}", rests.plan);
