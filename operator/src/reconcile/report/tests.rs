@@ -1,4 +1,5 @@
 mod refusals;
+mod removed;
 
 use campaign::log::admin::TopicState;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
