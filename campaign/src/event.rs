@@ -61,15 +61,18 @@ pub enum DecodeError {
     /// The header is no number.
     #[error("the record's header {HEADER_VERSION} is no version: `{0}`")]
     Version(String),
+    /// An event of another type.
+    #[error("the record's header {HEADER_EVENT_TYPE} is `{0}`, not {EVENT_TYPE}")]
+    OtherEvent(String),
     /// Not the JSON of an event.
     #[error("the record's value is not a CouponIssued event: {0}")]
     Json(String),
     /// An event of another campaign.
-    #[error("the record belongs to coupon `{found}`, not to `{expected}`")]
+    #[error("the record belongs to `{found}`, not to `{expected}`")]
     OtherCampaign {
-        /// The coupon id in the record.
+        /// The campaign, or the coupon id, in the record.
         found: String,
-        /// The coupon id of this campaign.
+        /// Those of this campaign.
         expected: String,
     },
     /// Rank, n or epoch is 0.
@@ -107,13 +110,27 @@ impl CouponIssued {
         .unwrap_or_default()
     }
 
-    /// Reads a record of `campaign`: its version, and then its value as [`Self::decode`] does.
+    /// Reads a record of `campaign`: what its headers say of it, and then its value as [`Self::decode`] does. Headers may be missing; but
+    /// a record that names itself a winner of this campaign, of a later version, is one: its value is not looked at.
     pub fn of_record(campaign: &CampaignId, record: &impl Message) -> Result<Self, DecodeError> {
         let headers = record.headers().and_then(raw_headers).unwrap_or_default();
-        if let Some((_, value)) = headers.iter().rev().find(|(name, _)| name == HEADER_VERSION) {
-            let text = String::from_utf8_lossy(value.as_deref().unwrap_or_default());
-            let version = text.parse().map_err(|_| DecodeError::Version(shown(&text, 20)))?;
-            format::check("the record", version, format::EVENT)?;
+        let said = |wanted: &str| {
+            let (_, value) = headers.iter().rev().find(|(name, _)| name == wanted)?;
+            Some(String::from_utf8_lossy(value.as_deref().unwrap_or_default()))
+        };
+        let (kind, owner) = (said(HEADER_EVENT_TYPE), said(HEADER_CAMPAIGN));
+        if let Some(kind) = kind.as_ref().filter(|kind| **kind != EVENT_TYPE) {
+            return Err(DecodeError::OtherEvent(shown(kind, MAX_WORDS)));
+        }
+        let expected = campaign.to_string();
+        if let Some(found) = owner.as_ref().filter(|owner| **owner != expected) {
+            return Err(DecodeError::OtherCampaign { found: shown(found, MAX_WORDS), expected });
+        }
+        if let Some(version) = said(HEADER_VERSION) {
+            let version = version.parse().map_err(|_| DecodeError::Version(shown(&version, 20)))?;
+            if kind.is_some() && owner.is_some() {
+                format::check("the record", version, format::EVENT)?;
+            }
         }
         Self::decode(campaign, record.payload())
     }
@@ -204,32 +221,46 @@ mod tests {
         assert_eq!(decode(&"x".repeat(MAX_VALUE + 1)), DecodeError::Size(MAX_VALUE + 1));
     }
 
-    /// Wrong: what a newer program wrote is taken for something else, or what an older one wrote for nothing.
+    /// Wrong: what a newer program wrote is taken for something else, what an older one wrote for nothing, or what says of itself that it
+    /// is another campaign's or another event for a winner.
     #[test]
-    fn a_records_version_decides_whether_its_value_is_read() {
+    fn a_records_headers_decide_whether_its_value_is_read() {
         use rdkafka::Timestamp;
         use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
-        let read = |versions: &[Option<&str>]| {
-            let headers = versions
-                .iter()
-                .fold(OwnedHeaders::new(), |all, value| all.insert(Header { key: HEADER_VERSION, value: *value }));
-            let value = Some(event().encode());
+        const OURS: [(&str, Option<&str>); 2] =
+            [("event-type", Some("CouponIssued")), ("campaign", Some("prod/shop/spring"))];
+        let read = |headers: &[(&str, Option<&str>)], value: &[u8]| {
+            let headers =
+                headers.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: *value }));
+            let value = Some(value.to_vec());
             let record = OwnedMessage::new(value, None, "t".into(), Timestamp::NotAvailable, 0, 0, Some(headers));
             CouponIssued::of_record(&campaign(), &record)
         };
-        let newer = Newer { what: "the record", found: 2, known: format::EVENT };
-        for (versions, expected) in [
-            (&[][..], Ok(event())),
-            (&[Some("1")], Ok(event())),
-            (&[Some("2")], Err(DecodeError::Newer(newer.clone()))),
-            (&[Some("1"), Some("2")], Err(DecodeError::Newer(newer))),
-            (&[Some("two")], Err(DecodeError::Version("two".into()))),
-            (&[Some("-1")], Err(DecodeError::Version("-1".into()))),
-            (&[Some("99999999999999999999x")], Err(DecodeError::Version("99999999999999999999".into()))),
-            (&[None], Err(DecodeError::Version(String::new()))),
+        let version = |text| ("event-version", Some(text));
+        let newer = || DecodeError::Newer(Newer { what: "the record", found: 2, known: format::EVENT });
+        let other =
+            |found: &str| DecodeError::OtherCampaign { found: found.into(), expected: "prod/shop/spring".into() };
+        let value = event().encode();
+        for (headers, expected) in [
+            (vec![], Ok(event())),
+            (OURS.to_vec(), Ok(event())),
+            ([&OURS[..], &[version("1")]].concat(), Ok(event())),
+            ([&OURS[..], &[version("2")]].concat(), Err(newer())),
+            ([&OURS[..], &[version("1"), version("2")]].concat(), Err(newer())),
+            (vec![version("2")], Ok(event())),
+            (vec![version("two")], Err(DecodeError::Version("two".into()))),
+            (vec![version("-1")], Err(DecodeError::Version("-1".into()))),
+            (vec![version("99999999999999999999x")], Err(DecodeError::Version("99999999999999999999".into()))),
+            (vec![("event-version", None)], Err(DecodeError::Version(String::new()))),
+            (vec![("event-type", Some("CouponRevoked"))], Err(DecodeError::OtherEvent("CouponRevoked".into()))),
+            (vec![("campaign", Some("prod/others/spring"))], Err(other("prod/others/spring"))),
+            (vec![("campaign", Some("prod/others/spring")), version("2")], Err(other("prod/others/spring"))),
         ] {
-            assert_eq!(read(versions), expected, "{versions:?}");
+            assert_eq!(read(&headers, &value), expected, "{headers:?}");
         }
+        // What bears a version and does not say whose it is may be anything, and is judged by its value.
+        assert!(matches!(read(&[version("2")], b"hello"), Err(DecodeError::Json(_))));
+        assert_eq!(read(&[OURS[0], OURS[1], version("2")], b"of a later day"), Err(newer()));
     }
 
     #[test]

@@ -33,7 +33,8 @@ impl Outcome {
     pub fn of_discarded(verdict: Verdict) -> Self {
         match verdict {
             Verdict::AlreadyStored => Self::Judged(verdict),
-            verdict if verdict.is_final() => Self::Discarded(verdict),
+            // Only a newer program could tell, and there may be none: it has been named, letter by letter.
+            verdict if verdict.is_final() || matches!(verdict, Verdict::Newer(_)) => Self::Discarded(verdict),
             verdict => Self::NotDiscarded(verdict),
         }
     }

@@ -113,7 +113,7 @@ pub enum EpochError {
     #[error(transparent)]
     Tail(#[from] campaign::log::tail::TailError),
     /// A record that may be a winner can only be read by a newer operator.
-    #[error("{topic}, partition {}, offset {}: {newer}. Nothing is issued meanwhile, as its rank would be given to somebody else", .at.partition, .at.offset)]
+    #[error("{topic}, partition {}, offset {}: {newer}. Nothing is issued meanwhile, as its rank would be given to somebody else; docs/RECOVERY.md tells what to do", .at.partition, .at.offset)]
     NewerRecord {
         /// The topic.
         topic: String,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use campaign::event::HEADER_VERSION;
+use campaign::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
 use campaign::log::client_config;
 use campaign::stock::{StockKeys, observe};
 use campaign::table::{StoreMode, store};
@@ -80,7 +80,10 @@ async fn nothing_is_opened_over_a_record_that_only_a_newer_program_can_read() {
         publish(&stage, &[stage.winner(1, 1)]).await;
         let kafka = &stage.systems.settings.operator.kafka;
         let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
-        let headers = OwnedHeaders::new().insert(Header { key: HEADER_VERSION, value: Some("2") });
+        let campaign = stage.campaign.to_string();
+        let headers = [(HEADER_VERSION, "2"), (HEADER_EVENT_TYPE, EVENT_TYPE), (HEADER_CAMPAIGN, campaign.as_str())]
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
         let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"of a later day").headers(headers);
         let at = producer.send(record, Duration::from_secs(20)).await.unwrap();
         let refused = open(&stage, Once::default()).await.unwrap_err();
