@@ -424,6 +424,7 @@ mod tests {
             assert_eq!((part.pid, part.message), (None, None), "it was told to end: nothing is wrong with it");
             assert!(parts.act("a", Action::Stop).is_err(), "it does not run");
             parts.act("a", Action::Start).unwrap();
+            until(&parts, "a", State::Ready);
         }
     }
 
