@@ -8,6 +8,7 @@ use campaign::event::{CouponIssued, DecodeError};
 use campaign::identity::CampaignId;
 use campaign::log::tail::{self, Range, TailError};
 use campaign::log::{self, RawHeader, raw_headers};
+use campaign::shown::shown;
 use campaign::table::Position;
 
 use super::progress::Progress;
@@ -87,8 +88,7 @@ fn last(headers: &[RawHeader], name: &str) -> Option<Vec<u8>> {
 
 /// Text that is safe on a terminal.
 fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    text.chars().take(MAX_EXPLANATION).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    shown(&String::from_utf8_lossy(bytes), MAX_EXPLANATION)
 }
 
 /// The oldest letters: at most [`MAX_LETTERS`], and [`MAX_BYTES`].

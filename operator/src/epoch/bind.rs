@@ -6,8 +6,8 @@ use campaign::stock::{NumberedTerms, OpenStock};
 use campaign::table;
 use redis::aio::MultiplexedConnection;
 
-use super::join::{Join, Joined, MAX_EXTRA, Next};
-use super::sources::Sources;
+use super::join::{Join, Joined, MAX_EXTRA};
+use super::sources::{Compared, Forgotten, Sources};
 use super::{EpochError, Opened, read};
 
 /// `None`: Redis does not hold exactly this ledger, or too much of it is unread to tell. `issued`: winners that Redis counts.
@@ -42,30 +42,11 @@ pub(super) async fn bind(
     Ok(Some(Opened { epoch: sources.epoch, winners, free, redis_only, rebound: true }))
 }
 
-/// Reads rows and Redis side by side, then the log. (Nobody is granted anything meanwhile: a rank that is read before a row above
-/// it is the same as after.)
+/// Reads rows and Redis side by side, then the log.
 async fn joined(sources: &Sources<'_>, redis: &mut MultiplexedConnection) -> Result<Option<Joined>, EpochError> {
     let mut join = Join::new(sources.total);
-    let (mut above, mut from) = (0, 0);
-    loop {
-        match join.compare() {
-            Next::Rows => {
-                let page = sources.rows(above).await?;
-                above = page.last().map_or(above, |row| row.rank);
-                join.push_rows(page);
-            }
-            Next::Held => {
-                let (page, renamed) = sources.held(redis, from).await?;
-                // It names somebody who was forgotten.
-                if renamed {
-                    return Ok(None);
-                }
-                from = page.last().map_or(from, |held| held.rank + 1);
-                join.push_held(page);
-            }
-            Next::Differs => return Ok(None),
-            Next::Finished => break,
-        }
+    if sources.compare(redis, &mut join, Forgotten::MayNotBeNamed).await? != Compared::Same {
+        return Ok(None);
     }
     let dead = sources.dead_range().await?;
     if read::size(&dead) > MAX_EXTRA {

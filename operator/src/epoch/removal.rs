@@ -17,8 +17,8 @@ use kube::api::ListParams;
 use redis::aio::MultiplexedConnection;
 
 use super::fence::{Issuers, fence};
-use super::join::{Join, Next};
-use super::sources::Sources;
+use super::join::Join;
+use super::sources::{Compared, Forgotten, Sources};
 use super::{EpochError, Once};
 use crate::connections::Systems;
 
@@ -97,26 +97,9 @@ async fn compare(
         forgotten: table::forgotten_number(&systems.sql, row.id).await?,
     };
     let mut join = Join::new(row.total);
-    let (mut above, mut from) = (0, 0);
-    loop {
-        match join.compare() {
-            Next::Rows => {
-                let page = sources.rows(above).await?;
-                above = page.last().map_or(above, |row| row.rank);
-                join.push_rows(page);
-            }
-            Next::Held => {
-                // Who was forgotten may still be named there: it goes with the rest.
-                let (page, _) = sources.held(redis, from).await?;
-                from = page.last().map_or(from, |held| held.rank + 1);
-                join.push_held(page);
-            }
-            Next::Differs => {
-                let near = above.max(from.saturating_sub(1));
-                return Ok(Err(format!("a row or a member of Redis up to rank {near} is another there, or not there")));
-            }
-            Next::Finished => break,
-        }
+    // Who was forgotten may still be named there: it goes with the rest.
+    if let Compared::Differs { near } = sources.compare(redis, &mut join, Forgotten::MayBeNamed).await? {
+        return Ok(Err(format!("a row or a member of Redis up to rank {near} is another there, or not there")));
     }
     let mut without_row: BTreeSet<u64> = join.extra().collect();
     let mut given_up = sources.discarded(0).await?;

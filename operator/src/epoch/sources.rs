@@ -13,6 +13,7 @@ use rand::RngExt;
 use redis::aio::MultiplexedConnection;
 
 use super::fill::{Filling, from_event, from_held, kept};
+use super::join::{Join, Next};
 use super::read::{self, Records};
 use super::{EpochError, Once, Opened, ends, partitions};
 use crate::connections::Systems;
@@ -87,7 +88,57 @@ impl Log<'_> {
     }
 }
 
+/// What is made of a Redis that names somebody who was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Forgotten {
+    /// It is no whole ledger.
+    MayNotBeNamed,
+    /// It counts for what it is under the pseudonym.
+    MayBeNamed,
+}
+
+/// How the rows and what Redis holds compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// All of both was read.
+    Same,
+    /// A row or a member of Redis up to this rank is another there, or not there.
+    Differs { near: u64 },
+    /// Redis names somebody who was forgotten.
+    NamesForgotten,
+}
+
 impl Sources<'_> {
+    /// Reads rows and Redis side by side, up to the first difference. (Nobody is granted anything meanwhile: a rank that is read before a
+    /// row above it is the same as after.)
+    pub(super) async fn compare(
+        &self,
+        redis: &mut MultiplexedConnection,
+        join: &mut Join,
+        forgotten: Forgotten,
+    ) -> Result<Compared, EpochError> {
+        let (mut above, mut from) = (0, 0);
+        loop {
+            match join.compare() {
+                Next::Rows => {
+                    let page = self.rows(above).await?;
+                    above = page.last().map_or(above, |row| row.rank);
+                    join.push_rows(page);
+                }
+                Next::Held => {
+                    let (page, renamed) = self.held(redis, from).await?;
+                    if renamed && forgotten == Forgotten::MayNotBeNamed {
+                        return Ok(Compared::NamesForgotten);
+                    }
+                    from = page.last().map_or(from, |held| held.rank + 1);
+                    join.push_held(page);
+                }
+                Next::Differs => return Ok(Compared::Differs { near: above.max(from.saturating_sub(1)) }),
+                Next::Finished => return Ok(Compared::Same),
+            }
+        }
+    }
+
     pub(super) async fn rows(&self, above: u64) -> Result<Vec<CouponIssued>, TableError> {
         table::read_rows(&self.systems.sql, self.campaign, self.id, above, PAGE).await
     }
