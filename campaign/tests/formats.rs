@@ -2,19 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use campaign::identity::{CampaignId, RequestKey, UserId};
-use campaign::settings::{Login, Redis as Settings, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill, rebind};
 use campaign::stock::{
-    Executed, Place, Reply, StockError, StockKeys, Terms, Wish, clear_unreadable, configure, connect, correct_time,
-    grants, issue, observe, places_of, remove, rename,
+    Executed, Place, Reply, StockError, StockKeys, Terms, Wish, clear_unreadable, configure, correct_time, grants,
+    issue, observe, places_of, remove, rename,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use stack::services::Redis;
+
+use self::common::connected;
 
 const TERMS: Terms = Terms { total: 10, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
 
@@ -40,17 +42,7 @@ async fn contents(redis: &mut MultiplexedConnection) -> Vec<(String, Vec<u8>)> {
 #[tokio::test]
 async fn keys_of_a_newer_version_are_touched_by_no_script() {
     let server = Redis::start().unwrap();
-    let url = server.url();
-    let (login, address) = url.strip_prefix("redis://").unwrap().split_once('@').unwrap();
-    let (username, password) = login.split_once(':').unwrap();
-    let settings = Settings {
-        server: RedisServer::Address(address.split('/').next().unwrap().to_owned()),
-        login: Login { username: username.to_owned(), password: password.to_owned() },
-        tls: false,
-        database: 0,
-        ca_pem: None,
-    };
-    let mut redis = connect::connect(&settings, Duration::from_secs(10)).await.unwrap();
+    let mut redis = connected(&server).await;
     let campaign = CampaignId::new("test", "formats", "spring").unwrap();
     let keys = StockKeys::of(&campaign);
     let user = UserId::new("anna").unwrap();

@@ -2,18 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::time::Duration;
+mod common;
 
 use campaign::identity::{CampaignId, RequestKey, UserId};
-use campaign::settings::{Login, Redis as Settings, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, Rebound, fill, rebind};
 use campaign::stock::{
-    Answer, Batch, Configured, OpenStock, Refusal, Reply, StockKeys, StockState, Terms, Wish, configure, connect,
-    correct_time, issue, observe,
+    Answer, Batch, Configured, OpenStock, Refusal, Reply, StockKeys, StockState, Terms, Wish, configure, correct_time,
+    issue, observe,
 };
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use stack::services::Redis;
+
+use self::common::connected;
 
 const TERMS: Terms = Terms { total: 10, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
 
@@ -95,20 +96,6 @@ fn first(reply: Reply) -> Answer {
         Reply::Answered(batch) => batch.answers.into_iter().next().unwrap(),
         Reply::Refused(refusal) => panic!("{refusal:?}"),
     }
-}
-
-async fn connected(server: &Redis) -> MultiplexedConnection {
-    let url = server.url();
-    let (login, address) = url.strip_prefix("redis://").unwrap().split_once('@').unwrap();
-    let (username, password) = login.split_once(':').unwrap();
-    let settings = Settings {
-        server: RedisServer::Address(address.split('/').next().unwrap().to_owned()),
-        login: Login { username: username.to_owned(), password: password.to_owned() },
-        tls: false,
-        database: 0,
-        ca_pem: None,
-    };
-    connect::connect(&settings, Duration::from_secs(10)).await.unwrap()
 }
 
 fn rank(reply: &Reply) -> u64 {

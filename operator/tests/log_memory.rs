@@ -14,6 +14,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "common/servers.rs"]
+mod servers;
 #[path = "ledger/stage.rs"]
 mod stage;
 

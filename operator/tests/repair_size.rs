@@ -16,6 +16,8 @@ use sqlx::AssertSqlSafe;
 mod api;
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "common/servers.rs"]
+mod servers;
 #[path = "ledger/stage.rs"]
 mod stage;
 

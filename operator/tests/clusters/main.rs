@@ -6,6 +6,8 @@
 mod api;
 mod retained;
 mod scene;
+#[path = "../common/servers.rs"]
+mod servers;
 
 use std::time::{Duration, Instant};
 

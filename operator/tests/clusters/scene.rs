@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
-use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
+use campaign::settings::{Connections, RedisServer};
 use campaign::stock::StockKeys;
 use campaign::table::{self, CampaignRow};
 use campaign::telemetry;
@@ -26,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::servers::connections;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,41 +46,6 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         assert!(Instant::now() < deadline, "not in time: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
-}
-
-/// Reads `scheme://user:password@host:port/rest` from a variable.
-fn place(name: &str) -> (Login, String, String) {
-    let url = variable(name);
-    let parts = || {
-        let (login, place) = url.split_once("://")?.1.split_once('@')?;
-        let (username, password) = login.split_once(':')?;
-        let (address, rest) = place.split_once('/')?;
-        let login = Login { username: username.into(), password: password.into() };
-        Some((login, address.to_owned(), rest.to_owned()))
-    };
-    parts().unwrap_or_else(|| panic!("{name} is not scheme://user:password@host:port/name"))
-}
-
-fn connections() -> Connections {
-    let kafka = Kafka {
-        bootstrap_servers: variable("COUPON_KAFKA").split(',').map(str::to_owned).collect(),
-        protocol: Default::default(),
-        mechanism: None,
-        login: Login::default(),
-        ca_pem: None,
-    };
-    let (login, address, number) = place("COUPON_REDIS");
-    let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
-    let redis = Redis { server, login, tls: false, database, ca_pem: None };
-    let (login, address, name) = place("COUPON_DATABASE");
-    let (host, port) = address.split_once(':').unwrap();
-    let (host, port) = (host.to_owned(), port.parse().unwrap());
-    let database = Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None };
-    Connections { kafka, redis, database }
 }
 
 /// A realm of the test's own.

@@ -15,5 +15,7 @@ mod operator_eyes;
 mod repair;
 mod restored;
 mod retention;
+#[path = "../common/servers.rs"]
+mod servers;
 mod stage;
 mod terms;

@@ -8,7 +8,6 @@ use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::log::admin::{TopicSpec, TopicState};
 use campaign::log::tail::Range;
 use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config};
-use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
 use campaign::stock::rebuild::{Filled, Ledger, fill};
 use campaign::stock::{StockKeys, Terms, observe};
 use campaign::table::{self, CampaignRow, CampaignRowId, EpochCommit};
@@ -16,6 +15,8 @@ use operator::class::ClassConnections;
 use operator::connections::Systems;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use crate::servers::connections;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,41 +28,6 @@ pub const TOTAL: u64 = 1_000_000;
 /// A window that is open.
 pub fn terms(total: u64) -> Terms {
     Terms { total, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false }
-}
-
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
-}
-
-/// Reads `scheme://user:password@host:port/rest` from a variable.
-fn place(name: &str) -> (Login, String, String) {
-    let url = variable(name);
-    let parts = || {
-        let (login, place) = url.split_once("://")?.1.split_once('@')?;
-        let (username, password) = login.split_once(':')?;
-        let (address, rest) = place.split_once('/')?;
-        let login = Login { username: username.into(), password: password.into() };
-        Some((login, address.to_owned(), rest.to_owned()))
-    };
-    parts().unwrap_or_else(|| panic!("{name} is not scheme://user:password@host:port/name"))
-}
-
-fn connections() -> Connections {
-    let kafka = Kafka {
-        bootstrap_servers: variable("COUPON_KAFKA").split(',').map(str::to_owned).collect(),
-        protocol: Default::default(),
-        mechanism: None,
-        login: Login::default(),
-        ca_pem: None,
-    };
-    let (login, address, number) = place("COUPON_REDIS");
-    let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
-    let redis = Redis { server, login, tls: false, database, ca_pem: None };
-    let (login, address, name) = place("COUPON_DATABASE");
-    let (host, port) = address.split_once(':').unwrap();
-    let (host, port) = (host.to_owned(), port.parse().unwrap());
-    let database = Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None };
-    Connections { kafka, redis, database }
 }
 
 /// One campaign, with one partition and an epoch 1 that is open.
