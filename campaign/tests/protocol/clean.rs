@@ -304,6 +304,18 @@ fn deletion_and_a_new_application() {
     );
 }
 
+/// A campaign that seems to be over leaves Redis, and goes on; a zombie removes the keys late, or repairs meanwhile.
+#[test]
+fn keys_are_removed_and_come_back() {
+    let config = Config { epochs: 3, ..CALM };
+    let budget = Budget { failovers: 1, removals: 1, ..NOTHING };
+    exhaustive("removal, zombie", Config { operators: 2, budget, ..config }, 100_000);
+    let budget = Budget { failovers: 1, timeouts: 1, removals: 1, ..NOTHING };
+    exhaustive("removal, late records", Config { budget, ..config }, 100_000);
+    let budget = Budget { flushes: 1, republished: 1, losses: 1, removals: 1, ..NOTHING };
+    exhaustive("removal, two winners", Config { total: 2, budget, ..config }, 100_000);
+}
+
 /// The quantity is raised and lowered again by operators that know nothing of each other.
 #[test]
 fn the_quantity_changes_twice() {

@@ -113,6 +113,7 @@ pub const NOTHING: Budget = Budget {
     dead_letters: 0,
     replays: 0,
     deletions: 0,
+    removals: 0,
     changes: 0,
 };
 

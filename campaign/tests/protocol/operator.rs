@@ -98,6 +98,7 @@ impl Model {
                     ));
                 }
             }
+            Next::Close | Next::RemoveKeys => self.removal(state, o, out),
             Next::CloseStock | Next::PodsGone | Next::Drain | Next::Remove => self.deletion(state, o, out),
             Next::TotalThenStock | Next::StockThenTotal | Next::Total | Next::Stock => self.terms(state, o, out),
         }
@@ -198,7 +199,11 @@ impl Model {
         op.fenced |= 1 << i;
         if op.fenced == (1 << self.config.issuers) - 1 {
             op.fenced = 0;
-            op.next = if op.deleting { Next::CloseStock } else { self.first_reading() };
+            op.next = match *op {
+                Operator { deleting: true, .. } => Next::CloseStock,
+                Operator { removing: true, .. } => Next::RemoveKeys,
+                _ => self.first_reading(),
+            };
         }
     }
 

@@ -50,7 +50,62 @@ impl Model {
                 out.push((Step::of(o, "operator {w}: finds issuing closed already"), next));
             }
         }
+        self.plan_removal(state, o, out);
         self.plan_terms(state, o, out);
+    }
+
+    /// The campaign is over: the pods go, and the winners in Redis are compared with the rows (`operator/src/epoch/removal.rs`).
+    fn plan_removal(&self, state: &State, o: usize, out: &mut Successors) {
+        if state.left.removals == 0 || state.object != Object::Applied {
+            return;
+        }
+        for server in self.servers(state) {
+            let redis = state.redis[server];
+            let stock = redis.stock;
+            let serves = state.sql.open > 0 && stock.epoch == state.sql.open && stock.history == redis.identity;
+            let are_rows = stock.issued.iter().zip(state.sql.rows).all(|(held, row)| held.same(row.winner));
+            if !serves || !are_rows {
+                continue;
+            }
+            let mut next = *state;
+            next.left.removals -= 1;
+            (0..self.config.issuers).for_each(|i| kill(&mut next, i));
+            let (epoch, identity, rebind, ledger) = (state.sql.epoch, redis.identity, stock.epoch, stock.issued);
+            next.operators[o] =
+                Operator { next: Next::Close, epoch, identity, rebind, ledger, removing: true, ..Operator::default() };
+            out.push((Step::of(o, "operator {w}: takes the pods away; {s} holds what is stored").on(server), next));
+        }
+    }
+
+    /// Removal of the keys after the comparison.
+    pub fn removal(&self, state: &State, o: usize, out: &mut Successors) {
+        let operator = state.operators[o];
+        let mut next = *state;
+        if operator.next == Next::Close {
+            if state.sql.epoch == operator.epoch && state.sql.epoch < self.config.epochs {
+                self.allot(&mut next, o);
+                let Operator { epoch, next: then, .. } = next.operators[o];
+                next.operators[o] = Operator { epoch, next: then, ..operator };
+                out.push((Step::of(o, "operator {w}: allots an epoch that stays closed"), next));
+            } else {
+                done(&mut next, o);
+                out.push((Step::of(o, "operator {w}: does not remove the keys, another epoch is there"), next));
+            }
+            return;
+        }
+        for server in self.servers(state) {
+            let mut next = *state;
+            done(&mut next, o);
+            let redis = state.redis[server];
+            let compared = (operator.identity, operator.rebind, operator.ledger);
+            let text = if (redis.identity, redis.stock.epoch, redis.stock.issued) == compared {
+                next.redis[server].stock = Stock::default();
+                "operator {w}: removes the keys in {s}"
+            } else {
+                "operator {w}: {s} is not what it compared, leaves it"
+            };
+            out.push((Step::of(o, text).on(server), next));
+        }
     }
 
     /// Decides who is told of another quantity, in which order, from what is there now.

@@ -163,6 +163,10 @@ pub enum Next {
     Total,
     /// Quantity: Redis.
     Stock,
+    /// Removal of the keys: every winner that Redis holds is a row; allot an epoch, unless there is another already.
+    Close,
+    /// Removal of the keys: one script, if nothing has changed.
+    RemoveKeys,
     /// The repair loop has read a grant; only without `EpochReadWithGrant`.
     Publish,
 }
@@ -186,12 +190,14 @@ pub struct Operator {
     pub ledger: Ranks,
     /// Issuers that have confirmed, as bits.
     pub fenced: u8,
-    /// The epoch in the meta key when Redis was read, if Redis may be bound instead of written; else 0.
+    /// The epoch in the meta key when Redis was read, if Redis may be bound instead of written, or is to be emptied; else 0.
     pub rebind: u8,
     /// Winners written into temporary keys.
     pub chunks: u8,
     /// It is deleting the campaign.
     pub deleting: bool,
+    /// It is removing the keys of a campaign that is over.
+    pub removing: bool,
     /// The quantity that it brings.
     pub total: u8,
     /// The number of these terms.
@@ -285,6 +291,8 @@ pub struct Budget {
     pub replays: u8,
     /// Deletions, each followed by an application.
     pub deletions: u8,
+    /// Removals of the keys because the campaign is over for long enough. Clocks are no part of this: it may be at any time.
+    pub removals: u8,
     /// Changes of the quantity in the spec.
     pub changes: u8,
 }
