@@ -3,16 +3,16 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use stack::Connections;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+pub use crate::logins::SYSTEM_NAMESPACE;
 use crate::logins::{Login, trusted};
+use crate::url::{Url, scheme};
 
-/// Where the operator and the credentials are.
-pub const SYSTEM_NAMESPACE: &str = "coupon-system";
 /// The realm of the default class.
 pub const REALM: &str = "local";
 /// How long before a window the pods are started, in seconds.
@@ -119,32 +119,6 @@ pub async fn namespace(name: &str, takes_part: bool) -> Result<()> {
     Ok(())
 }
 
-/// User, password, host:port and path of a URL such as `redis://user:password@host:port/0`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Url {
-    /// User name, possibly empty.
-    pub user: String,
-    /// Password, possibly empty.
-    pub password: String,
-    /// `host:port`.
-    pub address: String,
-    /// What follows the slash.
-    pub path: String,
-}
-
-impl Url {
-    /// Takes the URL apart.
-    pub fn parse(url: &str) -> Result<Self> {
-        let (_, rest) = url.split_once("://").with_context(|| format!("{url} is no URL"))?;
-        let (login, rest) = rest.split_once('@').unwrap_or(("", rest));
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
-        ensure!(!address.is_empty(), "{url} has no address");
-        let owned = |text: &str| text.to_owned();
-        Ok(Self { user: owned(user), password: owned(password), address: owned(address), path: owned(path) })
-    }
-}
-
 /// The Secrets that [`class`] names.
 pub fn secrets(connections: &Connections) -> Result<Vec<Value>> {
     if let Some(trusted) = trusted(connections)? {
@@ -167,16 +141,6 @@ pub fn authority_secret(trusted: &str) -> Value {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": AUTHORITY_SECRET, "namespace": SYSTEM_NAMESPACE},
         "stringData": {"ca.crt": trusted}
     })
-}
-
-/// How `redis-cli` comes to a server, by its URL.
-pub fn redis_cli(url: &str) -> Result<Vec<String>> {
-    let mut words = ["-u", url, "--no-auth-warning"].map(str::to_owned).to_vec();
-    if url.starts_with("rediss://") {
-        let authority = Connections::from_env()?.authority().context("whom to trust is not known")?;
-        words.extend(["--cacert".to_owned(), authority.trusted().display().to_string()]);
-    }
-    Ok(words)
 }
 
 fn secret(name: &str, database: &Url, redis: &Url) -> Value {
@@ -235,9 +199,4 @@ pub fn class(name: &str, connections: &Connections, default: bool) -> Result<Val
         spec["database"]["caSecretRef"] = trusted;
     }
     Ok(class)
-}
-
-/// How Redis is spoken to.
-pub fn scheme(connections: &Connections) -> &'static str {
-    if connections.authority.is_some() { "rediss" } else { "redis" }
 }

@@ -13,6 +13,8 @@ pub mod logins;
 pub mod many;
 mod memory;
 pub mod outages;
+pub mod redis_cli;
 pub mod scaling;
 pub mod trials;
+pub mod url;
 pub mod wait;

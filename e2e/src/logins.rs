@@ -8,7 +8,10 @@ use stack::layout::{OPERATOR_PASSWORD, OPERATOR_USER, WORKLOAD_PASSWORD, WORKLOA
 use stack::secured::ADMIN;
 use stack::services::Sentinel;
 
-use crate::install::{SYSTEM_NAMESPACE, Url};
+use crate::url::Url;
+
+/// Where the operator and the credentials are.
+pub const SYSTEM_NAMESPACE: &str = "coupon-system";
 
 /// A user of secured servers, who has the same name everywhere, with its passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]

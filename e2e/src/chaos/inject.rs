@@ -18,7 +18,9 @@ use super::fault::{Fault, Kind, Link, Role};
 use super::ledger::Sources;
 use super::links::Links;
 use super::proxy::Proxy;
-use crate::install::{SYSTEM_NAMESPACE, Url, redis_cli, run, scheme};
+use crate::install::SYSTEM_NAMESPACE;
+use crate::redis_cli::redis;
+use crate::url::{Url, scheme};
 use crate::wait::until;
 
 /// How long the append-only file is off before Redis is killed.
@@ -307,14 +309,6 @@ pub(super) fn sentinel_url(connections: &stack::Connections, address: &str) -> S
         Some(_) => format!("{}://:{SENTINEL_PASSWORD}@{address}", scheme(connections)),
         None => format!("{}://{address}", scheme(connections)),
     }
-}
-
-/// `redis-cli` with a deadline of its own; a complaint of Redis is an error.
-pub async fn redis(url: &str, command: &[&str]) -> Result<String> {
-    let way = redis_cli(url)?;
-    let mut arguments = vec!["5", "redis-cli", "-e"];
-    arguments.extend(way.iter().map(String::as_str).chain(command.iter().copied()));
-    run("timeout", &arguments, None).await
 }
 
 /// The processes of a program in a pod. The pod's UID is part of its cgroup's name.

@@ -13,9 +13,9 @@ use serde::Serialize;
 use sqlx::MySqlPool;
 use stack::Connections;
 
-use super::inject::redis;
 use crate::database;
 use crate::logins;
+use crate::redis_cli::redis;
 
 const KAFKA: Duration = Duration::from_secs(10);
 

@@ -13,7 +13,8 @@ use stack::layout::{KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, on_node};
 use super::REALM;
 use super::fault::{Link, Service, Trouble};
 use super::proxy::{Proxy, Victims};
-use crate::install::{AUTHORITY_SECRET, Url, class, scheme};
+use crate::install::{AUTHORITY_SECRET, class};
+use crate::url::{Url, scheme};
 
 /// The system chooses: only Kafka's proxies have ports that are known before, since brokers tell them to their clients.
 const ANY_PORT: u16 = 0;

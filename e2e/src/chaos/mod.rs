@@ -11,6 +11,7 @@
 //! - [`ledger`]: what Redis, Kafka and SQL say in the end
 //! - [`checker`]: pure; answers and ledger -> verdict
 //! - [`round`]: one sale from `kubectl apply` to the verdict
+//! - [`outcome`]: what a round came to
 //! - [`report`]: the lines, tables and files that remain
 //!
 //! It may kill and freeze parts of the stack and pods of its own campaigns, and nothing else.
@@ -22,6 +23,7 @@ pub mod fault;
 pub mod inject;
 pub mod ledger;
 pub mod links;
+pub mod outcome;
 pub mod proxy;
 pub mod report;
 pub mod restart;

@@ -11,7 +11,7 @@ use super::checker::{Breach, count};
 use super::crowd::Answer;
 use super::fault::Kind;
 use super::ledger::Ledger;
-use super::round::Outcome;
+use super::outcome::Outcome;
 use crate::install::{SYSTEM_NAMESPACE, kubectl};
 
 /// Sums of all rounds.

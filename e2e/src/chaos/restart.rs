@@ -9,8 +9,9 @@ use campaign::log::client_config;
 use stack::control::Action;
 
 use super::fault::Fault;
-use super::inject::{Injector, redis, sentinel_url};
+use super::inject::{Injector, sentinel_url};
 use super::ledger::Partition;
+use crate::redis_cli::redis;
 use crate::wait::until;
 
 /// Within this time a broker that was restarted has caught up with every partition.

@@ -5,15 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use tokio::time::sleep_until;
 
 use super::arena::{Arena, OpenSale, SETTLE, millis};
-use super::checker::{Violation, check};
-use super::crowd::{Answer, Crowd, time_to_issue_again};
+use super::checker::check;
+use super::crowd::{Crowd, time_to_issue_again};
 use super::fault::{Fault, Plan};
 use super::inject::Injector;
 use super::ledger::Ledger;
+use super::outcome::{Outcome, Struck};
 use super::{REALM, report};
 use crate::database;
 
@@ -21,43 +21,6 @@ use crate::database;
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long clients go on asking after the rush and every fault are over.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a fault did.
-#[derive(Debug, Clone, Serialize)]
-pub struct Struck {
-    /// The fault as planned.
-    pub fault: Fault,
-    /// When it struck, in milliseconds after the first user.
-    pub at_ms: Option<u64>,
-    /// What was different from the plan.
-    pub note: Option<String>,
-    /// From there to the next new rank, in milliseconds; none if nobody got one any more.
-    pub again_ms: Option<u64>,
-}
-
-/// What a round came to.
-#[derive(Debug, Serialize)]
-pub struct Outcome {
-    /// The plan.
-    pub plan: Plan,
-    /// The campaign's name.
-    pub campaign: String,
-    /// What happened.
-    pub struck: Vec<Struck>,
-    /// Every answer, in the order in which it was heard.
-    #[serde(skip)]
-    pub answers: Vec<Answer>,
-    /// What was stored.
-    #[serde(skip)]
-    pub ledger: Ledger,
-    /// Users that came after the rush, as coupons were left.
-    pub late: usize,
-    /// What is wrong.
-    pub violations: Vec<Violation>,
-    /// From the end of rush and faults until everything was stored, in milliseconds.
-    pub settled_ms: u64,
-    /// From `kubectl apply` to the verdict, in milliseconds.
-    pub took_ms: u64,
-}
 
 impl Arena {
     /// One sale. A failing round leaves its evidence in `evidence`; one without a verdict leaves the stack whole, and no sale.

@@ -8,8 +8,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use crate::chaos::inject::{processes_of, redis};
+use crate::chaos::inject::processes_of;
 use crate::install::SYSTEM_NAMESPACE;
+use crate::redis_cli::redis;
 
 /// Resources that nobody but the operator writes, in this stack, while nothing changes. Leases are not among them.
 const OURS: [&str; 7] =

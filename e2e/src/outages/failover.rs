@@ -11,7 +11,7 @@ use super::report::{Report, seconds, whole_ms};
 use super::show::{Scene, Show, play};
 use crate::chaos::arena::{Arena, millis};
 use crate::chaos::crowd::time_to_issue_again;
-use crate::chaos::inject::redis;
+use crate::redis_cli::redis;
 use crate::wait::until;
 
 /// Coupons.

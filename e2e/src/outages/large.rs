@@ -24,12 +24,13 @@ use crate::campaign::{Sale, manifest};
 use crate::chaos::arena::{Arena, SETTLE, millis};
 use crate::chaos::checker::check;
 use crate::chaos::crowd::{Answer, Crowd, time_to_issue_again};
-use crate::chaos::inject::{processes_of, redis};
+use crate::chaos::inject::processes_of;
 use crate::chaos::ledger::Ledger;
 use crate::chaos::report::keep;
 use crate::crowd::Door;
 use crate::install::{REALM, SYSTEM_NAMESPACE, kubectl};
 use crate::memory;
+use crate::redis_cli::redis;
 use crate::wait::until;
 
 /// Coupons that are left when the sale begins.

@@ -9,7 +9,8 @@ use super::figures::{codes, failed, longest_gap_ms, waits, won_within};
 use super::report::{Report, seconds};
 use super::show::{Scene, Show, play};
 use crate::chaos::arena::Arena;
-use crate::install::{Url, run};
+use crate::install::run;
+use crate::url::Url;
 use crate::wait::until;
 
 /// Users who come in a second.

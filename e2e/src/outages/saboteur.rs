@@ -12,8 +12,9 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::chaos::arena::{Arena, OpenSale};
-use crate::chaos::inject::redis;
-use crate::install::{SYSTEM_NAMESPACE, Url, kubectl};
+use crate::install::{SYSTEM_NAMESPACE, kubectl};
+use crate::redis_cli::redis;
+use crate::url::Url;
 use crate::wait::until;
 
 /// Where a process shall die.

@@ -19,9 +19,9 @@ use super::figures::{codes, failed, ranks_of};
 use super::report::{Report, seconds};
 use super::show::{Scene, Show, play};
 use crate::chaos::arena::Arena;
-use crate::chaos::inject::redis;
 use crate::install::{OPERATOR_SECRET, WORKLOAD_SECRET, apply, authority_secret, kubectl};
 use crate::logins::{self, Login, trusted};
+use crate::redis_cli::redis;
 use crate::wait::until;
 
 /// Coupons, and people who want one: more than there are, and fewer than there are while anything changes.

@@ -12,8 +12,9 @@ use crate::connections::STACK;
 use crate::image;
 use crate::layout::Layout;
 use crate::probe::Probe;
+use crate::run::run;
 use crate::server::{Server, command};
-use crate::tools::{PAUSE_IMAGE, run};
+use crate::tools::PAUSE_IMAGE;
 
 /// Where Kubernetes looks for images.
 const NAMESPACE: &str = "k8s.io";

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::containerd;
 use crate::layout::Layout;
-use crate::up::Options;
+use crate::options::Options;
 
 pub use crate::containerd::Loaded;
 

@@ -12,9 +12,9 @@ use crate::cache::Cache;
 use crate::connections::Connections;
 use crate::control::Client;
 use crate::layout::Layout;
+use crate::options::{Component, Options};
 use crate::plan;
 use crate::tools::Tool;
-use crate::up::{Component, Options};
 
 /// There is no way out of a stack, so a proxy can only be in the way.
 pub(crate) const PROXIES: [&str; 6] =

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::cache::hex;
-use crate::tools::run;
+use crate::run::run;
+use crate::sbom::CA_CERTIFICATES;
 use crate::{libraries, sbom};
 
 /// Changes whenever the same files would give another archive.
@@ -23,7 +24,6 @@ pub const FORMAT: &str = "oci-1";
 
 /// The user that an image runs as.
 const USER: u32 = 65532;
-pub(crate) const CA_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// One file of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]

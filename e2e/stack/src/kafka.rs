@@ -14,9 +14,9 @@ use crate::layout::{OPERATOR_PASSWORD, OPERATOR_USER, REALMS, WORKLOAD_PASSWORD,
 use crate::ports::Port;
 use crate::probe::Probe;
 use crate::process::{Process, tail};
+use crate::run::run;
 use crate::secured::{ADMIN, Authority, rights};
 use crate::server::{Server, Users, command};
-use crate::tools::run;
 
 const CHECKPOINT: &str = "bootstrap.checkpoint";
 /// The archive's name in its folder.

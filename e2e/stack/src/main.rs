@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use stack::cache::Cache;
 use stack::control::{Action, Client};
 use stack::image::{Image, Source};
-use stack::up::Options;
+use stack::options::Options;
 use stack::{down, enter, install, status, supervisor, up};
 
 /// A real Kubernetes, Kafka, Redis and MariaDB on this machine, without Docker, in namespaces of their own.

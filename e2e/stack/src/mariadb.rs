@@ -10,10 +10,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::layout::{DATABASE, OPERATOR_PASSWORD, OPERATOR_USER, WORKLOAD_PASSWORD, WORKLOAD_USER};
 use crate::probe::Probe;
+use crate::run::run;
 use crate::secured::rights::{self, Who};
 use crate::secured::{ADMIN, Authority};
 use crate::server::{Server, command};
-use crate::tools::run;
 
 /// What is fixed when the data folder is made.
 pub(crate) const INITIAL_SIZES: &str = "--innodb-log-file-size=64M";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
 use crate::layout::{Layout, NODE_IP, NODE_NAME};
-use crate::tools::run;
+use crate::run::run;
 
 /// Sets up host name, network and mounts.
 pub(crate) fn prepare(layout: &Layout) -> Result<()> {

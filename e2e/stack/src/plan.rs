@@ -11,10 +11,10 @@ use crate::layout::{
     KAFKA_ADMIN_PORT, KAFKA_PORT, KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, Layout, MARIADB_PORT, REDIS_PORT,
     SENTINEL_PORT, on_node,
 };
+use crate::options::{Component, Options, RedisMode};
 use crate::secured::{Authority, SENTINEL_PASSWORD};
 use crate::server::Server;
 use crate::services::Sentinel;
-use crate::up::{Component, Options, RedisMode};
 use crate::{kafka, kubernetes, mariadb, redis};
 
 /// Prepares every server of the stack.
@@ -137,4 +137,22 @@ fn redis_servers(layout: &Layout, mode: RedisMode, authority: Option<&Authority>
         }
     }
     Ok(servers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_follow_the_options() {
+        let options = Options {
+            brokers: 3,
+            redis: RedisMode::Sentinel,
+            without: vec![Component::Kubernetes, Component::Mariadb],
+            with: Vec::new(),
+        };
+        let expected =
+            ["kafka-1", "kafka-2", "kafka-3", "redis", "redis-replica", "sentinel-1", "sentinel-2", "sentinel-3"];
+        assert_eq!(part_names(&options), expected);
+    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::secured::administrator::redis_cli;
+use crate::secured::redis_cli::redis_cli;
 
 /// A network attempt takes no longer than this.
 const ATTEMPT: Duration = Duration::from_secs(2);

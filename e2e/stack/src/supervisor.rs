@@ -14,9 +14,9 @@ use crate::child::last_words;
 use crate::control::{Action, Answer, Part, Request, State, Status, read_line, write_line};
 use crate::install::Installed;
 use crate::layout::Layout;
+use crate::options::Options;
 use crate::process::{Process, memory};
 use crate::server::Server;
-use crate::up::Options;
 use crate::{namespace, plan};
 
 /// How soon the end of a part is noticed.

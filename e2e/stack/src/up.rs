@@ -6,12 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
 
 use crate::cache::remove_folder;
 use crate::control::{Client, State, Status};
 use crate::layout::Layout;
+use crate::options::Options;
 use crate::process::tail;
 use crate::{cgroup, down, enter, install, plan};
 
@@ -19,89 +18,6 @@ use crate::{cgroup, down, enter, install, plan};
 const READY_WITHIN: Duration = Duration::from_secs(180);
 /// How often the progress is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// What a stack can consist of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Component {
-    /// One node.
-    Kubernetes,
-    /// One or three brokers.
-    Kafka,
-    /// Alone, or with a replica and Sentinels.
-    Redis,
-    /// One server.
-    Mariadb,
-}
-
-/// How Redis runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RedisMode {
-    /// One server.
-    #[default]
-    Single,
-    /// A primary, a replica and three Sentinels.
-    Sentinel,
-}
-
-/// What a stack can have in another way than the plain one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Addition {
-    /// Kafka, Redis, Sentinels and MariaDB with TLS and logins, and with the rights that README lists.
-    Secured,
-}
-
-/// What a stack consists of.
-#[derive(Clone, Debug, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
-pub struct Options {
-    /// How many Kafka brokers: 1, or 3 (no more than one may be lost).
-    #[arg(long, default_value_t = 1, value_parser = parse_brokers)]
-    pub brokers: u16,
-    /// How Redis runs.
-    #[arg(long, value_enum, default_value_t)]
-    pub redis: RedisMode,
-    /// Leave these out.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    pub without: Vec<Component>,
-    /// Add these.
-    #[arg(long = "with", value_enum, value_delimiter = ',')]
-    #[serde(default)]
-    pub with: Vec<Addition>,
-}
-
-fn parse_brokers(text: &str) -> Result<u16, String> {
-    match text {
-        "1" => Ok(1),
-        "3" => Ok(3),
-        _ => Err("use 1 or 3".to_owned()),
-    }
-}
-
-impl Options {
-    /// Whether the stack has this component.
-    #[must_use]
-    pub fn has(&self, component: Component) -> bool {
-        !self.without.contains(&component)
-    }
-
-    /// Whether its servers are secured.
-    #[must_use]
-    pub fn is_secured(&self) -> bool {
-        self.with.contains(&Addition::Secured)
-    }
-
-    pub(crate) fn load(layout: &Layout) -> Result<Self> {
-        let file = layout.options_file();
-        let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} holds no options", file.display()))
-    }
-
-    fn save(&self, layout: &Layout) -> Result<()> {
-        Ok(fs::write(layout.options_file(), serde_json::to_vec_pretty(self)?)?)
-    }
-}
 
 /// Starts the stack and waits until all of it serves; returns at once if it does already.
 ///
@@ -249,31 +165,4 @@ fn failure(name: &str, status: &Status) -> anyhow::Error {
         }
     }
     anyhow::Error::msg(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_survive_being_stored() {
-        let without = vec![Component::Kubernetes];
-        let options = Options { brokers: 3, redis: RedisMode::Sentinel, without, with: vec![Addition::Secured] };
-        let text = serde_json::to_string(&options).unwrap();
-        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
-        assert!(!options.has(Component::Kubernetes) && options.has(Component::Kafka));
-    }
-
-    #[test]
-    fn the_parts_follow_the_options() {
-        let options = Options {
-            brokers: 3,
-            redis: RedisMode::Sentinel,
-            without: vec![Component::Kubernetes, Component::Mariadb],
-            with: Vec::new(),
-        };
-        let expected =
-            ["kafka-1", "kafka-2", "kafka-3", "redis", "redis-replica", "sentinel-1", "sentinel-2", "sentinel-3"];
-        assert_eq!(plan::part_names(&options), expected);
-    }
 }

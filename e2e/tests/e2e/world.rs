@@ -61,7 +61,7 @@ impl World {
 
     /// Where Redis is, with all rights.
     pub fn redis(&self) -> Redis {
-        let url = install::Url::parse(self.connections.redis.as_deref().unwrap()).unwrap();
+        let url = e2e::url::Url::parse(self.connections.redis.as_deref().unwrap()).unwrap();
         Redis {
             server: RedisServer::Address(url.address),
             login: Login { username: url.user, password: url.password },

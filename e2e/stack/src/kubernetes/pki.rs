@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{API_PORT, API_SERVICE};
 use crate::layout::{NODE_IP, NODE_NAME, on_node};
-use crate::tools::run;
+use crate::run::run;
 
 struct Party {
     name: &'static str,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Component, encoded};
+use super::component::{Component, encoded};
 
 /// A crate's name and version.
 type Crate = (String, String);

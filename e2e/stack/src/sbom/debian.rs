@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Component, encoded};
-use crate::image::CA_CERTIFICATES;
+use super::component::{Component, encoded};
 
+/// The certificate authorities that a Debian machine trusts.
+pub(crate) const CA_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// What dpkg is asked for: the same words that [`parse_package`] takes apart.
 const FORMAT: &str = "${Package}\t${Version}\t${Architecture}\t${source:Package}\n";
 

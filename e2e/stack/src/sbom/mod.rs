@@ -3,6 +3,7 @@
 //!
 //! Made here, not by cargo-cyclonedx: that takes minutes to build, and knows crates only.
 
+mod component;
 mod crates;
 mod debian;
 
@@ -11,43 +12,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// One thing that an image is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Component {
-    name: String,
-    /// Empty if nobody knows it.
-    version: String,
-    /// Package URL: what scanners look it up by.
-    purl: String,
-    /// As an SPDX expression, where it is known.
-    license: Option<String>,
-    /// SHA-256 of the package as it was fetched, where it was.
-    sha256: Option<String>,
-    /// In the image; else it only took part in making it.
-    is_inside: bool,
-}
-
-impl Component {
-    fn json(&self) -> Value {
-        let mut json = json!({
-            "type": "library",
-            "bom-ref": self.purl,
-            "name": self.name,
-            "purl": self.purl,
-            "scope": if self.is_inside { "required" } else { "excluded" },
-        });
-        if !self.version.is_empty() {
-            json["version"] = json!(self.version);
-        }
-        if let Some(license) = &self.license {
-            json["licenses"] = json!([{ "expression": license }]);
-        }
-        if let Some(sha256) = &self.sha256 {
-            json["hashes"] = json!([{ "alg": "SHA-256", "content": sha256 }]);
-        }
-        json
-    }
-}
+use component::{Component, encoded};
+pub(crate) use debian::CA_CERTIFICATES;
 
 /// The document of an image `name:tag` that has programs of these packages of the workspace, and these files of the system.
 ///
@@ -79,15 +45,6 @@ fn assemble(name: &str, tag: &str, mut components: Vec<Component>) -> Value {
         },
         "components": components.iter().map(Component::json).collect::<Vec<_>>(),
     })
-}
-
-/// As a package URL wants it.
-fn encoded(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(one).collect()
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::brokers::Brokers;
+use super::redis_cli::redis_cli;
 use super::{ADMIN, Authority};
 use crate::connections::Connections;
 use crate::layout::{KAFKA_ADMIN_PORT, REDIS_PORT, on_node};
-use crate::server::command;
+use crate::run::run;
 
 /// The administrator of a set of secured servers.
 #[derive(Clone, Debug)]
@@ -105,14 +106,6 @@ impl Administrator {
         let mut client = Command::new("mariadb");
         client.args(["--no-defaults", "--user=root", "--batch"]);
         client.arg(format!("--socket={}", self.database.display())).arg(format!("--execute={statements}"));
-        crate::tools::run(&mut client)
+        run(&mut client)
     }
-}
-
-/// How `redis-cli` comes in, before the command: it fails where the server refuses one.
-pub(crate) fn redis_cli(address: SocketAddr, (user, password): (&str, &str), trusted: &Path) -> Vec<String> {
-    let (ip, port) = (address.ip(), address.port());
-    let mut words = command!["redis-cli", "-e", "--no-auth-warning", "-h", ip, "-p", port, "--tls", "--cacert"];
-    words.extend(command![trusted.display(), "--user", user, "--pass", password]);
-    words
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::layout::NODE_IP;
-use crate::tools::run;
+use crate::run::run;
 
 const CONFIGURATION: &str = "authority.cnf";
 const TRUSTED: &str = "trusted.crt";

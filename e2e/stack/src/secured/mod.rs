@@ -4,6 +4,7 @@
 pub mod administrator;
 mod authority;
 pub mod brokers;
+pub(crate) mod redis_cli;
 pub mod rights;
 
 pub use authority::Authority;
