@@ -81,6 +81,7 @@ impl Login {
                 tls: DatabaseTls::VerifyIdentity,
                 ca_pem,
             },
+            kafka_names: Default::default(),
         })
     }
 }
