@@ -6,7 +6,7 @@ use rdkafka::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
 use crate::event::{CouponIssued, MAX_NUMBER, MAX_VALUE};
-use crate::identity::{CampaignId, MAX_REQUEST_KEY, MAX_USER_ID, RequestKey, UserId, member, parse_member};
+use crate::identity::{CampaignId, Identity, MAX_REQUEST_KEY, MAX_USER_ID, RequestKey, UserId, member, parse_member};
 use crate::settings::Connections;
 use crate::{log, user_id, yaml};
 
@@ -52,7 +52,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_value_of_a_record(value in mangled(vec![EVENT.into()])) {
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         if let Ok(event) = CouponIssued::decode(&campaign, Some(&value)) {
             prop_assert!(value.len() <= MAX_VALUE && event.coupon_id == "spring");
             prop_assert!(event.rank > 0 && event.n > 0 && event.epoch > 0);
@@ -109,7 +109,7 @@ proptest! {
             Ok(key) => prop_assert!(key.as_str() == text && text.len() <= MAX_REQUEST_KEY),
             Err(error) => prop_assert!(is_a_sentence(&error.to_string()), "{}", error),
         }
-        match text.parse::<CampaignId>() {
+        match text.parse::<Identity>() {
             Ok(campaign) => prop_assert_eq!(campaign.to_string(), text.clone()),
             Err(error) => prop_assert!(is_a_sentence(&error.to_string()), "{}", error),
         }

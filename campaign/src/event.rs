@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     fn campaign() -> CampaignId {
-        CampaignId::new("prod", "shop", "spring").unwrap()
+        CampaignId::with_default_names("prod", "shop", "spring").unwrap()
     }
 
     fn event() -> CouponIssued {

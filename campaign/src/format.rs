@@ -13,8 +13,9 @@ pub const EVENT: u32 = 1;
 pub const STOCK: u32 = 1;
 /// Version of what operator and issuers say to each other, in the header [`CONTROL_HEADER`] of requests and answers.
 pub const CONTROL: u32 = 1;
-/// Version of `connections.yaml` ([`crate::settings`]), in its field `version`.
-pub const CONNECTIONS: u32 = 1;
+/// Version of `connections.yaml` ([`crate::settings`]), in its field `version`: the highest that is known. The second has names of topics and
+/// groups; one without them is written as the first.
+pub const CONNECTIONS: u32 = 2;
 
 /// Header of requests to the control port, and of its answers.
 pub const CONTROL_HEADER: &str = "coupon-control-version";

@@ -1,10 +1,15 @@
-//! Who is who, and every name that follows from it. One function makes each name, so that no two parts can disagree.
+//! Who is who, and every name that follows from it. One function makes each name, so that no two parts can disagree; those in Kafka are
+//! made in [`crate::names`].
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::KafkaNames;
 use crate::shown::shown;
 
 /// Longest realm, in characters.
@@ -71,16 +76,19 @@ fn label(what: &'static str, value: &str, max: usize, digit_first: bool) -> Resu
     }
 }
 
-/// A campaign's identity: `realm/namespace/couponId`. Not the object's UID: a manifest that is applied again must find its ledger.
+/// Who a campaign is: `realm/namespace/couponId`. Not the object's UID: a manifest that is applied again must find its ledger.
+///
+/// That is all that a text says of a campaign. How its topics and its consumer group are called, class and settings say: who needs them
+/// makes a [`CampaignId`] of it ([`Self::named`]), so that nobody takes names for granted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CampaignId {
+pub struct Identity {
     realm: String,
     namespace: String,
     coupon_id: String,
 }
 
-impl CampaignId {
+impl Identity {
     /// Checks the three parts: RFC 1035 labels of at most [`MAX_REALM`], [`MAX_NAMESPACE`] (may start with a digit, as
     /// namespaces may) and [`MAX_COUPON_ID`] characters.
     pub fn new(realm: &str, namespace: &str, coupon_id: &str) -> Result<Self, NameError> {
@@ -89,6 +97,11 @@ impl CampaignId {
             namespace: label("namespace", namespace, MAX_NAMESPACE, true)?,
             coupon_id: label("couponId", coupon_id, MAX_COUPON_ID, false)?,
         })
+    }
+
+    /// The campaign with the names that its class gives it in Kafka.
+    pub fn named(self, names: &KafkaNames) -> CampaignId {
+        CampaignId { identity: self, names: names.clone() }
     }
 
     /// The realm, which keeps clusters that share Kafka, Redis or SQL apart.
@@ -106,34 +119,19 @@ impl CampaignId {
         &self.coupon_id
     }
 
-    /// The topic of winners. At most 139 characters; Kafka allows 249.
-    pub fn topic(&self) -> String {
-        format!("{}.{}.{}.coupon-events", self.realm, self.namespace, self.coupon_id)
-    }
-
-    /// The topic of records that could not be stored.
-    pub fn dead_letter_topic(&self) -> String {
-        format!("{}.DLT", self.topic())
-    }
-
-    /// The consumer group that writes winners to SQL.
-    pub fn group(&self) -> String {
-        format!("{}.{}.{}.coupon-consumer", self.realm, self.namespace, self.coupon_id)
-    }
-
     /// The Redis hash tag, braces included: it keeps a campaign's keys in one cluster slot.
     pub fn hash_tag(&self) -> String {
         format!("{{{self}}}")
     }
 }
 
-impl fmt::Display for CampaignId {
+impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.realm, self.namespace, self.coupon_id)
     }
 }
 
-impl FromStr for CampaignId {
+impl FromStr for Identity {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
@@ -145,7 +143,7 @@ impl FromStr for CampaignId {
     }
 }
 
-impl TryFrom<String> for CampaignId {
+impl TryFrom<String> for Identity {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
@@ -153,9 +151,97 @@ impl TryFrom<String> for CampaignId {
     }
 }
 
-impl From<CampaignId> for String {
-    fn from(id: CampaignId) -> Self {
+impl From<Identity> for String {
+    fn from(id: Identity) -> Self {
         id.to_string()
+    }
+}
+
+/// A campaign, and how it is called in Kafka. The identity decides and the names follow: two of the same identity are the same, and are
+/// ordered, printed and written by it. There is no way from a text to this type, as a text says nothing of names.
+#[derive(Clone)]
+pub struct CampaignId {
+    identity: Identity,
+    names: KafkaNames,
+}
+
+impl CampaignId {
+    /// [`Identity::new`] with the names of those who say nothing of names, for tests. Programs take them from the class, or from the
+    /// settings beside them ([`crate::settings::Connections::campaign`]).
+    pub fn with_default_names(realm: &str, namespace: &str, coupon_id: &str) -> Result<Self, NameError> {
+        Ok(Identity::new(realm, namespace, coupon_id)?.named(&KafkaNames::default()))
+    }
+
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The topic of winners.
+    pub fn topic(&self) -> String {
+        self.names.topic(&self.identity)
+    }
+
+    /// The topic of records that could not be stored.
+    pub fn dead_letter_topic(&self) -> String {
+        self.names.dead_letter_topic(&self.identity)
+    }
+
+    /// The consumer group that writes winners to SQL.
+    pub fn group(&self) -> String {
+        self.names.group(&self.identity)
+    }
+}
+
+impl Deref for CampaignId {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+impl PartialEq for CampaignId {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+}
+
+impl Eq for CampaignId {}
+
+impl Hash for CampaignId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity.hash(state);
+    }
+}
+
+impl PartialOrd for CampaignId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for CampaignId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity.cmp(&other.identity)
+    }
+}
+
+impl fmt::Debug for CampaignId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.identity.fmt(f)
+    }
+}
+
+impl fmt::Display for CampaignId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.identity.fmt(f)
+    }
+}
+
+impl Serialize for CampaignId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.identity.serialize(serializer)
     }
 }
 
@@ -248,32 +334,46 @@ pub fn parse_member(text: &str) -> Option<(u32, UserId)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Templates;
     use proptest::prelude::*;
 
     #[test]
     fn names_follow_from_the_identity() {
-        let id = CampaignId::new("prod", "shop", "black-friday").unwrap();
+        let id = CampaignId::with_default_names("prod", "shop", "black-friday").unwrap();
         assert_eq!(id.topic(), "prod.shop.black-friday.coupon-events");
         assert_eq!(id.dead_letter_topic(), "prod.shop.black-friday.coupon-events.DLT");
         assert_eq!(id.group(), "prod.shop.black-friday.coupon-consumer");
         assert_eq!(id.hash_tag(), "{prod/shop/black-friday}");
-        assert_eq!(id.to_string().parse::<CampaignId>().unwrap(), id);
+        assert_eq!(id.to_string().parse::<Identity>().unwrap(), *id.identity());
+    }
+
+    /// Wrong: a campaign is another one, with a ledger of its own, as soon as its topic is called otherwise.
+    #[test]
+    fn the_identity_decides_and_the_names_follow() {
+        let templates = Templates { topic: "x.{namespace}.{couponId}".to_owned(), ..Templates::default() };
+        let usual = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
+        let own = usual.identity().clone().named(&KafkaNames::new(templates).unwrap());
+        assert_eq!(
+            (own.topic(), own.dead_letter_topic()),
+            ("x.shop.spring".to_owned(), "x.shop.spring.DLT".to_owned())
+        );
+        assert_eq!(own, usual);
+        assert_eq!(own.cmp(&usual), Ordering::Equal);
+        assert_eq!(std::collections::HashSet::from([own.clone(), usual.clone()]).len(), 1);
+        for text in [own.to_string(), format!("{own:?}"), own.hash_tag(), serde_json::to_string(&own).unwrap()] {
+            assert!(!text.contains('x'), "{text}");
+        }
+        assert_eq!(serde_json::to_string(&own).unwrap(), r#""prod/shop/spring""#);
     }
 
     #[test]
     fn bad_labels_are_refused_with_what_to_change() {
         for bad in ["", "Upper", "1st", "a_b", "a.b", "end-", "-start", &"a".repeat(41)] {
-            let error = CampaignId::new("prod", "shop", bad).unwrap_err().to_string();
+            let error = Identity::new("prod", "shop", bad).unwrap_err().to_string();
             assert!(error.contains("1 to 40 characters"), "{bad}: {error}");
         }
-        assert!(CampaignId::new("prod", "2shops", "a").is_ok(), "a namespace may start with a digit");
-        assert!("prod/shop".parse::<CampaignId>().is_err());
-    }
-
-    #[test]
-    fn the_longest_names_fit_kafka() {
-        let id = CampaignId::new(&"r".repeat(20), &"n".repeat(63), &"c".repeat(40)).unwrap();
-        assert!(id.dead_letter_topic().len() <= 249);
+        assert!(Identity::new("prod", "2shops", "a").is_ok(), "a namespace may start with a digit");
+        assert!("prod/shop".parse::<Identity>().is_err());
     }
 
     #[test]

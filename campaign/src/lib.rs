@@ -1,6 +1,7 @@
 //! What a coupon's life is made of, shared by issuer, consumer and operator so that all three speak of the same things:
 //!
 //! - [`identity`]: who a campaign, a user and a request are, and every name derived from them;
+//! - [`names`]: how its topics and its consumer group are called in Kafka;
 //! - [`user_id`], [`minted`]: which user ids are taken from outside, and keys that we make ourselves;
 //! - [`event`]: the record of one issued coupon and its encoding;
 //! - [`stock`]: the Redis side, where ranks are given (`lua/`);
@@ -24,6 +25,7 @@ pub mod later;
 pub mod listening;
 pub mod log;
 pub mod minted;
+pub mod names;
 pub mod sabotage;
 pub mod settings;
 pub mod shown;

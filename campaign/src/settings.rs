@@ -2,7 +2,8 @@
 //! operator into a Secret beside the pods, read once by every process.
 //!
 //! A pod of an older version may start with what a newer operator wrote, as pods are not replaced while coupons can be had: fields that
-//! it does not know are left out of account, and a newer version only adds fields that may be missing.
+//! it does not know are left out of account, and a newer version only adds fields that may be missing. What it would misunderstand without
+//! a field has the next version, and only that ([`crate::format`]).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::format::{self, Newer};
+use crate::identity::{CampaignId, Identity};
+use crate::names::KafkaNames;
 use crate::{later, yaml};
 
-/// The three systems a campaign lives in.
+/// The three systems a campaign lives in, and how campaigns are called in them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Connections {
@@ -22,7 +25,16 @@ pub struct Connections {
     pub redis: Redis,
     /// Where winners are rows.
     pub database: Database,
+    /// How topics and consumer groups are called. A file with other names than the usual is of the second version: who does not know this
+    /// field would use other topics, and find them empty.
+    #[serde(default, skip_serializing_if = "KafkaNames::are_default")]
+    pub kafka_names: KafkaNames,
 }
+
+/// The first version in which names are said.
+const WITH_NAMES: u32 = 2;
+/// Pods of the release before read it, as long as nothing is said that they do not know.
+const WITHOUT: u32 = 1;
 
 /// A file that says nothing is of the first.
 fn first() -> u32 {
@@ -249,7 +261,13 @@ impl Connections {
     /// # Errors
     /// It cannot be written as YAML.
     pub fn to_yaml(&self) -> Result<String, yaml::YamlError> {
-        yaml::to_string(&File { version: format::CONNECTIONS, connections: self, later: later::field() })
+        let version = if self.kafka_names.are_default() { WITHOUT } else { WITH_NAMES };
+        yaml::to_string(&File { version, connections: self, later: later::field() })
+    }
+
+    /// The campaign of this identity, with the names that it has here.
+    pub fn campaign(&self, identity: Identity) -> CampaignId {
+        identity.named(&self.kafka_names)
     }
 
     /// Reads and checks a `connections.yaml`.
@@ -268,6 +286,7 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Templates;
 
     fn sample() -> Connections {
         Connections {
@@ -297,7 +316,26 @@ mod tests {
                 tls: DatabaseTls::VerifyIdentity,
                 ca_pem: None,
             },
+            kafka_names: KafkaNames::default(),
         }
+    }
+
+    /// Wrong: a pod of the release before does not know of names, and writes to, or stores from, topics that are not the campaign's; or one
+    /// does not start although there is nothing that it would have to know.
+    #[test]
+    fn names_are_said_to_those_who_know_them() {
+        let usual = sample().to_yaml().unwrap();
+        assert!(usual.starts_with("version: 1\n") && !usual.contains("kafkaNames"), "{usual}");
+        let templates = Templates { topic: "x.{namespace}.{couponId}".to_owned(), ..Templates::default() };
+        let own = Connections { kafka_names: KafkaNames::new(templates).unwrap(), ..sample() };
+        let text = own.to_yaml().unwrap();
+        assert!(text.starts_with("version: 2\n"), "{text}");
+        let read = yaml::from_str::<Connections>(&text).unwrap();
+        assert_eq!(read, own);
+        let campaign = read.campaign("prod/shop/spring".parse().unwrap());
+        assert_eq!((campaign.topic().as_str(), campaign.to_string().as_str()), ("x.shop.spring", "prod/shop/spring"));
+        let error = yaml::from_str::<Connections>(&text.replace("x.{namespace}", "x")).unwrap_err().to_string();
+        assert!(error.contains("topic needs {namespace}"), "{error}");
     }
 
     #[test]
@@ -346,9 +384,9 @@ mod tests {
         assert_ne!(text, without);
         assert_eq!(load(&without).unwrap(), sample());
         assert_eq!(load(&format!("next: thing\n{text}")).unwrap(), sample(), "a field that a newer one may have");
-        let error = load("version: 2\nstores: [elsewhere]\n").unwrap_err();
+        let error = load("version: 3\nstores: [elsewhere]\n").unwrap_err();
         assert!(matches!(&error, SettingsError::Newer { .. }), "{error}");
-        assert!(error.to_string().contains("is of version 2, and this program knows versions up to 1"), "{error}");
+        assert!(error.to_string().contains("is of version 3, and this program knows versions up to 2"), "{error}");
         std::fs::remove_file(&path).unwrap();
     }
 

@@ -43,7 +43,7 @@ async fn contents(redis: &mut MultiplexedConnection) -> Vec<(String, Vec<u8>)> {
 async fn keys_of_a_newer_version_are_touched_by_no_script() {
     let server = Redis::start().unwrap();
     let mut redis = connected(&server).await;
-    let campaign = CampaignId::new("test", "formats", "spring").unwrap();
+    let campaign = CampaignId::with_default_names("test", "formats", "spring").unwrap();
     let keys = StockKeys::of(&campaign);
     let user = UserId::new("anna").unwrap();
     let winner = LedgerWinner { rank: 1, n: 1, user: user.clone(), granted_ms: 1, key: RequestKey::new("k").unwrap() };

@@ -92,7 +92,8 @@ async fn is_recorded(pool: &MySqlPool) {
 }
 
 async fn works(pool: &MySqlPool) {
-    let campaign = CampaignId::new("test", "migrate", &format!("c{:016x}", rand::random::<u64>())).unwrap();
+    let campaign =
+        CampaignId::with_default_names("test", "migrate", &format!("c{:016x}", rand::random::<u64>())).unwrap();
     let row = table::register(pool, &campaign, 7).await.unwrap();
     assert_eq!((row.total, row.terms_number), (7, 0));
 }
@@ -188,7 +189,7 @@ async fn tables_that_the_last_release_made_are_taken_over() {
     released.set_locking(false);
     released.run_direct(None, &mut *connection, false).await.unwrap();
     drop(connection);
-    let campaign = CampaignId::new("test", "migrate", "kept").unwrap();
+    let campaign = CampaignId::with_default_names("test", "migrate", "kept").unwrap();
     // As that release did it, which knew no other columns.
     let insert =
         "INSERT INTO campaign (realm, namespace, coupon_id, total_quantity) VALUES ('test', 'migrate', 'kept', 9)";
@@ -301,7 +302,7 @@ async fn what_is_written_is_committed_whatever_the_server_makes_of_sessions() {
     {
         server.as_root(setting).await;
         let pool = table::connect(&server.settings("coupons_seen"), 1);
-        let campaign = CampaignId::new("test", "migrate", &format!("sessions{number}")).unwrap();
+        let campaign = CampaignId::with_default_names("test", "migrate", &format!("sessions{number}")).unwrap();
         let row = table::register(&pool, &campaign, 7).await.unwrap();
         let epoch = table::allot_epoch(&pool, row.id, 0).await.unwrap();
         table::set_issued_count(&pool, row.id, 5).await.unwrap();
@@ -343,7 +344,7 @@ async fn a_connection_that_takes_no_writes_is_not_used_again() {
     server.as_root("CREATE DATABASE coupons_read_only").await;
     let pool = table::connect(&server.settings("coupons_read_only"), 1);
     table::migrate(&pool).await.unwrap();
-    let campaign = CampaignId::new("test", "migrate", "moved").unwrap();
+    let campaign = CampaignId::with_default_names("test", "migrate", "moved").unwrap();
     let row = table::register(&pool, &campaign, 5).await.unwrap();
     let connection = async || -> u64 { sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&pool).await.unwrap() };
     let before = kept(&connection).await;
@@ -369,7 +370,7 @@ async fn a_connection_that_missed_a_table_is_not_used_again() {
     server.as_root("CREATE DATABASE coupons_put_back").await;
     let pool = table::connect(&server.settings("coupons_put_back"), 1);
     table::migrate(&pool).await.unwrap();
-    let campaign = CampaignId::new("test", "migrate", "put-back").unwrap();
+    let campaign = CampaignId::with_default_names("test", "migrate", "put-back").unwrap();
     let row = table::register(&pool, &campaign, 5).await.unwrap();
     let connection = async || -> u64 { sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&pool).await.unwrap() };
     for (what, away, back) in [
@@ -398,7 +399,7 @@ async fn a_table_that_somebody_has_locked_is_not_waited_for_for_long() {
     server.as_root("CREATE DATABASE coupons_locked").await;
     let pool = table::connect(&server.settings("coupons_locked"), 2);
     table::migrate(&pool).await.unwrap();
-    let campaign = CampaignId::new("test", "migrate", "locked").unwrap();
+    let campaign = CampaignId::with_default_names("test", "migrate", "locked").unwrap();
     let row = table::register(&pool, &campaign, 5).await.unwrap();
     server.as_root("USE coupons_locked; LOCK TABLES campaign WRITE").await;
     let begun = std::time::Instant::now();
@@ -419,7 +420,7 @@ async fn an_epoch_is_open_once_another_connection_sees_it() {
     let server = Server::start().await;
     let whole = server.database("coupons_unseen").await;
     table::migrate(&whole).await.unwrap();
-    let campaign = CampaignId::new("test", "migrate", "unseen").unwrap();
+    let campaign = CampaignId::with_default_names("test", "migrate", "unseen").unwrap();
     let row = table::register(&whole, &campaign, 7).await.unwrap();
     let epoch = table::allot_epoch(&whole, row.id, 0).await.unwrap();
     // As behind a proxy that keeps one connection for all that is written, with settings of its own.

@@ -42,7 +42,7 @@ impl Scene {
     /// Epoch 1, with winners of ranks 1, 2 and 4: rank 3 is free.
     async fn new() -> Self {
         let server = Redis::start().unwrap();
-        let campaign = CampaignId::new("test", "rebind", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("test", "rebind", "spring").unwrap();
         let ledger = Ledger { winners: vec![winner(1), winner(2), winner(4)], free: vec![3], highest: 4 };
         let keys = StockKeys::of(&campaign);
         let mut connection = connected(&server).await;

@@ -77,7 +77,7 @@ fn wish(user: &str, key: &str) -> Wish {
 
 /// Epoch 1 with two winners, and rank 2 to hand out again.
 async fn opened(operator: &mut MultiplexedConnection, name: &str) -> (CampaignId, StockKeys) {
-    let campaign = CampaignId::new("rights", "tests", name).unwrap();
+    let campaign = CampaignId::with_default_names("rights", "tests", name).unwrap();
     let keys = StockKeys::of(&campaign);
     let ledger = Ledger { winners: vec![winner(1, "a"), winner(3, "b")], free: vec![2], highest: 3 };
     let history = observe(operator, &keys).await.unwrap().history;
@@ -160,7 +160,7 @@ async fn each_documented_right_is_needed_and_is_named_where_it_is_missing() {
             let connection = if role == Role::Issuer { &mut scene.pods } else { &mut scene.operator };
             // A metric needs it and no sale does: where it is missing, the metric is, and nothing else is said.
             if right == "memory|usage" {
-                let keys = StockKeys::of(&CampaignId::new("rights", "tests", "size").unwrap());
+                let keys = StockKeys::of(&CampaignId::with_default_names("rights", "tests", "size").unwrap());
                 assert!(stock::bytes(connection, &keys).await.unwrap_err().is_missing_right());
                 assert_eq!(probe::probe(connection, "rights", role).await.unwrap().failed, []);
                 run(&mut scene.admin, &format!("ACL SETUSER {user} +{right}")).await;

@@ -47,7 +47,7 @@ fn settings(url: &str) -> campaign::settings::Database {
 }
 
 fn some_campaign() -> CampaignId {
-    CampaignId::new("test", "table", &format!("c{:016x}", rand::random::<u64>())).unwrap()
+    CampaignId::with_default_names("test", "table", &format!("c{:016x}", rand::random::<u64>())).unwrap()
 }
 
 struct Ledger {
@@ -127,7 +127,7 @@ async fn registering_again_finds_the_same_row() {
     let again = table::register(&ledger.pool, &ledger.campaign, 5).await.unwrap();
     assert_eq!((again.id, again.total, again.epoch, again.open_epoch), (ledger.id, 100, 0, None));
     assert_eq!(table::find(&ledger.pool, &some_campaign()).await.unwrap(), None);
-    let other = CampaignId::new("test", "table2", ledger.campaign.coupon_id()).unwrap();
+    let other = CampaignId::with_default_names("test", "table2", ledger.campaign.coupon_id()).unwrap();
     assert_eq!(table::find(&ledger.pool, &other).await.unwrap(), None, "a namespace of its own");
 }
 
@@ -207,7 +207,7 @@ async fn a_ledger_is_one_clusters_and_what_its_last_owner_had_decided_is_overtak
     let claimed = futures::future::join_all(claims).await;
     assert_eq!(claimed.into_iter().filter(|claimed| *claimed.as_ref().unwrap()).count(), 1);
 
-    let new = CampaignId::new("test", "table", &format!("c{:016x}", rand::random::<u64>())).unwrap();
+    let new = CampaignId::with_default_names("test", "table", &format!("c{:016x}", rand::random::<u64>())).unwrap();
     let registering = ["a", "b", "c", "d"].map(|cluster| table::register_in(pool, &new, 100, Some(cluster)));
     let owners = futures::future::join_all(registering).await.into_iter().map(|row| row.unwrap().custody.owner);
     assert_eq!(owners.collect::<BTreeSet<_>>().len(), 1, "all hear of the same owner");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
+use campaign::identity::Identity;
 use clap::{Args, Parser, Subcommand};
 
 use crate::forget::args::Forget;
@@ -40,7 +40,7 @@ pub enum Command {
 pub struct Config {
     /// The campaign, as realm/namespace/couponId.
     #[arg(long, env = "COUPON_CAMPAIGN")]
-    pub campaign: CampaignId,
+    pub campaign: Identity,
     /// File that says where Kafka and the database are.
     #[arg(long, env = "COUPON_CONNECTIONS", default_value = "/etc/coupon/connections.yaml")]
     pub connections: PathBuf,

@@ -86,10 +86,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
         Ok(mut registry) => Metrics::new(&mut registry),
         Err(_) => anyhow::bail!("the metrics registry is poisoned"),
     };
-    let status = Arc::new(Status::new(&config.campaign, &metrics));
+    let campaign = connections.campaign(config.campaign.clone());
+    let status = Arc::new(Status::new(&campaign, &metrics));
     let stop = CancellationToken::new();
     let service = Service {
-        campaign: config.campaign.clone(),
+        campaign,
         connections,
         client_id: config.pod_name.clone(),
         limits: config.limits(),

@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     fn status() -> Status {
-        Status::new(&CampaignId::new("r", "n", "c").unwrap(), &Metrics::default())
+        Status::new(&CampaignId::with_default_names("r", "n", "c").unwrap(), &Metrics::default())
     }
 
     #[test]

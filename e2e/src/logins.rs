@@ -84,6 +84,7 @@ impl Login {
                 tls: DatabaseTls::VerifyIdentity,
                 ca_pem,
             },
+            kafka_names: Default::default(),
         })
     }
 }

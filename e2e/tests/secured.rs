@@ -103,7 +103,7 @@ async fn a_class_on_secured_servers_is_ready_sells_exactly_n_and_follows_every_r
 /// What the operator does for a campaign, with its own login; an issuer and a consumer with the pods'.
 async fn sell(place: &Place, logins: &Logins) {
     let systems = Systems::new(place.settings(logins)).unwrap();
-    let campaign = CampaignId::new(REALM, "tests", "spring").unwrap();
+    let campaign = CampaignId::with_default_names(REALM, "tests", "spring").unwrap();
     systems.migrate().await.unwrap();
     for name in [campaign.topic(), campaign.dead_letter_topic()] {
         let spec = TopicSpec { name: name.clone(), partitions: 1, replication_factor: 1, config: BTreeMap::new() };

@@ -130,7 +130,7 @@ async fn a_version_and_the_next_work_side_by_side_on_the_way_there_and_back() {
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     let scene = Scene {
         pool: database::connect(&connections).await.unwrap(),
-        campaign: CampaignId::new(REALM, &namespace, "upgrade").unwrap(),
+        campaign: CampaignId::with_default_names(REALM, &namespace, "upgrade").unwrap(),
         winners: Arc::default(),
         client,
         connections,

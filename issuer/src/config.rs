@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
+use campaign::identity::Identity;
 use campaign::log::producer::KeyBy;
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -62,7 +62,7 @@ impl From<RecordKey> for KeyBy {
 pub struct Config {
     /// The campaign to issue for, realm/namespace/couponId.
     #[arg(long, env = "COUPON_CAMPAIGN")]
-    pub campaign: CampaignId,
+    pub campaign: Identity,
 
     /// File that says where Kafka, Redis and the database are.
     #[arg(long, env = "COUPON_CONNECTIONS", default_value = "/etc/coupon/connections.yaml")]
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_campaign_is_all_that_must_be_said() {
         let config = parse(&["--campaign", "prod/shop/spring"]).unwrap().config.unwrap();
-        assert_eq!(config.campaign.topic(), "prod.shop.spring.coupon-events");
+        assert_eq!(config.campaign.to_string(), "prod/shop/spring");
         assert_eq!((config.acknowledge, config.key_by, config.queue), (Acknowledge::Durable, RecordKey::User, 10_000));
         assert_eq!(config.listen.port(), 8080);
         assert!(!config.log_json);

@@ -128,24 +128,24 @@ impl Service {
         tracing::info!(connections = for_users.connections, memory = config.memory_limit, files, "users may connect");
         let [users_stats, control_stats, probe_stats] = Stats::register(&registry, ["users", "control", "probes"]);
         let users = Server::new(for_users, users_stats);
-        let log = WinnerLog::new(&connections.kafka, &config.campaign, config.key_by.into(), &config.pod_name)
+        let campaign = connections.campaign(config.campaign.clone());
+        let log = WinnerLog::new(&connections.kafka, &campaign, config.key_by.into(), &config.pod_name)
             .context("the Kafka settings cannot be used")?;
         let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
         let lookups = table::connect(&connections.database, LOOKUP_CONNECTIONS);
         let (link, link_task) = RedisLink::new(connections.redis.clone());
         let keeper = Gatekeeper::new();
-        let keys = StockKeys::of(&config.campaign);
+        let keys = StockKeys::of(&campaign);
         let tracker = TaskTracker::new();
         let (row_sender, row) = watch::channel(None);
         let (direct, direct_writer) = Direct::new(pool.clone(), row.clone());
         let breaker = SharedBreaker::new(metrics.clone());
         let ways = Ways { log: log.clone(), direct, breaker: breaker.clone() };
-        let delivery =
-            Delivery::new(config.campaign.clone(), ways, config.acknowledge, metrics.clone(), tracker.clone());
+        let delivery = Delivery::new(campaign.clone(), ways, config.acknowledge, metrics.clone(), tracker.clone());
         let (queue, batcher) =
             Batcher::new(config.queue, link.clone(), Arc::clone(&keeper), keys.clone(), delivery, metrics.clone());
         let opener = Opener {
-            campaign: config.campaign.clone(),
+            campaign: campaign.clone(),
             keys,
             pool,
             link: link.clone(),
@@ -207,7 +207,6 @@ impl Service {
             log: log.clone(),
         });
         let bodies = users.bodies();
-        let campaign = config.campaign.clone();
         let parts = http::Parts { campaign, queue, keeper, link, pool: lookups, row, bodies, metrics };
         let internal = |stats| Server::new(Limits::internal(), stats);
         for (name, server, listener, router, stop) in [

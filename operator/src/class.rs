@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use campaign::identity::{CampaignId, Identity, NameError};
+use campaign::names::NamesError;
 use campaign::settings;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, Time};
@@ -112,6 +114,23 @@ pub enum ClassError {
     /// The Redis URL cannot be read.
     #[error("redis.url `{0}` is not redis://host:port or rediss://host:port; correct it in the CampaignClass")]
     RedisUrl(String),
+    /// Names of topics and groups that could do harm.
+    #[error(
+        "kafka.names of the CampaignClass cannot be used: {0}; the names of a class cannot change, so delete it, and apply it with others"
+    )]
+    KafkaNames(#[from] NamesError),
+    /// The campaign's topics have other names than its class gives them.
+    #[error(
+        "the campaign's topics are {recorded}, but by kafka.names and realm of CampaignClass `{class}` they would be {wanted}, and nothing is          touched: winners may be in the old ones; delete this CampaignClass, and apply it again with the names and the realm that it had"
+    )]
+    KafkaNamesDiffer {
+        /// The class.
+        class: String,
+        /// As status says.
+        recorded: String,
+        /// As the class says.
+        wanted: String,
+    },
     /// An older campaign of the namespace has the same coupon id.
     #[error("campaign `{0}` of this namespace, which is older, has the same couponId; choose another couponId")]
     CouponIdTaken(String),
@@ -145,6 +164,8 @@ impl ClassError {
             Self::SecretWhitespace { .. } => "SecretWhitespace",
             Self::SecretCertificate { .. } => "SecretCertificateInvalid",
             Self::RedisUrl(_) => "RedisUrlInvalid",
+            Self::KafkaNames(_) => "KafkaNamesInvalid",
+            Self::KafkaNamesDiffer { .. } => "KafkaNamesDiffer",
             Self::CouponIdTaken(_) => "CouponIdTaken",
             Self::Api(_) => "KubernetesError",
         }
@@ -177,6 +198,8 @@ impl ClassError {
             Self::Api(_) => Retry::Backoff,
             // Others may be deleted, or end, which is no event of ours.
             Self::CouponIdTaken(_) | Self::LimitExceeded { .. } => Retry::After(Duration::from_secs(5)),
+            // A class that is made again is the first generation again, as the wrong one was: what was read of that counts for some seconds.
+            Self::KafkaNamesDiffer { .. } => Retry::After(Duration::from_secs(5)),
             _ => Retry::OnChange,
         }
     }
@@ -270,6 +293,31 @@ pub fn alone(campaign: &CouponCampaign, all: &[Arc<CouponCampaign>]) -> Result<(
     older.map_or(Ok(()), |older| Err(ClassError::CouponIdTaken(older.name_any())))
 }
 
+/// The campaign, with the names that its class gives it in Kafka.
+pub fn identified(
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    connections: &settings::Connections,
+) -> Result<CampaignId, NameError> {
+    let namespace = campaign.namespace().unwrap_or_default();
+    Ok(connections.campaign(Identity::new(&class.spec.realm, &namespace, &campaign.coupon_id())?))
+}
+
+/// Whether the campaign's topics, if it has had any, are those that its class gives it: a class that was deleted and made again may say
+/// something else, and what is looked for under other names is not there.
+pub fn keeps_names(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId) -> Result<(), ClassError> {
+    let Some(topic) = campaign.status.as_ref().and_then(|status| status.topic.as_ref()) else { return Ok(()) };
+    // A status of the version before names no group.
+    let group = topic.consumer_group.clone().unwrap_or_else(|| id.group());
+    let recorded = [topic.name.clone(), topic.dead_letter_topic.clone(), group];
+    let wanted = [id.topic(), id.dead_letter_topic(), id.group()];
+    if recorded == wanted {
+        return Ok(());
+    }
+    let words = |[topic, dead, group]: [String; 3]| format!("`{topic}` and `{dead}` (group `{group}`)");
+    Err(ClassError::KafkaNamesDiffer { class: class.name_any(), recorded: words(recorded), wanted: words(wanted) })
+}
+
 /// A label selector, as Kubernetes evaluates it.
 fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
@@ -317,6 +365,7 @@ pub async fn connections(
     let kafka_ca = secrets.ca(class.spec.kafka.security.ca_secret_ref.as_ref()).await?;
     let redis_ca = secrets.ca(class.spec.redis.ca_secret_ref.as_ref()).await?;
     let database_ca = secrets.ca(class.spec.database.ca_secret_ref.as_ref()).await?;
+    let kafka_names = class.spec.kafka.names.checked()?;
     let mut both = Vec::with_capacity(2);
     for reference in [&class.spec.credentials.operator, &class.spec.credentials.workload] {
         let logins = secrets.logins(&reference.secret_name).await?;
@@ -335,6 +384,7 @@ pub async fn connections(
                 },
                 ca_pem: database_ca.clone(),
             },
+            kafka_names: kafka_names.clone(),
         });
     }
     let workload = both.remove(1);
@@ -589,6 +639,62 @@ mod tests {
                     assert!(error.to_string().contains(says), "{error}");
                     assert!(error.is_waited_for() && error.condition() == ConditionType::CredentialsReady, "{error}");
                 }
+            }
+        }
+    }
+
+    /// Wrong: the API server cannot see that one campaign's dead letters would be another's winners, and nobody else looks; or the names that
+    /// a class gives do not reach the pods.
+    #[tokio::test]
+    async fn names_of_a_class_reach_both_logins_unless_they_could_do_harm() {
+        let with = async |dead_letter_topic: &str| {
+            let mut class = crate::fixtures::class();
+            class.spec.kafka.names.dead_letter_topic = dead_letter_topic.to_owned();
+            connections(&with_secret(&[("database-username", "op")]), &class, "coupon-system").await
+        };
+        let read = with("{topic}.dlq").await.unwrap();
+        for each in [read.operator, read.workload] {
+            let campaign = each.campaign("prod/shop/spring".parse().unwrap());
+            assert_eq!(campaign.dead_letter_topic(), "prod.shop.spring.coupon-events.dlq");
+        }
+        let error = with("{realm}.{namespace}.{couponId}.coupon-events-dlq").await.map(drop);
+        assert!(error.is_ok(), "it cannot be a topic's name: {error:?}");
+        let error = with("{realm}.{couponId}.{namespace}.coupon-events").await.unwrap_err();
+        assert_eq!((error.reason(), error.is_waited_for()), ("KafkaNamesInvalid", false));
+        let text = error.to_string();
+        assert!(text.contains("topic and deadLetterTopic can be the same") && text.contains("delete it"), "{text}");
+    }
+
+    /// Wrong: a class that was made again with other names gives its campaigns new, empty topics.
+    #[test]
+    fn campaigns_keep_the_names_that_their_topics_have() {
+        let (class, id) = (crate::fixtures::class(), crate::fixtures::id());
+        let topic = || api::TopicStatus {
+            name: id.topic(),
+            dead_letter_topic: id.dead_letter_topic(),
+            consumer_group: Some(id.group()),
+            topic_id: None,
+            partitions: 3,
+            replication_factor: 3,
+            min_in_sync_replicas: 2,
+        };
+        let old = || "old.shop.spring".to_owned();
+        for (what, topic, kept) in [
+            ("none yet", None, true),
+            ("its own", Some(topic()), true),
+            ("as the version before wrote it", Some(api::TopicStatus { consumer_group: None, ..topic() }), true),
+            ("another topic", Some(api::TopicStatus { name: old(), ..topic() }), false),
+            ("other dead letters", Some(api::TopicStatus { dead_letter_topic: old(), ..topic() }), false),
+            ("another group", Some(api::TopicStatus { consumer_group: Some(old()), ..topic() }), false),
+        ] {
+            let mut campaign = crate::fixtures::campaign();
+            campaign.status.get_or_insert_default().topic = topic;
+            let found = keeps_names(&campaign, &class, &id);
+            assert_eq!(found.is_ok(), kept, "{what}: {found:?}");
+            if let Err(error) = found {
+                let text = error.to_string();
+                assert!(text.contains("`old.shop.spring`") && text.contains(&id.topic()), "{text}");
+                assert_eq!((error.reason(), error.is_waited_for()), ("KafkaNamesDiffer", false), "{what}");
             }
         }
     }

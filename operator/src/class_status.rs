@@ -15,13 +15,16 @@ use serde_json::json;
 use crate::api::conditions::{self, Report};
 use crate::api::{CampaignClass, CampaignClassStatus, ConditionType};
 use crate::children::apply::MANAGER;
+use crate::class::ClassError;
 use crate::class_use::{self, Hold};
 use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
+use crate::error::ReconcileError;
 use crate::events;
 use crate::measure::clocks::FAR_APART;
 use crate::measure::{measure, pods};
 use crate::reconcile::contain;
+use crate::topic::probe;
 use crate::unreadable::UNREADABLE;
 
 /// How often a class that works is measured.
@@ -81,10 +84,13 @@ async fn sweep(context: &Context) {
             let known = context.systems.classes();
             let classes = context.classes.state();
             let there = classes.iter().map(|class| class.name_any()).collect();
-            let realms = classes.iter().map(|class| class.spec.realm.clone()).collect();
+            // A class whose names cannot be used has no topic of looks.
+            let named =
+                classes.iter().filter_map(|class| Some((class.spec.kafka.names.checked().ok()?, &class.spec.realm)));
+            let probed = named.map(|(names, realm)| probe::names(&names, realm).topic).collect();
             let there = &there | &context.last_classes.keep(&there, &context.campaigns.state());
             if !known.is_subset(&there) {
-                context.systems.keep_only(&there, &realms).await;
+                context.systems.keep_only(&there, &probed).await;
             }
         }
     }
@@ -141,7 +147,11 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
     }
     match context.systems.get(&context.client, &class, &context.config.pod_namespace).await {
         Err(error) => {
-            reports.push(Report::no(C::CredentialsReady, error.reason(), error.to_string()));
+            let part = match &error {
+                ReconcileError::Class(ClassError::KafkaNames(_)) => C::KafkaReady,
+                _ => C::CredentialsReady,
+            };
+            reports.push(Report::no(part, error.reason(), error.to_string()));
         }
         // The same servers and logins, and the same class: said already.
         Ok(systems)

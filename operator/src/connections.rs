@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
 use campaign::log::probe::RoundTrip;
+use campaign::names::Names;
 use campaign::stock::connect::connect;
 use campaign::stock::{self, Afterwards, StockError, StockKeys, probe, sentinel};
 use campaign::table;
@@ -23,7 +24,6 @@ use crate::log_view::reader::LogReader;
 use crate::measure::Measured;
 use crate::measure::clocks::Witnesses;
 use crate::topic::make::TopicMaker;
-use crate::topic::probe as probe_topic;
 
 /// How long the Secrets of a class are taken as read.
 pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
@@ -54,8 +54,8 @@ pub struct Systems {
     pub operator_trip: RoundTrip,
     /// Writes and reads a record with the pods' login.
     pub workload_trip: RoundTrip,
-    /// The realm whose topic of looks is there.
-    probed: OnceLock<String>,
+    /// The names of looks whose topic is there.
+    probed: OnceLock<Names>,
     /// Reads topics and offsets of all campaigns.
     pub log: LogReader,
     /// Makes their topics.
@@ -199,19 +199,19 @@ impl Systems {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
     }
 
-    /// Remembers that a look has found, or made, the topic of this realm.
-    pub(crate) fn set_probed(&self, realm: &str) {
-        // A class keeps its realm.
-        let _ = self.probed.set(realm.to_owned());
+    /// Remembers that a look has found, or made, the topic of these names.
+    pub(crate) fn set_probed(&self, names: Names) {
+        // A class keeps its realm and its names.
+        let _ = self.probed.set(names);
     }
 
-    /// Removes the topic of looks and its group, unless a class of another name has the same realm. Where it cannot be done, what
-    /// stays is said, and nothing waits for it.
+    /// Removes the topic of looks and its group, unless it is among those of classes that are there. Where it cannot be done, what stays is
+    /// said, and nothing waits for it. One that another operator uses as well, as where names have no realm, is made anew by its next look.
     pub async fn remove_probed(&self, class: &str, kept: &BTreeSet<String>) {
-        let Some(realm) = self.probed.get().filter(|realm| !kept.contains(*realm)) else { return };
-        let (topic, group) = (probe_topic::topic_name(realm), probe_topic::group_name(realm));
+        let Some(names) = self.probed.get().filter(|names| !kept.contains(&names.topic)) else { return };
+        let (topic, group) = (&names.topic, &names.group);
         let kafka = self.kafka.within(LAST_CALL);
-        let (topic_gone, group_gone) = tokio::join!(kafka.delete_topic(&topic), kafka.delete_group(&group));
+        let (topic_gone, group_gone) = tokio::join!(kafka.delete_topic(topic), kafka.delete_group(group));
         for (what, name, error) in [("topic", topic, topic_gone.err()), ("group", group, group_gone.err())] {
             match error {
                 None => tracing::info!(class, name, "the class is gone, and with it the {what} of its looks"),
@@ -333,9 +333,9 @@ impl SystemsByClass {
         slot.troubled.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Closes the connections of classes that are not there any more, and removes what looks at them have made. `realms`: those of
-    /// the classes that are there.
-    pub async fn keep_only(&self, classes: &BTreeSet<String>, realms: &BTreeSet<String>) {
+    /// Closes the connections of classes that are not there any more, and removes what looks at them have made. `probed`: the topics of
+    /// looks at classes that are there.
+    pub async fn keep_only(&self, classes: &BTreeSet<String>, probed: &BTreeSet<String>) {
         let gone: Vec<(String, Arc<Slot>)> = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.extract_if(|name, _| !classes.contains(name)).collect()
@@ -343,7 +343,7 @@ impl SystemsByClass {
         for (class, slot) in gone {
             // A pass that still has them notices, and ends; Kafka's clients go with the last of their users.
             if let Some(known) = slot.known.lock().await.take() {
-                known.systems.remove_probed(&class, realms).await;
+                known.systems.remove_probed(&class, probed).await;
                 known.systems.sql.close().await;
                 known.systems.forget_redis().await;
             }

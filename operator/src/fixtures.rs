@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use campaign::identity::CampaignId;
+use campaign::names::KafkaNames;
 use campaign::table::{CampaignRow, CampaignRowId, Custody};
 use campaign::{settings, telemetry};
 use clap::Parser;
@@ -67,7 +68,7 @@ pub fn class() -> CampaignClass {
 
 /// The identity of [`campaign`] in [`class`].
 pub fn id() -> CampaignId {
-    CampaignId::new("prod", "shop", "spring").unwrap()
+    CampaignId::with_default_names("prod", "shop", "spring").unwrap()
 }
 
 /// What the pods connect to.
@@ -95,6 +96,7 @@ pub fn connections() -> settings::Connections {
             tls: settings::DatabaseTls::Disabled,
             ca_pem: None,
         },
+        kafka_names: KafkaNames::default(),
     }
 }
 

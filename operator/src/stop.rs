@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campaign::identity::CampaignId;
 use campaign::stock::{self, StockKeys};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -18,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
+use crate::class;
 use crate::context::Context;
 use crate::epoch::{self, Told};
 use crate::error::ReconcileError;
@@ -202,7 +202,8 @@ async fn stop(context: &Context, campaign: &CouponCampaign, uid: &str) -> Stop {
 /// Suspends in Redis.
 async fn in_redis(context: &Context, campaign: &CouponCampaign) -> Result<(), ReconcileError> {
     let (class, systems) = resolve(campaign, context).await?;
-    let id = CampaignId::new(&class.spec.realm, &campaign.namespace().unwrap_or_default(), &campaign.coupon_id())?;
+    // Without a look at the names in Kafka: whatever they are, the keys are the campaign's.
+    let id = class::identified(campaign, &class, &systems.settings.operator)?;
     let keys = StockKeys::of(&id);
     Ok(systems.with_redis(async |redis| stock::suspend(redis, &keys).await).await?)
 }

@@ -59,7 +59,7 @@ fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&Family<
     .unwrap();
     build(&Family {
         campaign: &campaign,
-        id: &CampaignId::new("prod", namespace, &campaign.coupon_id()).unwrap(),
+        id: &CampaignId::with_default_names("prod", namespace, &campaign.coupon_id()).unwrap(),
         cluster: "here",
         class,
         connections: &connections,

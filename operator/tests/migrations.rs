@@ -114,7 +114,7 @@ async fn tables_that_an_administrator_makes_are_accepted_and_no_right_to_change_
         let mut probe = Probe::connect(&settings, std::time::Duration::from_secs(10)).await.unwrap();
         assert!(probe.missing_rights(Role::Operator).await.unwrap().is_empty(), "{story}");
         assert!(probe.missing_keys().await.unwrap().is_empty(), "{story}");
-        let campaign = CampaignId::new("test", "migrations", "made-by-others").unwrap();
+        let campaign = CampaignId::with_default_names("test", "migrations", "made-by-others").unwrap();
         let row = table::register(&pool, &campaign, 7).await.unwrap();
         let epoch = table::allot_epoch(&pool, row.id, 0).await.unwrap();
         assert_eq!(table::open_epoch(&pool, row.id, epoch).await.unwrap(), table::EpochCommit::Done, "{story}");

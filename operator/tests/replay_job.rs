@@ -36,7 +36,7 @@ fn consumer() -> PodSpec {
     .unwrap();
     let family = Family {
         campaign: &campaign,
-        id: &CampaignId::new("prod", "shop", &campaign.coupon_id()).unwrap(),
+        id: &CampaignId::with_default_names("prod", "shop", &campaign.coupon_id()).unwrap(),
         cluster: "here",
         class: &class,
         connections: &connections,

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_campaign_lives_in_one_slot() {
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         let (live, temporary) = (StockKeys::of(&campaign), StockKeys::of_attempt(&campaign, "a1"));
         assert_eq!(live.issued, "coupon:issued:{prod/shop/spring}");
         for key in live.all().into_iter().chain(temporary.all()) {

@@ -190,6 +190,6 @@ mod tests {
         let [meta, .., temporary] = keys("prod");
         assert_eq!(meta, "coupon:meta:{prod/-/probe}");
         assert_eq!(temporary, "coupon:rebuild:probe:count:{prod/-/probe}");
-        assert!(crate::identity::CampaignId::new("prod", "-", "probe").is_err());
+        assert!(crate::identity::Identity::new("prod", "-", "probe").is_err());
     }
 }

@@ -14,7 +14,7 @@ use sqlx::{MySql, QueryBuilder};
 use super::campaign::{CampaignRowId, MAX_RANKS};
 use super::error::TableError;
 use crate::event::CouponIssued;
-use crate::identity::{CampaignId, RequestKey, UserId};
+use crate::identity::{Identity, RequestKey, UserId};
 
 /// What pseudonyms begin with.
 const PREFIX: &str = "forgotten-";
@@ -196,11 +196,11 @@ pub async fn forget(
 ///
 /// # Errors
 /// The database failed.
-pub async fn campaigns_of(pool: &MySqlPool, realm: &str) -> Result<Vec<CampaignId>, TableError> {
+pub async fn campaigns_of(pool: &MySqlPool, realm: &str) -> Result<Vec<Identity>, TableError> {
     let question = "SELECT namespace, coupon_id FROM campaign WHERE realm = ? ORDER BY namespace, coupon_id";
     let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(question).bind(realm.as_bytes()).fetch_all(pool).await?;
     let name = |(namespace, coupon): &(Vec<u8>, Vec<u8>)| {
-        CampaignId::new(realm, std::str::from_utf8(namespace).ok()?, std::str::from_utf8(coupon).ok()?).ok()
+        Identity::new(realm, std::str::from_utf8(namespace).ok()?, std::str::from_utf8(coupon).ok()?).ok()
     };
     // What is no name of a campaign was not written by these programs.
     Ok(rows.iter().filter_map(name).collect())

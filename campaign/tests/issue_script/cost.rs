@@ -22,7 +22,7 @@ struct Cost {
 }
 
 async fn measure(redis: &mut MultiplexedConnection, limit: u32, round: usize) -> Cost {
-    let campaign = CampaignId::new("cost", "tests", &format!("l{limit}-{round}")).unwrap();
+    let campaign = CampaignId::with_default_names("cost", "tests", &format!("l{limit}-{round}")).unwrap();
     let keys = StockKeys::of(&campaign);
     let terms = Terms { total: 1_000_000, limit, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
     let ledger = Ledger { winners: Vec::new(), free: Vec::new(), highest: 0 };

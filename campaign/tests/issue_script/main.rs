@@ -176,7 +176,7 @@ impl Subject {
     async fn new(redis: &MultiplexedConnection, scenario: &Scenario) -> Self {
         let mut redis = redis.clone();
         let realm = format!("t{:016x}", rand::random::<u64>());
-        let campaign = CampaignId::new(&realm, "tests", "script").unwrap();
+        let campaign = CampaignId::with_default_names(&realm, "tests", "script").unwrap();
         let keys = StockKeys::of(&campaign);
         let ledger = ledger(scenario);
         let (start_ms, end_ms) = window(scenario.when);
@@ -475,7 +475,7 @@ fn a_closed_campaign_grants_nothing() {
     runtime.block_on(async {
         let mut redis = connection.clone();
         let realm = format!("t{:016x}", rand::random::<u64>());
-        let keys = StockKeys::of(&CampaignId::new(&realm, "tests", "script").unwrap());
+        let keys = StockKeys::of(&CampaignId::with_default_names(&realm, "tests", "script").unwrap());
         let wish = Wish { user: UserId::new("a").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
         assert_eq!(issue(&mut redis, &keys, EPOCH, 0, &[wish]).await.unwrap(), Reply::Refused(Refusal::Closed));
         assert_eq!(observe(&mut redis, &keys).await.unwrap().issued, 0);

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn letter(user: &str, key: &str, value: Option<Vec<u8>>) -> Letter {
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         let event = CouponIssued {
             coupon_id: "spring".into(),
             user_id: UserId::new(user).unwrap(),
@@ -227,7 +227,7 @@ mod tests {
     fn a_letter_is_written_again_without_the_user_and_others_as_they_are() {
         let (anna, pseudonym) = (UserId::new("anna").unwrap(), UserId::new("forgotten-1").unwrap());
         let pseudonyms = BTreeMap::from([(7, pseudonym.clone())]);
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         let copy = |letter: &Letter| Copy::of(letter, &anna, &pseudonyms);
         let told = |copy: &Copy| raw_headers(&copy.headers).unwrap();
         let text = |text: &str| Some(text.as_bytes().to_vec());

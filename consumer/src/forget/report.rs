@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn it_says_what_was_done_and_what_is_left_without_the_users_id() {
-        let empty = || Report::of(&"prod/shop/spring".parse().unwrap());
+        let empty = || Report::of(&CampaignId::with_default_names("prod", "shop", "spring").unwrap());
         let pseudonyms = || BTreeSet::from([UserId::new("forgotten-1").unwrap()]);
         let done = || Report { coupons: 2, letters: 1, pseudonyms: pseudonyms(), ..empty() };
         for (report, more, expected) in [

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use campaign::identity::CampaignId;
+use campaign::identity::Identity;
 use campaign::table::Position;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
@@ -37,7 +37,7 @@ impl Action {
 pub struct Place {
     /// The campaign, as realm/namespace/couponId.
     #[arg(long, env = "COUPON_CAMPAIGN")]
-    pub campaign: CampaignId,
+    pub campaign: Identity,
     /// File that says where Kafka, Redis and the database are.
     #[arg(long, env = "COUPON_CONNECTIONS", default_value = "/etc/coupon/connections.yaml")]
     pub connections: PathBuf,

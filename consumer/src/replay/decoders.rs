@@ -28,7 +28,7 @@ proptest! {
             .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
         let message =
             OwnedMessage::new(Some(value), None, "t".into(), Timestamp::NotAvailable, 1, 2, Some(headers));
-        let letter = Letter::of(&CampaignId::new("prod", "shop", "spring").unwrap(), message);
+        let letter = Letter::of(&CampaignId::with_default_names("prod", "shop", "spring").unwrap(), message);
         prop_assert!(letter.reason.is_empty() || is_a_sentence(&letter.reason), "{:?}", letter.reason);
         prop_assert!(letter.explanation.is_empty() || is_a_sentence(&letter.explanation), "{:?}", letter.explanation);
         prop_assert_eq!((letter.position.partition, letter.position.offset, letter.origin), (1, 2, None));

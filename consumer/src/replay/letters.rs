@@ -203,7 +203,7 @@ mod tests {
     /// Wrong: some large letters end the tool that should show them, and then those behind them are never seen.
     #[test]
     fn letters_that_are_large_are_read_a_part_at_a_time() {
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         let letter = |partition, offset, size: usize| {
             let (payload, topic) = (Some(vec![b'x'; size]), "t".to_owned());
             Letter::of(
@@ -224,7 +224,7 @@ mod tests {
     /// Wrong: one strange record, or an escape sequence in a text, breaks the tool that should show it.
     #[test]
     fn a_stranger_s_letter_is_shown_all_the_same() {
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         let headers = OwnedHeaders::new()
             .insert(Header { key: "kafka_dlt-exception-message", value: Some("\u{1b}[31mred") })
             .insert(Header { key: "retry_count", value: Some("many") });

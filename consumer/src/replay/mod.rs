@@ -31,7 +31,7 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use sqlx::mysql::MySqlPool;
 
-use campaign::identity::CampaignId;
+use campaign::identity::{CampaignId, Identity};
 use campaign::log::admin::{AdminError, KafkaAdmin};
 use campaign::log::client_config;
 use campaign::log::tail::TailError;
@@ -110,7 +110,8 @@ impl Office {
     ///
     /// # Errors
     /// [`ReplayError::Kafka`] for settings that librdkafka refuses.
-    pub fn new(campaign: CampaignId, connections: Connections) -> Result<Self, ReplayError> {
+    pub fn new(campaign: Identity, connections: Connections) -> Result<Self, ReplayError> {
+        let campaign = connections.campaign(campaign);
         let admin = KafkaAdmin::new(&client_config(&connections.kafka, CLIENT_ID, &[]))?.within(ADMIN_DEADLINE);
         let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
         Ok(Self { campaign, connections, admin, pool })

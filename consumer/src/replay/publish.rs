@@ -105,7 +105,7 @@ mod tests {
             .insert(Header { key: "exception", value: Some("RowRejected: no") })
             .insert(Header { key: "retry_count", value: Some("5") });
         let message = OwnedMessage::new(None, None, "t".into(), Timestamp::NotAvailable, 0, 0, Some(before));
-        let campaign = CampaignId::new("prod", "shop", "spring").unwrap();
+        let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
         let after = raw_headers(&headers(&Letter::of(&campaign, message), 3)).unwrap();
         let value = |text: &str| Some(text.as_bytes().to_vec());
         let expected = [

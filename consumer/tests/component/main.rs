@@ -8,6 +8,7 @@ mod dead_letters;
 mod drain;
 mod forget;
 mod large;
+mod named;
 mod outage;
 mod process;
 mod proxy;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
 use campaign::settings::Connections;
-use campaign::yaml;
 use consumer::SESSION;
 use nix::sys::signal::Signal;
 use stack::child::{self, Running};
@@ -29,7 +28,7 @@ impl Process {
     pub fn start_with(campaign: &CampaignId, connections_to: &Connections, environment: &[(&str, &str)]) -> Self {
         let folder = child::folder("coupon-consumer").unwrap();
         let connections = folder.join("connections.yaml");
-        std::fs::write(&connections, yaml::to_string(connections_to).unwrap()).unwrap();
+        std::fs::write(&connections, connections_to.to_yaml().unwrap()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
         command
             .env("COUPON_CAMPAIGN", campaign.to_string())
@@ -158,7 +157,7 @@ async fn a_killed_consumer_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_without_a_row_is_waited_for_and_can_be_stopped() {
     let mut stage = Stage::new(1).await;
-    stage.campaign = CampaignId::new("test", "consumer", "no-such-row").unwrap();
+    stage.campaign = CampaignId::with_default_names("test", "consumer", "no-such-row").unwrap();
     let process = Process::start(&stage);
     let waits = |(code, why): (u16, String)| code == 503 && why.contains("the operator creates it");
     process.eventually("it says why", async || process.get("/readyz").await.is_some_and(waits)).await;

@@ -8,7 +8,7 @@ use campaign::identity::UserId;
 use campaign::settings::Connections;
 use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
 use campaign::stock::{StockKeys, Terms, connect, observe};
-use campaign::{table, yaml};
+use campaign::table;
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use serde_json::Value;
 use stack::child;
@@ -52,7 +52,7 @@ pub async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &
 /// The same, with any of its commands.
 pub async fn program(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
     let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
-    std::fs::write(&path, yaml::to_string(connections).unwrap()).unwrap();
+    std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
     command.args(arguments.split_whitespace()).arg("--json");
     command.env("COUPON_CAMPAIGN", stage.campaign.to_string()).env("COUPON_CONNECTIONS", &path);
@@ -304,7 +304,7 @@ async fn a_redis_that_is_away_is_an_error() {
     let (code, listed) = dead_letters(&stage, &connections, "list").await;
     assert_eq!((code, listed["letters"].as_array().map(Vec::len)), (0, Some(1)), "listing needs Kafka only");
     let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
-    std::fs::write(&path, yaml::to_string(&connections).unwrap()).unwrap();
+    std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
     command.args(["dead-letters", "replay", "--campaign", &stage.campaign.to_string(), "--connections"]).arg(&path);
     let ran = run(command).await;

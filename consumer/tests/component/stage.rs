@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::event::CouponIssued;
-use campaign::identity::{CampaignId, RequestKey, UserId};
+use campaign::identity::{CampaignId, Identity, RequestKey, UserId};
 use campaign::log::admin::{KafkaAdmin, TopicSpec, TopicState};
 use campaign::log::client_config;
 use campaign::log::producer::{KeyBy, WinnerLog};
 use campaign::log::tail::{self, Range, TailError};
+use campaign::names::KafkaNames;
 use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
 use campaign::table::{self, CampaignRowId, TotalSet};
 use consumer::Patience;
@@ -83,12 +84,22 @@ impl Stage {
         stage
     }
 
+    /// The same under other names.
+    pub async fn named(names: KafkaNames) -> Self {
+        let stage = Self::of(1, names).await;
+        stage.create_topic(&stage.campaign.dead_letter_topic()).await;
+        stage
+    }
+
     pub async fn without_dead_letter_topic(partitions: i32) -> Self {
+        Self::of(partitions, KafkaNames::default()).await
+    }
+
+    async fn of(partitions: i32, kafka_names: KafkaNames) -> Self {
         if std::env::var_os("RUST_LOG").is_some() {
             campaign::telemetry::init_logging(false);
         }
         let coupon_id = format!("c{:016x}", rand::random::<u64>());
-        let campaign = CampaignId::new("test", "consumer", &coupon_id).unwrap();
         let kafka = Kafka {
             bootstrap_servers: vec![variable("COUPON_KAFKA")],
             protocol: Default::default(),
@@ -96,7 +107,8 @@ impl Stage {
             login: Login::default(),
             ca_pem: None,
         };
-        let connections = Connections { kafka, redis: redis(), database: database() };
+        let connections = Connections { kafka, redis: redis(), database: database(), kafka_names };
+        let campaign = connections.campaign(Identity::new("test", "consumer", &coupon_id).unwrap());
         let pool = table::connect(&connections.database, 4);
         table::migrate(&pool).await.unwrap();
         let row = table::register(&pool, &campaign, 1_000_000).await.unwrap().id;

@@ -123,7 +123,7 @@ impl Arena {
             change(spec);
         }
         let sale = Sale::apply(&self.kubernetes, manifest).await?;
-        let campaign = CampaignId::new(REALM, &self.namespace, name)?;
+        let campaign = CampaignId::with_default_names(REALM, &self.namespace, name)?;
         let users = match self.door_proxy(&sale).await {
             Ok(users) => users,
             Err(error) => {

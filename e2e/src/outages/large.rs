@@ -78,7 +78,7 @@ pub async fn repair(arena: &Arena, winners: u64, evidence: &Path) -> Result<Repo
     ensure!(arena.connections.redis_sentinels.is_none(), "this needs one Redis by itself: make outages");
     arena.fresh_operator().await?;
     let name = format!("repair-large-{:x}", jiff::Timestamp::now().as_millisecond());
-    let campaign = CampaignId::new(REALM, &arena.namespace, &name)?;
+    let campaign = CampaignId::with_default_names(REALM, &arena.namespace, &name)?;
     let pool = &arena.sources.pool;
     table::migrate(pool).await?;
     let row = table::register(pool, &campaign, winners + LEFT).await?.id;

@@ -118,7 +118,7 @@ async fn the_policy_delete_removes_topics_and_keys() {
     world.stored_as_told("tidy", &answers).await;
     sale.delete("background").await.unwrap();
 
-    let id = CampaignId::new(REALM, &world.namespace, "tidy").unwrap();
+    let id = CampaignId::with_default_names(REALM, &world.namespace, "tidy").unwrap();
     let url = world.connections.redis.as_deref().unwrap();
     let keys = install::run("redis-cli", &["-u", url, "KEYS", &format!("*{}*", id.hash_tag())], None).await.unwrap();
     assert_eq!(keys.trim(), "", "no key is left");

@@ -76,7 +76,7 @@ async fn redis_forgets_the_campaign_in_the_middle() {
     let mut answers = trickle(&door, before, 10).await;
     assert_eq!(heard(&answers, "ISSUED"), 60, "{answers:?}");
 
-    let keys = StockKeys::of(&CampaignId::new(REALM, &world.namespace, "forget").unwrap());
+    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &world.namespace, "forget").unwrap());
     let url = world.connections.redis.as_deref().unwrap();
     let delete = ["-u", url, "DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
     e2e::install::run("redis-cli", &delete, None).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_winner_that_only_redis_holds_becomes_a_row() {
     assert_eq!(heard(&told, "ISSUED"), 10, "{told:?}");
 
     // What an issuer does before it dies: the rank is given, and nobody else hears of it.
-    let id = CampaignId::new(REALM, &world.namespace, "orphan").unwrap();
+    let id = CampaignId::with_default_names(REALM, &world.namespace, "orphan").unwrap();
     let settings = world.redis();
     let mut redis = campaign::stock::connect::connect(&settings, Duration::from_secs(5)).await.unwrap();
     let wish = Wish { user: UserId::new("ghost").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
@@ -186,7 +186,7 @@ async fn issuers_that_stopped_serving_are_mended() {
     .await
     .unwrap();
 
-    let keys = StockKeys::of(&CampaignId::new(REALM, &world.namespace, "mended").unwrap());
+    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &world.namespace, "mended").unwrap());
     let url = world.connections.redis.as_deref().unwrap();
     e2e::install::run("redis-cli", &["-u", url, "DEL", &keys.request], None).await.unwrap();
     // Who has a rank asks again, whose request Redis has lost: no second rank.

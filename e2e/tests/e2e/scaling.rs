@@ -64,7 +64,7 @@ async fn partitions_grow_in_the_middle_of_a_sale() {
     let mut sale = Sale::apply(&world.client, manifest(&world.namespace, "grown", 4_000, -90, 900)).await.unwrap();
     let door = sale.door().await.unwrap();
     let kafka = KafkaAdmin::new(rdkafka_config(&world).set("client.id", "e2e")).unwrap();
-    let campaign = CampaignId::new(REALM, &world.namespace, "grown").unwrap();
+    let campaign = CampaignId::with_default_names(REALM, &world.namespace, "grown").unwrap();
     let (topic, group) = (campaign.topic(), campaign.group());
     let stream = Stream::default();
     let growing = async {

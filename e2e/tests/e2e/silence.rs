@@ -106,7 +106,7 @@ async fn what_somebody_changes_by_hand_is_put_right_and_told() {
     }
     sale.until_condition("LedgerConsistent", "True", "AllStored").await.unwrap();
 
-    let campaign = CampaignId::new(install::REALM, &world.namespace, "touched").unwrap();
+    let campaign = CampaignId::with_default_names(install::REALM, &world.namespace, "touched").unwrap();
     let mut config = rdkafka::ClientConfig::new();
     let kafka = KafkaAdmin::new(config.set("bootstrap.servers", world.connections.kafka.as_deref().unwrap())).unwrap();
     kafka.delete_topic(&campaign.topic()).await.unwrap();

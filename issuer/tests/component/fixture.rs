@@ -67,6 +67,7 @@ fn connections(redis: &str, database: &str) -> Connections {
             tls: DatabaseTls::Disabled,
             ca_pem: None,
         },
+        kafka_names: Default::default(),
     }
 }
 
@@ -146,7 +147,7 @@ impl Fixture {
         let operator = connections(redis_url, "COUPON_DATABASE");
         let workload = connections(workload_url, "COUPON_DATABASE_WORKLOAD");
         let realm = format!("t{:016x}", rand::random::<u64>());
-        let campaign = CampaignId::new(&realm, "tests", "spring").unwrap();
+        let campaign = CampaignId::with_default_names(&realm, "tests", "spring").unwrap();
         let keys = StockKeys::of(&campaign);
         let pool = table::connect(&operator.database, 2);
         table::migrate(&pool).await.unwrap();

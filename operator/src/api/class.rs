@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::names::KafkaNames;
 use super::network::NetworkAccess;
 use super::pods::{Rollout, RunAs};
 use super::schema::kubernetes;
@@ -61,8 +62,8 @@ pub mod secret_keys {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = kubernetes)]
 pub struct CampaignClassSpec {
-    /// Name of this installation, first part of every topic, group and key: it keeps clusters that share Kafka, Redis or the
-    /// database apart. Cannot change.
+    /// Name of this installation, first part of every key, and of every topic and group unless `kafka.names` says otherwise: it keeps
+    /// clusters that share Kafka, Redis or the database apart. Cannot change.
     #[schemars(length(min = 1, max = 20), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("realm cannot change: it is part of every name in the ledger; create another class instead"))]
@@ -148,6 +149,11 @@ pub struct Kafka {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 87_600))]
     pub dead_letter_retention_hours: Option<u32>,
+    /// How topics and consumer groups are called, for brokers whose owners prescribe names. Cannot change: records would stay behind.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("kafka.names cannot change: records would stay behind in topics of the old names; create another class instead"))]
+    pub names: KafkaNames,
     /// More topic settings, as Kafka names them.
     #[serde(default)]
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = {"type": "string", "maxLength": 200}))]

@@ -7,6 +7,7 @@ mod campaign;
 mod class;
 pub mod conditions;
 pub mod manifests;
+mod names;
 mod network;
 mod pods;
 mod schema;
@@ -21,6 +22,7 @@ pub use class::{
     SecurityProtocol, Sentinel, secret_keys,
 };
 pub use conditions::ConditionType;
+pub use names::KafkaNames;
 pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
 pub use status::{

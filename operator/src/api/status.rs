@@ -145,6 +145,9 @@ pub struct TopicStatus {
     pub name: String,
     /// Topic of records that could not be stored.
     pub dead_letter_topic: String,
+    /// Consumer group that stores winners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer_group: Option<String>,
     /// Kafka's own id of the topic of winners; another id means that the topic was deleted and made again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic_id: Option<String>,

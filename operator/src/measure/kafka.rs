@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use campaign::log::admin::{AdminError, Batch, Creation, KafkaAdmin, TopicSpec, TopicState};
 use campaign::log::probe::{RoundTrip, TripError};
+use campaign::names::Names;
 use campaign::settings::{Kafka, KafkaProtocol};
 
 use super::fault::Fault;
@@ -54,17 +55,16 @@ fn not_made(error: TripError, user: &str) -> Fault {
     }
 }
 
-/// What both topics of a campaign would be made as, under a name that never is.
-fn wanted(realm: &str, kafka: &api::Kafka, brokers: usize) -> Vec<TopicSpec> {
+/// What both topics of a campaign would be made as, under names that never are.
+fn wanted(never: &Names, kafka: &api::Kafka, brokers: usize) -> Vec<TopicSpec> {
     let replication = topic::replication(kafka, brokers);
-    let name = probe::never_topic(realm);
-    let spec = |name: String, dead| TopicSpec {
-        name,
+    let spec = |name: &str, dead| TopicSpec {
+        name: name.to_owned(),
         partitions: 1,
         replication_factor: replication.factor,
         config: topic::creation(topic::config(kafka, replication.min_in_sync, dead)),
     };
-    vec![spec(format!("{name}.DLT"), true), spec(name, false)]
+    vec![spec(&never.dead_letter_topic, true), spec(&never.topic, false)]
 }
 
 /// With the operator's login: the brokers, whether a campaign's topics could be made, described, configured, written, read and removed.
@@ -72,15 +72,16 @@ fn wanted(realm: &str, kafka: &api::Kafka, brokers: usize) -> Vec<TopicSpec> {
 pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &AtomicBool) -> Seen {
     let (kafka, spec) = (systems.kafka.within(CALL), &class.spec.kafka);
     let (realm, user) = (&class.spec.realm, user(&systems.settings.operator.kafka));
+    let kafka_names = &systems.settings.operator.kafka_names;
+    let (names, never) = (probe::names(kafka_names, realm), probe::never(kafka_names, realm));
     let cluster = match kafka.describe_cluster().await {
         Ok(cluster) => cluster,
         Err(error) => return Seen::of(sorted(error, &user, "Describe")),
     };
     let (live, asked) = (cluster.brokers.len(), spec.replication_factor);
     let mut faults = Vec::new();
-    let specs = wanted(realm, spec, live);
-    let (name, group) = (probe::topic_name(realm), probe::group_name(realm));
-    let names = [name.as_str()];
+    let specs = wanted(&never, spec, live);
+    let (name, topics) = (&names.topic, [&names.topic]);
     let trying = async {
         match spec.create_topics {
             true => kafka.try_topics(&specs).await,
@@ -89,9 +90,9 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
     };
     let (tried, topic, config, group) = tokio::join!(
         trying,
-        kafka.describe_topics(&names),
-        kafka.topic_config(&name),
-        kafka.committed_offsets(&group, &name, 1)
+        kafka.describe_topics(&topics),
+        kafka.topic_config(name),
+        kafka.committed_offsets(&names.group, name, 1)
     );
     let too_few = live < usize::from(asked) && !spec.allow_lower_replication;
     if too_few {
@@ -108,7 +109,7 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
         }
     }
     let mut there = None;
-    match topic.and_then(|mut all| all.remove(&name).unwrap_or(Ok(TopicState::Absent))) {
+    match topic.and_then(|mut all| all.remove(name).unwrap_or(Ok(TopicState::Absent))) {
         Ok(state) => there = Some(state),
         Err(error) => faults.push(sorted(error, &user, "Describe")),
     }
@@ -132,16 +133,17 @@ pub(super) async fn look(systems: &Systems, class: &CampaignClass, probed: &Atom
     let cluster_id = Some(cluster.cluster_id);
     // What cannot be told from a stranger's is left alone.
     if let (Some(there), Some(config)) = (there, config) {
-        let wanted = probe::spec(realm, spec, live);
+        let wanted = probe::spec(name, spec, live);
         let standing = probe::standing(&there, &config, spec, &wanted);
         match prepare(&kafka, spec, &wanted, standing, can_make, &user).await {
             Ready::Yes => {
-                systems.set_probed(realm);
+                systems.set_probed(names.clone());
                 probed.store(true, Ordering::Relaxed);
                 let same = systems.settings.operator.kafka == systems.settings.workload.kafka;
                 // With the same login the pods' look says it all.
                 let trip = (!same).then_some(&systems.operator_trip);
-                faults.extend(rights(&kafka, realm, spec.create_topics, &wanted, trip, group.is_ok(), &user).await);
+                let groups = [&names.group, &never.group].map(String::as_str);
+                faults.extend(rights(&kafka, groups, spec.create_topics, &wanted, trip, group.is_ok(), &user).await);
             }
             Ready::Untried(why) => notes.push(format!("whether records can be written and read was not tried: {why}")),
             Ready::Said => {}
@@ -232,17 +234,17 @@ async fn led(kafka: &KafkaAdmin, name: &str) -> Option<TopicState> {
 }
 
 /// Each right that the operator needs on topics and groups that are there; `manages`: those too with which it keeps topics as they should
-/// be. `group_seen`: the group could be described.
+/// be. `group_seen`: the group could be described. `groups`: it, and one that never is.
 async fn rights(
     kafka: &KafkaAdmin,
-    realm: &str,
+    [group, never]: [&str; 2],
     manages: bool,
     topic: &TopicSpec,
     trip: Option<&RoundTrip>,
     group_seen: bool,
     user: &str,
 ) -> Vec<Fault> {
-    let (name, group, never) = (&topic.name, probe::group_name(realm), probe::never_group(realm));
+    let name = &topic.name;
     let nothing = BTreeMap::from([(0, 0)]);
     let trip = async {
         match trip {
@@ -254,8 +256,8 @@ async fn rights(
         kafka.try_growth(name, 2),
         kafka.try_config(name, &topic.config),
         kafka.delete_records(name, &nothing),
-        kafka.commit_offsets(&group, name, &nothing),
-        kafka.delete_group(&never),
+        kafka.commit_offsets(group, name, &nothing),
+        kafka.delete_group(never),
         trip,
     );
     let removed = removed.and_then(|all| all.into_values().collect::<Result<Vec<i64>, _>>());
@@ -278,7 +280,7 @@ async fn rights(
 /// offset. `probed`: the topic is there for this.
 pub(super) async fn look_as_pods(systems: &Systems, realm: &str, probed: &AtomicBool) -> Seen {
     let (kafka, user) = (systems.workload_kafka.within(CALL), user(&systems.settings.workload.kafka));
-    let (name, group) = (probe::topic_name(realm), probe::group_name(realm));
+    let Names { topic: name, group, .. } = probe::names(&systems.settings.workload.kafka_names, realm);
     let names = [name.as_str()];
     let (topics, group_seen) = tokio::join!(kafka.describe_topics(&names), kafka.committed_offsets(&group, &name, 1));
     let mut faults = Vec::new();

@@ -1,7 +1,6 @@
 //! Whether the API server would take a campaign's pods: it is asked as if they were to be made. A quantity that is none, or a label that
 //! no node can have, shows here, and not minutes before a window opens.
 
-use campaign::identity::CampaignId;
 use campaign::settings::Connections;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::PostParams;
@@ -11,6 +10,7 @@ use serde_json::json;
 use crate::api::conditions::Report;
 use crate::api::{Acknowledge, CampaignClass, ConditionType, CouponCampaign, KeyBy};
 use crate::children::{ControlTokens, Family, consumer_deployment, issuer_deployment};
+use crate::class;
 use crate::config::Config;
 use crate::error::kubernetes_words;
 use crate::measure::EACH;
@@ -30,7 +30,7 @@ fn probe(namespace: &str) -> serde_json::Result<CouponCampaign> {
 /// The Deployments of a campaign of this class.
 fn deployments(class: &CampaignClass, connections: &Connections, config: &Config) -> Option<[Deployment; 2]> {
     let campaign = probe(&config.pod_namespace).ok()?;
-    let id = CampaignId::new(&class.spec.realm, &config.pod_namespace, "probe").ok()?;
+    let id = class::identified(&campaign, class, connections).ok()?;
     let family = Family {
         campaign: &campaign,
         id: &id,

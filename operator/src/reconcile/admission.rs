@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use campaign::identity::CampaignId;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use tokio::sync::OwnedSemaphorePermit;
@@ -69,6 +70,17 @@ pub(super) fn class_gone(class: &CampaignClass) -> [Report; 2] {
         Report::yes(ConditionType::Stalled, "ClassGone", text.clone()),
         Report::no(ConditionType::ClassResolved, "ClassGone", text),
     ]
+}
+
+/// The campaign, as its class says; nothing may be done to one whose topics are called otherwise.
+pub(super) fn identified(
+    campaign: &CouponCampaign,
+    class: &CampaignClass,
+    systems: &Systems,
+) -> Result<CampaignId, ReconcileError> {
+    let id = class::identified(campaign, class, &systems.settings.operator)?;
+    class::keeps_names(campaign, class, &id)?;
+    Ok(id)
 }
 
 /// The campaign's class and the systems that it points to.

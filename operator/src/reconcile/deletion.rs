@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, Deletion, TopicState};
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockKeys};
@@ -18,6 +17,7 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::admission::identified;
 use super::handover::{Elsewhere, fence_other, step_down};
 use super::report::{Leaving, status_while_leaving};
 use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
@@ -69,8 +69,11 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     if campaign.status.as_ref().is_none_or(|status| status.phase != Some(Phase::Draining) || !is_deleting(status)) {
         show(campaign, context, uid, &Leaving::Going).await?;
     }
-    let found = resolve(campaign, context).await;
-    let (class, systems) = match found {
+    let found = resolve(campaign, context).await.and_then(|(class, systems)| {
+        let id = identified(campaign, &class, &systems)?;
+        Ok((class, systems, id))
+    });
+    let (class, systems, id) = match found {
         Ok(found) => found,
         Err(_) if terminating || never_prepared => {
             let text = "released without a usable class: whatever the ledger holds was left as it is";
@@ -78,7 +81,6 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         }
         Err(error) => return Err(error),
     };
-    let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
     let cluster = context.cluster()?;
     let pass = Pass { context, campaign, uid, class: &class, id: &id, cluster: &cluster, systems: &systems };
     if terminating {

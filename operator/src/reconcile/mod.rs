@@ -63,7 +63,7 @@ use crate::metrics::{CampaignLabels, ClassLabels};
 use crate::repair;
 use crate::serving::{Service, Verdict};
 use crate::unreadable::UNREADABLE;
-use admission::{admitted, class_gone};
+use admission::{admitted, class_gone, identified};
 pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
 use handover::Elsewhere;
@@ -225,7 +225,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         Err(error) => return Err(error.into()),
     };
     let namespace = campaign.namespace().unwrap_or_default();
-    let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
+    let id = identified(campaign, &class, &systems)?;
     let cluster = context.cluster()?;
     let class_is_there = context.classes.find(|each| each.name_any() == class.name_any());
     if let Some(class) = &class_is_there {

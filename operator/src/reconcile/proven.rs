@@ -118,6 +118,7 @@ mod tests {
                 tls: DatabaseTls::Disabled,
                 ca_pem: None,
             },
+            kafka_names: Default::default(),
         }
     }
 

@@ -3,7 +3,7 @@ use campaign::log::admin::{ConfigSource, Partition};
 use super::*;
 
 fn campaign() -> CampaignId {
-    CampaignId::new("prod", "shop", "spring").unwrap()
+    CampaignId::with_default_names("prod", "shop", "spring").unwrap()
 }
 
 fn kafka(allow_lower: bool) -> api::Kafka {
@@ -20,6 +20,7 @@ fn kafka(allow_lower: bool) -> api::Kafka {
         create_topics: true,
         retention_hours: 168,
         dead_letter_retention_hours: None,
+        names: api::KafkaNames::default(),
         topic_config: BTreeMap::new(),
     }
 }

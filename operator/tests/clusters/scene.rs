@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use campaign::identity::CampaignId;
+use campaign::identity::{CampaignId, Identity};
+use campaign::names::KafkaNames;
 use campaign::settings::{Connections, RedisServer};
 use campaign::stock::StockKeys;
 use campaign::table::{self, CampaignRow};
@@ -53,15 +54,21 @@ pub struct Realm {
     name: String,
     /// Since 1970: the same terms in each cluster.
     hour: i64,
-    campaign: CampaignId,
-    systems: Systems,
+    pub campaign: CampaignId,
+    pub systems: Systems,
 }
 
 impl Realm {
     pub fn new() -> Self {
+        Self::named(&KafkaNames::default())
+    }
+
+    /// In which topics and groups are called so.
+    pub fn named(names: &KafkaNames) -> Self {
         let name = format!("r{:012x}", rand::random::<u32>());
-        let campaign = CampaignId::new(&name, NAMESPACE, NAME).unwrap();
-        let (operator, workload) = (connections(), connections());
+        let settings = Connections { kafka_names: names.clone(), ..connections() };
+        let campaign = settings.campaign(Identity::new(&name, NAMESPACE, NAME).unwrap());
+        let (operator, workload) = (settings.clone(), settings);
         let hour = jiff::Timestamp::now().as_second() / 3600;
         Self { name, hour, campaign, systems: Systems::new(ClassConnections { operator, workload }).unwrap() }
     }
@@ -69,7 +76,7 @@ impl Realm {
     /// A cluster in which the class and the campaign were applied, and its operator at work.
     pub fn cluster(&self, uid: &'static str) -> Cluster {
         let api = Api::new();
-        let Connections { kafka, redis, database } = connections();
+        let Connections { kafka, redis, database, .. } = connections();
         let RedisServer::Address(redis_address) = redis.server else { panic!("a Redis by its address") };
         api.apply("namespaces", "", &json!({"metadata": {"name": "kube-system", "uid": uid}}));
         let labels = json!({"coupon-operator.io/enabled": "true"});
@@ -99,6 +106,7 @@ impl Realm {
                 "kafka": {
                     "bootstrapServers": kafka.bootstrap_servers, "security": {"protocol": "Plaintext"},
                     "replicationFactor": 1, "minInSyncReplicas": 1, "allowLowerReplication": true,
+                    "names": self.systems.settings.operator.kafka_names,
                 },
                 "redis": {"url": format!("redis://{redis_address}/{}", redis.database)},
                 "database": {"host": database.host, "port": database.port, "name": database.name, "tls": "Disabled"},
@@ -267,6 +275,17 @@ impl Cluster {
         }
     }
 
+    /// An operator is at work again.
+    pub fn starts(&mut self) {
+        self.operator = Some(run(&self.api));
+    }
+
+    /// The class is made again, with these names.
+    pub fn names_topics(&self, names: &KafkaNames) {
+        let patch = json!({"metadata": {"name": "main"}, "spec": {"kafka": {"names": names}}});
+        self.api.apply("campaignclasses", "", &patch);
+    }
+
     pub fn object(&self) -> Option<Value> {
         self.api.get("couponcampaigns", NAMESPACE, NAME)
     }
@@ -355,11 +374,16 @@ impl Cluster {
         static HOSTS: AtomicU8 = AtomicU8::new(1);
         let host = format!("127.7.0.{}", HOSTS.fetch_add(1, Ordering::Relaxed));
         let (deployment, secret) = (format!("{NAME}-issuer"), format!("{NAME}-connections"));
-        let token = until("a token and a Deployment", async || {
+        // What the pod would find beside it.
+        let (token, settings) = until("a token and a Deployment", async || {
             self.api.get("deployments", NAMESPACE, &deployment)?;
             let secret = self.api.get("secrets", NAMESPACE, &secret)?;
-            let token: ByteString = serde_json::from_value(secret["data"]["control-token"].clone()).ok()?;
-            String::from_utf8(token.0).ok()
+            let text = |key: &str| {
+                let bytes: ByteString = serde_json::from_value(secret["data"][key].clone()).ok()?;
+                String::from_utf8(bytes.0).ok()
+            };
+            let settings = campaign::yaml::from_str::<Connections>(&text("connections.yaml")?);
+            Some((text("control-token")?, settings.unwrap()))
         })
         .await;
         let (public, control, probe) = (format!("{host}:0"), format!("{host}:8081"), format!("{host}:0"));
@@ -378,7 +402,7 @@ impl Cluster {
             &probe,
         ];
         let config = issuer::config::Cli::parse_from(arguments).config.unwrap();
-        let service = Service::start(&config, &connections(), token).await.unwrap();
+        let service = Service::start(&config, &settings, token).await.unwrap();
         let address = service.addresses.public;
         let name = format!("{deployment}-{}", address.port());
         let labels = json!({"app.kubernetes.io/managed-by": "coupon-operator", "app.kubernetes.io/component": "issuer",

@@ -54,6 +54,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = campaign_creates();
     cases.extend(campaign_updates());
     cases.extend(class_creates());
+    cases.extend(class_names());
     cases.extend(class_updates());
     cases
 }
@@ -259,6 +260,10 @@ fn class_creates() -> Vec<Case> {
                     "security": {"protocol": "SaslTls", "mechanism": "ScramSha512", "caSecretRef": {"name": "ca"}},
                     "replicationFactor": 5, "minInSyncReplicas": 3, "createTopics": false, "retentionHours": 24,
                     "deadLetterRetentionHours": 8760, "topicConfig": {"segment.ms": "3600000"},
+                    "names": {
+                        "topic": "acme.{realm}.{namespace}.{couponId}", "deadLetterTopic": "{topic}.dlq",
+                        "consumerGroup": "acme_{realm}_{namespace}_{couponId}",
+                    },
                 },
                 "redis": {"caSecretRef": {"name": "ca", "key": "redis.crt"}},
                 "database": {"port": 3307, "tls": "Required", "caSecretRef": {"name": "ca"}},
@@ -376,12 +381,90 @@ fn class_creates() -> Vec<Case> {
     ]
 }
 
+fn class_names() -> Vec<Case> {
+    use Expect::{Cel, Schema, Taken};
+    let names =
+        |name, value: Value, expect| create(Kind::Class, name, spec(json!({"kafka": {"names": value}})), expect);
+    let plain = "x.{namespace}.{couponId}";
+    let of = |topic: &str| json!({"topic": topic, "deadLetterTopic": "{topic}.dlq", "consumerGroup": plain});
+    let needed = Cel("kafka.names: topic, deadLetterTopic and consumerGroup need {namespace} and {couponId}");
+    let once = Cel("kafka.names: topic, deadLetterTopic (with {topic} filled in) and consumerGroup may hold");
+    let separated = Cel("kafka.names: put . or _ between two placeholders");
+    let realm = Cel("kafka.names: deadLetterTopic and consumerGroup need {realm} where topic has it");
+    let internal = Cel("kafka.names: no name may begin with __");
+    let length = Cel("kafka.names: a name could get more than the 249 characters");
+    // 144 of these make a name of 249.
+    let long = |len: usize| format!("{}.{{namespace}}.{{couponId}}", "x".repeat(len));
+    let apart = |topic: String| json!({"topic": topic, "deadLetterTopic": "d.e.{namespace}.{couponId}", "consumerGroup": plain});
+    vec![
+        names("no name of its own", json!({}), Taken),
+        names("another end of dead letters", json!({"deadLetterTopic": "{topic}.dlq"}), Taken),
+        names("names without a realm", of(plain), Taken),
+        names("an underscore between placeholders", of("X_{namespace}_{couponId}"), Taken),
+        names("a name that begins with one underscore", of("_x.{namespace}.{couponId}"), Taken),
+        names("the longest name", apart(long(144)), Taken),
+        names("an empty name", json!({"topic": ""}), Schema("spec.kafka.names.topic")),
+        names("a space", of("a b.{namespace}.{couponId}"), Schema("spec.kafka.names.topic")),
+        names(
+            "a slash",
+            json!({"consumerGroup": "a/{namespace}.{couponId}"}),
+            Schema("spec.kafka.names.consumerGroup"),
+        ),
+        names("another placeholder", of("{name}.{namespace}.{couponId}"), Schema("spec.kafka.names.topic")),
+        names("half a placeholder", of("{namespace}.{couponId}.{"), Schema("spec.kafka.names.topic")),
+        names("a topic within itself", of("{topic}.{namespace}.{couponId}"), Schema("spec.kafka.names.topic")),
+        names("no couponId", of("x.{namespace}"), needed),
+        names("no namespace", of("x.{couponId}"), needed),
+        names(
+            "one dead-letter topic for all",
+            json!({"topic": plain, "deadLetterTopic": "dlq", "consumerGroup": plain}),
+            needed,
+        ),
+        names("one group for all", json!({"topic": plain, "consumerGroup": "readers"}), needed),
+        names("a namespace twice", of("{namespace}.{namespace}.{couponId}"), once),
+        names("a couponId twice", json!({"deadLetterTopic": "{topic}.{couponId}"}), once),
+        names("placeholders with a dash between them", of("x.{namespace}-{couponId}"), separated),
+        names("placeholders with nothing between them", of("x.{namespace}{couponId}"), separated),
+        names("a group with a dash", json!({"consumerGroup": "{realm}.{namespace}-{couponId}"}), separated),
+        names("a group that all realms share", json!({"consumerGroup": plain}), realm),
+        names(
+            "a dead-letter topic that all realms share",
+            json!({"deadLetterTopic": "dlq.{namespace}.{couponId}"}),
+            realm,
+        ),
+        names("a name of Kafka's own", of("__x.{namespace}.{couponId}"), internal),
+        names("a text that is too long", apart(long(145)), Schema("spec.kafka.names.topic")),
+        names(
+            "a name that may be too long",
+            json!({"topic": format!("{{realm}}.{}", long(124)), "deadLetterTopic": "d.{realm}.{namespace}.{couponId}.d"}),
+            length,
+        ),
+        names("a dead-letter topic that may be too long", of(&long(143)), length),
+        names(
+            "one topic for both",
+            json!({"deadLetterTopic": "{topic}"}),
+            Cel("kafka.names: topic and deadLetterTopic must differ"),
+        ),
+    ]
+}
+
 fn class_updates() -> Vec<Case> {
     use Expect::{Cel, Taken};
+    let fixed = Cel("kafka.names cannot change");
+    let own = || json!({"kafka": {"names": {"deadLetterTopic": "{topic}.dlq"}}});
     let change = |name, old, new, expect| update(Kind::Class, name, spec(old), spec(new), expect);
     vec![
         change("another realm", json!({"realm": "a"}), json!({"realm": "b"}), Cel("realm cannot change")),
         change("other brokers", json!({}), json!({"kafka": {"bootstrapServers": ["b:9092"]}}), Taken),
+        change("other names", own(), json!({"kafka": {"names": {"deadLetterTopic": "{topic}.dead"}}}), fixed),
+        change("own names where there were none", json!({}), own(), fixed),
+        change("no own names any more", own(), json!({}), fixed),
+        change(
+            "the usual names, now written out",
+            json!({}),
+            json!({"kafka": {"names": {"deadLetterTopic": "{topic}.DLT"}}}),
+            Taken,
+        ),
         change("another warm-up", json!({}), json!({"warmUpSeconds": 60}), Taken),
     ]
 }

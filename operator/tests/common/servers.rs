@@ -35,5 +35,5 @@ pub fn connections() -> Connections {
     let (host, port) = address.split_once(':').unwrap();
     let (host, port) = (host.to_owned(), port.parse().unwrap());
     let database = Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None };
-    Connections { kafka, redis, database }
+    Connections { kafka, redis, database, kafka_names: Default::default() }
 }

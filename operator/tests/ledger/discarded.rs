@@ -26,7 +26,7 @@ async fn replay(stage: &Stage, arguments: &str) -> bool {
     let words = ["dead-letters", "replay", "--campaign", &campaign].into_iter().chain(arguments.split_whitespace());
     let Action::Replay(replay): Action = Program::try_parse_from(words).unwrap().action else { panic!() };
     let replay: Replay = replay;
-    let office = Office::new(stage.campaign.clone(), stage.systems.settings.workload.clone()).unwrap();
+    let office = Office::new(stage.campaign.identity().clone(), stage.systems.settings.workload.clone()).unwrap();
     office.replay(&replay, &mut std::io::sink()).await.unwrap()
 }
 

@@ -166,7 +166,9 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     let words = ["dead-letters", "replay", "--campaign", &campaign, "--wait", "0"];
     let Action::Replay(replay) = Program::try_parse_from(words).unwrap().action else { panic!() };
     let mut said = Vec::new();
-    assert!(!Office::new(stage.campaign.clone(), workload).unwrap().replay(&replay, &mut said).await.unwrap());
+    assert!(
+        !Office::new(stage.campaign.identity().clone(), workload).unwrap().replay(&replay, &mut said).await.unwrap()
+    );
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("RedisKeysRemoved") && said.contains("take retainForHours out"), "{said}");
 

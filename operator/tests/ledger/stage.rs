@@ -46,7 +46,8 @@ impl Stage {
     pub async fn of(total: u64) -> Self {
         let (operator, workload) = (connections(), connections());
         let systems = Systems::new(ClassConnections { operator, workload }).unwrap();
-        let campaign = CampaignId::new("test", "operator", &format!("c{:016x}", rand::random::<u64>())).unwrap();
+        let campaign =
+            CampaignId::with_default_names("test", "operator", &format!("c{:016x}", rand::random::<u64>())).unwrap();
         systems.migrate().await.unwrap();
         let row = table::register(&systems.sql, &campaign, total).await.unwrap().id;
         table::set_topic(&systems.sql, row, TOPIC, "cluster-1").await.unwrap();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use campaign::log::admin::{KafkaAdmin, TopicSpec, TopicState};
 use campaign::log::client_config;
+use campaign::names::{KafkaNames, Templates};
 use campaign::settings::{Kafka, KafkaProtocol, Login, SaslMechanism};
 use operator::api::CampaignClass;
 use operator::connections::Systems;
@@ -142,8 +143,8 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
 
     // It goes with the last class of its realm, and holds nobody up where Kafka is away.
     let there = async || admin.describe_topics(&[TOPIC]).await.unwrap().remove(TOPIC).unwrap().unwrap();
-    systems.remove_probed("acls", &BTreeSet::from(["prod".to_owned()])).await;
-    assert!(matches!(there().await, TopicState::Present(_)), "another class of the realm is there");
+    systems.remove_probed("acls", &BTreeSet::from([TOPIC.to_owned()])).await;
+    assert!(matches!(there().await, TopicState::Present(_)), "another class has the same names");
     systems.remove_probed("acls", &BTreeSet::new()).await;
     let until = Instant::now() + SOON;
     while there().await != TopicState::Absent {
@@ -156,6 +157,49 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     let began = Instant::now();
     systems.remove_probed("acls", &BTreeSet::new()).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+/// Wrong: ACLs are for the names that the class gives, its looks use others, and it is never Ready; or its topic of looks stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn looks_keep_to_the_names_that_the_class_gives() {
+    let logins = [("coupon-operator", "operator-word"), ("coupon-pods", "pods-word")];
+    let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
+    let broker = starting.await.unwrap().unwrap();
+    let address = broker.url();
+    let mut acls = Brokers::login(address.parse().unwrap(), stack::services::Kafka::ADMIN).unwrap();
+    // README's, with the beginning of these names in place of the realm's.
+    let documented = rights::kafka("acme", logins[0].0, logins[1].0).unwrap();
+    documented.iter().for_each(|acl| acls.add(acl).unwrap());
+    let own = KafkaNames::new(Templates {
+        topic: "acme.coupons.{namespace}.{couponId}".to_owned(),
+        dead_letter_topic: "{topic}.dlq".to_owned(),
+        consumer_group: "acme.readers.{namespace}.{couponId}".to_owned(),
+    })
+    .unwrap();
+    let looking_as = |names: &KafkaNames| {
+        let mut settings = connections();
+        (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
+        (settings.operator.kafka_names, settings.workload.kafka_names) = (names.clone(), names.clone());
+        let mut class = class("named");
+        class["spec"]["realm"] = serde_json::json!("prod");
+        class["spec"]["kafka"]["names"] = serde_json::to_value(names).unwrap();
+        (Systems::new(settings).unwrap(), serde_json::from_value::<CampaignClass>(class).unwrap())
+    };
+    let (systems, class) = looking_as(&own);
+    assert_well(&look_until(&systems, &class, |found| found.findings.is_empty()).await, "as the ACLs are");
+    let admin = KafkaAdmin::new(&client_config(&kafka(&address, stack::services::Kafka::ADMIN), "test", &[])).unwrap();
+    let name = "acme.coupons.-.probe";
+    let there = async || admin.describe_topics(&[name]).await.unwrap().remove(name).unwrap().unwrap();
+    assert!(matches!(there().await, TopicState::Present(_)));
+    systems.remove_probed("named", &BTreeSet::new()).await;
+    let until = Instant::now() + SOON;
+    while there().await != TopicState::Absent {
+        assert!(Instant::now() < until, "the topic stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (systems, class) = looking_as(&KafkaNames::default());
+    let found = measure(&systems, &class).await;
+    assert_found(&found, System::Kafka, "KafkaNotAuthorized", &["topic prod.-."], "the usual names");
 }
 
 /// Wrong: where the Kafka team makes the topics no class is ever Ready, and nothing opens.

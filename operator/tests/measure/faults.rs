@@ -208,7 +208,7 @@ async fn tables_that_are_gone_are_made_anew_without_a_restart() {
     let name = settings.operator.database.name.clone();
     let systems = Systems::new(settings).unwrap();
     systems.migrate().await.unwrap();
-    let campaign = CampaignId::new("measure", "shop", "gone").unwrap();
+    let campaign = CampaignId::with_default_names("measure", "shop", "gone").unwrap();
     assert_eq!(table::find(&systems.sql, &campaign).await.unwrap(), None);
     let gone = format!(
         "USE `{name}`; SET FOREIGN_KEY_CHECKS = 0; DROP TABLE campaign, issued_coupon, epoch_barrier, drained, discarded_coupon, direct_coupon, forgotten_coupon, \

@@ -46,6 +46,7 @@ pub fn connections() -> ClassConnections {
         },
         redis: redis(&variable(redis_url)),
         database: database(&variable(database_url)),
+        kafka_names: Default::default(),
     };
     ClassConnections {
         operator: of("COUPON_REDIS", "COUPON_DATABASE"),

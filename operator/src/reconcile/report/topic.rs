@@ -31,6 +31,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Option<TopicStatus> {
     Some(TopicStatus {
         name: facts.id.topic(),
         dead_letter_topic: facts.id.dead_letter_topic(),
+        consumer_group: Some(facts.id.group()),
         topic_id: Some(topic.topic_id.clone()),
         partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
         replication_factor: topic::copies(topic),
