@@ -13,7 +13,7 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio::sync::OnceCell;
 
-use crate::api::{CampaignClass, CouponCampaign, Phase};
+use crate::api::{CampaignClass, CouponCampaign, Phase, RolledOut};
 use crate::children::{Component, ControlTokens, selector};
 use crate::class_use::LastKnown;
 use crate::config::Config;
@@ -23,6 +23,7 @@ use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pods::PodClient;
 use crate::pressure::Counts;
+use crate::reconcile::Cluster;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
@@ -95,9 +96,9 @@ impl Context {
     ///
     /// # Errors
     /// It has no namespace `kube-system`, and nobody gave it another name.
-    pub(crate) fn cluster(&self) -> Result<String, ReconcileError> {
-        let uid = || self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
-        self.config.cluster_id.clone().filter(|id| !id.is_empty()).or_else(uid).ok_or(ReconcileError::ClusterUnknown)
+    pub(crate) fn cluster(&self) -> Result<Cluster, ReconcileError> {
+        let uid = self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
+        Cluster::of(self.config.cluster_id.as_deref(), uid.as_deref()).ok_or(ReconcileError::ClusterUnknown)
     }
 
     /// A Deployment of ours, as the watch knows it.
@@ -228,12 +229,18 @@ pub struct Memory {
     pub refusals_told: Vec<String>,
     /// Pods that should be replaced, and until when that waits.
     pub(crate) waiting: Vec<(Component, String)>,
+    /// Kinds of pods that were told to change, while their Deployment's own figures are of the time before.
+    pub(crate) begun: Vec<Component>,
+    /// What the annotation about rollouts has brought about.
+    pub(crate) rolled_out: Option<RolledOut>,
     /// When it was last tried to remove keys that are not needed any more, if they were not.
     pub(crate) removal_tried: Option<Instant>,
     /// When the size of its keys was last asked for.
     pub(crate) sized: Option<Instant>,
     /// What else events have told.
     pub(crate) told: Told,
+    /// What the ledger called this cluster when it was last read.
+    pub(crate) known_as: Option<String>,
 }
 
 impl Memory {

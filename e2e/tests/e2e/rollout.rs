@@ -71,14 +71,26 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
         if now.len() == 2 && now.is_disjoint(&before) { Ok(()) } else { Err(format!("{now:?}")) }
     });
     replaced.await.unwrap();
-    let over = sale.until("nothing waits", SOON, |found| {
-        let all = found.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-        Sale::is_ready(found) && !all.iter().any(|each| each.type_ == "PodsUpToDate")
-    });
-    over.await.unwrap();
+    sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     for name in ["rolls-issuer", "rolls-consumer"] {
         assert_eq!(labels(&deployments.get(name).await.unwrap()).get("version").map(String::as_str), Some("2"));
     }
+
+    // It was said of that rollout.
+    let said = sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
+    assert!(said.contains("has done its work"), "{said}");
+    let before = pods(&world, "rolls").await.unwrap();
+    class["spec"]["pods"]["labels"] = json!({"version": "3"});
+    apply(&class).await.unwrap();
+    let said = sale.until_condition("PodsUpToDate", "False", "RolloutWaits").await.unwrap();
+    assert!(said.contains("coupon-operator.io/rollout=now-2"), "{said}");
+    assert_eq!(pods(&world, "rolls").await.unwrap(), before);
+    let again =
+        ["annotate", "couponcampaign/rolls", "-n", &world.namespace, "--overwrite", "coupon-operator.io/rollout=now-2"];
+    kubectl(&again).await.unwrap();
+    sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
+    assert!(pods(&world, "rolls").await.unwrap().is_disjoint(&before));
     kubectl(&["delete", "couponcampaign/rolls", "-n", &world.namespace]).await.unwrap();
     kubectl(&["delete", "campaignclass", &world.namespace]).await.unwrap();
     world.leave().await;

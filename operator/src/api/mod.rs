@@ -26,8 +26,8 @@ pub use names::KafkaNames;
 pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
 pub use status::{
-    CampaignClassStatus, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus, TopicStatus, WindowStatus,
-    WorkloadStatus,
+    CampaignClassStatus, CouponCampaignStatus, Phase, RolledOut, ScalingFigures, TermsStatus, TopicStatus,
+    WindowStatus, WorkloadStatus,
 };
 
 /// API group of all resources.

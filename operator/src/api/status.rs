@@ -82,9 +82,13 @@ pub struct CouponCampaignStatus {
     /// Winners that are in Redis and not known to be durable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<i64>,
-    /// For so many seconds of the open window the operator saw that coupons could not be had, though they should.
+    /// For so many seconds of the open window the operator saw that coupons could not be had, and no person had asked for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unserved_seconds: Option<i64>,
+    /// Start of the window that `unservedSeconds` counts: another window begins with nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub unserved_window_start: Option<Timestamp>,
     /// When the campaign's keys were removed from Redis, as it was over for `retainForHours`. Absent while Redis holds them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_keys_removed: Option<Time>,
@@ -100,6 +104,9 @@ pub struct CouponCampaignStatus {
     /// The pods that store winners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer: Option<WorkloadStatus>,
+    /// What the annotation `coupon-operator.io/rollout` has brought about: it works once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_out: Option<RolledOut>,
     /// Where users ask for a coupon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -110,6 +117,15 @@ pub struct CouponCampaignStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A rollout that the annotation has asked for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct RolledOut {
+    /// What the annotation said.
+    pub annotation: String,
+    /// Fingerprints of the pods that were rolled out. Later changes are not what was asked for.
+    pub pods: String,
 }
 
 /// Terms in force.

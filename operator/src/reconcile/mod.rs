@@ -6,6 +6,7 @@
 pub(crate) mod admission;
 mod aims;
 mod apply;
+mod cluster;
 mod control_token;
 mod deletion;
 mod doubt;
@@ -33,6 +34,7 @@ pub(crate) mod served;
 mod size;
 pub(crate) mod still;
 pub(crate) mod strays;
+mod supply;
 pub(crate) mod tampering;
 mod terms;
 pub(crate) mod unread;
@@ -41,7 +43,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
-use campaign::table::{self, Heir};
+use campaign::table::{self, CampaignRow, Heir};
 use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -49,7 +51,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::conditions::Report;
-use crate::api::{CampaignClass, ConditionType, CouponCampaign, Phase};
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
 use crate::class_use;
@@ -66,6 +68,7 @@ use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone, identified};
 pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
+pub use cluster::Cluster;
 use handover::Elsewhere;
 pub use handover::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
 use lasting::{ailing_of, tell_ailing, tell_still, tell_unread};
@@ -75,6 +78,8 @@ use outcome::failed;
 pub(crate) use outcome::{contain, deadline};
 pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
+use served::Moment;
+use supply::Window;
 
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
@@ -107,8 +112,10 @@ pub struct Pass<'a> {
     pub class: &'a CampaignClass,
     /// Its identity.
     pub id: &'a CampaignId,
-    /// The cluster that this is, as ledgers name it.
-    pub cluster: &'a str,
+    /// The cluster that this is.
+    pub cluster: &'a Cluster,
+    /// What this ledger calls it.
+    pub known_as: &'a str,
     /// Kafka, Redis and the database.
     pub systems: &'a Systems,
 }
@@ -119,9 +126,9 @@ impl Pass<'_> {
         self.campaign.status.as_ref().is_none_or(|status| status.epoch.is_none())
     }
 
-    /// Who this object is to ledgers.
-    fn heir(&self) -> Heir<'_> {
-        Heir { cluster: self.cluster, uid: self.uid }
+    /// Who this object is to a ledger.
+    fn heir(&self, row: &CampaignRow) -> Heir<'_> {
+        Heir { cluster: self.cluster.in_row(row), uid: self.uid }
     }
 
     /// Whether requests to the campaign's Service reach an issuer, if one is ready.
@@ -204,14 +211,41 @@ async fn tell_failure(campaign: &CouponCampaign, context: &Context, uid: &str, e
             let closed = context.memory.get(uid).closed;
             report::status_while_leaving(campaign, &report::Leaving::Failed(error), closed, now)
         }
-        None if matches!(error, ReconcileError::LedgerOwnedElsewhere(_)) => {
-            report::status_elsewhere(campaign, error, now)
-        }
-        None => report::status_without_class(campaign, error, now),
+        None => status_of_blind_pass(campaign, context, uid, error, now).await,
     };
     crate::stop::correct(&mut status, campaign, context, uid, begun);
     if let Err(error) = publish::status(campaign, context, uid, status, false).await {
         tracing::warn!(campaign = campaign.name_any(), %error, "the status of a pass that failed could not be written");
+    }
+}
+
+/// What is known where a pass ended before it could look: whether users are turned away is decided here as well.
+async fn status_of_blind_pass(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    error: &ReconcileError,
+    now: Timestamp,
+) -> CouponCampaignStatus {
+    let issuer = object_name(campaign, Component::Issuer);
+    let issuers = context.deployment(&campaign.namespace().unwrap_or_default(), &issuer);
+    let (ready, now_ms) = (There::of(issuers.as_deref()).ready, now.as_millisecond());
+    let mut status = match error {
+        ReconcileError::LedgerOwnedElsewhere(_) => report::status_elsewhere(campaign, error, now),
+        _ => report::status_without_class(campaign, error, ready, now_ms, now),
+    };
+    let supply = supply::of_blind_pass(campaign, error, ready);
+    let moment = Moment { at_ms: context.elapsed_ms(), now_ms, window: Window::of_blind_pass(campaign), time: now };
+    let warning = context
+        .memory
+        .update(uid, |memory| served::note(&mut memory.served, &moment, campaign, &supply, None, &mut status));
+    tell_served(campaign, context, warning).await;
+    status
+}
+
+async fn tell_served(campaign: &CouponCampaign, context: &Context, warning: Option<served::Warning>) {
+    if let Some(warning) = warning {
+        events::warn(context, campaign, warning.reason, &warning.text).await;
     }
 }
 
@@ -239,15 +273,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     // Pods are found for what the campaign may have; what it asks for beyond that, the plan refuses.
     let has = InForce::in_status(campaign.status.as_ref()).with_pods(issuers.current, consumers.current);
     let (held, _) = limits::hold(campaign, &class.spec.limits, &has);
-    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, cluster: &cluster, systems: &systems };
-    let Memory { mut known, status_heard, .. } = context.memory.get(uid);
+    let Memory { mut known, status_heard, known_as, .. } = context.memory.get(uid);
+    let known_as = known_as.unwrap_or_else(|| cluster.name().to_owned());
+    let (cluster, known_as) = (&cluster, known_as.as_str());
+    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, cluster, known_as, systems: &systems };
     // Only what the process before this one wrote: what status says later, this one has written, or somebody by hand.
     if !status_heard {
         known.rows.pages.remember(had(campaign, &id));
     }
     let observed_at = Instant::now();
     let ((seen, mut plan), answers, ailing) = tokio::join!(
-        look_and_decide(&systems, campaign, &class, &id, &cluster, consumers.current > 0, &mut known),
+        look_and_decide(&systems, campaign, &class, &id, cluster, consumers.current > 0, &mut known),
         issuers::ask(&pass),
         ailing_of(&pass)
     );
@@ -268,7 +304,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.status_heard = true;
     });
     let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
-    if let Some(row) = row.filter(|row| plan.is_closed_out && Elsewhere::of(row, &cluster).is_some()) {
+    let known_as = row.map_or(known_as, |row| cluster.in_row(row));
+    context.memory.update(uid, |memory| memory.known_as = Some(known_as.to_owned()));
+    let pass = Pass { known_as, ..pass };
+    if let Some(row) = row.filter(|row| plan.is_closed_out && Elsewhere::of(row, cluster).is_some()) {
         return Err(handover::stand_aside(&pass, row, &plan).await.into());
     }
     if class_is_there.is_none() {
@@ -358,12 +397,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         rollouts: &rollout::look(&pass, issuer.as_deref(), consumer.as_deref()).await,
     };
     let mut status = report::status(&facts, Timestamp::now());
+    let supply = supply::of_pass(campaign, &plan, &service, &status);
+    let moment = Moment {
+        at_ms: context.elapsed_ms(),
+        now_ms: plan.now_ms,
+        window: Window::of_pass(&plan, campaign),
+        time: Timestamp::now(),
+    };
     let warning = context.memory.update(uid, |memory| {
-        served::note(&mut memory.served, context.elapsed_ms(), campaign, &plan, &service, &mut status, Timestamp::now())
+        served::note(&mut memory.served, &moment, campaign, &supply, plan.has_opened, &mut status)
     });
-    if let Some(warning) = warning {
-        events::warn(context, campaign, warning.reason, &warning.text).await;
-    }
+    tell_served(campaign, context, warning).await;
     publish::events(&pass, &plan, &done, &scaled).await;
     pass.tell_vanished_rows(seen.ledger.as_ref().ok()).await;
     pass.tell_dead_letters(seen.log.as_ref().ok()).await;
@@ -412,7 +456,7 @@ pub async fn look_and_decide(
     campaign: &CouponCampaign,
     class: &CampaignClass,
     id: &CampaignId,
-    cluster: &str,
+    cluster: &Cluster,
     consumers: bool,
     known: &mut Known,
 ) -> (Observation, Plan) {
@@ -548,7 +592,7 @@ mod tests {
         let campaign = fixtures::campaign();
         ensure_finalizer(&campaign, &context).await.unwrap();
         class_use::write(&fixtures::class(), &context, class_use::hold(&fixtures::class(), 1)).await.unwrap();
-        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, Timestamp::now());
+        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, 0, 0, Timestamp::now());
         publish::status(&campaign, &context, "0001", status, false).await.unwrap();
         let sent = sent.lock().unwrap().clone();
         assert_eq!(sent.len(), 3, "{sent:?}");

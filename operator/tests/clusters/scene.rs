@@ -128,7 +128,7 @@ impl Realm {
                 },
             }),
         );
-        cluster.operator = Some(run(&cluster.api));
+        cluster.operator = Some(run(&cluster.api, None));
         cluster
     }
 
@@ -247,11 +247,10 @@ impl Realm {
     }
 }
 
-fn run(api: &Api) -> JoinHandle<()> {
-    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
-    else {
-        panic!("it runs")
-    };
+fn run(api: &Api, name: Option<&str>) -> JoinHandle<()> {
+    let mut arguments = vec!["coupon-operator", "run", "--image", "example.com/coupon:0"];
+    arguments.extend(name.into_iter().flat_map(|name| ["--cluster-id", name]));
+    let Command::Run(config) = Cli::parse_from(arguments).command else { panic!("it runs") };
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let run =
         controller::run(api.client(), config, metrics, Arc::new(Progress::default()), std::future::pending::<()>());
@@ -277,13 +276,19 @@ impl Cluster {
 
     /// An operator is at work again.
     pub fn starts(&mut self) {
-        self.operator = Some(run(&self.api));
+        self.operator = Some(run(&self.api, None));
     }
 
     /// The class is made again, with these names.
     pub fn names_topics(&self, names: &KafkaNames) {
         let patch = json!({"metadata": {"name": "main"}, "spec": {"kafka": {"names": names}}});
         self.api.apply("campaignclasses", "", &patch);
+    }
+
+    /// Its operator starts anew, with this `clusterId`.
+    pub async fn is_called(&mut self, name: Option<&str>) {
+        self.stop().await;
+        self.operator = Some(run(&self.api, name));
     }
 
     pub fn object(&self) -> Option<Value> {
