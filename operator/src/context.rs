@@ -11,18 +11,19 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::children::{Component, ControlTokens, selector};
 use crate::class_use::LastKnown;
 use crate::config::Config;
-use crate::connections::SystemsByClass;
+use crate::connections::{Systems, SystemsByClass};
 use crate::epoch::Queue;
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pods::PodClient;
 use crate::pressure::Counts;
+use crate::reconcile::epochs::EpochWatch;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
@@ -82,6 +83,8 @@ pub struct Context {
     pub memory: Memories,
     /// Whose repair may go on.
     pub repairs: Queue,
+    /// Classes are to be looked at again at once, those that are doubted.
+    pub(crate) class_doubted: Notify,
 }
 
 impl Context {
@@ -98,6 +101,13 @@ impl Context {
     pub(crate) fn cluster(&self) -> Result<String, ReconcileError> {
         let uid = || self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
         self.config.cluster_id.clone().filter(|id| !id.is_empty()).or_else(uid).ok_or(ReconcileError::ClusterUnknown)
+    }
+
+    /// A campaign has met something else than the last look at its class found: it is looked at again at once.
+    pub(crate) fn doubt(&self, systems: &Systems) {
+        if systems.doubt() {
+            self.class_doubted.notify_one();
+        }
     }
 
     /// A Deployment of ours, as the watch knows it.
@@ -179,10 +189,10 @@ pub struct Memory {
     pub adopted: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
-    /// Epochs in a row that were allotted and not opened.
-    pub burnt: u32,
-    /// The last attempt to open an epoch went so far that one was allotted.
-    pub allotted: bool,
+    /// What became of its epochs.
+    pub(crate) epochs: EpochWatch,
+    /// The ledger was taken over from another cluster, and no epoch was opened since.
+    pub(crate) taken_over: bool,
     /// When the status was last written; at first, when the campaign was first looked at.
     pub status_written: Option<Instant>,
     /// The phase that the last pass found.

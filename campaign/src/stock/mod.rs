@@ -15,7 +15,7 @@ mod script;
 pub mod sentinel;
 mod state;
 
-pub use error::{Afterwards, Denial, Executed, StockError};
+pub use error::{Afterwards, Denial, Executed, StockError, says_missing_right};
 pub use forget::{Place, kept_n, places_of, rename};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;

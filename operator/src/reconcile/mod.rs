@@ -9,6 +9,7 @@ mod apply;
 mod control_token;
 mod deletion;
 mod doubt;
+pub(crate) mod epochs;
 mod handover;
 mod issuers;
 mod lasting;
@@ -36,6 +37,7 @@ pub(crate) mod strays;
 pub(crate) mod tampering;
 mod terms;
 pub(crate) mod unread;
+mod unserved;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -279,9 +281,16 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let measured = systems.measured();
     let waits =
         opens_first_epoch(&plan, &seen) && measured.as_ref().is_none_or(|found| found.forbids_opening().is_some());
-    // Issuers that may not run their script would break the next epoch as they did the last.
-    let in_vain = measured.as_ref().is_some_and(|found| found.pods_lack_redis_rights());
-    if waits || in_vain {
+    let right_missing = crate::serving::right_missing(&answers);
+    if right_missing.is_some() && measured.as_ref().is_some_and(|found| !found.pods_lack_redis_rights()) {
+        context.doubt(&systems);
+    }
+    let epochs = context.memory.update(uid, |memory| {
+        memory.epochs.see(seen.given(), seen.served(), Instant::now());
+        memory.epochs.clone()
+    });
+    let pause = epochs.left(Instant::now()).filter(|_| plan.opens_epoch());
+    if waits || pause.is_some() {
         plan.open_nothing();
     }
     let stop = context.memory.get(uid).stop.map(|(stop, _)| stop);
@@ -352,6 +361,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         redis_refusal: redis_refusal.as_deref(),
         ailing: &ailing,
         stop,
+        epochs: &epochs,
+        right_missing,
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
         measured: measured.as_deref(),
@@ -395,6 +406,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         // The class is looked at by itself; its first look ends any moment.
         return Ok(Action::requeue(if measured.is_some() { BUSY } else { FIRST_LOOK }));
     }
+    if let Some(pause) = pause {
+        return Ok(Action::requeue(pause.min(BUSY)));
+    }
     let class_ails = measured.as_ref().is_some_and(|measured| !measured.findings.is_empty());
     Ok(next(&plan, &serving, class_ails, context.elapsed_ms()))
 }
@@ -403,7 +417,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
 /// epoch is used up for it; a campaign that has had one is repaired as well as it goes.
 fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
     let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
-    row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
+    row.is_some_and(|row| row.epoch == 0) && plan.opens_epoch()
 }
 
 /// Reads what is there and decides what should be. `cluster`: this one. `consumers`: whether any run. What is worth to be remembered goes to `known`.

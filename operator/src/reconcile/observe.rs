@@ -145,6 +145,18 @@ impl Observation {
         }
     }
 
+    /// How many have coupons, at least: winners in Redis, or rows.
+    pub(crate) fn given(&self) -> Option<u64> {
+        let in_redis = self.stock.as_ref().ok().map(|stock| stock.issued);
+        in_redis.max(self.ledger.as_ref().ok().map(|ledger| ledger.stored))
+    }
+
+    /// The epoch that database and Redis serve.
+    pub(crate) fn served(&self) -> Option<u64> {
+        let (Ok(ledger), Ok(stock)) = (&self.ledger, &self.stock) else { return None };
+        ledger.row.as_ref()?.open_epoch.filter(|epoch| stock.serves(*epoch))
+    }
+
     /// The time that a pass goes by. `clock_ms`: the operator's own, where nobody else was asked.
     pub fn time(&self, clock_ms: i64) -> Time {
         match (&self.heard, &self.stock) {

@@ -1,5 +1,7 @@
 //! Opens an epoch for a campaign: what is remembered of its ledger elsewhere, whose turn it is, and what an attempt leaves behind.
 
+use std::time::Instant;
+
 use campaign::table::CampaignRow;
 use kube::ResourceExt;
 
@@ -8,7 +10,7 @@ use super::apply::issuers;
 use super::observe::Observation;
 use super::plan::Plan;
 use crate::api::CouponCampaign;
-use crate::epoch::{self, Once, Opened, Remembered};
+use crate::epoch::{self, EpochError, Once, Opened, Remembered};
 use crate::error::ReconcileError;
 
 /// Opens a new epoch, and once more at once where the log knows a newer one than the database.
@@ -21,15 +23,13 @@ pub(super) async fn open_epoch(
     let known = Remembered { epoch: known_epoch(pass, seen), once: once(pass.campaign, row, seen) };
     let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
     let memory = &pass.context.memory;
-    memory.update(pass.uid, |memory| memory.allotted = false);
+    pods_may_give(pass).await?;
     let highest = seen.ledger.as_ref().map_or(0, |ledger| ledger.highest);
     let _turn = pass.context.repairs.turn(epoch::load(row, highest, plan.terms.total)).await?;
     // Noted before: a pass that is given up half way cannot say it afterwards.
-    let allotting = || {
-        memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (true, memory.burnt.saturating_add(1)));
-    };
+    let allotting = || memory.update(pass.uid, |memory| memory.epochs.allotted());
     let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known, allotting).await;
-    if let Err(epoch::EpochError::Outdated { newest }) = opened {
+    if let Err(EpochError::Outdated { newest }) = opened {
         // The first attempt has taken a number of terms itself.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
         opened = epoch::open(
@@ -43,12 +43,29 @@ pub(super) async fn open_epoch(
         )
         .await;
     }
-    if matches!(opened, Err(epoch::EpochError::Stock(_))) {
+    if matches!(opened, Err(EpochError::Stock(_))) {
         pass.systems.forget_redis().await;
     }
     let opened = opened?;
-    memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (false, 0));
+    memory.update(pass.uid, |memory| memory.epochs.opened(&opened, Instant::now()));
     Ok(opened)
+}
+
+/// Whether the pods' login may run what issuers do: the first request of one that may not would break the epoch, and the next one after it.
+/// What the class was last found to lack may be a minute old.
+async fn pods_may_give(pass: &Pass<'_>) -> Result<(), EpochError> {
+    let Pass { context, systems, .. } = pass;
+    // Pods keep the login that they have until a newer one is known to work.
+    let given = context.memory.get(pass.uid).given.connections;
+    let login = given.as_ref().map_or(&systems.settings.workload.redis, |given| &given.redis);
+    let lacking = systems.pods_lack(login, pass.id.realm()).await;
+    if systems.measured().is_some_and(|found| found.pods_lack_redis_rights() != lacking.is_some()) {
+        context.doubt(systems);
+    }
+    match lacking {
+        Some(said) => Err(EpochError::PodsMayNot { said }),
+        None => Ok(()),
+    }
 }
 
 /// The highest epoch that Redis or status knows.

@@ -10,6 +10,7 @@ use crate::log_view::LogView;
 use crate::reconcile::observe::LedgerView;
 use crate::reconcile::plan::Work;
 use crate::reconcile::terms::time;
+use crate::reconcile::unserved::Unserved;
 use crate::repair::scan::Looked;
 
 /// What was counted longer ago than this, in milliseconds, is not known any more.
@@ -33,12 +34,23 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
         );
         return Report::yes(StockReady, "KeysRemoved", text);
     }
-    match ledger.row.as_ref().and_then(|row| row.open_epoch) {
-        Some(epoch) if stock.serves(epoch) => {
-            Report::yes(StockReady, "StockFilled", format!("Redis holds the ledger of epoch {epoch}"))
+    if let Some(epoch) = facts.seen.served() {
+        let text = format!("Redis holds the ledger of epoch {epoch}");
+        return match facts.epochs.doubt(true) {
+            None => Report::yes(StockReady, "StockFilled", text),
+            Some(doubt) => Report::unknown(StockReady, "EpochsInVain", format!("{text}; {doubt}")),
+        };
+    }
+    let (reason, text) = match ledger.row.as_ref().filter(|row| row.open_epoch.is_some()) {
+        Some(row) => {
+            let why = Unserved::of(row, stock);
+            (why.reason(), why.text())
         }
-        Some(_) => Report::no(StockReady, "HistoryChanged", "Redis is not the one that the ledger was written into"),
-        None => Report::no(StockReady, "NoOpenEpoch", "Redis is not filled yet"),
+        None => ("NoOpenEpoch", "Redis is not filled yet"),
+    };
+    match facts.epochs.doubt(false) {
+        None => Report::no(StockReady, reason, text),
+        Some(doubt) => Report::no(StockReady, reason, format!("{text}; {doubt}")),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
-use crate::epoch::EpochError;
+use crate::epoch::{EpochError, Opened};
 use crate::fixtures::{self, END, HOUR, LEAD, START};
 use crate::reconcile::numbers::There;
 use crate::reconcile::scene::{Scene, topic};
@@ -58,6 +58,10 @@ struct Lasting<'a> {
     strays: Option<&'a str>,
     /// Issuers that are ready; `None`: the one that should be.
     issuers: Option<i32>,
+    /// What became of its epochs.
+    epochs: EpochWatch,
+    /// What issuers say of a right.
+    right_missing: Option<&'a str>,
 }
 
 fn status_while(
@@ -66,7 +70,18 @@ fn status_while(
     failure: Option<&ReconcileError>,
     adopted: Option<u64>,
     now: Timestamp,
-    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers, leads_nowhere, strays }: Lasting<'_>,
+    Lasting {
+        offsets_unread,
+        consumers_still,
+        ailing,
+        service,
+        redis_refusal,
+        issuers,
+        leads_nowhere,
+        strays,
+        epochs,
+        right_missing,
+    }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
     let (issuer, consumer) = (deployment(1, issuers.unwrap_or(1)), deployment(3, ready_consumers));
@@ -92,6 +107,8 @@ fn status_while(
         redis_refusal,
         ailing: &ailing,
         stop: None,
+        epochs: &epochs,
+        right_missing,
         rollouts: &Rollouts::default(),
         offsets_unread,
         consumers_still,
@@ -153,7 +170,7 @@ fn the_conditions_of_a_campaigns_life() {
             "",
             "True/LedgerTermsDiffer",
         ),
-        (Scene::open().redis_emptied(), "False/HistoryChanged", "False/Repairing", "True/HistoryChanged", ""),
+        (Scene::open().redis_emptied(), "False/RedisEmpty", "False/Repairing", "True/RedisEmpty", ""),
         (Scene::open().issued(10).lag(4).stored(6).at(END), "True/AsItShouldBe", "False/Ended", "", ""),
         (Scene::completed(), "True/AsItShouldBe", "False/Ended", "", ""),
         (
@@ -177,6 +194,48 @@ fn the_conditions_of_a_campaigns_life() {
             [ready, open, reconciling, stalled],
             "{scene:#?}"
         );
+    }
+}
+
+/// Wrong: a right that is missing breaks each epoch, and status says now that Redis is another one, now that all is well.
+#[test]
+fn what_breaks_each_epoch_is_said_and_not_what_it_leaves_behind() {
+    use ConditionType::{Ready, RedisReady, StockReady};
+    let words = "Redis does not let the user run ZADD, which issue.lua needs";
+    let vain = |epochs: u64| {
+        let mut watch = EpochWatch::default();
+        for epoch in 1..=epochs {
+            watch.allotted();
+            let opened = Opened { epoch, winners: 0, free: 0, redis_only: 0, rebound: false };
+            watch.opened(&opened, std::time::Instant::now());
+        }
+        watch
+    };
+    let closed = || Scene::open().issued(3).stored(3).with(|s| s.stock().open = None);
+    for (what, scene, epochs, right_missing, expected) in [
+        ("closed", closed(), 1, None, ["False/StockClosed", "True/Available", "False/StockClosed"]),
+        (
+            "closed by a right",
+            closed(),
+            1,
+            Some(words),
+            ["False/RedisRightMissing", "False/RedisRightMissing", "False/StockClosed"],
+        ),
+        ("again", closed(), 4, None, ["False/StockClosed", "True/Available", "False/StockClosed"]),
+        ("open again", Scene::open(), 4, None, ["False/EpochsInVain", "True/Available", "Unknown/EpochsInVain"]),
+        ("open after a failover", Scene::open(), 2, None, ["True/AsItShouldBe", "True/Available", "True/StockFilled"]),
+        (
+            "a right of reading only",
+            Scene::open(),
+            1,
+            Some(words),
+            ["False/RedisRightMissing", "False/RedisRightMissing", "True/StockFilled"],
+        ),
+    ] {
+        let lasting = Lasting { epochs: vain(epochs), right_missing, ..Lasting::default() };
+        let status = status_while(&scene, 3, None, None, NOW, lasting);
+        assert_eq!([Ready, RedisReady, StockReady].map(|condition| says(&status, condition)), expected, "{what}");
+        assert_eq!(message(&status, Ready).contains("run ZADD"), right_missing.is_some(), "{what}");
     }
 }
 
@@ -679,6 +738,8 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         redis_refusal: None,
         ailing: &Ailing::default(),
         stop: None,
+        epochs: &EpochWatch::default(),
+        right_missing: None,
         rollouts: &Rollouts::default(),
         offsets_unread: false,
         consumers_still: None,
