@@ -27,6 +27,7 @@ use crate::reconcile::epochs::EpochWatch;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
+use crate::reconcile::opening::Met;
 use crate::reconcile::proven::Given;
 use crate::reconcile::served::ServedWatch;
 use crate::reconcile::still::StillWatch;
@@ -191,6 +192,8 @@ pub struct Memory {
     pub failures: u32,
     /// What became of its epochs.
     pub(crate) epochs: EpochWatch,
+    /// The record of a later version that the last attempt to open one met in the topic.
+    pub(crate) newer_met: Option<Met>,
     /// The ledger was taken over from another cluster, and no epoch was opened since.
     pub(crate) taken_over: bool,
     /// When the status was last written; at first, when the campaign was first looked at.

@@ -147,7 +147,7 @@ impl EpochError {
         match self {
             Self::Stock(_) | Self::PodsMayNot { .. } => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
-            Self::Kafka(_) | Self::Tail(_) | Self::NewerRecord { .. } => ConditionType::KafkaReady,
+            Self::Kafka(_) | Self::Tail(_) => ConditionType::KafkaReady,
             _ => ConditionType::StockReady,
         }
     }

@@ -16,7 +16,7 @@ mod lasting;
 pub(crate) mod notices;
 pub(crate) mod numbers;
 pub mod observe;
-mod opening;
+pub(crate) mod opening;
 mod outcome;
 mod owner;
 mod pause;

@@ -1,12 +1,14 @@
 //! What Redis, database and log are said to hold, held against each other. Pure.
 
+use campaign::identity::CampaignId;
+use campaign::table::Position;
 use jiff::Timestamp;
 
 use super::Facts;
 use super::topic::unread_text;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, Phase};
-use crate::log_view::LogView;
+use crate::log_view::{DeadUnread, LogView};
 use crate::reconcile::observe::LedgerView;
 use crate::reconcile::plan::Work;
 use crate::reconcile::terms::time;
@@ -84,6 +86,9 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
         );
         return Report::no(LedgerConsistent, "WinnersMissing", text);
     }
+    if let Some((reason, text)) = log.and_then(|log| dead_unread(facts.id, log)) {
+        return Report::unknown(LedgerConsistent, reason, text);
+    }
     // Enough rows for all winners prove nothing about records that nobody could look at.
     let unread = match (&facts.seen.log, &work) {
         (Ok(log), Work::None | Work::Unknown) => log.unread.as_ref(),
@@ -125,6 +130,27 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
         }
     }
 }
+
+/// Why it is not known which ranks dead letters hold, as a reason and in words.
+pub(in crate::reconcile) fn dead_unread(campaign: &CampaignId, log: &LogView) -> Option<(&'static str, String)> {
+    Some(match log.dead_unread.as_ref()? {
+        DeadUnread::Newer { at: Position { partition, offset }, newer } => {
+            let topic = campaign.dead_letter_topic();
+            let text = format!(
+                "{topic}, partition {partition}, offset {offset}: {newer}. It may hold a rank, so as long as it is there a Redis that was \
+                 restarted, or has lost something, is not filled again, and nothing is issued then. If there never was a newer version, \
+                 somebody else wrote it: `coupon-consumer dead-letters replay --trim --discard {partition}:{offset}`"
+            );
+            (NEWER_RECORD, text)
+        }
+        DeadUnread::Failed(said) => {
+            ("DeadLettersUnread", format!("which ranks dead letters hold is not known: {said}"))
+        }
+    })
+}
+
+/// A dead letter is of a later version. Nothing is wrong yet, and the next repair will not succeed.
+pub(in crate::reconcile) const NEWER_RECORD: &str = "NewerRecord";
 
 /// What is to be said of winners that only people can make rows now.
 fn stranded(log: Option<&LogView>) -> Option<String> {

@@ -31,7 +31,7 @@ use crate::measure::{Measured, System};
 use crate::repair::scan::Looked;
 use crate::serving::Service;
 use crate::stop::Stop;
-pub(super) use ledger::DEAD_LETTERS;
+pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, dead_unread};
 pub(super) use topic::unread_text;
 pub(super) use without_class::{Leaving, status_while_leaving};
 pub use without_class::{status_elsewhere, status_without_class};
@@ -285,7 +285,15 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             all.push(Report::no(C::Ready, broken.reason, broken.message.clone()));
             all.push(Report::yes(C::Reconciling, broken.reason, broken.message));
         }
-        (None, None) => all.push(Report::yes(C::Ready, "AsItShouldBe", "all is as it should be at this time")),
+        (None, None) => {
+            let warning =
+                all.iter().find(|report| report.condition == C::LedgerConsistent && report.reason == NEWER_RECORD);
+            let text = match warning {
+                None => "all is as it should be at this time".to_owned(),
+                Some(warning) => format!("all is as it should be at this time, but {}", warning.message),
+            };
+            all.push(Report::yes(C::Ready, "AsItShouldBe", text));
+        }
     }
     all
 }

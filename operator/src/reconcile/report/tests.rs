@@ -1,7 +1,9 @@
 mod refusals;
 mod removed;
 
+use campaign::format::Newer;
 use campaign::log::admin::TopicState;
+use campaign::table::Position;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
 use crate::epoch::{EpochError, Opened};
 use crate::fixtures::{self, END, HOUR, LEAD, START};
+use crate::log_view::DeadUnread;
 use crate::reconcile::numbers::There;
 use crate::reconcile::scene::{Scene, topic};
 
@@ -237,6 +240,37 @@ fn what_breaks_each_epoch_is_said_and_not_what_it_leaves_behind() {
         assert_eq!([Ready, RedisReady, StockReady].map(|condition| says(&status, condition)), expected, "{what}");
         assert_eq!(message(&status, Ready).contains("run ZADD"), right_missing.is_some(), "{what}");
     }
+}
+
+/// Wrong: a letter of a later version is there, and all is green until a repair closes the sale for good; or Kafka is blamed then, beside a
+/// ledger of which all is known.
+#[test]
+fn a_letter_that_no_repair_gets_past_is_said_before_one_is_needed() {
+    use ConditionType::{KafkaReady, LedgerConsistent, Ready, StockReady};
+    let at = Position { partition: 1, offset: 7 };
+    let newer = || Newer { what: "the record", found: 2, known: 1 };
+    let unread = |scene: Scene| scene.dead_letters_unread(DeadUnread::Newer { at, newer: newer() });
+    let sale = || Scene::open().issued(10).stored(10);
+    let warned = status_of(&unread(sale()));
+    assert_eq!(says(&warned, LedgerConsistent), "Unknown/NewerRecord");
+    assert_eq!(says(&warned, Ready), "True/AsItShouldBe", "people are served");
+    for condition in [Ready, LedgerConsistent] {
+        let text = message(&warned, condition);
+        assert!(
+            text.contains("partition 1, offset 7: the record is of version 2") && text.contains("--discard 1:7"),
+            "{text}"
+        );
+    }
+    let failure = ReconcileError::from(EpochError::NewerRecord { topic: "t".to_owned(), at, newer: newer() });
+    let stopped = status_with(&unread(sale().redis_emptied()), 3, Some(&failure), None, NOW);
+    assert_eq!(
+        [Ready, StockReady, KafkaReady, LedgerConsistent].map(|condition| says(&stopped, condition)),
+        ["False/NewerRecord", "False/NewerRecord", "True/Available", "Unknown/NewerRecord"]
+    );
+    let failed =
+        status_of(&sale().dead_letters_unread(DeadUnread::Failed("dead letters could not be read: x".to_owned())));
+    assert_eq!(says(&failed, LedgerConsistent), "Unknown/DeadLettersUnread");
+    assert_eq!(message(&failed, Ready), "all is as it should be at this time", "the next look may read them");
 }
 
 /// Wrong: status shows what people ask for, as if it were so.
