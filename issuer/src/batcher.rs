@@ -233,7 +233,7 @@ impl Batcher {
             let live = self.link.live_by(deadline).await.filter(|_| Instant::now() + LEAST < deadline);
             let Some(mut live) = live else {
                 let why = self.link.why_away();
-                self.trouble.failed(why.as_deref().unwrap_or("no connection to Redis"), Instant::now());
+                self.trouble.failed(why.as_deref().unwrap_or("no connection to Redis"), false, Instant::now());
                 return Called::Unavailable { maybe_granted };
             };
             if !pass.is_valid() {
@@ -245,16 +245,21 @@ impl Batcher {
                 Ok(Ok(reply)) => {
                     self.metrics.redis_seconds.observe(started.elapsed().as_secs_f64());
                     live.serves();
-                    self.trouble.over();
                     return match reply {
-                        Reply::Answered(batch) => Called::Answered { batch, asked: started },
-                        Reply::Refused(refusal) => Called::Refused { refusal, maybe_granted },
+                        Reply::Answered(batch) => {
+                            self.trouble.over();
+                            Called::Answered { batch, asked: started }
+                        }
+                        Reply::Refused(refusal) => {
+                            self.trouble.heard();
+                            Called::Refused { refusal, maybe_granted }
+                        }
                     };
                 }
                 Ok(Err(error)) => error,
                 Err(_) => StockError::Timeout(started.elapsed().as_millis()),
             };
-            self.trouble.failed(&error.to_string(), Instant::now());
+            self.trouble.failed(&error.to_string(), error.is_missing_right(), Instant::now());
             let (executed, connection) = (error.executed(), error.connection());
             self.metrics.redis_failures.get_or_create(&CauseLabel { cause: cause(executed) }).inc();
             self.link.failed(&live, &error);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::DeserializeGuard;
@@ -57,6 +57,7 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()
     let looking = Controller::for_stream(stream, store)
         .with_config(controller::Config::default())
         .graceful_shutdown_on(shutdown)
+        .reconcile_all_on(doubts(Arc::clone(&context)))
         .run(
             |class, context| async move {
                 let looking = look(Arc::clone(&class), Arc::clone(&context));
@@ -70,6 +71,14 @@ pub(crate) async fn run(context: Arc<Context>, shutdown: impl Future<Output = ()
         () = looking => {}
         () = sweep(&context) => {}
     }
+}
+
+/// When campaigns have met something that the last look at their class did not find. A class that nobody doubts costs nothing.
+fn doubts(context: Arc<Context>) -> impl Stream<Item = ()> + Send + Sync {
+    futures::stream::unfold(context, |context| async move {
+        context.class_doubted.notified().await;
+        Some(((), context))
+    })
 }
 
 /// Closes what leads to the servers of classes that are gone. Never ends.

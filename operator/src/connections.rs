@@ -1,7 +1,7 @@
 //! Live connections to the systems of each class, shared by all of its campaigns.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use campaign::log::admin::KafkaAdmin;
 use campaign::log::client_config;
 use campaign::log::probe::RoundTrip;
 use campaign::names::Names;
+use campaign::settings;
 use campaign::stock::connect::connect;
 use campaign::stock::{self, Afterwards, StockError, StockKeys, probe, sentinel};
 use campaign::table;
@@ -21,14 +22,16 @@ use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
 use crate::error::ReconcileError;
 use crate::log_view::reader::LogReader;
-use crate::measure::Measured;
 use crate::measure::clocks::Witnesses;
+use crate::measure::{self, Measured};
 use crate::topic::make::TopicMaker;
 
 /// How long the Secrets of a class are taken as read.
 pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
 /// How long what came of trying a write is taken as known.
 const REFUSAL_FRESH: Duration = Duration::from_millis(1900);
+/// A look at the class that is younger than this is not doubted.
+const DOUBTED_AFTER: Duration = Duration::from_secs(5);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long removing what looks have made may take, each part of it, when the class is gone.
@@ -69,6 +72,10 @@ pub struct Systems {
     sizing: Mutex<()>,
     /// What came of the last try to write to Redis, and when that was.
     refusal: Mutex<Option<(Option<Arc<StockError>>, Instant)>>,
+    /// What Redis was last found not to let a login of the pods run, and when that was.
+    lacking: Mutex<Option<(settings::Redis, Option<String>, Instant)>>,
+    /// Campaigns have met something else than the last look at the class found.
+    doubted: AtomicBool,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -123,6 +130,8 @@ impl Systems {
             migrated: Mutex::default(),
             sizing: Mutex::default(),
             refusal: Mutex::default(),
+            lacking: Mutex::default(),
+            doubted: AtomicBool::new(false),
             _sentinel: AbortOnDrop(sentinel),
             settings,
         })
@@ -153,6 +162,20 @@ impl Systems {
         let refusal = trying.await.err().filter(StockError::is_answer).map(Arc::new);
         *tried = Some((refusal.clone(), Instant::now()));
         refusal
+    }
+
+    /// What Redis does not let this login of the pods run, in words: tried on keys of no campaign, for all campaigns of the class together.
+    pub(crate) async fn pods_lack(&self, login: &settings::Redis, realm: &str) -> Option<String> {
+        let mut tried = self.lacking.lock().await;
+        if let Some((of, said, at)) = tried.as_ref()
+            && of == login
+            && at.elapsed() < REFUSAL_FRESH
+        {
+            return said.clone();
+        }
+        let said = measure::pods_lack(login, realm).await.map(|finding| finding.to_string());
+        *tried = Some((login.clone(), said.clone(), Instant::now()));
+        said
     }
 
     /// Makes the next [`Self::redis`] connect anew.
@@ -191,12 +214,21 @@ impl Systems {
     /// Whether they were measured within this time, and nothing was wrong.
     pub fn found_well_within(&self, time: Duration) -> bool {
         let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        measured.as_ref().is_some_and(|(measured, at)| at.elapsed() < time && measured.forbids_opening().is_none())
+        let well = |measured: &Measured| measured.forbids_opening().is_none() && !self.doubted.load(Ordering::Relaxed);
+        measured.as_ref().is_some_and(|(measured, at)| at.elapsed() < time && well(measured))
+    }
+
+    /// Campaigns have met something else than the last look at the class found. False: that look was a moment ago, and stands.
+    pub(crate) fn doubt(&self) -> bool {
+        let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = measured.as_ref().is_some_and(|(_, at)| at.elapsed() >= DOUBTED_AFTER);
+        is_old && !self.doubted.swap(true, Ordering::Relaxed)
     }
 
     /// Remembers what a look found.
     pub fn set_measured(&self, measured: Arc<Measured>) {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
+        self.doubted.store(false, Ordering::Relaxed);
     }
 
     /// Remembers that a look has found, or made, the topic of these names.

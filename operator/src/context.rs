@@ -11,28 +11,31 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::api::{CampaignClass, CouponCampaign, Phase, RolledOut};
 use crate::children::{Component, ControlTokens, selector};
 use crate::class_use::LastKnown;
 use crate::config::Config;
-use crate::connections::SystemsByClass;
+use crate::connections::{Systems, SystemsByClass};
 use crate::epoch::Queue;
 use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pods::PodClient;
 use crate::pressure::Counts;
 use crate::reconcile::Cluster;
+use crate::reconcile::epochs::EpochWatch;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
+use crate::reconcile::opening::Met;
 use crate::reconcile::proven::Given;
 use crate::reconcile::served::ServedWatch;
 use crate::reconcile::still::StillWatch;
 use crate::reconcile::strays::StraysWatch;
 use crate::reconcile::tampering::TermsSeen;
 use crate::reconcile::unread::UnreadWatch;
+use crate::repair::compare::CompareWatch;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 use crate::serving::ServingWatch;
@@ -83,6 +86,8 @@ pub struct Context {
     pub memory: Memories,
     /// Whose repair may go on.
     pub repairs: Queue,
+    /// Classes are to be looked at again at once, those that are doubted.
+    pub(crate) class_doubted: Notify,
 }
 
 impl Context {
@@ -99,6 +104,13 @@ impl Context {
     pub(crate) fn cluster(&self) -> Result<Cluster, ReconcileError> {
         let uid = self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
         Cluster::of(self.config.cluster_id.as_deref(), uid.as_deref()).ok_or(ReconcileError::ClusterUnknown)
+    }
+
+    /// A campaign has met something else than the last look at its class found: it is looked at again at once.
+    pub(crate) fn doubt(&self, systems: &Systems) {
+        if systems.doubt() {
+            self.class_doubted.notify_one();
+        }
     }
 
     /// A Deployment of ours, as the watch knows it.
@@ -176,14 +188,18 @@ pub struct Memory {
     pub watch: Watch,
     /// Where the looks for missing winners are, and what they found.
     pub scan: Scan,
+    /// How far rows and Redis are compared by rank.
+    pub(crate) compare: CompareWatch,
     /// Winners that the ledger had when this object first met it, if it had any.
     pub adopted: Option<u64>,
     /// Failures in a row.
     pub failures: u32,
-    /// Epochs in a row that were allotted and not opened.
-    pub burnt: u32,
-    /// The last attempt to open an epoch went so far that one was allotted.
-    pub allotted: bool,
+    /// What became of its epochs.
+    pub(crate) epochs: EpochWatch,
+    /// The record of a later version that the last attempt to open one met in the topic.
+    pub(crate) newer_met: Option<Met>,
+    /// The ledger was taken over from another cluster, and no epoch was opened since.
+    pub(crate) taken_over: bool,
     /// When the status was last written; at first, when the campaign was first looked at.
     pub status_written: Option<Instant>,
     /// The phase that the last pass found.

@@ -154,6 +154,7 @@ pub async fn run(
         http,
         memory: Memories::default(),
         repairs: Queue::default(),
+        class_doubted: tokio::sync::Notify::new(),
         client,
         config,
     });

@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use campaign::format::Newer;
 use campaign::identity::CampaignId;
 use campaign::log::tail::Range;
 use campaign::settings::Kafka;
-use campaign::table::{self, Barriers, CampaignRow, TableError};
+use campaign::table::{self, Barriers, CampaignRow, Position, TableError};
 use sqlx::mysql::MySqlPool;
 
+use crate::epoch::EpochError;
 use crate::epoch::ranks::Ranks;
-use crate::epoch::{EpochError, read};
+use crate::epoch::read::{self, Letter};
 
 /// The barriers by which dead letters are judged, as far as a pass knows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,9 +52,17 @@ pub struct DeadRanks {
     /// Ranks of grants that people have given up: they have no letter any more.
     discarded: Arc<Ranks>,
     ranks: Arc<Ranks>,
+    /// The first that only a newer program can read: whether it holds a rank, and which, is not known.
+    newer: Option<(Position, Newer)>,
 }
 
 impl DeadRanks {
+    /// The first dead letter that only a newer program can read, and where it lies. One is enough: with records that are removed all are
+    /// read again.
+    pub fn newer(&self) -> Option<&(Position, Newer)> {
+        self.newer.as_ref()
+    }
+
     /// The ranks of dead letters, and of grants that are given up for good: each has somebody who looked, or looks, after it.
     pub fn ranks(&self) -> &Ranks {
         &self.ranks
@@ -92,12 +102,22 @@ impl DeadRanks {
         }
         let (mut letters, missing) = match added(&self.read, &span).filter(|_| same) {
             Some(added) => (Arc::unwrap_or_clone(self.letters), added),
-            None => (Ranks::default(), span.clone()),
+            None => {
+                self.newer = None;
+                (Ranks::default(), span.clone())
+            }
         };
-        let mut reading = read::dead_winners(kafka, campaign, missing, (*barriers.barriers).clone());
+        let mut reading = read::dead_letters(kafka, campaign, missing, (*barriers.barriers).clone());
         while let Some(some) = reading.next().await? {
-            let ranks = some.into_iter().map(|event| event.rank);
-            ranks.filter(|rank| (1..=total).contains(rank)).for_each(|rank| letters.insert(rank));
+            for letter in some {
+                match letter {
+                    Letter::Winner(event) if (1..=total).contains(&event.rank) => letters.insert(event.rank),
+                    Letter::Winner(_) => {}
+                    Letter::Newer(at, newer) => {
+                        self.newer.get_or_insert((at, newer));
+                    }
+                }
+            }
         }
         (self.read, self.total) = (span, total);
         self.barriers = Arc::clone(&barriers.barriers);

@@ -239,7 +239,7 @@ pub fn stock_reason(error: &StockError) -> &'static str {
         StockError::NoPrimary { .. } => "RedisNoPrimary",
         StockError::SentinelLogin { .. } => "SentinelAuthenticationFailed",
         StockError::Answer { .. } => "RedisUnexpectedAnswer",
-        StockError::Timeout(_) | StockError::Redis(_) => match error.denial() {
+        StockError::Timeout(_) | StockError::Redis(_) | StockError::Right { .. } => match error.denial() {
             Some(Denial::ReadOnly) => "RedisReadOnly",
             Some(Denial::Loading) => "RedisLoading",
             Some(Denial::PrimaryDown) => "RedisPrimaryDown",

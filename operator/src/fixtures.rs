@@ -180,6 +180,7 @@ pub fn context() -> (Context, Written) {
         http: PodClient::new().unwrap(),
         memory: crate::context::Memories::default(),
         repairs: crate::epoch::Queue::default(),
+        class_doubted: tokio::sync::Notify::new(),
     };
     (context, written)
 }

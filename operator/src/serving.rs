@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use campaign::stock::says_missing_right;
+
 use crate::pressure::Pressure;
 
 /// Within this time an issuer finds an epoch that was opened, in milliseconds: it asks the database twice a second, and a busy one
@@ -223,14 +225,22 @@ fn is_broken(pressure: &Pressure) -> bool {
     matches!(pressure.reason.as_deref(), Some("StockBroken"))
 }
 
+/// What the issuers say of a right in Redis that is missing, if one does.
+pub(crate) fn right_missing(answers: &Answers) -> Option<&str> {
+    let mut said = answers.values().flatten().filter_map(|pressure| pressure.failing.as_deref());
+    said.find(|words| says_missing_right(words))
+}
+
 /// The issuers' own words.
 fn cause<'a>(silent: impl Iterator<Item = &'a Pressure>) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for pressure in silent {
-        let said = pressure.reason.as_deref().or(pressure.failing.as_deref());
-        *counts.entry(said.unwrap_or("no reason given")).or_default() += 1;
+        // Why it is closed, and what it met before: the second may be the cause of the first.
+        let said: Vec<&str> = pressure.reason.iter().chain(&pressure.failing).map(String::as_str).collect();
+        *counts.entry(said.join(", ")).or_default() += 1;
     }
-    let list: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let named = |reason: String| if reason.is_empty() { "no reason given".to_owned() } else { reason };
+    let list: Vec<String> = counts.into_iter().map(|(reason, count)| format!("{count} {}", named(reason))).collect();
     format!("issuers are ready and grant nothing ({}); users hear 503", list.join(", "))
 }
 
@@ -310,6 +320,23 @@ mod tests {
                 None => assert!(matches!(&found, Service::Refuses(text) if text.contains("503")), "{what}: {found:?}"),
             }
         }
+    }
+
+    /// Wrong: a right that is missing breaks the campaign, and all that is said is that it is closed.
+    #[test]
+    fn what_an_issuer_met_is_said_beside_what_became_of_it() {
+        let words = "Redis does not let the user run ZADD, which issue.lua needs";
+        let closed = pod(None, 5, "Closed").map(|pod| Pressure { failing: Some(words.to_owned()), ..pod });
+        let away =
+            pod(None, 5, "RedisAway").map(|pod| Pressure { failing: Some("Connection refused".to_owned()), ..pod });
+        let both = answers(&[("a", closed.clone()), ("b", closed), ("c", None)]);
+        let service = ServingWatch::default().service(0, Known::InSql(None), &both);
+        assert!(
+            matches!(&service, Service::Refuses(text) if text.contains(&format!("(2 Closed, {words})"))),
+            "{service:?}"
+        );
+        assert_eq!(right_missing(&both), Some(words));
+        assert_eq!(right_missing(&answers(&[("a", away), ("b", pod(Some(5), 5, "")), ("c", None)])), None);
     }
 
     /// Wrong: issuers whose password was changed keep their old one until the window ends, as they are "ready".

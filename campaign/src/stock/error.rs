@@ -56,6 +56,16 @@ pub enum StockError {
     /// Redis or the way to it failed.
     #[error("Redis: {0}")]
     Redis(#[from] RedisError),
+    /// A command of a script that the user may not run.
+    #[error("Redis does not let the user run {commands}, which {script} needs")]
+    Right {
+        /// Script name.
+        script: &'static str,
+        /// The command; several if it may be any of them.
+        commands: String,
+        /// Redis' own words.
+        error: RedisError,
+    },
     /// No answer within the deadline, in milliseconds.
     #[error("Redis did not answer within {0} ms")]
     Timeout(u128),
@@ -106,14 +116,24 @@ impl StockError {
             Self::Settings(_) | Self::SentinelLogin { .. } | Self::NoPrimary { .. } => {
                 (Executed::No, Afterwards::GivenUp)
             }
-            Self::Redis(error) => classify(error),
+            Self::Redis(error) | Self::Right { error, .. } => classify(error),
+        }
+    }
+
+    /// What Redis, or the way to it, said.
+    fn said(&self) -> Option<&RedisError> {
+        match self {
+            Self::Redis(error) | Self::Right { error, .. } => Some(error),
+            _ => None,
         }
     }
 
     /// One word for what is wrong, the same as long as that is: for logs that say it once.
     pub fn cause(&self) -> String {
         match self {
-            Self::Redis(error) => error.code().map_or_else(|| format!("{:?}", error.kind()), str::to_owned),
+            Self::Redis(error) | Self::Right { error, .. } => {
+                error.code().map_or_else(|| format!("{:?}", error.kind()), str::to_owned)
+            }
             Self::Timeout(_) => "timeout".to_owned(),
             Self::Answer { script, .. } => (*script).to_owned(),
             Self::Settings(_) => "settings".to_owned(),
@@ -124,10 +144,7 @@ impl StockError {
 
     /// Why the server takes no writes for now, if that is what it said.
     pub fn denial(&self) -> Option<Denial> {
-        match self {
-            Self::Redis(error) => Denial::of_code(error.code()?),
-            _ => None,
-        }
+        Denial::of_code(self.code()?)
     }
 
     /// Whether a server answered, and said no.
@@ -137,38 +154,41 @@ impl StockError {
 
     /// Whether Redis said that user or password are wrong.
     pub fn is_authentication(&self) -> bool {
-        match self {
-            Self::Redis(error) => {
-                matches!(error.kind(), ErrorKind::AuthenticationFailed)
-                    || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
-            }
-            _ => false,
-        }
+        self.said().is_some_and(|error| {
+            matches!(error.kind(), ErrorKind::AuthenticationFailed)
+                || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        })
     }
 
     /// Whether the user is known and may not do this, or the server has taken the command away from everybody. Inside a script
     /// Redis says so in words only.
     pub fn is_missing_right(&self) -> bool {
-        let Self::Redis(error) = self else { return false };
-        if error.code() == Some("NOPERM") {
-            return true;
-        }
-        let words = error.to_string().to_ascii_lowercase();
-        let says = |text: &str| words.contains(text);
-        error.code().is_some()
-            && (says("unknown command")
-                || says("unknown redis command")
-                || says("can't run this command")
-                || says("can't access at least one of the keys"))
+        self.said().is_some_and(|error| {
+            error.code() == Some("NOPERM") || (error.code().is_some() && says_missing_right(&error.to_string()))
+        })
     }
 
     /// The word with which Redis began its refusal, such as `OOM`.
     pub fn code(&self) -> Option<&str> {
-        match self {
-            Self::Redis(error) => error.code(),
-            _ => None,
-        }
+        self.said()?.code()
     }
+}
+
+/// Whether words of Redis, or ours of them, speak of a right that is missing: what an issuer tells its operator is no more than words.
+pub fn says_missing_right(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let says = |text: &str| words.contains(text);
+    forbids_a_command(&words)
+        || says("noperm")
+        || says("can't access at least one of the keys")
+        || says("does not let the user run")
+}
+
+/// The same of a command.
+pub(super) fn forbids_a_command(words: &str) -> bool {
+    let words = words.to_ascii_lowercase();
+    let all = ["unknown command", "unknown redis command", "can't run this command", "no permissions to run"];
+    all.iter().any(|text| words.contains(text))
 }
 
 /// What a server that was heard means by the first word of its refusal. All of the first three groups are said before a script
@@ -283,6 +303,7 @@ mod tests {
             ("NOPERM User w has no permissions to run the 'info' command", true, false),
             ("ERR The user executing the script can't run this command or subcommand script: b64", true, false),
             ("ERR Unknown Redis command called from script script: b64", true, false),
+            ("ERR ACL failure in script: User w has no permissions to run the 'zadd' command", true, false),
             ("ERR unknown command 'INFO', with args beginning with:", true, false),
             ("WRONGPASS invalid username-password pair or user is disabled.", false, true),
             ("NOAUTH Authentication required.", false, true),

@@ -15,12 +15,12 @@ mod script;
 pub mod sentinel;
 mod state;
 
-pub use error::{Afterwards, Denial, Executed, StockError};
+pub use error::{Afterwards, Denial, Executed, StockError, says_missing_right};
 pub use forget::{Place, kept_n, places_of, rename};
 pub use issue::{Answer, Batch, Grant, MAX_BATCH, Refusal, Reply, Wish, issue, winner};
 pub use keys::StockKeys;
 pub use remove::{Removed, bytes, remove};
 pub use state::{
     Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, clear_unreadable, close, configure,
-    correct_time, forget, grants, held_by, observe, read_winners, suspend,
+    correct_time, forget, grants, held_by, observe, ranks_of, read_winners, suspend,
 };

@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, Script};
+use redis::{FromRedisValue, RedisError, Script};
 
-use super::error::StockError;
+use super::error::{StockError, forbids_a_command};
 use crate::sabotage::{Defence, without};
 
 /// Whether a campaign's keys fit together, for the scripts that ask.
@@ -21,6 +21,7 @@ const BLIND: &str = concat!(
 /// One script: the `#!lua` line makes Redis 7 refuse to start it when memory is full, instead of failing half way.
 pub(super) struct Named {
     pub name: &'static str,
+    text: LazyLock<String>,
     script: LazyLock<Script>,
 }
 
@@ -28,11 +29,12 @@ macro_rules! script {
     ($constant:ident, $file:literal, $flags:literal) => {
         pub(super) static $constant: Named = Named {
             name: $file,
-            script: LazyLock::new(|| {
+            text: LazyLock::new(|| {
                 let history = if without(Defence::HistoryCheck) { BLIND } else { HISTORY };
                 let body = include_str!(concat!("../../../lua/", $file));
-                Script::new(&[concat!("#!lua", $flags, "\n"), history, WHOLE, body].concat())
+                [concat!("#!lua", $flags, "\n"), history, WHOLE, body].concat()
             }),
+            script: LazyLock::new(|| Script::new(&$constant.text)),
         };
     };
 }
@@ -67,11 +69,78 @@ impl Named {
         for argument in arguments {
             invocation.arg(argument);
         }
-        Ok(invocation.invoke_async(connection).await?)
+        invocation.invoke_async(connection).await.map_err(|error| self.explained(error))
+    }
+
+    /// Redis says of a right that is missing within a script where it was met, and not always what it was.
+    fn explained(&self, error: RedisError) -> StockError {
+        let said = error.to_string();
+        let line =
+            said.rsplit_once("@user_script:").and_then(|(_, line)| line.split(|c: char| !c.is_ascii_digit()).next());
+        let commands = match line.and_then(|line| line.parse().ok()) {
+            Some(line) if forbids_a_command(&said) => commands_at(&self.text, line).join(" or "),
+            _ => String::new(),
+        };
+        match commands.is_empty() {
+            true => StockError::Redis(error),
+            false => StockError::Right { script: self.name, commands, error },
+        }
     }
 
     /// An answer that this version does not know. `answer` is its status or its numbers, never what users sent.
     pub fn unexpected(&self, answer: impl std::fmt::Debug) -> StockError {
         StockError::Answer { script: self.name, answer: format!("{answer:?}").chars().take(200).collect() }
+    }
+}
+
+/// What is called in this line of a script, counted from 1. (Redis counts the `#!lua` line, too.)
+fn commands_at(text: &str, line: usize) -> Vec<&str> {
+    let found = line.checked_sub(1).and_then(|before| text.lines().nth(before)).unwrap_or_default();
+    found.split("redis.call('").skip(1).filter_map(|call| call.split('\'').next()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stock::{Executed, says_missing_right};
+
+    fn refusal(words: &str) -> RedisError {
+        match redis::parse_redis_value(format!("-{words}\r\n").as_bytes()) {
+            Ok(redis::Value::ServerError(error)) => error.into(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Wrong: people hear that "this command" is missing in a script that is a hash and a number.
+    #[test]
+    fn a_right_that_is_missing_within_a_script_is_named() {
+        let line_of = |command: &str| {
+            let call = format!("redis.call('{command}'");
+            ISSUE.text.lines().position(|line| line.contains(&call)).unwrap() + 1
+        };
+        for command in ["ZADD", "TIME", "LTRIM", "ZSCORE"] {
+            let at = line_of(command);
+            let said = format!(
+                "ERR The user executing the script can't run this command or subcommand script: 834e, on @user_script:{at}."
+            );
+            let error = ISSUE.explained(refusal(&said));
+            assert_eq!(error.to_string(), format!("Redis does not let the user run {command}, which issue.lua needs"));
+            assert!(
+                error.is_missing_right() && error.is_answer() && says_missing_right(&error.to_string()),
+                "{command}"
+            );
+            assert_eq!((error.executed(), error.cause()), (Executed::Unknown, "ERR".to_owned()), "{command}");
+        }
+        let two =
+            ISSUE.explained(refusal(&format!("ERR can't run this command, on @user_script:{}.", line_of("ZCARD"))));
+        assert!(two.to_string().contains("run ZCARD or HLEN, which"), "{two}");
+        for words in [
+            "ERR The user executing the script can't run this command or subcommand script: 834e, on @user_script:9999.",
+            "ERR The user executing the script can't run this command or subcommand script: 834e",
+            "ERR something else script: 834e, on @user_script:19.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+        ] {
+            assert!(matches!(ISSUE.explained(refusal(words)), StockError::Redis(_)), "{words}");
+        }
     }
 }

@@ -97,6 +97,12 @@ pub enum EpochError {
     /// Other campaigns are being repaired.
     #[error("waiting for the repairs of other campaigns to end; large ones are done one at a time")]
     Queued,
+    /// The first request would break the epoch.
+    #[error("{said}; no epoch is opened before that, as the first request would break it")]
+    PodsMayNot {
+        /// What Redis does not let the pods run, and what to do.
+        said: String,
+    },
     /// Issuer pods could not be listed or deleted.
     #[error("{}", kubernetes_words(.0))]
     Kubernetes(#[from] kube::Error),
@@ -139,9 +145,9 @@ impl From<FillError> for EpochError {
 impl EpochError {
     pub(crate) fn condition(&self) -> ConditionType {
         match self {
-            Self::Stock(_) => ConditionType::RedisReady,
+            Self::Stock(_) | Self::PodsMayNot { .. } => ConditionType::RedisReady,
             Self::Table(_) => ConditionType::DatabaseReady,
-            Self::Kafka(_) | Self::Tail(_) | Self::NewerRecord { .. } => ConditionType::KafkaReady,
+            Self::Kafka(_) | Self::Tail(_) => ConditionType::KafkaReady,
             _ => ConditionType::StockReady,
         }
     }
@@ -157,6 +163,7 @@ impl EpochError {
             Self::Queued => "RepairQueued",
             Self::Kubernetes(_) => "KubernetesError",
             Self::Stock(error) => stock_reason(error),
+            Self::PodsMayNot { .. } => "RedisRightMissing",
             Self::Table(error) => table_reason(error),
             Self::Kafka(error) => error.reason(),
             Self::Tail(_) => "LogUnreadable",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use campaign::event::{CouponIssued, DecodeError};
+use campaign::event::CouponIssued;
 use campaign::format::Newer;
 use campaign::identity::CampaignId;
 use campaign::log;
@@ -37,7 +37,8 @@ pub fn size(range: &Range) -> u64 {
 /// Winners in a range of the topic that are not void.
 pub fn tail(settings: &Kafka, campaign: &CampaignId, range: Range, barriers: Barriers) -> Records<CouponIssued> {
     Records::read(settings, campaign, campaign.topic(), range, move |event, message| {
-        (!barriers.voids(event.epoch, message.partition(), message.offset())).then_some(event)
+        let event = event?;
+        Ok((!barriers.voids(event.epoch, message.partition(), message.offset())).then_some(event))
     })
 }
 
@@ -49,8 +50,37 @@ pub fn dead_winners(
     barriers: Barriers,
 ) -> Records<CouponIssued> {
     Records::read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
-        holds_its_rank(event.epoch, log::origin(message), &barriers).then_some(event)
+        let event = event?;
+        Ok(holds_its_rank(event.epoch, log::origin(message), &barriers).then_some(event))
     })
+}
+
+/// A dead letter that may hold a rank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Letter {
+    /// A winner who holds one.
+    Winner(CouponIssued),
+    /// It lies there, and only a newer program can read it.
+    Newer(Position, Newer),
+}
+
+/// The same as [`dead_winners`], past what only a newer program can read.
+pub(crate) fn dead_letters(
+    settings: &Kafka,
+    campaign: &CampaignId,
+    range: Range,
+    barriers: Barriers,
+) -> Records<Letter> {
+    Records::read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
+        Ok(match event {
+            Ok(event) => holds_its_rank(event.epoch, log::origin(message), &barriers).then_some(Letter::Winner(event)),
+            Err(newer) => Some(Letter::Newer(place(message), newer)),
+        })
+    })
+}
+
+fn place(message: &BorrowedMessage<'_>) -> Position {
+    Position { partition: message.partition(), offset: message.offset() }
 }
 
 /// Whether a dead letter of this epoch, whose record lay there, still holds its rank: it does unless the record was void where
@@ -87,7 +117,7 @@ impl<T: Send + 'static> Records<T> {
         campaign: &CampaignId,
         topic: String,
         range: Range,
-        take: impl Fn(CouponIssued, &BorrowedMessage<'_>) -> Option<T> + Send + 'static,
+        take: impl Fn(Result<CouponIssued, Newer>, &BorrowedMessage<'_>) -> Result<Option<T>, Newer> + Send + 'static,
     ) -> Self {
         let (sender, arriving) = mpsc::channel(CHUNKS_AHEAD);
         if range.values().all(|(from, to)| from >= to) {
@@ -97,17 +127,16 @@ impl<T: Send + 'static> Records<T> {
         let thread = tokio::task::spawn_blocking(move || {
             let mut chunk = Vec::new();
             let read = tail::read::<Stopped>(&settings, &topic, &range, |message| {
-                // What is no winner of ours is the consumer's to judge; it holds no rank.
-                let read = CouponIssued::of_record(&campaign, message);
-                if let Some(newer) = read.as_ref().err().and_then(DecodeError::newer) {
-                    // It may be a winner: without it the rank would be given to somebody else.
-                    return Err(Stopped::Newer(
-                        Position { partition: message.partition(), offset: message.offset() },
-                        newer,
-                    ));
-                }
-                let event = read.ok();
-                chunk.extend(event.and_then(|event| take(event, message)));
+                let read = match CouponIssued::of_record(&campaign, message) {
+                    Ok(event) => Ok(event),
+                    Err(error) => match error.newer() {
+                        Some(newer) => Err(newer),
+                        // What is no winner of ours is the consumer's to judge; it holds no rank.
+                        None => return Ok(()),
+                    },
+                };
+                // One that is newer may be a winner: without it the rank would be given to somebody else.
+                chunk.extend(take(read, message).map_err(|newer| Stopped::Newer(place(message), newer))?);
                 if chunk.len() < CHUNK {
                     return Ok(());
                 }

@@ -7,9 +7,11 @@ pub mod reader;
 
 use std::collections::BTreeMap;
 
+use campaign::format::Newer;
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, Batch, ClusterState, ConfigEntry, Group, GroupState, TopicState};
 use campaign::log::tail::Range;
+use campaign::table::Position;
 
 use crate::scale::reading::{Membership, Partition, Reading};
 use crate::topic::TopicView;
@@ -33,6 +35,22 @@ pub struct LogView {
     pub dead_ranks: Option<u64>,
     /// Those of them that nobody has given up: winners who wait for somebody to look after them.
     pub stranded: Option<u64>,
+    /// Why neither is known, if that is so though the topics could be asked about.
+    pub dead_unread: Option<DeadUnread>,
+}
+
+/// Why it is not known which ranks dead letters hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadUnread {
+    /// One of them can be read by a newer program only.
+    Newer {
+        /// Where it lies.
+        at: Position,
+        /// Its version.
+        newer: Newer,
+    },
+    /// They, or what they are judged by, could not be read; in words.
+    Failed(String),
 }
 
 /// Offsets of the topic of winners.
@@ -175,6 +193,7 @@ impl Answers {
             dead_letters: dead_span.as_ref().map(|span| span.values().map(|(from, to)| natural(to - from)).sum()),
             dead_ranks: None,
             stranded: None,
+            dead_unread: None,
         };
         Ok(Sighted { view, dead_span })
     }

@@ -94,8 +94,8 @@ impl Measured {
         Some((reason, here.map(ToString::to_string).collect::<Vec<_>>().join("; ")))
     }
 
-    /// Whether Redis does not let the pods run what they need: no repair helps before it does.
-    pub fn pods_lack_redis_rights(&self) -> bool {
+    /// Whether Redis does not let the pods run what they need.
+    pub(crate) fn pods_lack_redis_rights(&self) -> bool {
         let is_theirs =
             |finding: &Finding| matches!(finding.fault, Fault::RedisRight { .. }) && finding.who.contains(&Who::Pods);
         self.findings.iter().any(is_theirs)
@@ -129,6 +129,13 @@ impl Measured {
         let parts = [part(System::Kafka), part(System::Redis), part(System::Database), self.clocks.report()];
         parts.into_iter().chain(self.pods.clone()).collect()
     }
+}
+
+/// What Redis does not let this login of the pods run. `None` also where nothing is heard of it, which shows elsewhere.
+pub(crate) async fn pods_lack(login: &settings::Redis, realm: &str) -> Option<Finding> {
+    let seen = bounded(System::Redis, redis::look(login, realm, Role::Issuer).boxed()).await;
+    let fault = seen.faults.into_iter().find(|fault| matches!(fault, Fault::RedisRight { .. }))?;
+    Some(Finding { system: System::Redis, who: vec![Who::Pods], fault, hint: None })
 }
 
 /// Looks at all three systems with both logins. Ends in some seconds, whatever they do.

@@ -85,6 +85,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                     break;
                 }
                 done.adopted = adopted(pass, row, seen);
+                pass.context.memory.update(pass.uid, |memory| memory.taken_over = true);
                 let before = row.custody.owner.as_deref().unwrap_or_default();
                 let text = format!("the ledger is taken over from cluster {before}, by annotation");
                 events::note(pass.context, pass.campaign, "LedgerTakenOver", &text).await;
@@ -113,7 +114,9 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             (Step::RemoveKeys, Some(row)) => done.keys_removed = removal::remove_keys(pass, row, plan, seen).await?,
             (Step::OpenEpoch { reason }, Some(row)) => {
                 let opened = open_epoch(pass, row, plan, seen).await?;
-                done.opened = Some((opened, reason));
+                // Redis was closed for that, whatever it looks like.
+                let taken_over = pass.context.memory.update(pass.uid, |memory| std::mem::take(&mut memory.taken_over));
+                done.opened = Some((opened, if taken_over { "LedgerTakenOver" } else { reason }));
             }
         }
     }

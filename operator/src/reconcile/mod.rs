@@ -10,13 +10,14 @@ mod cluster;
 mod control_token;
 mod deletion;
 mod doubt;
+pub(crate) mod epochs;
 mod handover;
 mod issuers;
 mod lasting;
 pub(crate) mod notices;
 pub(crate) mod numbers;
 pub mod observe;
-mod opening;
+pub(crate) mod opening;
 mod outcome;
 mod owner;
 mod pause;
@@ -38,6 +39,7 @@ mod supply;
 pub(crate) mod tampering;
 mod terms;
 pub(crate) mod unread;
+mod unserved;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -318,9 +320,16 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let measured = systems.measured();
     let waits =
         opens_first_epoch(&plan, &seen) && measured.as_ref().is_none_or(|found| found.forbids_opening().is_some());
-    // Issuers that may not run their script would break the next epoch as they did the last.
-    let in_vain = measured.as_ref().is_some_and(|found| found.pods_lack_redis_rights());
-    if waits || in_vain {
+    let right_missing = crate::serving::right_missing(&answers);
+    if right_missing.is_some() && measured.as_ref().is_some_and(|found| !found.pods_lack_redis_rights()) {
+        context.doubt(&systems);
+    }
+    let epochs = context.memory.update(uid, |memory| {
+        memory.epochs.see(seen.given(), seen.served(), Instant::now());
+        memory.epochs.clone()
+    });
+    let pause = epochs.left(Instant::now()).filter(|_| plan.opens_epoch());
+    if waits || pause.is_some() {
         plan.open_nothing();
     }
     let stop = context.memory.get(uid).stop.map(|(stop, _)| stop);
@@ -329,6 +338,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let service = issuers::service(&pass, &seen, &answers);
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
+    let mut compared = Ok(());
+    if epochs.left(Instant::now()).is_none() {
+        compared = repair_what_differs(&pass, &seen, &mut plan).await;
+    }
     let ledger = apply::ledger(&pass, &plan, &seen).await;
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
@@ -349,7 +362,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
             repair::begin_after_opening(memory, opened, &seen, observed_at.elapsed());
         });
     }
-    let failure = failure.or(record_issued(&pass, &seen).await.err());
+    let failure = failure.or(compared.err()).or(record_issued(&pass, &seen).await.err());
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
     let failure = failure.or(repair::direct::publish_what_is_due(&pass, &seen, plan.key_by, at_rest).await.err());
@@ -391,6 +404,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         redis_refusal: redis_refusal.as_deref(),
         ailing: &ailing,
         stop,
+        epochs: &epochs,
+        right_missing,
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
         measured: measured.as_deref(),
@@ -439,15 +454,40 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         // The class is looked at by itself; its first look ends any moment.
         return Ok(Action::requeue(if measured.is_some() { BUSY } else { FIRST_LOOK }));
     }
+    if let Some(pause) = pause {
+        return Ok(Action::requeue(pause.min(BUSY)));
+    }
     let class_ails = measured.as_ref().is_some_and(|measured| !measured.findings.is_empty());
     Ok(next(&plan, &serving, class_ails, context.elapsed_ms()))
 }
+
+/// Compares some of the rows with Redis, and has Redis filled again where it differs from them.
+async fn repair_what_differs(pass: &Pass<'_>, seen: &Observation, plan: &mut Plan) -> Result<(), ReconcileError> {
+    let Pass { context, campaign, uid, systems, id, .. } = pass;
+    let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
+    let mut memory = context.memory.get(uid);
+    let differs = repair::compare::take_turn(systems, id, seen, at_rest, &mut memory).await;
+    context.memory.update(uid, |kept| kept.compare = memory.compare);
+    if let Some(rank) = differs? {
+        let text = format!(
+            "Redis and the rows in the database differ, at rank {rank} first: somebody has changed one of them by hand. Redis is filled again, \
+             and the rows stand; somebody may have been told another rank meanwhile"
+        );
+        tracing::warn!(campaign = %id, "{text}");
+        events::warn(context, campaign, REDIS_DIFFERS, &text).await;
+        plan.reopen(REDIS_DIFFERS);
+    }
+    Ok(())
+}
+
+/// The reason of the event, and of the epoch that mends it.
+const REDIS_DIFFERS: &str = "RedisDiffers";
 
 /// Whether this pass would open a campaign for the first time. What its class is known not to be able to do is not tried, and no
 /// epoch is used up for it; a campaign that has had one is repaired as well as it goes.
 fn opens_first_epoch(plan: &Plan, seen: &Observation) -> bool {
     let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
-    row.is_some_and(|row| row.epoch == 0) && plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
+    row.is_some_and(|row| row.epoch == 0) && plan.opens_epoch()
 }
 
 /// Reads what is there and decides what should be. `cluster`: this one. `consumers`: whether any run. What is worth to be remembered goes to `known`.

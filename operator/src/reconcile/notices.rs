@@ -12,7 +12,7 @@ use crate::children::Component;
 use crate::children::additions::additions;
 use crate::events;
 use crate::log_view::LogView;
-use crate::reconcile::report::DEAD_LETTERS;
+use crate::reconcile::report::{DEAD_LETTERS, NEWER_RECORD, dead_unread};
 
 /// What was told last, by subject. Losing it costs one event more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,8 +58,12 @@ impl Pass<'_> {
         self.caution("RowsVanished", (ledger.stored < ledger.had).then_some(text)).await;
     }
 
-    /// Winners that are dead letters and no rows; that they become more is no news.
+    /// Winners that are dead letters and no rows, where that they become more is no news; and a letter over which no repair would succeed.
     pub(super) async fn tell_dead_letters(&self, log: Option<&LogView>) {
+        let unread = log.and_then(|log| dead_unread(self.id, log)).filter(|(reason, _)| *reason == NEWER_RECORD);
+        if log.is_some_and(|log| log.dead_ranks.is_some()) || unread.is_some() {
+            self.caution(NEWER_RECORD, unread.as_ref().map(|(_, text)| text.as_str())).await;
+        }
         let Some(stranded) = log.and_then(|log| log.stranded) else { return };
         let text = "winners that were told a rank are dead letters and no rows: condition LedgerConsistent says how many, and \
                     `coupon-consumer dead-letters list` why";

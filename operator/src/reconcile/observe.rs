@@ -12,7 +12,7 @@ use crate::dead::{DeadBarriers, DeadRanks};
 use crate::epoch::ranks::Ranks;
 use crate::ledger_count::{Effort, LedgerCount, QUESTION};
 use crate::log_view::drained::Drained;
-use crate::log_view::{LogView, Sighted};
+use crate::log_view::{DeadUnread, LogView, Sighted};
 use crate::measure::clocks::{Time, Witnesses};
 
 /// Ranks of one question.
@@ -96,10 +96,12 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
             known.drained.apply(&mut view);
-            (view.dead_ranks, view.stranded) = match (row, dead_span) {
-                (Some(row), Some(span)) => dead_ranks(systems, campaign, row, span, known).await.unzip(),
-                _ => (None, None),
-            };
+            if let (Some(row), Some(span)) = (row, dead_span) {
+                match dead_ranks(systems, campaign, row, span, known).await {
+                    Ok((ranks, stranded)) => (view.dead_ranks, view.stranded) = (Some(ranks), Some(stranded)),
+                    Err(why) => view.dead_unread = Some(why),
+                }
+            }
             Ok(view)
         }
         Err(error) => Err(error),
@@ -145,6 +147,18 @@ impl Observation {
         }
     }
 
+    /// How many have coupons, at least: winners in Redis, or rows.
+    pub(crate) fn given(&self) -> Option<u64> {
+        let in_redis = self.stock.as_ref().ok().map(|stock| stock.issued);
+        in_redis.max(self.ledger.as_ref().ok().map(|ledger| ledger.stored))
+    }
+
+    /// The epoch that database and Redis serve.
+    pub(crate) fn served(&self) -> Option<u64> {
+        let (Ok(ledger), Ok(stock)) = (&self.ledger, &self.stock) else { return None };
+        ledger.row.as_ref()?.open_epoch.filter(|epoch| stock.serves(*epoch))
+    }
+
     /// The time that a pass goes by. `clock_ms`: the operator's own, where nobody else was asked.
     pub fn time(&self, clock_ms: i64) -> Time {
         match (&self.heard, &self.stock) {
@@ -174,30 +188,28 @@ async fn dead_ranks(
     row: &CampaignRow,
     span: Range,
     known: &mut Known,
-) -> Option<(u64, u64)> {
+) -> Result<(u64, u64), DeadUnread> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        tracing::warn!(%campaign, %error, "{what}");
+        DeadUnread::Failed(format!("{what}: {error}"))
+    };
     match known.dead_barriers.clone().refresh(&systems.sql, row).await {
         Ok(fresh) => known.dead_barriers = fresh,
-        Err(error) => {
-            tracing::warn!(%campaign, %error, "the barriers of dead letters could not be read");
-            return None;
-        }
+        Err(error) => return Err(failed("the barriers of dead letters could not be read", &error)),
     }
     let dead = &mut known.dead;
     let kafka = &systems.settings.operator.kafka;
-    match std::mem::take(dead).refresh(kafka, campaign, span, &known.dead_barriers, row.total).await {
+    match dead.clone().refresh(kafka, campaign, span, &known.dead_barriers, row.total).await {
         Ok(fresh) => *dead = fresh,
-        Err(error) => {
-            tracing::warn!(%campaign, %error, "dead letters could not be read");
-            return None;
-        }
+        Err(error) => return Err(failed("dead letters could not be read", &error)),
     }
     // After the topic: whoever gives up a letter records it before removing it.
     match discarded(&systems.sql, row.id, row.total).await {
         Ok(discarded) => *dead = std::mem::take(dead).and_discarded(discarded),
-        Err(error) => {
-            tracing::warn!(%campaign, %error, "grants that are given up could not be read");
-            return None;
-        }
+        Err(error) => return Err(failed("grants that are given up could not be read", &error)),
+    }
+    if let Some((at, newer)) = dead.newer().cloned() {
+        return Err(DeadUnread::Newer { at, newer });
     }
     let without_row = async |ranks: &Ranks| {
         let rows = match ranks.count() {
@@ -210,13 +222,7 @@ async fn dead_ranks(
         let all = without_row(dead.ranks()).await?;
         Ok::<_, TableError>((all, all.saturating_sub(without_row(dead.discarded()).await?)))
     };
-    match counted.await {
-        Ok(both) => Some(both),
-        Err(error) => {
-            tracing::warn!(%campaign, %error, "dead letters could not be compared with the rows");
-            None
-        }
-    }
+    counted.await.map_err(|error| failed("dead letters could not be compared with the rows", &error))
 }
 
 /// Ranks of grants that are given up. One above the total is no winner's.

@@ -1,6 +1,9 @@
 //! Opens an epoch for a campaign: what is remembered of its ledger elsewhere, whose turn it is, and what an attempt leaves behind.
 
-use campaign::table::CampaignRow;
+use std::time::Instant;
+
+use campaign::format::Newer;
+use campaign::table::{CampaignRow, Position};
 use kube::ResourceExt;
 
 use super::Pass;
@@ -8,8 +11,9 @@ use super::apply::issuers;
 use super::observe::Observation;
 use super::plan::Plan;
 use crate::api::CouponCampaign;
-use crate::epoch::{self, Once, Opened, Remembered};
+use crate::epoch::{self, EpochError, Once, Opened, Remembered};
 use crate::error::ReconcileError;
+use crate::log_view::DeadUnread;
 
 /// Opens a new epoch, and once more at once where the log knows a newer one than the database.
 pub(super) async fn open_epoch(
@@ -21,15 +25,16 @@ pub(super) async fn open_epoch(
     let known = Remembered { epoch: known_epoch(pass, seen), once: once(pass.campaign, row, seen) };
     let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
     let memory = &pass.context.memory;
-    memory.update(pass.uid, |memory| memory.allotted = false);
+    if let Some(newer) = known_newer(pass, seen) {
+        return Err(newer.into());
+    }
+    pods_may_give(pass).await?;
     let highest = seen.ledger.as_ref().map_or(0, |ledger| ledger.highest);
     let _turn = pass.context.repairs.turn(epoch::load(row, highest, plan.terms.total)).await?;
     // Noted before: a pass that is given up half way cannot say it afterwards.
-    let allotting = || {
-        memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (true, memory.burnt.saturating_add(1)));
-    };
+    let allotting = || memory.update(pass.uid, |memory| memory.epochs.allotted());
     let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known, allotting).await;
-    if let Err(epoch::EpochError::Outdated { newest }) = opened {
+    if let Err(EpochError::Outdated { newest }) = opened {
         // The first attempt has taken a number of terms itself.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
         opened = epoch::open(
@@ -43,12 +48,85 @@ pub(super) async fn open_epoch(
         )
         .await;
     }
-    if matches!(opened, Err(epoch::EpochError::Stock(_))) {
+    if matches!(opened, Err(EpochError::Stock(_))) {
         pass.systems.forget_redis().await;
     }
+    if let Err(EpochError::NewerRecord { topic, at, newer }) = &opened
+        && *topic == pass.id.topic()
+        && let Some(met) = Met::now(*at, newer, seen)
+    {
+        memory.update(pass.uid, |memory| memory.newer_met = Some(met));
+    }
     let opened = opened?;
-    memory.update(pass.uid, |memory| (memory.allotted, memory.burnt) = (false, 0));
+    memory.update(pass.uid, |memory| memory.epochs.opened(&opened, Instant::now()));
     Ok(opened)
+}
+
+/// A record of the topic that stopped a repair, as only a newer program can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Met {
+    at: Position,
+    newer: Newer,
+    /// The group had passed it, and it was met since winners are missing: so many were rows.
+    passed_with: Option<u64>,
+}
+
+impl Met {
+    /// `None`: how far the group is was not known.
+    fn now(at: Position, newer: &Newer, seen: &Observation) -> Option<Self> {
+        let rows = seen.ledger.as_ref().ok()?.stored;
+        let is_unread = is_unread(at, seen)?;
+        Some(Self { at, newer: newer.clone(), passed_with: (!is_unread).then_some(rows) })
+    }
+
+    /// Whether the next repair would meet it as well, as far as can be seen without one.
+    fn still_stops(&self, seen: &Observation) -> bool {
+        let starts = seen.log.as_ref().ok().and_then(|log| Some(&log.offsets.as_ref()?.starts));
+        let is_there =
+            starts.and_then(|starts| starts.get(&self.at.partition)).is_some_and(|start| *start <= self.at.offset);
+        let is_read = match (self.passed_with, &seen.ledger) {
+            (None, _) => is_unread(self.at, seen) == Some(true),
+            (Some(rows), Ok(ledger)) => ledger.stored == rows,
+            (Some(_), Err(_)) => false,
+        };
+        is_there && is_read
+    }
+}
+
+/// Whether a repair would read the record of this place as one that the group has not passed.
+fn is_unread(at: Position, seen: &Observation) -> Option<bool> {
+    let offsets = seen.log.as_ref().ok()?.offsets.as_ref()?;
+    Some(offsets.committed.get(&at.partition).copied().flatten().unwrap_or(0) <= at.offset)
+}
+
+/// The record over which nothing is opened, if it is known before an epoch is allotted: one among the dead letters, which are read in each
+/// pass, or the one that the last attempt met.
+fn known_newer(pass: &Pass<'_>, seen: &Observation) -> Option<EpochError> {
+    if let Some(DeadUnread::Newer { at, newer }) = seen.log.as_ref().ok().and_then(|log| log.dead_unread.clone()) {
+        return Some(EpochError::NewerRecord { topic: pass.id.dead_letter_topic(), at, newer });
+    }
+    let met = pass.context.memory.update(pass.uid, |memory| {
+        memory.newer_met.take_if(|met| !met.still_stops(seen));
+        memory.newer_met.clone()
+    })?;
+    Some(EpochError::NewerRecord { topic: pass.id.topic(), at: met.at, newer: met.newer })
+}
+
+/// Whether the pods' login may run what issuers do: the first request of one that may not would break the epoch, and the next one after it.
+/// What the class was last found to lack may be a minute old.
+async fn pods_may_give(pass: &Pass<'_>) -> Result<(), EpochError> {
+    let Pass { context, systems, .. } = pass;
+    // Pods keep the login that they have until a newer one is known to work.
+    let given = context.memory.get(pass.uid).given.connections;
+    let login = given.as_ref().map_or(&systems.settings.workload.redis, |given| &given.redis);
+    let lacking = systems.pods_lack(login, pass.id.realm()).await;
+    if systems.measured().is_some_and(|found| found.pods_lack_redis_rights() != lacking.is_some()) {
+        context.doubt(systems);
+    }
+    match lacking {
+        Some(said) => Err(EpochError::PodsMayNot { said }),
+        None => Ok(()),
+    }
 }
 
 /// The highest epoch that Redis or status knows.
@@ -68,4 +146,50 @@ fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation) -> Onc
     // No more than there are ranks: what somebody wrote above is no winner.
     let issued = issued.max(row.issued_count).min(row.total);
     Once { stored: rows.min(row.total), given_up, issued }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::scene::Scene;
+
+    /// Wrong: while a record of a later version closes a campaign, each try uses up an epoch and fences the issuers; or it stays closed
+    /// although the record is gone.
+    #[test]
+    fn a_record_that_stopped_a_repair_stops_the_next_as_long_as_it_is_in_its_way() {
+        let at = Position { partition: 1, offset: 5 };
+        let newer = Newer { what: "the record", found: 2, known: 1 };
+        let scene = |start: i64, committed: Option<i64>, rows: u64| {
+            let scene = Scene::open().lag(30).stored(rows).with(|s| {
+                let offsets = s.log().offsets.as_mut().unwrap();
+                offsets.starts.insert(1, start);
+                offsets.committed.insert(1, committed);
+            });
+            scene.observation()
+        };
+        let met = |seen: &Observation| Met::now(at, &newer, seen).unwrap();
+        let unread = met(&scene(0, Some(3), 7));
+        for (what, seen, stops) in [
+            ("it is there", scene(0, Some(3), 7), true),
+            ("rows come from before it", scene(0, Some(5), 9), true),
+            ("nothing was ever committed", scene(0, None, 7), true),
+            ("a consumer has passed it: it is a dead letter", scene(0, Some(6), 7), false),
+            ("it is removed", scene(6, Some(3), 7), false),
+            ("offsets cannot be read", Scene::open().offsets_unread().observation(), false),
+            ("nor can Kafka", Scene::open().kafka_away().observation(), false),
+        ] {
+            assert_eq!(unread.still_stops(&seen), stops, "{what}");
+        }
+        // All records were read, as winners are missing.
+        let passed = met(&scene(0, Some(6), 7));
+        for (what, seen, stops) in [
+            ("it is there", scene(0, Some(6), 7), true),
+            ("rows came back: it need not be read", scene(0, Some(6), 9), false),
+            ("it is removed", scene(6, Some(6), 7), false),
+            ("rows cannot be counted", Scene::open().database_away().observation(), false),
+        ] {
+            assert_eq!(passed.still_stops(&seen), stops, "{what}");
+        }
+        assert_eq!(Met::now(at, &newer, &Scene::open().offsets_unread().observation()), None);
+    }
 }

@@ -1,7 +1,7 @@
 //! What becomes of a pass: how long it may take, what a panic in it is, and when it is tried again after a failure.
 
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::BUSY;
+use super::epochs::EpochWatch;
 use super::supply::Window;
 use crate::api::{CouponCampaign, Phase};
 use crate::backoff;
@@ -69,8 +70,9 @@ pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &s
         );
         events::warn(context, campaign, error.reason(), &text).await;
     }
-    let memory = context.memory.get(uid);
-    if let Some(pause) = pause_after_epochs(error, memory.allotted, memory.burnt) {
+    if let Some(pause) =
+        context.memory.update(uid, |memory| pause_after_epochs(error, &mut memory.epochs, Instant::now()))
+    {
         return Action::requeue(pause);
     }
     let pause = match error.retry() {
@@ -102,13 +104,15 @@ fn is_worth_a_warning(error: &ReconcileError, failures: u32) -> bool {
 
 /// The pause after an epoch that was allotted and not opened, from the second in a row on. Not for a pod that must be waited for:
 /// that is waiting, and ends any moment.
-fn pause_after_epochs(error: &ReconcileError, allotted: bool, burnt: u32) -> Option<Duration> {
-    let in_vain = match error {
-        ReconcileError::Epoch(EpochError::RepairBlocked { .. }) => false,
-        ReconcileError::Epoch(_) | ReconcileError::PassTimeout => allotted,
-        _ => false,
-    };
-    (in_vain && burnt > 1).then(|| backoff::epoch_pause(burnt))
+fn pause_after_epochs(error: &ReconcileError, epochs: &mut EpochWatch, now: Instant) -> Option<Duration> {
+    match error {
+        ReconcileError::Epoch(EpochError::RepairBlocked { .. }) => {
+            epochs.goes_on();
+            None
+        }
+        ReconcileError::Epoch(_) | ReconcileError::PassTimeout => epochs.failed(now),
+        _ => None,
+    }
 }
 
 /// While people wait for coupons, or rows for the consumers, a system that is back must not wait for us.
@@ -154,21 +158,29 @@ mod tests {
     fn epochs_in_vain_are_begun_at_growing_pauses() {
         let epoch = |error| ReconcileError::Epoch(error);
         let blocked = || EpochError::RepairBlocked { pod: String::new(), uid: String::new(), node: String::new() };
-        for (error, allotted, burnt, at_least) in [
+        let timeout = || ReconcileError::PassTimeout;
+        for (error, allotted, times, at_least) in [
             (epoch(EpochError::RedisChanged), true, 1, None),
             (epoch(EpochError::RedisChanged), true, 2, Some(0.75)),
             (epoch(EpochError::RedisChanged), true, 4, Some(3.0)),
             (epoch(EpochError::RedisChanged), true, 100, Some(22.5)),
-            (ReconcileError::PassTimeout, true, 4, Some(3.0)),
+            (timeout(), true, 4, Some(3.0)),
             (epoch(EpochError::RedisChanged), false, 4, None),
             (epoch(blocked()), true, 4, None),
             (ReconcileError::Repair(String::new()), true, 4, None),
         ] {
-            let pause = pause_after_epochs(&error, allotted, burnt).map(|pause| pause.as_secs_f64());
-            assert_eq!(pause.is_some(), at_least.is_some(), "{error}, {burnt}");
+            let (mut epochs, now) = (EpochWatch::default(), Instant::now());
+            let mut pauses = (0..times).map(|_| {
+                if allotted {
+                    epochs.allotted();
+                }
+                pause_after_epochs(&error, &mut epochs, now).map(|pause| pause.as_secs_f64())
+            });
+            let pause = pauses.by_ref().last().flatten();
+            assert_eq!(pause.is_some(), at_least.is_some(), "{error}, {times}");
             assert!(
                 pause.zip(at_least).is_none_or(|(pause, least)| (least..=37.5).contains(&pause)),
-                "{error}, {burnt}"
+                "{error}, {times}"
             );
         }
     }

@@ -13,6 +13,7 @@ use super::observe::{LedgerView, Observation};
 use super::owner::{self, Closed, Owner};
 use super::retention;
 use super::terms::{self, Decided};
+use super::unserved::Unserved;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, KeyBy, Phase};
 use crate::limits::{self, InForce};
@@ -243,7 +244,7 @@ pub fn plan(
                     _ if row.epoch == 0 && time.doubt.is_some() => {}
                     _ if topic_ready && steps.is_empty() => {
                         repairing = row.epoch > 0 && !never_opened(before, ledger, stock);
-                        let reason = if repairing { why_open(row, stock) } else { "NewCampaign" };
+                        let reason = if repairing { Unserved::of(row, stock) } else { Unserved::New }.reason();
                         steps.push(Step::OpenEpoch { reason });
                     }
                     _ => repairing = row.epoch > 0 && !never_opened(before, ledger, stock),
@@ -355,19 +356,6 @@ fn never_opened(before: Phase, ledger: &LedgerView, stock: &StockState) -> bool 
     before == Phase::Pending && !was_opened && ledger.highest == 0 && stock.issued == 0 && stock.open.is_none()
 }
 
-fn why_open(row: &CampaignRow, stock: &StockState) -> &'static str {
-    match (&stock.open, row.epoch) {
-        (_, 0) => "NewCampaign",
-        (None, _) if row.keys_removed_ms.is_some() => "KeysRemoved",
-        (None, _) => "RedisEmpty",
-        (Some(open), _) if open.history != stock.history => "HistoryChanged",
-        (Some(_), _) if row.open_epoch.is_none() => "EpochClosed",
-        (Some(open), _) if row.open_epoch != Some(open.epoch) => "EpochMismatch",
-        (Some(open), _) if open.misfit.is_some() => "RedisDamaged",
-        (Some(_), _) => "SetBack",
-    }
-}
-
 impl Plan {
     /// Opens no epoch in this pass.
     pub(super) fn open_nothing(&mut self) {
@@ -379,6 +367,11 @@ impl Plan {
         if stop.is_some_and(|stop| stop.is_by_fence()) && matches!(self.phase, Phase::Open | Phase::SoldOut) {
             self.phase = Phase::Suspended;
         }
+    }
+
+    /// Whether this pass would open an epoch.
+    pub(super) fn opens_epoch(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }))
     }
 
     /// Opens a new epoch although Redis and SQL agree: who serves does not.

@@ -329,6 +329,7 @@ fn the_next_change_is_the_next_point_in_time() {
 fn a_redis_that_is_not_the_one_that_was_filled_is_repaired() {
     for (reason, scene) in [
         ("RedisEmpty", Scene::open().redis_emptied()),
+        ("StockClosed", Scene::open().issued(3).with(|s| s.stock().open = None)),
         ("HistoryChanged", Scene::open().redis_history_changed()),
         ("EpochClosed", Scene::open().with(|s| (s.row().epoch, s.row().open_epoch) = (2, None))),
         ("EpochMismatch", Scene::open().with(|s| s.in_redis().epoch = 7)),

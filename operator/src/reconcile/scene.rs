@@ -17,7 +17,7 @@ use super::observe::{LedgerView, Observation};
 use super::plan::{self, Plan};
 use crate::api::{CampaignClass, CouponCampaign, Phase};
 use crate::fixtures::{self, END, HOUR, START};
-use crate::log_view::{LogView, Offsets};
+use crate::log_view::{DeadUnread, LogView, Offsets};
 use crate::measure::clocks::Witnesses;
 use crate::topic::{self, TopicView};
 
@@ -74,6 +74,7 @@ impl Scene {
             dead_letters: Some(0),
             dead_ranks: Some(0),
             stranded: Some(0),
+            dead_unread: None,
         };
         Self {
             campaign: fixtures::campaign(),
@@ -212,6 +213,14 @@ impl Scene {
     /// So many records are dead letters, of winners that are no rows.
     pub fn dead_letters(mut self, count: u64) -> Self {
         (self.log().dead_letters, self.log().dead_ranks, self.log().stranded) = (Some(count), Some(count), Some(count));
+        self
+    }
+
+    /// Which ranks dead letters hold cannot be told.
+    pub fn dead_letters_unread(mut self, why: DeadUnread) -> Self {
+        let log = self.log();
+        (log.dead_letters, log.dead_ranks, log.stranded) = (Some(1), None, None);
+        log.dead_unread = Some(why);
         self
     }
 

@@ -5,6 +5,7 @@
 
 mod api;
 mod named;
+mod repairs;
 mod retained;
 mod scene;
 #[path = "../common/servers.rs"]

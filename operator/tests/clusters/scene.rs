@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use campaign::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
 use campaign::identity::{CampaignId, Identity};
+use campaign::log::client_config;
 use campaign::names::KafkaNames;
-use campaign::settings::{Connections, RedisServer};
+use campaign::settings::{Connections, Login, RedisServer};
 use campaign::stock::StockKeys;
 use campaign::table::{self, CampaignRow};
 use campaign::telemetry;
@@ -22,6 +24,8 @@ use operator::connections::Systems;
 use operator::controller;
 use operator::metrics::Metrics;
 use operator::progress::Progress;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -56,9 +60,67 @@ pub struct Realm {
     hour: i64,
     pub campaign: CampaignId,
     pub systems: Systems,
+    /// With which login pods are at Redis.
+    pods: Login,
 }
 
 impl Realm {
+    /// In which the pods have a login of their own at Redis.
+    pub async fn with_pods_of_its_own() -> Self {
+        let mut realm = Self::new();
+        realm.pods = Login { username: format!("{}-pods", realm.name), password: "secret".to_owned() };
+        realm.acl(&["on", ">secret", "~coupon:*", "+@all"]).await;
+        realm
+    }
+
+    async fn acl(&self, rules: &[&str]) {
+        let mut redis = self.systems.redis().await.unwrap();
+        let mut set = redis::cmd("ACL");
+        set.arg("SETUSER").arg(&self.pods.username).arg(rules);
+        set.query_async::<()>(&mut redis).await.unwrap();
+    }
+
+    /// Gives the pods a right at Redis, or takes it away.
+    pub async fn pods_may(&self, rule: &str) {
+        self.acl(&[rule]).await;
+    }
+
+    /// A letter that only a newer program can read.
+    pub async fn dead_letter_of_a_later_version(&self) {
+        let kafka = &self.systems.settings.operator.kafka;
+        let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
+        let campaign = self.campaign.to_string();
+        let headers = [(HEADER_VERSION, "2"), (HEADER_EVENT_TYPE, EVENT_TYPE), (HEADER_CAMPAIGN, campaign.as_str())]
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+        let topic = self.campaign.dead_letter_topic();
+        let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"of a later day").headers(headers);
+        producer.send(record, PATIENCE).await.unwrap();
+    }
+
+    /// As whoever has looked into them does.
+    pub async fn dead_letters_are_removed(&self) {
+        let (kafka, topic) = (&self.systems.kafka, self.campaign.dead_letter_topic());
+        let count = operator::epoch::partitions(&self.systems, &topic).await.unwrap();
+        let partitions: Vec<(&str, i32)> = (0..count).map(|partition| (topic.as_str(), partition)).collect();
+        let ends = kafka.end_offsets(&partitions).await.unwrap();
+        let ends = ends.into_iter().map(|((_, partition), end)| (partition, end.unwrap())).collect();
+        kafka.delete_records(&topic, &ends).await.unwrap().into_values().for_each(|removed| {
+            removed.unwrap();
+        });
+    }
+
+    /// Somebody changes two scores by hand, and all counts fit.
+    pub async fn two_holders_swap_ranks_in_redis(&self, crowd: &Crowd) {
+        let two: Vec<(String, u64)> =
+            crowd.told.lock().unwrap().iter().take(2).map(|told| (told.user.clone(), told.rank)).collect();
+        let [(one, first), (other, second)] = two.as_slice() else { panic!("two people") };
+        let (mut redis, keys) = (self.systems.redis().await.unwrap(), StockKeys::of(&self.campaign));
+        let mut swap = redis::cmd("ZADD");
+        swap.arg(&keys.issued).arg(second).arg(format!("1:{one}")).arg(first).arg(format!("1:{other}"));
+        swap.query_async::<()>(&mut redis).await.unwrap();
+    }
+
     pub fn new() -> Self {
         Self::named(&KafkaNames::default())
     }
@@ -70,7 +132,9 @@ impl Realm {
         let campaign = settings.campaign(Identity::new(&name, NAMESPACE, NAME).unwrap());
         let (operator, workload) = (settings.clone(), settings);
         let hour = jiff::Timestamp::now().as_second() / 3600;
-        Self { name, hour, campaign, systems: Systems::new(ClassConnections { operator, workload }).unwrap() }
+        let pods = workload.redis.login.clone();
+        let systems = Systems::new(ClassConnections { operator, workload }).unwrap();
+        Self { name, hour, campaign, systems, pods }
     }
 
     /// A cluster in which the class and the campaign were applied, and its operator at work.
@@ -81,23 +145,22 @@ impl Realm {
         api.apply("namespaces", "", &json!({"metadata": {"name": "kube-system", "uid": uid}}));
         let labels = json!({"coupon-operator.io/enabled": "true"});
         api.apply("namespaces", "", &json!({"metadata": {"name": NAMESPACE, "labels": labels}}));
-        let keys = [
-            ("redis-username", redis.login.username),
-            ("redis-password", redis.login.password),
-            ("database-username", database.login.username),
-            ("database-password", database.login.password),
-        ];
-        let data: BTreeMap<&str, ByteString> = keys
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| (key, ByteString(value.into())))
-            .collect();
-        api.apply(
-            "secrets",
-            "coupon-system",
-            &json!({"metadata": {"name": "login", "namespace": "coupon-system"}, "data": data}),
-        );
-        let login = json!({"secretName": "login"});
+        for (name, at_redis) in [("login", &redis.login), ("pods-login", &self.pods)] {
+            let keys = [
+                ("redis-username", &at_redis.username),
+                ("redis-password", &at_redis.password),
+                ("database-username", &database.login.username),
+                ("database-password", &database.login.password),
+            ];
+            let data: BTreeMap<&str, ByteString> = keys
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(key, value)| (key, ByteString(value.clone().into())))
+                .collect();
+            let secret = json!({"metadata": {"name": name, "namespace": "coupon-system"}, "data": data});
+            api.apply("secrets", "coupon-system", &secret);
+        }
+        let (login, pods) = (json!({"secretName": "login"}), json!({"secretName": "pods-login"}));
         api.apply("campaignclasses", "", &json!({
             "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CampaignClass",
             "metadata": {"name": "main", "annotations": {"coupon-operator.io/is-default-class": "true"}},
@@ -110,12 +173,12 @@ impl Realm {
                 },
                 "redis": {"url": format!("redis://{redis_address}/{}", redis.database)},
                 "database": {"host": database.host, "port": database.port, "name": database.name, "tls": "Disabled"},
-                "credentials": {"operator": login, "workload": login},
+                "credentials": {"operator": login, "workload": pods},
             },
         }));
         let hour = self.hour;
         let time = |hour: i64| jiff::Timestamp::from_second(hour * 3600).unwrap().to_string();
-        let mut cluster = Cluster { uid, api, realm: self.campaign.clone(), operator: None };
+        let mut cluster = Cluster { uid, api, realm: self.campaign.clone(), pods: self.pods.clone(), operator: None };
         cluster.api.apply(
             "couponcampaigns",
             NAMESPACE,
@@ -262,6 +325,8 @@ pub struct Cluster {
     pub uid: &'static str,
     api: Api,
     realm: CampaignId,
+    /// With which login pods are at Redis.
+    pods: Login,
     operator: Option<JoinHandle<()>>,
 }
 
@@ -293,6 +358,15 @@ impl Cluster {
 
     pub fn object(&self) -> Option<Value> {
         self.api.get("couponcampaigns", NAMESPACE, NAME)
+    }
+
+    pub fn class(&self) -> Option<Value> {
+        self.api.get("campaignclasses", "", "main")
+    }
+
+    /// The reasons of all events.
+    pub fn events(&self) -> Vec<String> {
+        self.api.all("events", "").iter().filter_map(|event| Some(event["reason"].as_str()?.to_owned())).collect()
     }
 
     pub fn change(&self, patch: &Value) {
@@ -407,6 +481,8 @@ impl Cluster {
             &probe,
         ];
         let config = issuer::config::Cli::parse_from(arguments).config.unwrap();
+        let mut settings = settings.clone();
+        settings.redis.login = self.pods.clone();
         let service = Service::start(&config, &settings, token).await.unwrap();
         let address = service.addresses.public;
         let name = format!("{deployment}-{}", address.port());

@@ -1,15 +1,18 @@
 //! What Redis, database and log are said to hold, held against each other. Pure.
 
+use campaign::identity::CampaignId;
+use campaign::table::Position;
 use jiff::Timestamp;
 
 use super::Facts;
 use super::topic::unread_text;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, Phase};
-use crate::log_view::LogView;
+use crate::log_view::{DeadUnread, LogView};
 use crate::reconcile::observe::LedgerView;
 use crate::reconcile::plan::Work;
 use crate::reconcile::terms::time;
+use crate::reconcile::unserved::Unserved;
 use crate::repair::scan::Looked;
 
 /// What was counted longer ago than this, in milliseconds, is not known any more.
@@ -33,12 +36,23 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
         );
         return Report::yes(StockReady, "KeysRemoved", text);
     }
-    match ledger.row.as_ref().and_then(|row| row.open_epoch) {
-        Some(epoch) if stock.serves(epoch) => {
-            Report::yes(StockReady, "StockFilled", format!("Redis holds the ledger of epoch {epoch}"))
+    if let Some(epoch) = facts.seen.served() {
+        let text = format!("Redis holds the ledger of epoch {epoch}");
+        return match facts.epochs.doubt(true) {
+            None => Report::yes(StockReady, "StockFilled", text),
+            Some(doubt) => Report::unknown(StockReady, "EpochsInVain", format!("{text}; {doubt}")),
+        };
+    }
+    let (reason, text) = match ledger.row.as_ref().filter(|row| row.open_epoch.is_some()) {
+        Some(row) => {
+            let why = Unserved::of(row, stock);
+            (why.reason(), why.text())
         }
-        Some(_) => Report::no(StockReady, "HistoryChanged", "Redis is not the one that the ledger was written into"),
-        None => Report::no(StockReady, "NoOpenEpoch", "Redis is not filled yet"),
+        None => ("NoOpenEpoch", "Redis is not filled yet"),
+    };
+    match facts.epochs.doubt(false) {
+        None => Report::no(StockReady, reason, text),
+        Some(doubt) => Report::no(StockReady, reason, format!("{text}; {doubt}")),
     }
 }
 
@@ -71,6 +85,9 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
             "{missing} winners were in Redis only, the oldest granted at {oldest:.0}; {published} of them are published again"
         );
         return Report::no(LedgerConsistent, "WinnersMissing", text);
+    }
+    if let Some((reason, text)) = log.and_then(|log| dead_unread(facts.id, log)) {
+        return Report::unknown(LedgerConsistent, reason, text);
     }
     // Enough rows for all winners prove nothing about records that nobody could look at.
     let unread = match (&facts.seen.log, &work) {
@@ -113,6 +130,27 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
         }
     }
 }
+
+/// Why it is not known which ranks dead letters hold, as a reason and in words.
+pub(in crate::reconcile) fn dead_unread(campaign: &CampaignId, log: &LogView) -> Option<(&'static str, String)> {
+    Some(match log.dead_unread.as_ref()? {
+        DeadUnread::Newer { at: Position { partition, offset }, newer } => {
+            let topic = campaign.dead_letter_topic();
+            let text = format!(
+                "{topic}, partition {partition}, offset {offset}: {newer}. It may hold a rank, so as long as it is there a Redis that was \
+                 restarted, or has lost something, is not filled again, and nothing is issued then. If there never was a newer version, \
+                 somebody else wrote it: `coupon-consumer dead-letters replay --trim --discard {partition}:{offset}`"
+            );
+            (NEWER_RECORD, text)
+        }
+        DeadUnread::Failed(said) => {
+            ("DeadLettersUnread", format!("which ranks dead letters hold is not known: {said}"))
+        }
+    })
+}
+
+/// A dead letter is of a later version. Nothing is wrong yet, and the next repair will not succeed.
+pub(in crate::reconcile) const NEWER_RECORD: &str = "NewerRecord";
 
 /// What is to be said of winners that only people can make rows now.
 fn stranded(log: Option<&LogView>) -> Option<String> {

@@ -13,6 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::epochs::EpochWatch;
 use super::numbers::{self, Numbers, Wanted};
 use super::observe::Observation;
 use super::plan::{Plan, Work};
@@ -31,7 +32,7 @@ use crate::measure::{Measured, System};
 use crate::repair::scan::Looked;
 use crate::serving::Service;
 use crate::stop::Stop;
-pub(super) use ledger::DEAD_LETTERS;
+pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, dead_unread};
 pub(super) use topic::unread_text;
 pub(super) use without_class::{Leaving, status_while_leaving};
 pub use without_class::{status_elsewhere, status_without_class};
@@ -81,6 +82,10 @@ pub struct Facts<'a> {
     pub ailing: &'a Ailing,
     /// What became of stopping issuing without Redis, if that was tried.
     pub stop: Option<Stop>,
+    /// What became of its epochs.
+    pub(crate) epochs: &'a EpochWatch,
+    /// What issuers say of a right in Redis that they lack.
+    pub right_missing: Option<&'a str>,
     /// How far pods are that should be replaced.
     pub(crate) rollouts: &'a Rollouts,
 }
@@ -98,6 +103,18 @@ impl Facts<'_> {
     /// What keeps Redis from doing what it is there for.
     fn redis_trouble(&self) -> Option<&StockError> {
         self.seen.stock.as_ref().err().or(self.redis_refusal)
+    }
+
+    /// The same as a reason and in words; also what the issuers meet alone.
+    fn redis_failure(&self) -> Option<(&'static str, String)> {
+        let trouble = self.redis_trouble().map(|error| (stock_reason(error), stock_advice(error)));
+        let of_pods = |said| {
+            let text = format!(
+                "issuers say: {said}; grant it to the pods' user (README, Install, lists what each login needs)"
+            );
+            ("RedisRightMissing", text)
+        };
+        trouble.or_else(|| self.right_missing.map(of_pods))
     }
 }
 
@@ -208,7 +225,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             seen.ledger.as_ref().err().map(|e| (table_reason(e), table_advice(e))),
             "the database answers",
         ),
-        part(C::RedisReady, facts.redis_trouble().map(|e| (stock_reason(e), stock_advice(e))), "Redis answers"),
+        part(C::RedisReady, facts.redis_failure(), "Redis answers"),
         part(C::KafkaReady, topic::failure(facts), "Kafka answers"),
         topic::report(facts),
         ledger::stock(facts),
@@ -275,7 +292,15 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
             all.push(Report::no(C::Ready, broken.reason, broken.message.clone()));
             all.push(Report::yes(C::Reconciling, broken.reason, broken.message));
         }
-        (None, None) => all.push(Report::yes(C::Ready, "AsItShouldBe", "all is as it should be at this time")),
+        (None, None) => {
+            let warning =
+                all.iter().find(|report| report.condition == C::LedgerConsistent && report.reason == NEWER_RECORD);
+            let text = match warning {
+                None => "all is as it should be at this time".to_owned(),
+                Some(warning) => format!("all is as it should be at this time, but {}", warning.message),
+            };
+            all.push(Report::yes(C::Ready, "AsItShouldBe", text));
+        }
     }
     all
 }

@@ -1,15 +1,18 @@
 mod refusals;
 mod removed;
 
+use campaign::format::Newer;
 use campaign::log::admin::TopicState;
+use campaign::table::Position;
 use k8s_openapi::api::apps::v1::{DeploymentSpec, DeploymentStatus};
 use serde_json::json;
 
 use super::*;
 use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
-use crate::epoch::EpochError;
+use crate::epoch::{EpochError, Opened};
 use crate::fixtures::{self, END, HOUR, LEAD, START};
+use crate::log_view::DeadUnread;
 use crate::reconcile::numbers::There;
 use crate::reconcile::scene::{Scene, topic};
 
@@ -58,6 +61,10 @@ struct Lasting<'a> {
     strays: Option<&'a str>,
     /// Issuers that are ready; `None`: the one that should be.
     issuers: Option<i32>,
+    /// What became of its epochs.
+    epochs: EpochWatch,
+    /// What issuers say of a right.
+    right_missing: Option<&'a str>,
 }
 
 fn status_while(
@@ -66,7 +73,18 @@ fn status_while(
     failure: Option<&ReconcileError>,
     adopted: Option<u64>,
     now: Timestamp,
-    Lasting { offsets_unread, consumers_still, ailing, service, redis_refusal, issuers, leads_nowhere, strays }: Lasting<'_>,
+    Lasting {
+        offsets_unread,
+        consumers_still,
+        ailing,
+        service,
+        redis_refusal,
+        issuers,
+        leads_nowhere,
+        strays,
+        epochs,
+        right_missing,
+    }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
     let (issuer, consumer) = (deployment(1, issuers.unwrap_or(1)), deployment(3, ready_consumers));
@@ -92,6 +110,8 @@ fn status_while(
         redis_refusal,
         ailing: &ailing,
         stop: None,
+        epochs: &epochs,
+        right_missing,
         rollouts: &Rollouts::default(),
         offsets_unread,
         consumers_still,
@@ -153,7 +173,7 @@ fn the_conditions_of_a_campaigns_life() {
             "",
             "True/LedgerTermsDiffer",
         ),
-        (Scene::open().redis_emptied(), "False/HistoryChanged", "False/Repairing", "True/HistoryChanged", ""),
+        (Scene::open().redis_emptied(), "False/RedisEmpty", "False/Repairing", "True/RedisEmpty", ""),
         (Scene::open().issued(10).lag(4).stored(6).at(END), "True/AsItShouldBe", "False/Ended", "", ""),
         (Scene::completed(), "True/AsItShouldBe", "False/Ended", "", ""),
         (
@@ -178,6 +198,79 @@ fn the_conditions_of_a_campaigns_life() {
             "{scene:#?}"
         );
     }
+}
+
+/// Wrong: a right that is missing breaks each epoch, and status says now that Redis is another one, now that all is well.
+#[test]
+fn what_breaks_each_epoch_is_said_and_not_what_it_leaves_behind() {
+    use ConditionType::{Ready, RedisReady, StockReady};
+    let words = "Redis does not let the user run ZADD, which issue.lua needs";
+    let vain = |epochs: u64| {
+        let mut watch = EpochWatch::default();
+        for epoch in 1..=epochs {
+            watch.allotted();
+            let opened = Opened { epoch, winners: 0, free: 0, redis_only: 0, rebound: false };
+            watch.opened(&opened, std::time::Instant::now());
+        }
+        watch
+    };
+    let closed = || Scene::open().issued(3).stored(3).with(|s| s.stock().open = None);
+    for (what, scene, epochs, right_missing, expected) in [
+        ("closed", closed(), 1, None, ["False/StockClosed", "True/Available", "False/StockClosed"]),
+        (
+            "closed by a right",
+            closed(),
+            1,
+            Some(words),
+            ["False/RedisRightMissing", "False/RedisRightMissing", "False/StockClosed"],
+        ),
+        ("again", closed(), 4, None, ["False/StockClosed", "True/Available", "False/StockClosed"]),
+        ("open again", Scene::open(), 4, None, ["False/EpochsInVain", "True/Available", "Unknown/EpochsInVain"]),
+        ("open after a failover", Scene::open(), 2, None, ["True/AsItShouldBe", "True/Available", "True/StockFilled"]),
+        (
+            "a right of reading only",
+            Scene::open(),
+            1,
+            Some(words),
+            ["False/RedisRightMissing", "False/RedisRightMissing", "True/StockFilled"],
+        ),
+    ] {
+        let lasting = Lasting { epochs: vain(epochs), right_missing, ..Lasting::default() };
+        let status = status_while(&scene, 3, None, None, NOW, lasting);
+        assert_eq!([Ready, RedisReady, StockReady].map(|condition| says(&status, condition)), expected, "{what}");
+        assert_eq!(message(&status, Ready).contains("run ZADD"), right_missing.is_some(), "{what}");
+    }
+}
+
+/// Wrong: a letter of a later version is there, and all is green until a repair closes the sale for good; or Kafka is blamed then, beside a
+/// ledger of which all is known.
+#[test]
+fn a_letter_that_no_repair_gets_past_is_said_before_one_is_needed() {
+    use ConditionType::{KafkaReady, LedgerConsistent, Ready, StockReady};
+    let at = Position { partition: 1, offset: 7 };
+    let newer = || Newer { what: "the record", found: 2, known: 1 };
+    let unread = |scene: Scene| scene.dead_letters_unread(DeadUnread::Newer { at, newer: newer() });
+    let sale = || Scene::open().issued(10).stored(10);
+    let warned = status_of(&unread(sale()));
+    assert_eq!(says(&warned, LedgerConsistent), "Unknown/NewerRecord");
+    assert_eq!(says(&warned, Ready), "True/AsItShouldBe", "people are served");
+    for condition in [Ready, LedgerConsistent] {
+        let text = message(&warned, condition);
+        assert!(
+            text.contains("partition 1, offset 7: the record is of version 2") && text.contains("--discard 1:7"),
+            "{text}"
+        );
+    }
+    let failure = ReconcileError::from(EpochError::NewerRecord { topic: "t".to_owned(), at, newer: newer() });
+    let stopped = status_with(&unread(sale().redis_emptied()), 3, Some(&failure), None, NOW);
+    assert_eq!(
+        [Ready, StockReady, KafkaReady, LedgerConsistent].map(|condition| says(&stopped, condition)),
+        ["False/NewerRecord", "False/NewerRecord", "True/Available", "Unknown/NewerRecord"]
+    );
+    let failed =
+        status_of(&sale().dead_letters_unread(DeadUnread::Failed("dead letters could not be read: x".to_owned())));
+    assert_eq!(says(&failed, LedgerConsistent), "Unknown/DeadLettersUnread");
+    assert_eq!(message(&failed, Ready), "all is as it should be at this time", "the next look may read them");
 }
 
 /// Wrong: status shows what people ask for, as if it were so.
@@ -684,6 +777,8 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         redis_refusal: None,
         ailing: &Ailing::default(),
         stop: None,
+        epochs: &EpochWatch::default(),
+        right_missing: None,
         rollouts: &Rollouts::default(),
         offsets_unread: false,
         consumers_still: None,

@@ -1,0 +1,95 @@
+//! What a repair waits for, and what brings one about, through whole passes of an operator.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::scene::{Crowd, Realm, until};
+
+/// For so long it is watched that something does not happen: some passes.
+const WATCHED: Duration = Duration::from_secs(8);
+
+/// Wrong: each epoch is broken by the next request, and the next repair follows two seconds later, for as long as the right is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_pods_lack_uses_up_no_epoch_and_is_named() {
+    let realm = Realm::with_pods_of_its_own().await;
+    let cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
+    crowd.has_won(50).await;
+    let epoch = realm.row().await.epoch;
+
+    realm.pods_may("-zadd").await;
+    let said = cluster.waits_for("RedisReady", "RedisRightMissing").await;
+    assert!(said.contains("ZADD"), "{said}");
+    cluster.is("Repairing").await;
+    let until_then = Instant::now() + WATCHED;
+    while Instant::now() < until_then {
+        let said = cluster.waits_for("Ready", "RedisRightMissing").await;
+        assert!(said.contains("ZADD"), "{said}");
+        assert_eq!(realm.row().await.epoch, epoch, "an epoch is used up");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    until("the class says so as well, without waiting for its next look", async || {
+        let class = cluster.class()?;
+        let said = class["status"]["conditions"].as_array()?.iter().find(|each| each["type"] == json!("RedisReady"))?;
+        (said["reason"] == json!("RedisRightMissing")).then_some(())
+    })
+    .await;
+
+    realm.pods_may("+zadd").await;
+    crowd.has_won(50).await;
+    assert_eq!(realm.row().await.epoch, epoch + 1);
+    cluster.says("Ready", "True", "AsItShouldBe").await;
+    crowd.leaves().await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
+}
+
+/// Wrong: while a record of a later version closes the campaign an epoch is used up with every try, and nobody heard of it before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_no_repair_gets_past_is_said_and_uses_up_no_epoch() {
+    let realm = Realm::new();
+    let cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
+    crowd.has_won(50).await;
+    realm.dead_letter_of_a_later_version().await;
+    let said = cluster.says("LedgerConsistent", "Unknown", "NewerRecord").await;
+    assert!(said.contains("--discard"), "{said}");
+    crowd.has_won(20).await;
+    crowd.leaves().await;
+
+    let epoch = realm.row().await.epoch;
+    realm.redis_is_another_one().await;
+    cluster.waits_for("StockReady", "NewerRecord").await;
+    let until_then = Instant::now() + WATCHED;
+    while Instant::now() < until_then {
+        cluster.waits_for("Ready", "NewerRecord").await;
+        assert_eq!(realm.row().await.epoch, epoch, "an epoch is used up");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    realm.dead_letters_are_removed().await;
+    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
+    crowd.has_won(50).await;
+    assert_eq!(realm.row().await.epoch, epoch + 1);
+}
+
+/// Wrong: two people hear the same rank, or another one than their row has, and all counts fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rank_that_somebody_changes_in_redis_is_put_right_and_told() {
+    let realm = Realm::new();
+    let cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let issuer = cluster.issuer().await;
+    let crowd = Crowd::at(&realm, &[issuer]);
+    crowd.has_won(50).await;
+    crowd.leaves().await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
+    let epoch = realm.row().await.epoch;
+    realm.two_holders_swap_ranks_in_redis(&crowd).await;
+    until("Redis is filled again", async || (realm.row().await.epoch > epoch).then_some(())).await;
+    cluster.says("Ready", "True", "AsItShouldBe").await;
+    realm.nobody_gets_a_second(&crowd, issuer).await;
+    assert!(cluster.events().iter().any(|reason| reason == "RedisDiffers"), "{:?}", cluster.events());
+    assert_eq!(realm.row().await.epoch, epoch + 1, "once");
+}
