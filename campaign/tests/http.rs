@@ -37,6 +37,7 @@ struct Port {
 fn small() -> Limits {
     Limits {
         connections: 10,
+        longest_body: 8 * 1024 * 1024,
         head: Duration::from_secs(1),
         body: Duration::from_secs(1),
         write: Duration::from_secs(1),
@@ -162,6 +163,28 @@ async fn what_is_no_request_is_refused_in_json() {
             assert_eq!((&body["success"], &body["code"]), (&false.into(), &code.into()), "{what}");
         }
     }
+}
+
+/// Wrong: a body that is refused anyway is waited for, asked for with `100 Continue`, or taken for the next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_announced_to_be_too_long_is_refused_at_once() {
+    let port = start(Limits { longest_body: 1_000, body: PATIENCE, ..small() }).await;
+    let head =
+        |more: &str| format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n{more}\r\n").into_bytes();
+    let sent_whole = [head(""), vec![b'x'; 3_000_000]].concat();
+    for (what, sent) in [
+        ("nothing of it", head("")),
+        ("who waits to be asked", head("Expect: 100-continue\r\n")),
+        ("all of it", sent_whole),
+    ] {
+        let told = port.told(&sent).await;
+        assert!(told.starts_with("HTTP/1.1 413 ") && told.contains("connection: close"), "{what}: {told:?}");
+        let (_, body) = told.split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{what}: {told:?}"));
+        assert!(body["error"].as_str().unwrap().contains("longer than 1000 bytes"), "{what}: {body}");
+    }
+    let mut echo = port.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello").await;
+    answer(&mut echo, "hello").await;
 }
 
 /// Wrong: an answer that its client cannot read, as what it was still sending was not read.

@@ -1,5 +1,7 @@
 //! Refusals below the routes: the same JSON that users get from everywhere else.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 
@@ -16,6 +18,8 @@ pub(super) enum Failure {
     LongPath,
     /// The head is too long, or has too many fields.
     LargeHead,
+    /// The body is announced to be longer than so many bytes, which is the most.
+    LongBody(usize),
     /// There is no room for another connection.
     Full,
 }
@@ -37,12 +41,19 @@ impl Failure {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::LongPath => StatusCode::URI_TOO_LONG,
             Self::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LongBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    fn body(self) -> &'static str {
-        match self {
+    fn body(self) -> Cow<'static, str> {
+        let text = match self {
+            Self::LongBody(most) => {
+                return format!(
+                    r#"{{"success":false,"error":"The body is longer than {most} bytes; send a shorter one. Nothing was done.","code":"INVALID_REQUEST"}}"#
+                )
+                .into();
+            }
             Self::NotHttp => {
                 r#"{"success":false,"error":"This is no request of HTTP/1.1; nothing was done.","code":"INVALID_REQUEST"}"#
             }
@@ -61,7 +72,8 @@ impl Failure {
             Self::Full => {
                 r#"{"success":false,"error":"Too many are connected at once; nothing was issued; ask again shortly.","code":"OVERLOADED"}"#
             }
-        }
+        };
+        text.into()
     }
 
     /// The whole answer, for a connection that hyper does not have, or has no more.
@@ -111,9 +123,15 @@ mod tests {
 
     #[test]
     fn every_refusal_is_json_with_the_three_fields() {
-        for failure in
-            [Failure::NotHttp, Failure::Host, Failure::Slow, Failure::LongPath, Failure::LargeHead, Failure::Full]
-        {
+        for failure in [
+            Failure::NotHttp,
+            Failure::Host,
+            Failure::Slow,
+            Failure::LongPath,
+            Failure::LargeHead,
+            Failure::LongBody(16),
+            Failure::Full,
+        ] {
             let text = String::from_utf8(failure.bytes()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");

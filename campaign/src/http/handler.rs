@@ -1,4 +1,4 @@
-//! Between hyper and the routes: follows a request through its phases, and asks for what HTTP asks for.
+//! Between hyper and the routes: follows a request through its phases, and refuses by its head what need not be read any further.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,6 +23,8 @@ pub(super) struct Handler {
     pub(super) progress: Arc<Progress>,
     /// Whether answers say that the connection ends with them.
     pub(super) closing: Arc<AtomicBool>,
+    /// Longest body, in bytes.
+    pub(super) longest_body: usize,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Handler {
@@ -33,7 +35,8 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let progress = Arc::clone(&self.progress);
         let closing = Arc::clone(&self.closing);
-        if let Some(failure) = refusal(&request) {
+        if let Some(failure) = refusal(&request, self.longest_body) {
+            // The body is not asked for, so that hyper says no `100 Continue` either.
             progress.enter(Phase::Answer);
             return Box::pin(async move { Ok(failure.response().map(|body| Answer { body, progress })) });
         }
@@ -50,15 +53,19 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     }
 }
 
-/// What RFC 9112, section 3.2, asks of a head, and how many fields it may have.
-fn refusal<B>(request: &Request<B>) -> Option<Failure> {
+/// What RFC 9112, section 3.2, asks of a head, how many fields it may have, and how long a body it may announce.
+fn refusal<B: HttpBody>(request: &Request<B>, longest_body: usize) -> Option<Failure> {
     let fields = request.headers();
     if fields.len() > MAX_FIELDS {
         return Some(Failure::LargeHead);
     }
     let hosts = fields.get_all(header::HOST).iter().count();
     let wrong = if request.version() == Version::HTTP_11 { hosts != 1 } else { hosts > 1 };
-    wrong.then_some(Failure::Host)
+    if wrong {
+        return Some(Failure::Host);
+    }
+    let announced = request.body().size_hint().lower();
+    (announced > longest_body as u64).then_some(Failure::LongBody(longest_body))
 }
 
 /// The body of a request: when it has arrived, the answer is due.
@@ -150,14 +157,23 @@ mod tests {
             (Version::HTTP_11, 1, 63, None),
             (Version::HTTP_11, 1, 64, Some(Failure::LargeHead)),
         ] {
-            let mut request = Request::builder().version(version).body(()).unwrap();
+            let mut request = Request::builder().version(version).body(Body::empty()).unwrap();
             for _ in 0..hosts {
                 request.headers_mut().append(header::HOST, HeaderValue::from_static("here"));
             }
             for _ in 0..fields {
                 request.headers_mut().append("x-more", HeaderValue::from_static("1"));
             }
-            assert_eq!(refusal(&request), expected, "{version:?}, {hosts} hosts, {fields} more fields");
+            assert_eq!(refusal(&request, 16), expected, "{version:?}, {hosts} hosts, {fields} more fields");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_known_to_be_too_long_is_refused_by_its_head() {
+        for (announced, expected) in [(0, None), (16, None), (17, Some(Failure::LongBody(16)))] {
+            let body = Body::from(vec![b'x'; announced]);
+            let request = Request::builder().header(header::HOST, "here").body(body).unwrap();
+            assert_eq!(refusal(&request, 16), expected, "{announced} bytes");
         }
     }
 }

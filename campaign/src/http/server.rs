@@ -211,7 +211,12 @@ impl Server {
     async fn attend(self: Arc<Self>, stream: TcpStream, router: Router, seat: Seat) {
         self.stats.open.inc();
         let progress = Arc::clone(&seat.progress);
-        let handler = Handler { router, progress: Arc::clone(&progress), closing: Arc::clone(&self.closing) };
+        let handler = Handler {
+            router,
+            progress: Arc::clone(&progress),
+            closing: Arc::clone(&self.closing),
+            longest_body: self.limits.longest_body,
+        };
         let mut connection =
             builder().serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&progress))), handler);
         let mut finishing = false;

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use campaign::event::MAX_NUMBER;
-use campaign::http::BodyBudget;
+use campaign::http::{BodyBudget, MAX_BODY};
 use campaign::identity::{RequestKey, UserId};
 use campaign::shown::shown;
 use campaign::stock::Wish;
@@ -17,8 +17,6 @@ use utoipa::ToSchema;
 
 use super::answer::{Code, IDEMPOTENCY_KEY, Refused};
 
-/// Longest body, in bytes.
-pub const MAX_BODY: usize = 16 * 1024;
 /// How much of a body that is too long is read and thrown away, so that its sender gets to see the answer.
 const MAX_IGNORED: usize = 4 * 1024 * 1024;
 /// Longest word on what is wrong with a body, in characters.
