@@ -165,6 +165,44 @@ async fn what_is_no_request_is_refused_in_json() {
     }
 }
 
+/// Wrong: a body that is not understood is taken for one that is, or where it ends is guessed: two that read the same bytes see
+/// different requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn codings_that_are_not_understood_are_refused_and_end_the_connection() {
+    let port = start(small()).await;
+    let chunked = "5\r\nhello\r\n0\r\n\r\n";
+    let with = |head: &str, body: &str| format!("POST /echo HTTP/1.1\r\nHost: x\r\n{head}\r\n{body}").into_bytes();
+    for (head, body, status) in [
+        ("Transfer-Encoding: gzip, chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: chunked, chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: identity\r\nTransfer-Encoding: Chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: gzip\r\n", chunked, "400"),
+        ("Transfer-Encoding: chunked, gzip\r\n", chunked, "400"),
+        ("Content-Length: 5\r\nContent-Encoding: gzip\r\n", "hello", "415"),
+        ("Transfer-Encoding: chunked\r\nContent-Encoding: br\r\n", chunked, "415"),
+    ] {
+        let told = port.told(&with(head, body)).await;
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 {status} ")) && told.contains("connection: close"),
+            "{head}: {told:?}"
+        );
+        assert!(told.ends_with("\"code\":\"INVALID_REQUEST\"}"), "{head}: {told:?}");
+    }
+    // A length beside a coding: the coding counts, and nothing that follows is taken for a request.
+    for head in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"]
+    {
+        let told = port.told(&[with(head, chunked), HELLO.to_vec()].concat()).await;
+        assert!(told.starts_with("HTTP/1.1 200 ") && told.ends_with("\r\n\r\nhello"), "{head}: {told:?}");
+        assert_eq!(told.matches("HTTP/1.1").count(), 1, "{head}: {told:?}");
+    }
+    let mut kept = port.send(&with("Transfer-Encoding: CHUNKED\r\nContent-Encoding: identity\r\n", chunked)).await;
+    answer(&mut kept, "hello").await;
+    kept.write_all(HELLO).await.unwrap();
+    answer(&mut kept, "hello").await;
+}
+
 /// Wrong: a body that is refused anyway is waited for, asked for with `100 Continue`, or taken for the next request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_announced_to_be_too_long_is_refused_at_once() {

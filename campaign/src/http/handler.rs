@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower::Service;
 
@@ -53,7 +53,11 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     }
 }
 
-/// What RFC 9112, section 3.2, asks of a head, how many fields it may have, and how long a body it may announce.
+/// What RFC 9112, sections 3.2 and 6.1, ask of a head, how many fields it may have, and what body it may announce.
+///
+/// Of codings hyper itself decides this: where `chunked` is not the last one, or the request is of HTTP/1.0, the end of the body cannot
+/// be known, and it answers 400 (section 6.3). Where there is a `Content-Length` beside `Transfer-Encoding`, it goes by the latter, hides
+/// the former from us, and closes the connection after the answer, as section 6.1 allows.
 fn refusal<B: HttpBody>(request: &Request<B>, longest_body: usize) -> Option<Failure> {
     let fields = request.headers();
     if fields.len() > MAX_FIELDS {
@@ -64,8 +68,22 @@ fn refusal<B: HttpBody>(request: &Request<B>, longest_body: usize) -> Option<Fai
     if wrong {
         return Some(Failure::Host);
     }
+    if !understood(fields, &header::TRANSFER_ENCODING, "chunked") {
+        return Some(Failure::TransferCoding);
+    }
+    // Without a body there is nothing in a coding, whatever is said.
+    if !request.body().is_end_stream() && !understood(fields, &header::CONTENT_ENCODING, "identity") {
+        return Some(Failure::ContentCoding);
+    }
     let announced = request.body().size_hint().lower();
     (announced > longest_body as u64).then_some(Failure::LongBody(longest_body))
+}
+
+/// Whether the codings that `name` lists, if it is there, are `coding` and nothing else, once.
+fn understood(fields: &HeaderMap, name: &HeaderName, coding: &str) -> bool {
+    let mut lines = fields.get_all(name).iter();
+    let first = lines.next().is_none_or(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(coding.as_bytes()));
+    first && lines.next().is_none()
 }
 
 /// The body of a request: when it has arrived, the answer is due.
@@ -165,6 +183,38 @@ mod tests {
                 request.headers_mut().append("x-more", HeaderValue::from_static("1"));
             }
             assert_eq!(refusal(&request, 16), expected, "{version:?}, {hosts} hosts, {fields} more fields");
+        }
+    }
+
+    #[test]
+    fn codings_other_than_what_everybody_knows_are_refused() {
+        const TRANSFER: HeaderName = header::TRANSFER_ENCODING;
+        const CONTENT: HeaderName = header::CONTENT_ENCODING;
+        for (name, lines, expected) in [
+            (TRANSFER, vec!["chunked"], None),
+            (TRANSFER, vec!["Chunked"], None),
+            (TRANSFER, vec!["chunked", "chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["chunked, chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["gzip, chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["gzip", "chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["identity", "chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["x;a=\"chunked\", CHUNKED"], Some(Failure::TransferCoding)),
+            (CONTENT, vec!["identity"], None),
+            (CONTENT, vec!["IDENTITY"], None),
+            (CONTENT, vec!["gzip"], Some(Failure::ContentCoding)),
+            (CONTENT, vec!["identity", "br"], Some(Failure::ContentCoding)),
+            (CONTENT, vec!["identity, gzip"], Some(Failure::ContentCoding)),
+        ] {
+            let with = |body: Body| {
+                let mut request = Request::builder().header(header::HOST, "here").body(body).unwrap();
+                for line in &lines {
+                    request.headers_mut().append(&name, HeaderValue::from_static(line));
+                }
+                refusal(&request, 16)
+            };
+            assert_eq!(with(Body::from("x")), expected, "{name}: {lines:?}");
+            let without = expected.filter(|failure| *failure == Failure::TransferCoding);
+            assert_eq!(with(Body::empty()), without, "{name}: {lines:?}, without a body");
         }
     }
 

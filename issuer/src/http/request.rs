@@ -77,16 +77,26 @@ fn invalid(status: StatusCode, error: impl Into<String>) -> Refused {
     Refused::new(status, Code::InvalidRequest, error)
 }
 
-/// Checks that the body is announced as JSON.
+/// Checks that the body is announced as JSON, which is in UTF-8 always: whatever another `charset` means, it would be read wrongly.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
-    let media = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    match media.as_deref() {
-        Some("application/json") => Ok(()),
-        _ => Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the header Content-Type: application/json.")),
+    let refused = |error: &str| Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
+        return refused("Send the header Content-Type: application/json.");
     }
+    let charsets =
+        parts.filter_map(|part| part.split_once('=')).filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    for (_, charset) in charsets {
+        // RFC 9110, section 8.3.1: with quotation marks or without.
+        let charset = charset.trim_matches('"');
+        if !["utf-8", "utf8"].iter().any(|known| charset.eq_ignore_ascii_case(known)) {
+            return refused(
+                "JSON is sent in UTF-8; send the header Content-Type: application/json, and the body in UTF-8.",
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Reads the whole body, at most [`MAX_BODY`] bytes within [`BODY_TIMEOUT`], if `budget` has room for it.
@@ -252,6 +262,12 @@ mod tests {
         for (value, good) in [
             (Some("application/json"), true),
             (Some("Application/JSON; charset=utf-8"), true),
+            (Some("application/json;charset=\"UTF-8\""), true),
+            (Some("application/json; charset=utf8; version=1"), true),
+            (Some("application/json;"), true),
+            (Some("application/json; charset=latin1"), false),
+            (Some("application/json; version=1; Charset=\"utf-16\""), false),
+            (Some("application/json; charset="), false),
             (Some("text/plain"), false),
             (Some("application/x-www-form-urlencoded"), false),
             (Some(""), false),
