@@ -30,7 +30,7 @@ impl UserIdText {
             .pattern(Some(user_id::pattern()))
             .description(Some(format!(
                 "At most {MAX_USER_ID} bytes of UTF-8 in Unicode's normal form NFC, into which it is brought. Without characters that \
-                 nobody sees (of control, of direction, of no width), without private and unassigned ones, and without white space \
+                 nobody sees (of control, of format, of no width, blank ones), without private and unassigned ones, and without white space \
                  but for single or repeated U+0020 between other characters. Compared byte by byte: `Anna` is not `anna`."
             )))
             .examples(["user-1"])
