@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::http::Uri;
 use axum::routing::{get, post};
 use campaign::http::{Limits, Server, Stats};
 use campaign::telemetry;
@@ -29,6 +30,8 @@ struct Port {
     held: Arc<Semaphore>,
     /// How often `GET /held` was asked.
     asked: Arc<AtomicUsize>,
+    /// The paths below `/turn/` that were asked for, in that order.
+    turns: Arc<Mutex<Vec<String>>>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -53,11 +56,20 @@ async fn start(limits: Limits) -> Port {
     let held = Arc::new(Semaphore::new(0));
     let asked = Arc::new(AtomicUsize::new(0));
     let (wait, count) = (Arc::clone(&held), Arc::clone(&asked));
+    let turns = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&turns);
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/echo", post(async |body: Bytes| body))
         .route("/large", get(async || vec![b'x'; 4 * 1024 * 1024]))
         .route("/refuse", post(async || "no"))
+        .route(
+            "/turn/{who}",
+            get(async move |uri: Uri| {
+                taken.lock().unwrap().push(uri.path().to_owned());
+                vec![b'x'; 16 * 1024]
+            }),
+        )
         .route(
             "/held",
             get(async move || {
@@ -68,7 +80,7 @@ async fn start(limits: Limits) -> Port {
         );
     let stop = CancellationToken::new();
     let serving = tokio::spawn(Arc::clone(&server).serve(listener, router, stop.clone()));
-    Port { address, server, held, asked, stop, serving }
+    Port { address, server, held, asked, turns, stop, serving }
 }
 
 impl Port {
@@ -325,6 +337,47 @@ async fn who_is_slow_locks_nobody_out() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Wrong: everybody waits until those who send many requests in one piece have their answers. One thread has all tasks here, so that what
+/// comes before what is no matter of time.
+#[tokio::test]
+async fn who_asks_for_much_at_once_lets_others_have_their_turn() {
+    const MANY: usize = 200;
+    let port = start(Limits { connections: 2 * MANY, ..small() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..=MANY {
+        let mut stream = port.send(HELLO).await;
+        answer(&mut stream, "hello").await;
+        clients.push(stream);
+    }
+    let ask =
+        |path: &str, times: usize| format!("GET /turn/{path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(times).into_bytes();
+    let mut honest = clients.pop().unwrap();
+    for (number, client) in clients.iter().enumerate() {
+        let sent = ask(&number.to_string(), 16);
+        assert_eq!(client.try_write(&sent).unwrap(), sent.len());
+    }
+    // After all others, and before the server has seen any of them.
+    let sent = ask("honest", 1);
+    assert_eq!(honest.try_write(&sent).unwrap(), sent.len());
+    answer(&mut honest, "xxx").await;
+    let turns = port.turns.lock().unwrap();
+    let before = turns.iter().position(|path| path == "/turn/honest").unwrap();
+    assert!(before <= 2 * MANY, "{before} of {} requests came first", 16 * MANY);
+}
+
+/// Wrong: each request of a client that reads nothing is answered, into megabytes of the kernel's memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_is_answered_no_more_than_what_it_may_hold() {
+    let port = start(small()).await;
+    let stream = port.send(&b"GET /turn/on HTTP/1.1\r\nHost: x\r\n\r\n".repeat(400)).await;
+    port.open(1).await;
+    port.open(0).await;
+    assert_eq!(port.server.stats().overdue.get(), 1);
+    let answered = port.turns.lock().unwrap().len();
+    assert!((1..=40).contains(&answered), "{answered} of 400");
+    drop(stream);
 }
 
 /// Wrong: memory that is held by whoever asks for much and reads nothing.

@@ -16,6 +16,9 @@ pub(super) const MAX_FIELDS: usize = 64;
 /// Receive buffer that is asked for per connection, in bytes: a head and a body fit, and what nobody reads stays small. Linux
 /// keeps twice as much for its own records.
 pub(super) const RECEIVE_BUFFER: usize = 32 * 1024;
+/// Send buffer that is asked for per connection, in bytes: the longest answer fits. Left alone, it grows to megabytes for a client that
+/// asks again and again without reading, and each of its requests is answered.
+pub(super) const SEND_BUFFER: usize = 32 * 1024;
 
 /// What one connection may cost at worst, in bytes: the buffer of a head, the first [`FREE_BODY`] bytes of a body, the answer, and
 /// the records of hyper, tokio and the kernel. Idle ones cost about 1 KiB.
