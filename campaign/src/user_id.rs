@@ -8,15 +8,18 @@
 //! What is in the log, in Redis or a row already is a [`UserId`] of the wider kind and stays one: a winner who was told a rank is
 //! stored, whatever their id.
 
+mod invisible;
+
 use unicode_normalization::char::is_public_assigned;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use self::invisible::is_invisible;
 use crate::identity::{NameError, UserId};
 
 /// What is refused wherever it stands, but for control characters: as the inside of a class of a regular expression.
 const REFUSED: &str = concat!(
-    r"\u007F-\u00A0\u00AD\u034F\u061C\u115F\u1160\u1680\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F\u205F-\u206F",
-    r"\u2800\u3000\u3164\uE000-\uF8FF\uFDD0-\uFDEF\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFF"
+    r"\u007F-\u00A0\u00AD\u034F\u0600-\u0605\u061C\u06DD\u070F\u0890\u0891\u08E2\u115F\u1160\u1680",
+    r"\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F\u205F-\u206F\u2800\u2D7F\u3000\u3164\uE000-\uF8FF\uFDD0-\uFDEF\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFF"
 );
 
 /// What the door takes, as far as a regular expression of JSON Schema can say it: it takes no id that does not match.
@@ -31,8 +34,11 @@ pub enum UserIdError {
     /// Its length, or a control character.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A character that nobody sees, or that turns the direction of others: two ids would look like one.
-    #[error("userId must not hold {}, a character that nobody sees; send the id without it", code(*.0))]
+    /// A character that nobody sees, or that only says how others are set: two ids would look like one.
+    #[error(
+        "userId must not hold {}, a character that nobody sees or that only says how others are set; send the id without it",
+        code(*.0)
+    )]
     Invisible(char),
     /// White space other than a space, or a space at an end.
     #[error(
@@ -77,19 +83,9 @@ pub fn admit(text: &str) -> Result<UserId, UserIdError> {
     Ok(user)
 }
 
-/// Unicode's Default_Ignorable_Code_Point (marks of direction, joiners, variation selectors, tags and their kin), and the empty
-/// Braille cell. Some of them mean something in some scripts and in emoji; in an id they are no loss.
-fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
-        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
-        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
-        | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
-}
-
-/// Marks of annotations, and what stands for an object or for a character that could not be read.
+/// What stands for an object or for a character that could not be read.
 fn is_stand_in(c: char) -> bool {
-    matches!(c, '\u{FFF9}'..='\u{FFFD}')
+    matches!(c, '\u{FFFC}' | '\u{FFFD}')
 }
 
 #[cfg(test)]
@@ -113,6 +109,8 @@ mod tests {
             ("\u{212b}", "\u{c5}"),
             ("김철수", "김철수"),
             ("आशा", "आशा"),
+            ("សុខា", "សុខា"),
+            ("مريم", "مريم"),
             ("\u{1f600}", "\u{1f600}"),
         ] {
             assert_eq!(admit(sent).unwrap().as_str(), taken, "{sent:?}");
@@ -138,6 +136,15 @@ mod tests {
             ("\u{feff}anna", "U+FEFF"),
             ("\u{2764}\u{fe0f}", "U+FE0F"),
             ("a\u{e0041}", "U+E0041"),
+            ("a\u{600}", "U+0600, a character that nobody sees or that only says how others are set"),
+            ("a\u{13430}b", "U+13430"),
+            ("a\u{2800}", "U+2800"),
+            ("a\u{2d7f}", "U+2D7F"),
+            ("a\u{1107f}", "U+1107F"),
+            ("a\u{16fe4}", "U+16FE4"),
+            ("a\u{1d159}", "U+1D159"),
+            ("\u{3164}", "U+3164"),
+            ("\u{ffa0}", "U+FFA0"),
             ("a\u{e000}", "U+E000, which is no character that all read alike"),
             ("a\u{378}", "U+0378"),
             ("a\u{fffd}", "U+FFFD"),

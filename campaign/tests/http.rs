@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::http::Uri;
 use axum::routing::{get, post};
 use campaign::http::{Limits, Server, Stats};
 use campaign::telemetry;
@@ -29,6 +30,8 @@ struct Port {
     held: Arc<Semaphore>,
     /// How often `GET /held` was asked.
     asked: Arc<AtomicUsize>,
+    /// The paths below `/turn/` that were asked for, in that order.
+    turns: Arc<Mutex<Vec<String>>>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -37,6 +40,7 @@ struct Port {
 fn small() -> Limits {
     Limits {
         connections: 10,
+        longest_body: 8 * 1024 * 1024,
         head: Duration::from_secs(1),
         body: Duration::from_secs(1),
         write: Duration::from_secs(1),
@@ -52,11 +56,20 @@ async fn start(limits: Limits) -> Port {
     let held = Arc::new(Semaphore::new(0));
     let asked = Arc::new(AtomicUsize::new(0));
     let (wait, count) = (Arc::clone(&held), Arc::clone(&asked));
+    let turns = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&turns);
     let router = Router::new()
         .route("/", get(async || "hello"))
         .route("/echo", post(async |body: Bytes| body))
         .route("/large", get(async || vec![b'x'; 4 * 1024 * 1024]))
         .route("/refuse", post(async || "no"))
+        .route(
+            "/turn/{who}",
+            get(async move |uri: Uri| {
+                taken.lock().unwrap().push(uri.path().to_owned());
+                vec![b'x'; 16 * 1024]
+            }),
+        )
         .route(
             "/held",
             get(async move || {
@@ -67,7 +80,7 @@ async fn start(limits: Limits) -> Port {
         );
     let stop = CancellationToken::new();
     let serving = tokio::spawn(Arc::clone(&server).serve(listener, router, stop.clone()));
-    Port { address, server, held, asked, stop, serving }
+    Port { address, server, held, asked, turns, stop, serving }
 }
 
 impl Port {
@@ -162,6 +175,66 @@ async fn what_is_no_request_is_refused_in_json() {
             assert_eq!((&body["success"], &body["code"]), (&false.into(), &code.into()), "{what}");
         }
     }
+}
+
+/// Wrong: a body that is not understood is taken for one that is, or where it ends is guessed: two that read the same bytes see
+/// different requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn codings_that_are_not_understood_are_refused_and_end_the_connection() {
+    let port = start(small()).await;
+    let chunked = "5\r\nhello\r\n0\r\n\r\n";
+    let with = |head: &str, body: &str| format!("POST /echo HTTP/1.1\r\nHost: x\r\n{head}\r\n{body}").into_bytes();
+    for (head, body, status) in [
+        ("Transfer-Encoding: gzip, chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: chunked, chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: identity\r\nTransfer-Encoding: Chunked\r\n", chunked, "501"),
+        ("Transfer-Encoding: gzip\r\n", chunked, "400"),
+        ("Transfer-Encoding: chunked, gzip\r\n", chunked, "400"),
+        ("Content-Length: 5\r\nContent-Encoding: gzip\r\n", "hello", "415"),
+        ("Transfer-Encoding: chunked\r\nContent-Encoding: br\r\n", chunked, "415"),
+    ] {
+        let told = port.told(&with(head, body)).await;
+        assert!(
+            told.starts_with(&format!("HTTP/1.1 {status} ")) && told.contains("connection: close"),
+            "{head}: {told:?}"
+        );
+        assert!(told.ends_with("\"code\":\"INVALID_REQUEST\"}"), "{head}: {told:?}");
+    }
+    // A length beside a coding: the coding counts, and nothing that follows is taken for a request.
+    for head in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 3\r\n", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"]
+    {
+        let told = port.told(&[with(head, chunked), HELLO.to_vec()].concat()).await;
+        assert!(told.starts_with("HTTP/1.1 200 ") && told.ends_with("\r\n\r\nhello"), "{head}: {told:?}");
+        assert_eq!(told.matches("HTTP/1.1").count(), 1, "{head}: {told:?}");
+    }
+    let mut kept = port.send(&with("Transfer-Encoding: CHUNKED\r\nContent-Encoding: identity\r\n", chunked)).await;
+    answer(&mut kept, "hello").await;
+    kept.write_all(HELLO).await.unwrap();
+    answer(&mut kept, "hello").await;
+}
+
+/// Wrong: a body that is refused anyway is waited for, asked for with `100 Continue`, or taken for the next request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_announced_to_be_too_long_is_refused_at_once() {
+    let port = start(Limits { longest_body: 1_000, body: PATIENCE, ..small() }).await;
+    let head =
+        |more: &str| format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n{more}\r\n").into_bytes();
+    let sent_whole = [head(""), vec![b'x'; 3_000_000]].concat();
+    for (what, sent) in [
+        ("nothing of it", head("")),
+        ("who waits to be asked", head("Expect: 100-continue\r\n")),
+        ("all of it", sent_whole),
+    ] {
+        let told = port.told(&sent).await;
+        assert!(told.starts_with("HTTP/1.1 413 ") && told.contains("connection: close"), "{what}: {told:?}");
+        let (_, body) = told.split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{what}: {told:?}"));
+        assert!(body["error"].as_str().unwrap().contains("longer than 1000 bytes"), "{what}: {body}");
+    }
+    let mut echo = port.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello").await;
+    answer(&mut echo, "hello").await;
 }
 
 /// Wrong: an answer that its client cannot read, as what it was still sending was not read.
@@ -264,6 +337,47 @@ async fn who_is_slow_locks_nobody_out() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+/// Wrong: everybody waits until those who send many requests in one piece have their answers. One thread has all tasks here, so that what
+/// comes before what is no matter of time.
+#[tokio::test]
+async fn who_asks_for_much_at_once_lets_others_have_their_turn() {
+    const MANY: usize = 200;
+    let port = start(Limits { connections: 2 * MANY, ..small() }).await;
+    let mut clients = Vec::new();
+    for _ in 0..=MANY {
+        let mut stream = port.send(HELLO).await;
+        answer(&mut stream, "hello").await;
+        clients.push(stream);
+    }
+    let ask =
+        |path: &str, times: usize| format!("GET /turn/{path} HTTP/1.1\r\nHost: x\r\n\r\n").repeat(times).into_bytes();
+    let mut honest = clients.pop().unwrap();
+    for (number, client) in clients.iter().enumerate() {
+        let sent = ask(&number.to_string(), 16);
+        assert_eq!(client.try_write(&sent).unwrap(), sent.len());
+    }
+    // After all others, and before the server has seen any of them.
+    let sent = ask("honest", 1);
+    assert_eq!(honest.try_write(&sent).unwrap(), sent.len());
+    answer(&mut honest, "xxx").await;
+    let turns = port.turns.lock().unwrap();
+    let before = turns.iter().position(|path| path == "/turn/honest").unwrap();
+    assert!(before <= 2 * MANY, "{before} of {} requests came first", 16 * MANY);
+}
+
+/// Wrong: each request of a client that reads nothing is answered, into megabytes of the kernel's memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_is_answered_no_more_than_what_it_may_hold() {
+    let port = start(small()).await;
+    let stream = port.send(&b"GET /turn/on HTTP/1.1\r\nHost: x\r\n\r\n".repeat(400)).await;
+    port.open(1).await;
+    port.open(0).await;
+    assert_eq!(port.server.stats().overdue.get(), 1);
+    let answered = port.turns.lock().unwrap().len();
+    assert!((1..=40).contains(&answered), "{answered} of 400");
+    drop(stream);
 }
 
 /// Wrong: memory that is held by whoever asks for much and reads nothing.

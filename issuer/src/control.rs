@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use campaign::format;
-use campaign::http::Server;
+use campaign::http::{MAX_INTERNAL_BODY, Server};
 use campaign::later;
 use campaign::shown::shown;
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,6 @@ use crate::redis_link::RedisLink;
 
 /// How long a fence may wait for what is under way: a batch, then its winners.
 pub const FENCE_TIMEOUT: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 1);
-
-/// Longest body, in bytes: a fence is a number.
-const MAX_BODY: usize = 1024;
 
 /// What the routes need.
 pub struct Control {
@@ -115,7 +112,7 @@ pub fn router(control: Control) -> Router {
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "there is only POST /fence and GET /pressure")
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(DefaultBodyLimit::max(MAX_INTERNAL_BODY))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&control), authorize))
         .with_state(control)
 }

@@ -1,7 +1,9 @@
 //! Refusals below the routes: the same JSON that users get from everywhere else.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 /// What the HTTP layer refuses by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,12 @@ pub(super) enum Failure {
     LongPath,
     /// The head is too long, or has too many fields.
     LargeHead,
+    /// The body is announced to be longer than so many bytes, which is the most.
+    LongBody(usize),
+    /// The body is in a transfer coding other than `chunked` once.
+    TransferCoding,
+    /// The body is in a content coding.
+    ContentCoding,
     /// There is no room for another connection.
     Full,
 }
@@ -37,12 +45,21 @@ impl Failure {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::LongPath => StatusCode::URI_TOO_LONG,
             Self::LargeHead => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LongBody(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::ContentCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    fn body(self) -> &'static str {
-        match self {
+    fn body(self) -> Cow<'static, str> {
+        let text = match self {
+            Self::LongBody(most) => {
+                return format!(
+                    r#"{{"success":false,"error":"The body is longer than {most} bytes; send a shorter one. Nothing was done.","code":"INVALID_REQUEST"}}"#
+                )
+                .into();
+            }
             Self::NotHttp => {
                 r#"{"success":false,"error":"This is no request of HTTP/1.1; nothing was done.","code":"INVALID_REQUEST"}"#
             }
@@ -58,18 +75,36 @@ impl Failure {
             Self::LargeHead => {
                 r#"{"success":false,"error":"The head of the request is larger than 16 KiB or has more than 64 fields; send fewer or shorter header fields. Nothing was done.","code":"INVALID_REQUEST"}"#
             }
+            Self::TransferCoding => {
+                r#"{"success":false,"error":"Of Transfer-Encoding only chunked is understood, once; send the body so, or with a Content-Length. Nothing was done.","code":"INVALID_REQUEST"}"#
+            }
+            Self::ContentCoding => {
+                r#"{"success":false,"error":"No Content-Encoding is understood; send the body as it is. Nothing was done.","code":"INVALID_REQUEST"}"#
+            }
             Self::Full => {
                 r#"{"success":false,"error":"Too many are connected at once; nothing was issued; ask again shortly.","code":"OVERLOADED"}"#
             }
+        };
+        text.into()
+    }
+
+    /// The header that says what to do instead, if there is one for it.
+    fn advice(self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            Self::Full => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            // Tells a content coding from a media type that is not supported: RFC 9110, section 12.5.3.
+            Self::ContentCoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
+            _ => None,
         }
     }
 
     /// The whole answer, for a connection that hyper does not have, or has no more.
     pub(super) fn bytes(self) -> Vec<u8> {
         let (status, body) = (self.status(), self.body());
-        let again = if self == Self::Full { "retry-after: 2\r\n" } else { "" };
+        let advice = self.advice().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap_or_default()));
+        let advice = advice.unwrap_or_default();
         format!(
-            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n{again}connection: close\r\n\
+            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n{advice}connection: close\r\n\
              content-length: {}\r\n\r\n{body}",
             status.as_str(),
             status.canonical_reason().unwrap_or_default(),
@@ -86,6 +121,7 @@ impl Failure {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        headers.extend(self.advice());
         response
     }
 }
@@ -111,9 +147,17 @@ mod tests {
 
     #[test]
     fn every_refusal_is_json_with_the_three_fields() {
-        for failure in
-            [Failure::NotHttp, Failure::Host, Failure::Slow, Failure::LongPath, Failure::LargeHead, Failure::Full]
-        {
+        for failure in [
+            Failure::NotHttp,
+            Failure::Host,
+            Failure::Slow,
+            Failure::LongPath,
+            Failure::LargeHead,
+            Failure::LongBody(16),
+            Failure::TransferCoding,
+            Failure::ContentCoding,
+            Failure::Full,
+        ] {
             let text = String::from_utf8(failure.bytes()).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");

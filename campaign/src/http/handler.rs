@@ -1,4 +1,4 @@
-//! Between hyper and the routes: follows a request through its phases, and asks for what HTTP asks for.
+//! Between hyper and the routes: follows a request through its phases, and refuses by its head what need not be read any further.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower::Service;
 
@@ -23,6 +23,8 @@ pub(super) struct Handler {
     pub(super) progress: Arc<Progress>,
     /// Whether answers say that the connection ends with them.
     pub(super) closing: Arc<AtomicBool>,
+    /// Longest body, in bytes.
+    pub(super) longest_body: usize,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Handler {
@@ -33,14 +35,21 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let progress = Arc::clone(&self.progress);
         let closing = Arc::clone(&self.closing);
-        if let Some(failure) = refusal(&request) {
+        if let Some(failure) = refusal(&request, self.longest_body) {
+            // The body is not asked for, so that hyper says no `100 Continue` either.
             progress.enter(Phase::Answer);
             return Box::pin(async move { Ok(failure.response().map(|body| Answer { body, progress })) });
         }
         progress.enter(if request.body().is_end_stream() { Phase::Answer } else { Phase::Body });
         let body = Arc::clone(&progress);
         let answer = self.router.clone().call(request.map(|inner| Body::new(Question { inner, progress: body })));
+        // Who sends many requests in one piece is answered one after the other, and everybody else in between: hyper alone answers up to
+        // 16 of them before it lets go, and some thousands of such clients keep the others waiting for seconds.
+        let others_first = !progress.take_turn();
         Box::pin(async move {
+            if others_first {
+                tokio::task::yield_now().await;
+            }
             let mut response = answer.await?;
             if closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -50,15 +59,37 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     }
 }
 
-/// What RFC 9112, section 3.2, asks of a head, and how many fields it may have.
-fn refusal<B>(request: &Request<B>) -> Option<Failure> {
+/// What RFC 9112, sections 3.2 and 6.1, ask of a head, how many fields it may have, and what body it may announce.
+///
+/// Of codings hyper itself decides this: where `chunked` is not the last one, or the request is of HTTP/1.0, the end of the body cannot
+/// be known, and it answers 400 (section 6.3). Where there is a `Content-Length` beside `Transfer-Encoding`, it goes by the latter, hides
+/// the former from us, and closes the connection after the answer, as section 6.1 allows.
+fn refusal<B: HttpBody>(request: &Request<B>, longest_body: usize) -> Option<Failure> {
     let fields = request.headers();
     if fields.len() > MAX_FIELDS {
         return Some(Failure::LargeHead);
     }
     let hosts = fields.get_all(header::HOST).iter().count();
     let wrong = if request.version() == Version::HTTP_11 { hosts != 1 } else { hosts > 1 };
-    wrong.then_some(Failure::Host)
+    if wrong {
+        return Some(Failure::Host);
+    }
+    if !understood(fields, &header::TRANSFER_ENCODING, "chunked") {
+        return Some(Failure::TransferCoding);
+    }
+    // Without a body there is nothing in a coding, whatever is said.
+    if !request.body().is_end_stream() && !understood(fields, &header::CONTENT_ENCODING, "identity") {
+        return Some(Failure::ContentCoding);
+    }
+    let announced = request.body().size_hint().lower();
+    (announced > longest_body as u64).then_some(Failure::LongBody(longest_body))
+}
+
+/// Whether the codings that `name` lists, if it is there, are `coding` and nothing else, once.
+fn understood(fields: &HeaderMap, name: &HeaderName, coding: &str) -> bool {
+    let mut lines = fields.get_all(name).iter();
+    let first = lines.next().is_none_or(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(coding.as_bytes()));
+    first && lines.next().is_none()
 }
 
 /// The body of a request: when it has arrived, the answer is due.
@@ -150,14 +181,55 @@ mod tests {
             (Version::HTTP_11, 1, 63, None),
             (Version::HTTP_11, 1, 64, Some(Failure::LargeHead)),
         ] {
-            let mut request = Request::builder().version(version).body(()).unwrap();
+            let mut request = Request::builder().version(version).body(Body::empty()).unwrap();
             for _ in 0..hosts {
                 request.headers_mut().append(header::HOST, HeaderValue::from_static("here"));
             }
             for _ in 0..fields {
                 request.headers_mut().append("x-more", HeaderValue::from_static("1"));
             }
-            assert_eq!(refusal(&request), expected, "{version:?}, {hosts} hosts, {fields} more fields");
+            assert_eq!(refusal(&request, 16), expected, "{version:?}, {hosts} hosts, {fields} more fields");
+        }
+    }
+
+    #[test]
+    fn codings_other_than_what_everybody_knows_are_refused() {
+        const TRANSFER: HeaderName = header::TRANSFER_ENCODING;
+        const CONTENT: HeaderName = header::CONTENT_ENCODING;
+        for (name, lines, expected) in [
+            (TRANSFER, vec!["chunked"], None),
+            (TRANSFER, vec!["Chunked"], None),
+            (TRANSFER, vec!["chunked", "chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["chunked, chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["gzip, chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["gzip", "chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["identity", "chunked"], Some(Failure::TransferCoding)),
+            (TRANSFER, vec!["x;a=\"chunked\", CHUNKED"], Some(Failure::TransferCoding)),
+            (CONTENT, vec!["identity"], None),
+            (CONTENT, vec!["IDENTITY"], None),
+            (CONTENT, vec!["gzip"], Some(Failure::ContentCoding)),
+            (CONTENT, vec!["identity", "br"], Some(Failure::ContentCoding)),
+            (CONTENT, vec!["identity, gzip"], Some(Failure::ContentCoding)),
+        ] {
+            let with = |body: Body| {
+                let mut request = Request::builder().header(header::HOST, "here").body(body).unwrap();
+                for line in &lines {
+                    request.headers_mut().append(&name, HeaderValue::from_static(line));
+                }
+                refusal(&request, 16)
+            };
+            assert_eq!(with(Body::from("x")), expected, "{name}: {lines:?}");
+            let without = expected.filter(|failure| *failure == Failure::TransferCoding);
+            assert_eq!(with(Body::empty()), without, "{name}: {lines:?}, without a body");
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_known_to_be_too_long_is_refused_by_its_head() {
+        for (announced, expected) in [(0, None), (16, None), (17, Some(Failure::LongBody(16)))] {
+            let body = Body::from(vec![b'x'; announced]);
+            let request = Request::builder().header(header::HOST, "here").body(body).unwrap();
+            assert_eq!(refusal(&request, 16), expected, "{announced} bytes");
         }
     }
 }

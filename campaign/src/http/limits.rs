@@ -7,11 +7,18 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Longest head of a request, in bytes.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
+/// Longest body on the port for users, in bytes.
+pub const MAX_BODY: usize = 16 * 1024;
+/// Longest body on the other ports, in bytes: a fence is a number.
+pub const MAX_INTERNAL_BODY: usize = 1024;
 /// Most header fields of a request.
 pub(super) const MAX_FIELDS: usize = 64;
 /// Receive buffer that is asked for per connection, in bytes: a head and a body fit, and what nobody reads stays small. Linux
 /// keeps twice as much for its own records.
 pub(super) const RECEIVE_BUFFER: usize = 32 * 1024;
+/// Send buffer that is asked for per connection, in bytes: the longest answer fits. Left alone, it grows to megabytes for a client that
+/// asks again and again without reading, and each of its requests is answered.
+pub(super) const SEND_BUFFER: usize = 32 * 1024;
 
 /// What one connection may cost at worst, in bytes: the buffer of a head, the first [`FREE_BODY`] bytes of a body, the answer, and
 /// the records of hyper, tokio and the kernel. Idle ones cost about 1 KiB.
@@ -39,6 +46,8 @@ pub(super) const FREE_BODY: usize = 1024;
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
+    /// Bytes of one body.
+    pub longest_body: usize,
     /// Bytes of all bodies together, beyond the first [`FREE_BODY`] of each.
     pub body_bytes: usize,
     /// From a connection's begin, or the first byte of a head, to the head's end.
@@ -68,6 +77,7 @@ impl Limits {
         let connections = by_memory.min(by_files).clamp(FEWEST, MOST);
         Self {
             connections: usize::try_from(connections).unwrap_or(usize::MAX),
+            longest_body: MAX_BODY,
             body_bytes: usize::try_from(bodies).unwrap_or(usize::MAX),
             idle: keep_alive,
             ..Self::internal()
@@ -78,6 +88,7 @@ impl Limits {
     pub fn internal() -> Self {
         Self {
             connections: INTERNAL_CONNECTIONS,
+            longest_body: MAX_INTERNAL_BODY,
             body_bytes: 1024 * 1024,
             head: Duration::from_secs(5),
             // The users' port gives a body 5 s and answers itself.

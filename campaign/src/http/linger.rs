@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What is read and thrown away at most, in bytes.
-const MOST: usize = 256 * 1024;
+/// What is read and thrown away at most, in bytes: many clients look for an answer only when they have sent the whole of a body, however
+/// long it is.
+const MOST: usize = 4 * 1024 * 1024;
 
 /// Says `last`, ends our side, and waits until the client has ended its own; for at most `bound`.
 pub(super) async fn say_last(stream: &mut TcpStream, last: &[u8], bound: Duration) {

@@ -16,6 +16,6 @@ mod stats;
 mod stream;
 
 pub use self::bodies::{BodyBudget, Reserved};
-pub use self::limits::{Limits, raise_open_files};
+pub use self::limits::{Limits, MAX_BODY, MAX_INTERNAL_BODY, raise_open_files};
 pub use self::server::Server;
 pub use self::stats::Stats;

@@ -87,6 +87,8 @@ pub(super) struct Progress {
     phase: AtomicU64,
     /// Whether a request was answered on it.
     served: AtomicBool,
+    /// Whether a request may be answered before others have their turn.
+    turn: AtomicBool,
     /// Milliseconds since `begun` at which a write stalled, and one; 0 while none does.
     stalled: AtomicU64,
     order: AtomicU64,
@@ -99,6 +101,7 @@ impl Progress {
             begun: Instant::now(),
             phase: AtomicU64::new(Phase::New as u64),
             served: AtomicBool::new(false),
+            turn: AtomicBool::new(false),
             stalled: AtomicU64::new(0),
             order: AtomicU64::new(0),
             wake: Notify::new(),
@@ -144,6 +147,16 @@ impl Progress {
             Phase::New | Phase::Head | Phase::Body | Phase::Answer => return None,
         };
         Some((class, Reverse(lasted)))
+    }
+
+    /// The connection's task has its turn: one request is answered in it.
+    pub(super) fn begin_turn(&self) {
+        self.turn.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the turn is still to be used; it is now.
+    pub(super) fn take_turn(&self) -> bool {
+        self.turn.swap(false, Ordering::Relaxed)
     }
 
     /// A write could not go on.

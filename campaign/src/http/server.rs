@@ -1,7 +1,8 @@
 //! Accepts connections, and sees each through to its end.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,9 +22,9 @@ use super::bodies::BodyBudget;
 use super::connections::{Admission, Connections, Seat};
 use super::failure::Failure;
 use super::handler::Handler;
-use super::limits::{Limits, MAX_HEAD, RECEIVE_BUFFER};
+use super::limits::{Limits, MAX_HEAD, RECEIVE_BUFFER, SEND_BUFFER};
 use super::linger::say_last;
-use super::phase::{Order, Overdue, Phase};
+use super::phase::{Order, Overdue, Phase, Progress};
 use super::stats::Stats;
 use super::stream::Watched;
 
@@ -211,7 +212,12 @@ impl Server {
     async fn attend(self: Arc<Self>, stream: TcpStream, router: Router, seat: Seat) {
         self.stats.open.inc();
         let progress = Arc::clone(&seat.progress);
-        let handler = Handler { router, progress: Arc::clone(&progress), closing: Arc::clone(&self.closing) };
+        let handler = Handler {
+            router,
+            progress: Arc::clone(&progress),
+            closing: Arc::clone(&self.closing),
+            longest_body: self.limits.longest_body,
+        };
         let mut connection =
             builder().serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&progress))), handler);
         let mut finishing = false;
@@ -224,7 +230,7 @@ impl Server {
             let pause = pin!(tokio::time::sleep(left));
             tokio::select! {
                 biased;
-                result = &mut connection => break End::Over(result),
+                result = in_turn(&progress, &mut connection) => break End::Over(result),
                 () = progress.woken() => match progress.ordered() {
                     Order::MakeRoom => break End::MakeRoom,
                     // hyper would close at once, and the first request may be on its way.
@@ -267,11 +273,22 @@ impl Server {
     }
 }
 
-/// Answers are small and must not wait for company; what a client sends beyond a request waits on its side. Where it cannot be
-/// set, the connection is slower, or larger, and that is all.
+/// Works on a connection, and notes when its turn begins.
+async fn in_turn<C: Future + Unpin>(progress: &Progress, connection: &mut C) -> C::Output {
+    poll_fn(|cx| {
+        progress.begin_turn();
+        Pin::new(&mut *connection).poll(cx)
+    })
+    .await
+}
+
+/// Answers are small and must not wait for company; what a client sends beyond a request waits on its side, and so does what it would be
+/// answered beyond what it reads. Where it cannot be set, the connection is slower, or larger, and that is all.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_recv_buffer_size(RECEIVE_BUFFER);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
 }
 
 fn builder() -> Builder {

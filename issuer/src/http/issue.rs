@@ -43,8 +43,9 @@ const ANSWER_DEADLINE: Duration =
         (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
         (status = 408, description = "INVALID_REQUEST: the body did not arrive", body = Failure),
         (status = 413, description = "INVALID_REQUEST: the body is longer than 16 KiB", body = Failure),
-        (status = 415, description = "INVALID_REQUEST: the body is not announced as JSON", body = Failure),
+        (status = 415, description = "INVALID_REQUEST: the body is not announced as JSON, or is in another charset than UTF-8 or in a Content-Encoding", body = Failure),
         (status = 422, description = "INVALID_REQUEST: a field is missing or wrong", body = Failure),
+        (status = 501, description = "INVALID_REQUEST: of Transfer-Encoding only chunked is understood, once", body = Failure),
         (status = 503, description = "OVERLOADED, REDIS_UNAVAILABLE, UNCONFIRMED, NOT_OPEN: ask again after the seconds of \
             Retry-After, with the same Idempotency-Key", body = Failure,
             headers(("Retry-After" = u32, description = "Seconds to wait"),

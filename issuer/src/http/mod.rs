@@ -11,6 +11,7 @@ mod stock_view;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_response;
@@ -59,7 +60,7 @@ struct App {
     parts: Parts,
     stock: StockView,
     lookups: Arc<Lookups>,
-    openapi: String,
+    openapi: Bytes,
 }
 
 impl App {
@@ -83,8 +84,12 @@ impl App {
 /// The OpenAPI document cannot be written as JSON.
 pub fn router(parts: Parts) -> Result<Router, serde_json::Error> {
     let stock = StockView::new(parts.link.clone(), &parts.campaign);
-    let app =
-        App { parts, stock, lookups: Lookups::new(MAX_LOOKUPS, MAX_LOOKUPS_OF_ONE), openapi: openapi::document()? };
+    let app = App {
+        parts,
+        stock,
+        lookups: Lookups::new(MAX_LOOKUPS, MAX_LOOKUPS_OF_ONE),
+        openapi: openapi::document()?.into(),
+    };
     Ok(Router::new()
         .route("/api/coupons/{id}/issue", post(issue::issue))
         .route("/api/coupons/{id}", get(read::campaign))

@@ -30,7 +30,7 @@ impl UserIdText {
             .pattern(Some(user_id::pattern()))
             .description(Some(format!(
                 "At most {MAX_USER_ID} bytes of UTF-8 in Unicode's normal form NFC, into which it is brought. Without characters that \
-                 nobody sees (of control, of direction, of no width), without private and unassigned ones, and without white space \
+                 nobody sees (of control, of format, of no width, blank ones), without private and unassigned ones, and without white space \
                  but for single or repeated U+0020 between other characters. Compared byte by byte: `Anna` is not `anna`."
             )))
             .examples(["user-1"])
@@ -83,7 +83,7 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&document().unwrap()).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let statuses = document["paths"]["/api/coupons/{id}/issue"]["post"]["responses"].as_object().unwrap();
-        for status in ["200", "400", "404", "408", "413", "415", "422", "503"] {
+        for status in ["200", "400", "404", "408", "413", "415", "422", "501", "503"] {
             assert!(statuses.contains_key(status), "{status} is not described");
         }
         assert_eq!(document["components"]["schemas"]["IssueRequest"]["required"][0], "userId");

@@ -3,13 +3,13 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use campaign::event::MAX_NUMBER;
-use campaign::http::BodyBudget;
+use campaign::http::{BodyBudget, MAX_BODY};
 use campaign::identity::{RequestKey, UserId};
 use campaign::shown::shown;
 use campaign::stock::Wish;
 use campaign::{minted, user_id};
 use futures::StreamExt;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
 use serde_json::error::Category;
 use std::fmt;
 use std::time::Duration;
@@ -17,8 +17,6 @@ use utoipa::ToSchema;
 
 use super::answer::{Code, IDEMPOTENCY_KEY, Refused};
 
-/// Longest body, in bytes.
-pub const MAX_BODY: usize = 16 * 1024;
 /// How much of a body that is too long is read and thrown away, so that its sender gets to see the answer.
 const MAX_IGNORED: usize = 4 * 1024 * 1024;
 /// Longest word on what is wrong with a body, in characters.
@@ -47,9 +45,9 @@ impl<'de> Deserialize<'de> for GivenUserId {
 
 struct GivenUserIdVisitor;
 
-/// A JSON number is a double to many who send it: above this, two users may have become one on the way.
-const BEYOND: &str =
-    "numbers go up to 9007199254740991 (2^53 - 1), without fraction or exponent; send what is no such number as text";
+/// A JSON number is a double to many who send it: above this, two users may have become one on the way. Of `0` there is one only.
+const BEYOND: &str = "numbers go from -9007199254740991 to 9007199254740991 (2^53 - 1), without fraction or exponent, and without -0; \
+    send what is no such number as text";
 
 impl Visitor<'_> for GivenUserIdVisitor {
     type Value = GivenUserId;
@@ -79,16 +77,26 @@ fn invalid(status: StatusCode, error: impl Into<String>) -> Refused {
     Refused::new(status, Code::InvalidRequest, error)
 }
 
-/// Checks that the body is announced as JSON.
+/// Checks that the body is announced as JSON, which is in UTF-8 always: whatever another `charset` means, it would be read wrongly.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
-    let media = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    match media.as_deref() {
-        Some("application/json") => Ok(()),
-        _ => Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send the header Content-Type: application/json.")),
+    let refused = |error: &str| Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
+        return refused("Send the header Content-Type: application/json.");
     }
+    let charsets =
+        parts.filter_map(|part| part.split_once('=')).filter(|(name, _)| name.eq_ignore_ascii_case("charset"));
+    for (_, charset) in charsets {
+        // RFC 9110, section 8.3.1: with quotation marks or without.
+        let charset = charset.trim_matches('"');
+        if !["utf-8", "utf8"].iter().any(|known| charset.eq_ignore_ascii_case(known)) {
+            return refused(
+                "JSON is sent in UTF-8; send the header Content-Type: application/json, and the body in UTF-8.",
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Reads the whole body, at most [`MAX_BODY`] bytes within [`BODY_TIMEOUT`], if `budget` has room for it.
@@ -137,21 +145,34 @@ pub fn parse_user(body: &[u8]) -> Result<UserId, Refused> {
         let error = "Send a JSON object, not an array, like {\"userId\": \"user-1\"}.";
         return Err(invalid(StatusCode::UNPROCESSABLE_ENTITY, error));
     }
-    let request: IssueRequest = serde_json::from_slice(body).map_err(|error| {
-        // It repeats a text that it did not expect, however long that is.
-        let why = shown(&error.to_string(), MAX_WHY);
-        match error.classify() {
-            Category::Data => invalid(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                format!("Send a JSON object with the field userId, like {{\"userId\": \"user-1\"}}: {why}."),
-            ),
-            _ => invalid(
-                StatusCode::BAD_REQUEST,
-                format!("The body is not JSON: {why}. Send {{\"userId\": \"user-1\"}}."),
-            ),
-        }
-    })?;
+    let request: IssueRequest = serde_json::from_slice(body).map_err(|error| not_read(body, &error))?;
     admit(&request.user_id.0)
+}
+
+fn not_read(body: &[u8], error: &serde_json::Error) -> Refused {
+    let why = error.to_string();
+    if error.classify() != Category::Data && !is_json(body) {
+        let why = shown(&why, MAX_WHY);
+        return invalid(
+            StatusCode::BAD_REQUEST,
+            format!("The body is not JSON: {why}. Send {{\"userId\": \"user-1\"}}."),
+        );
+    }
+    let why = if why.starts_with(NO_NUMBER_OF_RUST) { BEYOND } else { &why };
+    // It repeats a text that it did not expect, however long that is.
+    let why = shown(why, MAX_WHY);
+    invalid(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        format!("Send a JSON object with the field userId, like {{\"userId\": \"user-1\"}}: {why}."),
+    )
+}
+
+/// How serde_json refuses a number that is none of Rust's: as if it were no JSON, which knows no largest number.
+const NO_NUMBER_OF_RUST: &str = "number out of range";
+
+/// Whether a text is JSON, whatever its numbers and characters are.
+fn is_json(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
 /// Reads a user id that stands in the path.
@@ -224,11 +245,15 @@ mod tests {
             (r#"{"userId":{"id":7}}"#, 422, "expected text or a whole number"),
             (r#"{"userId":7.0}"#, 422, "send what is no such number as text"),
             (r#"{"userId":7e2}"#, 422, "send what is no such number as text"),
-            (r#"{"userId":-0}"#, 422, "send what is no such number as text"),
-            (r#"{"userId":9007199254740992}"#, 422, "up to 9007199254740991"),
-            (r#"{"userId":-9007199254740992}"#, 422, "up to 9007199254740991"),
-            (r#"{"userId":18446744073709551616}"#, 422, "up to 9007199254740991"),
-            (r#"{"userId":1e999}"#, 400, "not JSON"),
+            (r#"{"userId":-0}"#, 422, "without -0; send what is no such number as text"),
+            (r#"{"userId":-0.0}"#, 422, "without -0; send what is no such number as text"),
+            (r#"{"userId":9007199254740992}"#, 422, "to 9007199254740991"),
+            (r#"{"userId":-9007199254740992}"#, 422, "from -9007199254740991"),
+            (r#"{"userId":18446744073709551616}"#, 422, "to 9007199254740991"),
+            (r#"{"userId":1e999}"#, 422, "without fraction or exponent"),
+            (r#"{"userId":-1e-999}"#, 422, "without fraction or exponent"),
+            (r#"{"userId":1e999"#, 400, "not JSON"),
+            (r#"{"userId":"\ud800"}"#, 422, "surrogate"),
             (r#"{"userId":007}"#, 400, "not JSON"),
             (r#"{"userId":+7}"#, 400, "not JSON"),
             (r#"{"userId":NaN}"#, 400, "not JSON"),
@@ -245,6 +270,12 @@ mod tests {
             assert!(refused.error.contains(hint), "{body}: {}", refused.error);
         }
         assert_eq!(parse_user(b"{\"userId\":\"\xff\"}").unwrap_err().status, 400);
+        for digits in ["1".repeat(400), format!("-{}", "9".repeat(400)), format!("0.{}", "3".repeat(400))] {
+            let refused = parse_user(format!(r#"{{"userId":{digits}}}"#).as_bytes()).unwrap_err();
+            assert!(refused.status == 422 && refused.error.contains(BEYOND), "{}", refused.error);
+        }
+        let beside = format!(r#"{{"userId":"anna","more":{}}}"#, "1".repeat(400));
+        assert_eq!(parse_user(beside.as_bytes()).unwrap().as_str(), "anna", "another field may hold any number");
         let long = format!(r#"{{"userId":"{}"}}"#, "x".repeat(129));
         assert!(parse_user(long.as_bytes()).unwrap_err().error.contains("it has 129"));
     }
@@ -254,6 +285,12 @@ mod tests {
         for (value, good) in [
             (Some("application/json"), true),
             (Some("Application/JSON; charset=utf-8"), true),
+            (Some("application/json;charset=\"UTF-8\""), true),
+            (Some("application/json; charset=utf8; version=1"), true),
+            (Some("application/json;"), true),
+            (Some("application/json; charset=latin1"), false),
+            (Some("application/json; version=1; Charset=\"utf-16\""), false),
+            (Some("application/json; charset="), false),
             (Some("text/plain"), false),
             (Some("application/x-www-form-urlencoded"), false),
             (Some(""), false),

@@ -12,6 +12,8 @@ async fn every_malformed_request_is_told_what_to_change() {
     let long_key = "k".repeat(129);
     let form = users.http.post(users.issue_url()).header("content-type", "application/x-www-form-urlencoded");
     let form = form.body("userId=anna");
+    let latin = users.http.post(users.issue_url()).header("content-type", "application/json; charset=latin1");
+    let latin = latin.body(user("anna"));
     let cases = [
         ("nothing", post(vec![]), 400, "not JSON"),
         ("half of it", post(b"{\"userId\":".to_vec()), 400, "not JSON"),
@@ -33,6 +35,8 @@ async fn every_malformed_request_is_told_what_to_change() {
         ("17 KiB", post(user(&"x".repeat(17 * 1024))), 413, "16384 bytes"),
         ("1 MB", post(user(&"x".repeat(1 << 20))), 413, "16384 bytes"),
         ("no content type", users.http.post(users.issue_url()).body(user("anna")), 415, "Content-Type"),
+        ("another charset", latin, 415, "UTF-8"),
+        ("a coding", post(user("anna")).header("content-encoding", "gzip"), 415, "Content-Encoding"),
         ("a form", form, 415, "Content-Type"),
         ("an empty key", post(user("anna")).header("idempotency-key", ""), 422, "Idempotency-Key"),
         ("a long key", post(user("anna")).header("idempotency-key", &long_key), 422, "128 bytes"),
