@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use campaign::log::admin::TopicState;
 use campaign::names::{KafkaNames, Templates};
 
-use crate::scene::{Crowd, Realm, until};
+use serde_json::Value;
+
+use crate::scene::{Cluster, Crowd, Realm, until};
 
 /// As a company may prescribe them; of this test only, as they hold no realm.
 fn names(end: &str) -> KafkaNames {
@@ -24,6 +26,15 @@ async fn there(realm: &Realm, topics: &[String]) -> BTreeMap<String, bool> {
     found.into_iter().map(|(name, state)| (name, matches!(state.unwrap(), TopicState::Present(_)))).collect()
 }
 
+/// What status says of the topic, once it does.
+async fn topic_in_status(cluster: &Cluster) -> Value {
+    let said = async || {
+        let topic = cluster.object()?["status"]["topic"].clone();
+        topic.is_object().then_some(topic)
+    };
+    until("a topic in status", said).await
+}
+
 /// Wrong: one part of the operator, or a pod, goes by the usual names, and winners are written where nobody reads, or a topic stays for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_lives_and_goes_under_the_names_that_its_class_gives_it() {
@@ -39,7 +50,7 @@ async fn a_campaign_lives_and_goes_under_the_names_that_its_class_gives_it() {
     let all = [topic.clone(), dead.clone(), usual.topic(), usual.dead_letter_topic()];
     let stand = |there: [bool; 4]| all.iter().cloned().zip(there).collect::<BTreeMap<_, _>>();
     assert_eq!(there(&realm, &all).await, stand([true, true, false, false]));
-    let status = cluster.object().unwrap()["status"]["topic"].clone();
+    let status = topic_in_status(&cluster).await;
     assert_eq!((status["name"].as_str(), status["deadLetterTopic"].as_str()), (Some(&*topic), Some(&*dead)));
     assert_eq!(status["consumerGroup"].as_str(), Some(&*realm.campaign.group()));
 
@@ -67,6 +78,7 @@ async fn a_class_that_is_made_again_with_other_names_stops_its_campaigns_and_tou
     let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
     crowd.has_won(20).await;
     crowd.leaves().await;
+    topic_in_status(&cluster).await;
     // What is compared must not change by itself.
     cluster.stop().await;
     let before = realm.everything().await;
