@@ -362,7 +362,7 @@ async fn all_children(
             scaled.changes.push(format!("{} {change}: {}{}", component.name(), wanted.reason, figures(wanted)));
         }
     }
-    let used = if rolls { order.once(pods) } else { None }.or(used);
+    let used = Some(pods).filter(|_| rolls).and_then(|pods| order.once(pods)).or(used);
     pass.context.memory.update(pass.uid, |memory| {
         (memory.waiting, memory.begun, memory.rolled_out) = (waiting, begun, used);
     });

@@ -100,11 +100,7 @@ mod tests {
             ("coming here from another", Some(CLUSTER), unfenced("there"), CLUSTER),
         ] {
             let custody = Custody { owner: owner.map(str::to_owned), changes: 1, unfenced };
-            assert_eq!(
-                renamed().in_row(&campaign::table::CampaignRow { custody, ..fixtures::row() }),
-                expected,
-                "{what}"
-            );
+            assert_eq!(renamed().in_row(&CampaignRow { custody, ..fixtures::row() }), expected, "{what}");
         }
     }
 

@@ -167,9 +167,16 @@ fn the_conditions_of_a_campaigns_life() {
             "",
         ),
         (
-            Scene::completed().starting(START + HOUR).with(|s| s.row().object_uid = Some("2".to_owned())),
+            Scene::completed().starting(START + HOUR).at(END - 1).with(|s| s.row().object_uid = Some("2".to_owned())),
             "False/LedgerTermsDiffer",
             "False/Pending",
+            "",
+            "True/LedgerTermsDiffer",
+        ),
+        (
+            Scene::completed().starting(START + HOUR).with(|s| s.row().object_uid = Some("2".to_owned())),
+            "False/LedgerTermsDiffer",
+            "False/Ended",
             "",
             "True/LedgerTermsDiffer",
         ),

@@ -175,20 +175,20 @@ fn a_deployment_speaks_of_what_it_asks_for_once_kubernetes_has_looked() {
 /// command does nothing the second time.
 #[test]
 fn now_is_said_of_one_rollout() {
-    let used =
+    let once =
         |annotation: &str, pods: &str| Some(RolledOut { annotation: annotation.to_owned(), pods: pods.to_owned() });
     for (what, annotation, known, replaces, next) in [
         ("just set", "now", None, true, "now"),
-        ("its rollout goes on", "now", used("now", "new"), true, "now-2"),
-        ("another change", "now", used("now", "old"), false, "now-2"),
-        ("another change, and said anew", "now-2", used("now", "old"), true, "now"),
-        ("another change after that", "now-2", used("now-2", "old"), false, "now-3"),
-        ("by date", "now-2026-11-29", used("now-2026-11-29", "old"), false, "now-2"),
+        ("its rollout goes on", "now", once("now", "new"), true, "now-2"),
+        ("another change", "now", once("now", "old"), false, "now-2"),
+        ("another change, and said anew", "now-2", once("now", "old"), true, "now"),
+        ("another change after that", "now-2", once("now-2", "old"), false, "now-3"),
+        ("by date", "now-2026-11-29", once("now-2026-11-29", "old"), false, "now-2"),
     ] {
         let scene = annotated_as(Scene::open(), annotation).with(|scene| {
             scene.campaign.status.get_or_insert_default().rolled_out = known;
         });
-        let known = super::used(&scene.campaign, &Memory::default());
+        let known = used(&scene.campaign, &Memory::default());
         let order = order(&scene, known.as_ref());
         let when = when(&order, &scene.plan(), WORKS, Component::Issuer);
         assert_eq!(when == When::Now, replaces, "{what}");
@@ -200,9 +200,9 @@ fn now_is_said_of_one_rollout() {
     }
     // Of this process, before the watch shows it.
     let scene = annotated_as(Scene::open(), "now");
-    let memory = Memory { rolled_out: used("now", "old"), ..Memory::default() };
-    assert_eq!(super::used(&scene.campaign, &memory), used("now", "old"));
-    let over = Rollouts { all: vec![(Component::Issuer, Progress::Done)], used: used("now", "old") };
+    let memory = Memory { rolled_out: once("now", "old"), ..Memory::default() };
+    assert_eq!(used(&scene.campaign, &memory), once("now", "old"));
+    let over = Rollouts { all: vec![(Component::Issuer, Progress::Done)], used: once("now", "old") };
     let text = over.report().unwrap().message;
     assert!(text.contains("rollout=now has done its work") && text.contains("set it to now-2"), "{text}");
 }
