@@ -82,9 +82,13 @@ pub struct CouponCampaignStatus {
     /// Winners that are in Redis and not known to be durable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<i64>,
-    /// For so many seconds of the open window the operator saw that coupons could not be had, though they should.
+    /// For so many seconds of the open window the operator saw that coupons could not be had, and no person had asked for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unserved_seconds: Option<i64>,
+    /// Start of the window that `unservedSeconds` counts: another window begins with nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub unserved_window_start: Option<Timestamp>,
     /// When the campaign's keys were removed from Redis, as it was over for `retainForHours`. Absent while Redis holds them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_keys_removed: Option<Time>,

@@ -33,6 +33,7 @@ pub(crate) mod served;
 mod size;
 pub(crate) mod still;
 pub(crate) mod strays;
+mod supply;
 pub(crate) mod tampering;
 mod terms;
 pub(crate) mod unread;
@@ -49,7 +50,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::api::conditions::Report;
-use crate::api::{CampaignClass, ConditionType, CouponCampaign, Phase};
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::children::apply::MANAGER;
 use crate::children::{Component, object_name};
 use crate::class_use;
@@ -75,6 +76,8 @@ use outcome::failed;
 pub(crate) use outcome::{contain, deadline};
 pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
+use served::Moment;
+use supply::Window;
 
 /// Keeps the object until the ledger is closed.
 pub const FINALIZER: &str = "coupon-operator.io/ledger";
@@ -204,14 +207,41 @@ async fn tell_failure(campaign: &CouponCampaign, context: &Context, uid: &str, e
             let closed = context.memory.get(uid).closed;
             report::status_while_leaving(campaign, &report::Leaving::Failed(error), closed, now)
         }
-        None if matches!(error, ReconcileError::LedgerOwnedElsewhere(_)) => {
-            report::status_elsewhere(campaign, error, now)
-        }
-        None => report::status_without_class(campaign, error, now),
+        None => status_of_blind_pass(campaign, context, uid, error, now).await,
     };
     crate::stop::correct(&mut status, campaign, context, uid, begun);
     if let Err(error) = publish::status(campaign, context, uid, status, false).await {
         tracing::warn!(campaign = campaign.name_any(), %error, "the status of a pass that failed could not be written");
+    }
+}
+
+/// What is known where a pass ended before it could look: whether users are turned away is decided here as well.
+async fn status_of_blind_pass(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    error: &ReconcileError,
+    now: Timestamp,
+) -> CouponCampaignStatus {
+    let issuer = object_name(campaign, Component::Issuer);
+    let issuers = context.deployment(&campaign.namespace().unwrap_or_default(), &issuer);
+    let (ready, now_ms) = (There::of(issuers.as_deref()).ready, now.as_millisecond());
+    let mut status = match error {
+        ReconcileError::LedgerOwnedElsewhere(_) => report::status_elsewhere(campaign, error, now),
+        _ => report::status_without_class(campaign, error, ready, now_ms, now),
+    };
+    let supply = supply::of_blind_pass(campaign, error, ready);
+    let moment = Moment { at_ms: context.elapsed_ms(), now_ms, window: Window::of_blind_pass(campaign), time: now };
+    let warning = context
+        .memory
+        .update(uid, |memory| served::note(&mut memory.served, &moment, campaign, &supply, None, &mut status));
+    tell_served(campaign, context, warning).await;
+    status
+}
+
+async fn tell_served(campaign: &CouponCampaign, context: &Context, warning: Option<served::Warning>) {
+    if let Some(warning) = warning {
+        events::warn(context, campaign, warning.reason, &warning.text).await;
     }
 }
 
@@ -358,12 +388,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         rollouts: &rollout::look(&pass, issuer.as_deref(), consumer.as_deref()).await,
     };
     let mut status = report::status(&facts, Timestamp::now());
+    let supply = supply::of_pass(campaign, &plan, &service, &status);
+    let moment = Moment {
+        at_ms: context.elapsed_ms(),
+        now_ms: plan.now_ms,
+        window: Window::of_pass(&plan, campaign),
+        time: Timestamp::now(),
+    };
     let warning = context.memory.update(uid, |memory| {
-        served::note(&mut memory.served, context.elapsed_ms(), campaign, &plan, &service, &mut status, Timestamp::now())
+        served::note(&mut memory.served, &moment, campaign, &supply, plan.has_opened, &mut status)
     });
-    if let Some(warning) = warning {
-        events::warn(context, campaign, warning.reason, &warning.text).await;
-    }
+    tell_served(campaign, context, warning).await;
     publish::events(&pass, &plan, &done, &scaled).await;
     pass.tell_vanished_rows(seen.ledger.as_ref().ok()).await;
     pass.tell_dead_letters(seen.log.as_ref().ok()).await;
@@ -548,7 +583,7 @@ mod tests {
         let campaign = fixtures::campaign();
         ensure_finalizer(&campaign, &context).await.unwrap();
         class_use::write(&fixtures::class(), &context, class_use::hold(&fixtures::class(), 1)).await.unwrap();
-        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, Timestamp::now());
+        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, 0, 0, Timestamp::now());
         publish::status(&campaign, &context, "0001", status, false).await.unwrap();
         let sent = sent.lock().unwrap().clone();
         assert_eq!(sent.len(), 3, "{sent:?}");

@@ -4,10 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures::FutureExt;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
 use super::BUSY;
+use super::supply::Window;
 use crate::api::{CouponCampaign, Phase};
 use crate::backoff;
 use crate::context::Context;
@@ -19,6 +21,8 @@ use crate::events;
 const PASS_DEADLINE: Duration = Duration::from_secs(300);
 /// And for each coupon: reading and writing a winner takes some 10 us on an idle machine. For ten million, 15 minutes in all.
 const PASS_DEADLINE_PER_COUPON: Duration = Duration::from_micros(60);
+/// While users are turned away, status says so this often, though nothing else has changed.
+const TURNED_AWAY: Duration = Duration::from_secs(10);
 /// So many failures in a row may be about to pass.
 const PASSING_TRIES: u32 = 4;
 /// After somebody else wrote, or removed, what a pass was about to write.
@@ -69,11 +73,25 @@ pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &s
     if let Some(pause) = pause_after_epochs(error, memory.allotted, memory.burnt) {
         return Action::requeue(pause);
     }
-    match error.retry() {
-        Retry::OnChange => Action::await_change(),
-        Retry::After(pause) => Action::requeue(pause),
-        Retry::Backoff => Action::requeue(backoff::pause(failures).min(longest_pause(campaign))),
-    }
+    let pause = match error.retry() {
+        Retry::OnChange => None,
+        Retry::After(pause) => Some(pause),
+        Retry::Backoff => Some(backoff::pause(failures).min(longest_pause(campaign))),
+    };
+    let window = Window::of_blind_pass(campaign);
+    in_time_for(window, pause, Timestamp::now().as_millisecond()).map_or_else(Action::await_change, Action::requeue)
+}
+
+/// The pause, or what is left until status has something else to say of the window: that it has begun, for how long users have been turned
+/// away, that it is over. `None`: until something changes.
+fn in_time_for(window: Window, pause: Option<Duration>, now_ms: i64) -> Option<Duration> {
+    let until = |at_ms: i64| u64::try_from(at_ms - now_ms).ok().map(|ms| Duration::from_millis(ms + 5));
+    let next = match now_ms {
+        _ if now_ms < window.start_ms => until(window.start_ms),
+        _ if window.contains(now_ms) => until(window.end_ms).map(|left| left.min(TURNED_AWAY)),
+        _ => None,
+    };
+    pause.into_iter().chain(next).min()
 }
 
 /// Whether people should hear of a failure, the `failures`th in a row: what passes by itself within some tries is nothing that a healthy
@@ -171,6 +189,25 @@ mod tests {
             (ReconcileError::PassTimeout, 1, true),
         ] {
             assert_eq!(is_worth_a_warning(&error, failures), expected, "{error}, {failures}");
+        }
+    }
+
+    /// Wrong: a campaign without a class is looked at when the class comes, and nothing is said, or counted, of the window until then.
+    #[test]
+    fn what_waits_for_a_change_is_looked_at_when_its_window_begins_and_while_it_is_open() {
+        let window = Window { start_ms: 100_000, end_ms: 200_000 };
+        let seconds = Duration::from_secs;
+        for (now_ms, pause, expected) in [
+            (40_000, None, Some(Duration::from_millis(60_005))),
+            (40_000, Some(seconds(5)), Some(seconds(5))),
+            (99_000, Some(seconds(5)), Some(Duration::from_millis(1_005))),
+            (100_000, None, Some(TURNED_AWAY)),
+            (150_000, Some(seconds(300)), Some(TURNED_AWAY)),
+            (198_000, None, Some(Duration::from_millis(2_005))),
+            (200_000, None, None),
+            (200_000, Some(seconds(300)), Some(seconds(300))),
+        ] {
+            assert_eq!(in_time_for(window, pause, now_ms), expected, "{now_ms} {pause:?}");
         }
     }
 

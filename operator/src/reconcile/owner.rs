@@ -19,6 +19,9 @@ use crate::measure::clocks::Time;
 /// that stays in a manifest works once.
 pub const ADOPT_ANNOTATION: &str = "coupon-operator.io/adopt-ledger";
 
+/// Reason: the ledger was opened under other terms.
+pub(super) const TERMS_DIFFER: &str = "LedgerTermsDiffer";
+
 /// How an object stands to the ledger of its name.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Owner {
@@ -113,7 +116,7 @@ fn of_object(campaign: &CouponCampaign, row: &CampaignRow) -> Owner {
         differs.join(", "),
         row.epoch
     );
-    Owner::Differs(Report::yes(Stalled, "LedgerTermsDiffer", text))
+    Owner::Differs(Report::yes(Stalled, TERMS_DIFFER, text))
 }
 
 /// What the spec has otherwise than the ledger, in words. A longer end and a higher total are no difference.

@@ -9,6 +9,11 @@ use jiff::Timestamp;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, KeyBy};
 
+/// Reason: a row has a rank that nobody gave.
+pub(super) const FOREIGN_ROW: &str = "ForeignRow";
+/// Reason: the spec asks for fewer coupons than are given.
+pub(super) const QUANTITY_BELOW_ISSUED: &str = "QuantityBelowIssued";
+
 /// What was asked for, as far as it may be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
@@ -102,7 +107,7 @@ pub fn decide(campaign: &CouponCampaign, ledger: &Ledger<'_>) -> Decided {
             "the database has a row of rank {rank}, but there were never more than {most} coupons, so somebody else wrote it: issuing \
              is suspended until that row is removed from issued_coupon, or until totalQuantity is {rank} or more if it is to count"
         );
-        refusals.push(stalled("ForeignRow", text));
+        refusals.push(stalled(FOREIGN_ROW, text));
     }
     if terms.total < ledger.highest {
         refusals.push(below_issued(&mut terms, row, ledger));
@@ -131,7 +136,7 @@ fn below_issued(terms: &mut Terms, row: &CampaignRow, ledger: &Ledger<'_>) -> Re
         "totalQuantity is {asked}, but {highest} coupons are issued, which nobody takes back: the sale is closed at what is \
          issued; raise it to at least {highest}"
     );
-    stalled("QuantityBelowIssued", text)
+    stalled(QUANTITY_BELOW_ISSUED, text)
 }
 
 /// Start of a window that Redis has opened by its own clock, whether or not anybody has recorded it: its clock is within it, or

@@ -18,6 +18,7 @@ use super::observe::Observation;
 use super::plan::{Plan, Work};
 use super::rollout::Rollouts;
 use super::served;
+use super::supply::Window;
 use crate::api::conditions::{self, Report};
 use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus,
@@ -137,6 +138,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
             None => before.once_persisted,
         },
         unserved_seconds: before.unserved_seconds,
+        unserved_window_start: before.unserved_window_start,
         redis_keys_removed: match (&seen.ledger, &seen.stock) {
             (Ok(_), Ok(_)) => seen.keys_removed_ms().and_then(|at| Timestamp::from_millisecond(at).ok()).map(Time),
             _ => before.redis_keys_removed,
@@ -248,9 +250,8 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
         Phase::Scheduled => Report::no(C::Open, "NotStarted", "the window has not begun"),
         Phase::Repairing => Report::no(C::Open, "Repairing", "Redis is being brought back to what the ledger says"),
         Phase::Draining | Phase::Completed => Report::no(C::Open, "Ended", "the window is over"),
-        Phase::Pending => Report::no(C::Open, "Pending", "the campaign is not prepared yet"),
+        Phase::Pending => open::not_prepared(Window::of_pass(plan, campaign), plan.now_ms),
     };
-    all.push(open);
     let foreign = facts.failure.map(conflict).unwrap_or_default();
     let refusals = together(plan.refusals.iter().chain(&foreign));
     let stalled = refusals.iter().find(|report| report.condition == C::Stalled);
@@ -262,6 +263,11 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     let broken: Vec<&Report> = broken.filter(|report| report.status != Some(true)).collect();
     let known = broken.iter().find(|report| report.status == Some(false));
     let broken = known.or(broken.first()).copied().or_else(|| all.iter().find(|report| lost(report))).cloned();
+    let why = stalled.or(broken.as_ref()).filter(|why| plan.phase == Phase::Pending && why.status.is_some());
+    all.push(match why {
+        Some(why) => Report { message: format!("{}: {}", open.message, why.message), ..open },
+        None => open,
+    });
     match (stalled, broken) {
         (Some(stalled), _) => all.push(Report::no(C::Ready, stalled.reason, stalled.message.clone())),
         (None, Some(broken)) => {

@@ -8,6 +8,7 @@ use crate::epoch::CONTROL_PORT;
 use crate::error::{advice, stock_advice, stock_reason, table_advice};
 use crate::reconcile::plan::Plan;
 use crate::reconcile::strays::STRAYS;
+use crate::reconcile::supply::Window;
 use crate::serving::Service;
 use crate::stop::Stop;
 
@@ -102,6 +103,23 @@ pub(super) fn silence() -> String {
         "no issuer answers the operator on port {CONTROL_PORT}, so what they do is not known, and a repair has to delete them: let a NetworkPolicy or mesh pass the operator's requests"
     )
 }
+
+/// Of a campaign that something is missing for, as its users see it.
+pub(super) fn not_prepared(window: Window, now_ms: i64) -> Report {
+    use ConditionType::Open;
+    match now_ms {
+        _ if now_ms < window.start_ms => Report::no(Open, NOT_PREPARED, "the campaign is not prepared yet"),
+        _ if now_ms < window.end_ms => Report::no(
+            Open,
+            NOT_PREPARED,
+            "the window is open, and users are turned away, as the campaign is not prepared yet",
+        ),
+        _ => Report::no(Open, "Ended", "the window is over, and the campaign was not prepared for it"),
+    }
+}
+
+/// Reason: something that the campaign needs is not there yet.
+const NOT_PREPARED: &str = "Pending";
 
 /// Of a campaign that is suspended, as its users see it.
 pub(super) fn suspended(facts: &Facts<'_>) -> Report {

@@ -147,9 +147,16 @@ fn the_conditions_of_a_campaigns_life() {
             "",
         ),
         (
-            Scene::completed().starting(START + HOUR).with(|s| s.row().object_uid = Some("2".to_owned())),
+            Scene::completed().starting(START + HOUR).at(END - 1).with(|s| s.row().object_uid = Some("2".to_owned())),
             "False/LedgerTermsDiffer",
             "False/Pending",
+            "",
+            "True/LedgerTermsDiffer",
+        ),
+        (
+            Scene::completed().starting(START + HOUR).with(|s| s.row().object_uid = Some("2".to_owned())),
+            "False/LedgerTermsDiffer",
+            "False/Ended",
             "",
             "True/LedgerTermsDiffer",
         ),
@@ -493,12 +500,17 @@ fn the_url_and_the_next_change_are_for_people() {
     assert_eq!(status_of(&scene).url.as_deref(), Some("https://c.example/shop/spring"));
 }
 
+/// Of a pass that could not look an hour into the window, while an issuer is ready.
+fn blind(campaign: &CouponCampaign, failure: &ReconcileError, now: Timestamp) -> CouponCampaignStatus {
+    status_without_class(campaign, failure, 1, START + HOUR, now)
+}
+
 #[test]
 fn without_a_class_what_was_known_stays() {
     let mut campaign = fixtures::campaign();
     campaign.status = Some(stored(&status_of(&Scene::open().issued(10).stored(10))));
     let missing = ReconcileError::Class(crate::class::ClassError::NotFound("main".to_owned()));
-    let status = status_without_class(&campaign, &missing, NOW);
+    let status = blind(&campaign, &missing, NOW);
     assert_eq!((status.phase, status.issued, status.persisted), (Some(Phase::Open), Some(10), Some(10)));
     for (condition, expected) in [
         (ConditionType::ClassResolved, "False/ClassNotFound"),
@@ -517,19 +529,19 @@ fn without_a_class_what_was_known_stays() {
         crate::class::ClassError::Api(kube::Error::Api(serde_json::from_value(refused).unwrap())),
     ] {
         let reason = arrives.reason();
-        let status = status_without_class(&fixtures::campaign(), &ReconcileError::Class(arrives), NOW);
+        let status = blind(&fixtures::campaign(), &ReconcileError::Class(arrives), NOW);
         assert_eq!(says(&status, ConditionType::Reconciling), format!("True/{reason}"));
         assert_eq!(says(&status, ConditionType::Stalled), "", "{reason}");
     }
 
     let limit = ReconcileError::Class(crate::class::ClassError::CouponIdTaken("older".to_owned()));
-    let stalled = status_without_class(&campaign, &limit, NOW);
+    let stalled = blind(&campaign, &limit, NOW);
     assert_eq!(says(&stalled, ConditionType::Stalled), "True/CouponIdTaken", "nothing arrives that would end this");
     assert_eq!(says(&stalled, ConditionType::Reconciling), "");
     let fault = ReconcileError::Panic("words".to_owned());
-    assert_eq!(says(&status_without_class(&campaign, &fault, NOW), ConditionType::Reconciling), "True/InternalError");
+    assert_eq!(says(&blind(&campaign, &fault, NOW), ConditionType::Reconciling), "True/InternalError");
 
-    let new = status_without_class(&fixtures::campaign(), &missing, NOW);
+    let new = blind(&fixtures::campaign(), &missing, NOW);
     assert_eq!(json!(new.phase), json!("Pending"));
 }
 
@@ -714,7 +726,7 @@ fn what_was_well_is_not_known_to_be_when_a_pass_ends_early() {
         (ReconcileError::PassTimeout, "Unknown/PassTimeout", "took too long"),
         (gone, "False/ClassNotFound", "apply it again, as it was"),
     ] {
-        let status = status_without_class(&campaign, &failure, NOW);
+        let status = blind(&campaign, &failure, NOW);
         let reason = failure.reason();
         for (condition, expected) in [
             (Ready, format!("False/{reason}")),
@@ -729,7 +741,7 @@ fn what_was_well_is_not_known_to_be_when_a_pass_ends_early() {
         assert!(message(&status, Ready).contains(text), "{}", message(&status, Ready));
         assert_eq!((status.issued, status.persisted), (Some(10), Some(10)));
         campaign.status = Some(stored(&status));
-        assert_eq!(status_without_class(&campaign, &failure, LATER), stored(&status), "nothing new, nothing to write");
+        assert_eq!(blind(&campaign, &failure, LATER), stored(&status), "nothing new, nothing to write");
     }
 }
 

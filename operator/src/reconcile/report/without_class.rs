@@ -9,12 +9,16 @@ use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::class::ClassError;
 use crate::error::{ReconcileError, advice};
 use crate::reconcile::deletion::RELEASE_ANNOTATION;
+use crate::reconcile::report::open::not_prepared;
+use crate::reconcile::supply::{self, Supply, Window};
 
 /// The status of a campaign whose pass ended before all was looked at: counters and what was known to be wrong stay, and what was well
-/// is not known to be so any more.
+/// is not known to be so any more. `ready_issuers`: pods that users can reach, as Kubernetes says. `now_ms`: by the operator's own clock.
 pub fn status_without_class(
     campaign: &CouponCampaign,
     failure: &ReconcileError,
+    ready_issuers: i32,
+    now_ms: i64,
     now: Timestamp,
 ) -> CouponCampaignStatus {
     let mut next = campaign.status.clone().unwrap_or_default();
@@ -33,7 +37,10 @@ pub fn status_without_class(
     };
     let reports = [
         of_failure,
-        pending(campaign, &next, &text),
+        pending(campaign, &next, &text).or_else(|| {
+            let supply = supply::of_blind_pass(campaign, failure, ready_issuers);
+            as_users_see_it(campaign, &next, &supply, now_ms, failure.reason(), &text)
+        }),
         Some(Report::no(ConditionType::Ready, failure.reason(), text.clone())),
         Some(Report::yes(progress, failure.reason(), text)),
     ];
@@ -51,6 +58,9 @@ pub fn status_elsewhere(campaign: &CouponCampaign, failure: &ReconcileError, now
         phase: Some(Phase::Pending),
         class_name: before.class_name,
         coupon_id: before.coupon_id,
+        // Of the time in which it was this cluster's.
+        unserved_seconds: before.unserved_seconds,
+        unserved_window_start: before.unserved_window_start,
         conditions: before.conditions,
         ..CouponCampaignStatus::default()
     };
@@ -60,9 +70,43 @@ pub fn status_elsewhere(campaign: &CouponCampaign, failure: &ReconcileError, now
         Report::no(C::Ready, reason, text.clone()),
         Report::yes(C::Stalled, reason, text),
     ];
-    next.conditions.retain(|each| reports.iter().any(|report| each.type_.parse() == Ok(report.condition)));
+    next.conditions.retain(|each| {
+        let stays = |of| of == C::WindowServed || reports.iter().any(|report| report.condition == of);
+        each.type_.parse().is_ok_and(stays)
+    });
     put(campaign, &mut next, reports.into_iter(), now);
     next
+}
+
+/// What `Open` says where nobody could look: what is certain all the same. `None`: what was said stays, and what was well is doubted.
+fn as_users_see_it(
+    campaign: &CouponCampaign,
+    next: &CouponCampaignStatus,
+    supply: &Supply,
+    now_ms: i64,
+    reason: &'static str,
+    text: &str,
+) -> Option<Report> {
+    use ConditionType::Open;
+    let window = Window::of_blind_pass(campaign);
+    let said = conditions::find(&next.conditions, Open);
+    let was_unprepared = next.phase == Some(Phase::Pending);
+    match supply {
+        Supply::OfOthers => Some(Report::no(Open, reason, "another campaign gives these coupons")),
+        Supply::Missed(_) if window.contains(now_ms) => {
+            Some(Report::no(Open, reason, format!("the window is open, and users are turned away: {text}")))
+        }
+        Supply::Missed(_) | Supply::NotAskedFor if was_unprepared => Some(not_prepared(window, now_ms)),
+        // It has begun meanwhile, or nobody has ever said anything of it.
+        Supply::Unknown
+            if window.contains(now_ms)
+                && said.is_none_or(|said| matches!(said.reason.as_str(), "NotStarted" | "Pending")) =>
+        {
+            Some(Report::unknown(Open, reason, format!("whether coupons can be had is not known: {text}")))
+        }
+        _ if said.is_none() => Some(Report::unknown(Open, reason, text)),
+        _ => None,
+    }
 }
 
 /// Suspending, or going on, that is asked for and that nobody could bring into force.

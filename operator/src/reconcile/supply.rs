@@ -1,0 +1,282 @@
+//! Whether users miss coupons at a moment, and by whose doing. This is the one place that decides it. Pure.
+//!
+//! While the window is open all time is missed in which users get no coupon, and no person asked for that:
+//!
+//! - A person asks for it where the object itself asks for none: by `spec.suspend`, by a quantity below what is issued, or by another
+//!   start of a window that has opened and whose end is not on record.
+//! - All else that keeps coupons away is missed, whoever has to mend it: what a sale needs and has not (class, Secret, tables, topics,
+//!   pods), a repair, a row that somebody wrote into the table, and also a manifest that is refused as a whole, as it asks for a sale.
+//! - While the coupons are another cluster's to give, or an older campaign's, they are not this object's to miss.
+//! - What is not known is held against nobody: the count stays for good.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::owner::TERMS_DIFFER;
+use super::plan::Plan;
+use super::terms::{self, FOREIGN_ROW, QUANTITY_BELOW_ISSUED};
+use crate::api::conditions::{self, Report};
+use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
+use crate::class::ClassError;
+use crate::error::{ReconcileError, advice};
+use crate::serving::Service;
+
+/// How users are served at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// Coupons can be had, or none is left, or it is not the time for them.
+    Well,
+    /// The object asks for none.
+    NotAskedFor,
+    /// The coupons are somebody else's to give.
+    OfOthers,
+    /// Nobody knows.
+    Unknown,
+    /// Users get none, and nobody asked for that.
+    Missed(Cause),
+}
+
+/// What keeps users from coupons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cause {
+    /// A stable word.
+    pub reason: String,
+    /// A sentence.
+    pub text: String,
+}
+
+impl Cause {
+    fn of_report(report: &Report) -> Self {
+        Self { reason: report.reason.to_owned(), text: report.message.clone() }
+    }
+
+    fn of_condition(condition: &Condition) -> Self {
+        Self { reason: condition.reason.clone(), text: condition.message.clone() }
+    }
+}
+
+/// A window, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// From then on.
+    pub start_ms: i64,
+    /// Until then, excluded.
+    pub end_ms: i64,
+}
+
+impl Window {
+    fn of(terms: &campaign::stock::Terms) -> Self {
+        Self { start_ms: terms.start_ms, end_ms: terms.end_ms }
+    }
+
+    /// The window that users go by: that of the terms in force, or of those that are asked for, where none are in force yet.
+    pub fn of_pass(plan: &Plan, campaign: &CouponCampaign) -> Self {
+        let before = campaign.status.as_ref();
+        // An old ledger has a window of its own, in which nothing will be sold.
+        if plan.refusals.iter().any(|each| each.reason == TERMS_DIFFER) {
+            return Self::of(&terms::asked(campaign));
+        }
+        Self::of(&plan.in_force.or_else(|| terms::last_known(before)).unwrap_or(plan.terms))
+    }
+
+    /// The same in a pass that could not look.
+    pub fn of_blind_pass(campaign: &CouponCampaign) -> Self {
+        Self::of(&terms::last_known(campaign.status.as_ref()).unwrap_or_else(|| terms::asked(campaign)))
+    }
+
+    /// Whether it is open.
+    pub fn contains(&self, now_ms: i64) -> bool {
+        (self.start_ms..self.end_ms).contains(&now_ms)
+    }
+
+    /// How much of the time from `from_ms` to `to_ms` it is open.
+    pub fn overlap(&self, from_ms: i64, to_ms: i64) -> i64 {
+        (to_ms.min(self.end_ms) - from_ms.max(self.start_ms)).max(0)
+    }
+}
+
+/// What a pass found that has looked. `next`: the status that it is about to write.
+pub(crate) fn of_pass(
+    campaign: &CouponCampaign,
+    plan: &Plan,
+    service: &Service,
+    next: &CouponCampaignStatus,
+) -> Supply {
+    let refused = |reason: &str| plan.refusals.iter().find(|each| each.reason == reason);
+    if campaign.spec.suspend || refused(QUANTITY_BELOW_ISSUED).is_some() {
+        return Supply::NotAskedFor;
+    }
+    let Some(open) = conditions::find(&next.conditions, ConditionType::Open) else { return Supply::Unknown };
+    let ready = conditions::find(&next.conditions, ConditionType::Ready).filter(|ready| ready.status == "False");
+    let whole = || Supply::Missed(Cause::of_condition(ready.unwrap_or(open)));
+    let as_open_says = || Supply::Missed(Cause::of_condition(open));
+    match plan.phase {
+        Phase::Pending if *service == Service::Grants => Supply::Well,
+        Phase::Pending | Phase::Repairing => whole(),
+        Phase::Suspended => match refused(FOREIGN_ROW) {
+            Some(foreign) => Supply::Missed(Cause::of_report(foreign)),
+            None if plan.terms.suspended => Supply::NotAskedFor,
+            // Going on is asked for, and not in force yet.
+            None => as_open_says(),
+        },
+        Phase::Open => match open.status.as_str() {
+            "False" => as_open_says(),
+            "Unknown" if matches!(service, Service::Refuses(_)) => as_open_says(),
+            "Unknown" => Supply::Unknown,
+            _ => Supply::Well,
+        },
+        Phase::Scheduled | Phase::SoldOut | Phase::Draining | Phase::Completed => Supply::Well,
+    }
+}
+
+/// What is known in a pass that ended before it could look. `ready_issuers`: pods that users can reach, as Kubernetes says.
+pub(crate) fn of_blind_pass(campaign: &CouponCampaign, error: &ReconcileError, ready_issuers: i32) -> Supply {
+    if matches!(error, ReconcileError::LedgerOwnedElsewhere(_) | ReconcileError::Class(ClassError::CouponIdTaken(_))) {
+        return Supply::OfOthers;
+    }
+    if campaign.spec.suspend {
+        return Supply::NotAskedFor;
+    }
+    let status = campaign.status.as_ref();
+    let phase = status.and_then(|status| status.phase).unwrap_or_default();
+    let total = status.and_then(|status| status.terms.as_ref()).map(|terms| terms.total_quantity);
+    let none_left = status.and_then(|status| status.issued).zip(total).is_some_and(|(issued, total)| issued >= total);
+    match phase {
+        Phase::SoldOut | Phase::Draining | Phase::Completed => Supply::Well,
+        _ if none_left => Supply::Well,
+        // Nobody but us opens it again.
+        Phase::Repairing => Supply::Missed(blind_cause(error)),
+        _ if ready_issuers == 0 => Supply::Missed(blind_cause(error)),
+        _ => Supply::Unknown,
+    }
+}
+
+fn blind_cause(error: &ReconcileError) -> Cause {
+    Cause { reason: error.reason().to_owned(), text: advice(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{HOUR, START};
+    use crate::reconcile::scene::Scene;
+
+    fn of(scene: &Scene, open: Report, service: &Service) -> Supply {
+        let (plan, mut next) = (scene.plan(), CouponCampaignStatus::default());
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        for report in [open, Report::no(ConditionType::Ready, "TopicAwaited", "a topic is awaited")] {
+            conditions::set(&mut next.conditions, &report, 1, now);
+        }
+        of_pass(&scene.campaign, &plan, service, &next)
+    }
+
+    fn missed(supply: &Supply) -> Option<&str> {
+        match supply {
+            Supply::Missed(cause) => Some(cause.reason.as_str()),
+            _ => None,
+        }
+    }
+
+    fn suspend(scene: Scene) -> Scene {
+        scene.with(|scene| scene.campaign.spec.suspend = true)
+    }
+
+    fn suspended_in_redis(scene: Scene) -> Scene {
+        scene.with(|scene| scene.in_redis().terms.suspended = true)
+    }
+
+    fn foreign(scene: Scene) -> Scene {
+        suspended_in_redis(scene.with(|scene| scene.highest_row(5000)))
+    }
+
+    fn below_issued() -> Scene {
+        suspended_in_redis(Scene::open().issued(10).stored(10).quantity(5))
+    }
+
+    /// Wrong: a window in which nobody was served counts one second, as the class was late (`Pending`) or somebody wrote a row
+    /// (`Suspended`); or a sale that a person stopped counts as one that nobody could reach.
+    #[test]
+    fn time_is_missed_where_users_get_nothing_and_no_person_asked_for_that() {
+        use Supply::{NotAskedFor, Unknown, Well};
+        let refuses = Service::Refuses("1 RedisAway".to_owned());
+        let no = || Report::no(ConditionType::Open, "NoReadyIssuer", "nobody is there");
+        let yes = || Report::yes(ConditionType::Open, "WindowOpen", "coupons can be had");
+        let unknown = || Report::unknown(ConditionType::Open, "ConnectionFailed", "who knows");
+        let in_window = |scene: Scene| scene.at(START + HOUR);
+        for (what, scene, open, service, expected) in [
+            ("not prepared", in_window(Scene::with_topics()), no(), Service::Silent, Err("TopicAwaited")),
+            ("no row yet", in_window(Scene::new_campaign()), no(), Service::Silent, Err("TopicAwaited")),
+            (
+                "not prepared, suspended",
+                suspend(in_window(Scene::with_topics())),
+                no(),
+                Service::Silent,
+                Ok(NotAskedFor),
+            ),
+            ("status was lost, issuers grant", in_window(Scene::new_campaign()), no(), Service::Grants, Ok(Well)),
+            ("before the window", Scene::prepared(), no(), Service::Silent, Ok(Well)),
+            ("open, coupons can be had", Scene::open(), yes(), Service::Grants, Ok(Well)),
+            ("open, nobody is there", Scene::open(), no(), Service::Silent, Err("NoReadyIssuer")),
+            ("open, nobody knows", Scene::open(), unknown(), Service::Silent, Ok(Unknown)),
+            ("open, issuers refuse", Scene::open(), unknown(), refuses, Err("ConnectionFailed")),
+            ("open, suspension is asked for", suspend(Scene::open()), no(), Service::Silent, Ok(NotAskedFor)),
+            ("a repair", Scene::open().redis_emptied(), no(), Service::Silent, Err("TopicAwaited")),
+            ("a repair, suspended", suspend(Scene::open().redis_emptied()), no(), Service::Silent, Ok(NotAskedFor)),
+            ("suspended", suspend(suspended_in_redis(Scene::open())), no(), Service::Silent, Ok(NotAskedFor)),
+            ("going on is on its way", suspended_in_redis(Scene::open()), no(), Service::Silent, Err("NoReadyIssuer")),
+            ("a foreign row", foreign(Scene::open()), no(), Service::Silent, Err("ForeignRow")),
+            ("a foreign row, suspended", suspend(foreign(Scene::open())), no(), Service::Silent, Ok(NotAskedFor)),
+            ("a quantity below what is issued", below_issued(), no(), Service::Silent, Ok(NotAskedFor)),
+            ("sold out", Scene::open().issued(100).stored(100), no(), Service::Silent, Ok(Well)),
+            ("over", Scene::completed(), no(), Service::Silent, Ok(Well)),
+        ] {
+            let found = of(&scene, open, &service);
+            match expected {
+                Ok(expected) => assert_eq!(found, expected, "{what}"),
+                Err(reason) => assert_eq!(missed(&found), Some(reason), "{what}: {found:?}"),
+            }
+        }
+    }
+
+    /// Wrong: a pass that ends early (no class, no Secret) leaves the window uncounted; or counts against a sale that pods may serve well.
+    #[test]
+    fn a_pass_that_could_not_look_counts_only_what_is_certain() {
+        use Supply::{NotAskedFor, OfOthers, Unknown, Well};
+        let no_class = || ReconcileError::Class(ClassError::NotFound("main".to_owned()));
+        let taken = ReconcileError::Class(ClassError::CouponIdTaken("older".to_owned()));
+        let elsewhere = ReconcileError::LedgerOwnedElsewhere("there".to_owned());
+        let sold = |scene: Scene| {
+            scene.with(|scene| {
+                let status = scene.campaign.status.get_or_insert_default();
+                (status.issued, status.terms) = (Some(100), Some(crate::fixtures::terms_status(false)));
+            })
+        };
+        for (what, scene, error, ready, expected) in [
+            ("never prepared", Scene::new_campaign(), no_class(), 0, Err("ClassNotFound")),
+            ("status was lost, pods run", Scene::new_campaign(), no_class(), 1, Ok(Unknown)),
+            ("suspended by its manifest", suspend(Scene::new_campaign()), no_class(), 0, Ok(NotAskedFor)),
+            ("prepared, and no pod", Scene::prepared(), no_class(), 0, Err("ClassNotFound")),
+            ("prepared, and pods", Scene::prepared(), no_class(), 1, Ok(Unknown)),
+            ("open, and no pod", Scene::open(), no_class(), 0, Err("ClassNotFound")),
+            ("open, and pods", Scene::open(), no_class(), 2, Ok(Unknown)),
+            ("the pass took too long", Scene::open(), ReconcileError::PassTimeout, 2, Ok(Unknown)),
+            (
+                "a repair took too long",
+                Scene::open().was(Phase::Repairing),
+                ReconcileError::PassTimeout,
+                2,
+                Err("PassTimeout"),
+            ),
+            ("sold out", Scene::open().was(Phase::SoldOut), no_class(), 0, Ok(Well)),
+            ("all are given", sold(Scene::open()), no_class(), 0, Ok(Well)),
+            ("over", Scene::completed(), no_class(), 0, Ok(Well)),
+            ("another cluster sells", Scene::open(), elsewhere, 0, Ok(OfOthers)),
+            ("an older campaign sells", Scene::new_campaign(), taken, 0, Ok(OfOthers)),
+        ] {
+            let found = of_blind_pass(&scene.campaign, &error, ready);
+            match expected {
+                Ok(expected) => assert_eq!(found, expected, "{what}"),
+                Err(reason) => assert_eq!(missed(&found), Some(reason), "{what}: {found:?}"),
+            }
+        }
+    }
+}
