@@ -234,7 +234,8 @@ async fn a_ledger_is_one_clusters_and_what_its_last_owner_had_decided_is_overtak
     assert_eq!(table::open_epoch(pool, id, opened).await.unwrap(), EpochCommit::Superseded);
     assert!(table::hold(pool, id, first).await.unwrap().is_none());
 
-    // Nor does the new one begin before the issuers of the old one have stopped.
+    // Nor does the new one begin, or get another name, before the issuers of the old one have stopped.
+    assert!(!table::rename_owner(pool, &row, "e2").await.unwrap());
     assert_eq!(table::begin_epoch(pool, &row, 0).await.unwrap(), None);
     assert!(!table::take_over(pool, &row, of("f"), 0, false).await.unwrap(), "a third one comes later");
     assert!(table::note_closed(pool, &row).await.unwrap());
@@ -249,7 +250,14 @@ async fn a_ledger_is_one_clusters_and_what_its_last_owner_had_decided_is_overtak
     let row = ledger.row().await;
     assert!(table::take_over(pool, &row, of("e"), 0, false).await.unwrap());
     let row = ledger.row().await;
-    assert_eq!((row.custody.owner.as_deref(), row.custody.unfenced), (Some("e"), None));
+    assert_eq!((row.custody.owner.as_deref(), row.custody.unfenced.clone()), (Some("e"), None));
+
+    // A cluster gets another name: nothing has changed hands.
+    assert!(table::rename_owner(pool, &row, "e2").await.unwrap());
+    assert!(!table::rename_owner(pool, &row, "e3").await.unwrap(), "decided from what is no more");
+    let renamed = ledger.row().await;
+    assert_eq!((renamed.custody.owner.as_deref(), renamed.custody.changes), (Some("e2"), row.custody.changes));
+    assert!(table::rename_owner(pool, &renamed, "e").await.unwrap());
 
     let held = table::hold(pool, id, "e").await.unwrap().unwrap();
     let row = ledger.row().await;

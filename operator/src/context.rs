@@ -23,6 +23,7 @@ use crate::error::ReconcileError;
 use crate::metrics::Metrics;
 use crate::pods::PodClient;
 use crate::pressure::Counts;
+use crate::reconcile::Cluster;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
 use crate::reconcile::observe::Known;
@@ -95,9 +96,9 @@ impl Context {
     ///
     /// # Errors
     /// It has no namespace `kube-system`, and nobody gave it another name.
-    pub(crate) fn cluster(&self) -> Result<String, ReconcileError> {
-        let uid = || self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
-        self.config.cluster_id.clone().filter(|id| !id.is_empty()).or_else(uid).ok_or(ReconcileError::ClusterUnknown)
+    pub(crate) fn cluster(&self) -> Result<Cluster, ReconcileError> {
+        let uid = self.namespaces.find(|each| each.name_any() == "kube-system").and_then(|found| found.uid());
+        Cluster::of(self.config.cluster_id.as_deref(), uid.as_deref()).ok_or(ReconcileError::ClusterUnknown)
     }
 
     /// A Deployment of ours, as the watch knows it.
@@ -234,6 +235,8 @@ pub struct Memory {
     pub(crate) sized: Option<Instant>,
     /// What else events have told.
     pub(crate) told: Told,
+    /// What the ledger called this cluster when it was last read.
+    pub(crate) known_as: Option<String>,
 }
 
 impl Memory {

@@ -11,7 +11,7 @@ use sqlx::{MySql, Transaction};
 use super::campaign::{CampaignRow, CampaignRowId};
 use super::error::TableError;
 
-/// Whose a ledger is. A cluster is named by the UID of its namespace `kube-system`.
+/// Whose a ledger is. A cluster is named by the UID of its namespace `kube-system`, or by what people call it (`clusterId`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Custody {
     /// The cluster whose operator works on it; `None`: nobody's.
@@ -79,6 +79,23 @@ pub async fn take_over(
         .await?
         .rows_affected();
     Ok(taken == 1)
+}
+
+/// Gives the owner of the ledger another name: it is the same cluster, so nothing has changed hands. False, and nothing is written: the ledger
+/// is not as in `row` any more, or it is still coming from another cluster.
+pub async fn rename_owner(pool: &MySqlPool, row: &CampaignRow, name: &str) -> Result<bool, TableError> {
+    let sql = "UPDATE campaign SET owner_cluster = ? \
+               WHERE id = ? AND epoch = ? AND owner_cluster = ? AND owner_changes = ? AND unfenced_cluster IS NULL";
+    let renamed = sqlx::query(sql)
+        .bind(name.as_bytes())
+        .bind(row.id.0)
+        .bind(row.epoch)
+        .bind(row.custody.owner.as_ref().map(|owner| owner.as_bytes()))
+        .bind(row.custody.changes)
+        .execute(pool)
+        .await?
+        .rows_affected();
+    Ok(renamed == 1)
 }
 
 /// Puts on record that Redis grants nothing any more under the epoch of the owner before. False: the ledger is not as in `row` any more.

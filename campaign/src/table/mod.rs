@@ -34,7 +34,7 @@ pub use campaign::{
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
-pub use custody::{Custody, Heir, Unfenced, hold, note_closed, note_fenced, take_over};
+pub use custody::{Custody, Heir, Unfenced, hold, note_closed, note_fenced, rename_owner, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};

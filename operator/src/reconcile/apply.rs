@@ -55,9 +55,9 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
         match (step, row.as_ref()) {
             (Step::Register, _) => {
                 let registered =
-                    table::register_in(&pass.systems.sql, pass.id, plan.terms.total, Some(pass.cluster)).await?;
+                    table::register_in(&pass.systems.sql, pass.id, plan.terms.total, Some(pass.cluster.name())).await?;
                 // One that somebody else registered meanwhile may have topics that this plan knows nothing of, or be another cluster's.
-                let is_ours = registered.custody.owner.as_deref() == Some(pass.cluster);
+                let is_ours = registered.custody.owner.as_deref().is_some_and(|owner| pass.cluster.is(owner));
                 row = (is_ours && registered.topic_id.is_none()).then_some(registered);
             }
             (Step::Suspend, _) => {
@@ -72,7 +72,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
             (_, None) => break,
             (Step::Claim { forget_window }, Some(row)) => {
-                if !table::claim(&pass.systems.sql, row, pass.heir(), *forget_window).await? {
+                if !table::claim(&pass.systems.sql, row, pass.heir(row), *forget_window).await? {
                     tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
                     break;
                 }
@@ -80,7 +80,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
             (Step::TakeOver { forget_window }, Some(row)) => {
                 let known = opening::known_epoch(pass, seen);
-                if !table::take_over(&pass.systems.sql, row, pass.heir(), known, *forget_window).await? {
+                if !table::take_over(&pass.systems.sql, row, pass.heir(row), known, *forget_window).await? {
                     tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
                     break;
                 }
@@ -90,6 +90,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
                 events::note(pass.context, pass.campaign, "LedgerTakenOver", &text).await;
             }
             (Step::FenceOther, Some(row)) => handover::fence_other(pass, row).await?,
+            (Step::Rename, Some(row)) => rename(pass, row).await?,
             (Step::Topic(step), Some(row)) => topic(pass, row, step, seen).await?,
             (Step::SetTotal(_) | Step::Configure(_), Some(row)) => {
                 if number.is_none() {
@@ -125,6 +126,23 @@ fn adopted(pass: &Pass<'_>, row: &CampaignRow, seen: &Observation) -> Option<u64
     let issued = seen.stock.as_ref().map_or(0, |stock| stock.issued);
     let winners = stored.max(issued);
     (pass.is_new_to_ledger() && row.epoch > 0 && winners > 0).then_some(winners)
+}
+
+/// Gives the row this cluster's present name. Not while an issuer is there: it knows the ledger by the name that it was started with.
+async fn rename(pass: &Pass<'_>, row: &CampaignRow) -> Result<(), ReconcileError> {
+    if !pass.context.pods_of(pass.campaign, Component::Issuer).is_empty() {
+        return Ok(());
+    }
+    let now = pass.cluster.name();
+    if table::rename_owner(&pass.systems.sql, row, now).await? {
+        let before = row.custody.owner.as_deref().unwrap_or_default();
+        let text = format!(
+            "the ledger names its cluster {now} from now on, as clusterId says; until now it was {before}, the UID of this cluster's \
+             namespace kube-system"
+        );
+        events::note(pass.context, pass.campaign, "LedgerRenamed", &text).await;
+    }
+    Ok(())
 }
 
 /// Brings one part of a change of terms to where it belongs. False: rows above the total appeared meanwhile, or somebody else
@@ -291,7 +309,7 @@ async fn all_children(
     let family = Family {
         campaign: pass.campaign,
         id: pass.id,
-        cluster: pass.cluster,
+        cluster: pass.known_as,
         class: pass.class,
         connections: &connections,
         tokens: &tokens,

@@ -8,7 +8,7 @@ use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, Deletion, TopicState};
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockKeys};
-use campaign::table::{self, CampaignRow, CampaignRowId};
+use campaign::table::{self, CampaignRow};
 use consumer::drain::{self, Drained, Source};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -80,7 +80,8 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     };
     let id = CampaignId::new(&class.spec.realm, &namespace, &campaign.coupon_id())?;
     let cluster = context.cluster()?;
-    let pass = Pass { context, campaign, uid, class: &class, id: &id, cluster: &cluster, systems: &systems };
+    let known_as = cluster.name();
+    let pass = Pass { context, campaign, uid, class: &class, id: &id, cluster: &cluster, known_as, systems: &systems };
     if terminating {
         // The namespace must not hang because of us. One try to close; the log keeps what is not stored.
         let text = match tokio::time::timeout(Duration::from_secs(5), close(&pass)).await {
@@ -125,7 +126,7 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
         left = format!("{left}; {in_the_way} winners that Redis holds are not, as other rows stand in their places");
     }
     // Held meanwhile: what is removed must not be that of a cluster which takes the ledger over in this moment.
-    let held = table::within(QUESTION, table::hold(&systems.sql, row, &cluster)).await?;
+    let held = table::within(QUESTION, table::hold(&systems.sql, row.id, cluster.in_row(&row))).await?;
     let held = held.ok_or(EpochError::Superseded)?;
     let text = match campaign.spec.deletion_policy {
         DeletionPolicy::Retain => {
@@ -177,7 +178,7 @@ async fn let_go(campaign: &CouponCampaign, context: &Context, uid: &str, text: &
 /// Whether issuing is closed.
 enum Closed {
     /// Yes, of the ledger with this row.
-    Yes(CampaignRowId),
+    Yes(Box<CampaignRow>),
     /// There is no ledger of this object.
     NoLedger,
     /// It is another cluster's.
@@ -218,7 +219,7 @@ async fn close(pass: &Pass<'_>) -> Result<Closed, ReconcileError> {
         pass.systems.with_redis(async |redis| stock::close(redis, &keys).await).await?;
         pass.context.memory.update(pass.uid, |memory| memory.closed = true);
     }
-    Ok(Closed::Yes(row.id))
+    Ok(Closed::Yes(Box::new(row)))
 }
 
 /// The row as one of this cluster: what an older version has left, or another cluster has let go of, is claimed first.
@@ -226,10 +227,10 @@ async fn owned(pass: &Pass<'_>, row: CampaignRow) -> Result<CampaignRow, Reconci
     if row.custody.owner.is_some() {
         return Ok(row);
     }
-    let (sql, heir) = (&pass.systems.sql, pass.heir());
+    let (sql, heir) = (&pass.systems.sql, pass.heir(&row));
     table::within(QUESTION, table::claim(sql, &row, heir, false)).await?;
     let found = table::within(QUESTION, table::find(sql, pass.id)).await?;
-    let ours = found.filter(|row| row.custody.owner.as_deref() == Some(pass.cluster));
+    let ours = found.filter(|row| row.custody.owner.as_deref().is_some_and(|owner| pass.cluster.is(owner)));
     Ok(ours.ok_or(EpochError::Superseded)?)
 }
 

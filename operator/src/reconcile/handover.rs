@@ -19,6 +19,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::Pass;
 use super::apply::issuers;
+use super::cluster::Cluster;
 use super::deletion::pods_left;
 use super::plan::Plan;
 use crate::api::CouponCampaign;
@@ -46,8 +47,8 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     /// Whose the ledger is, if it is not this cluster's.
-    pub fn of(row: &CampaignRow, cluster: &str) -> Option<Self> {
-        let owner = row.custody.owner.clone().filter(|owner| owner != cluster)?;
+    pub fn of(row: &CampaignRow, cluster: &Cluster) -> Option<Self> {
+        let owner = row.custody.owner.clone().filter(|owner| !cluster.is(owner))?;
         Some(Self { owner, changes: row.custody.changes })
     }
 
@@ -62,13 +63,16 @@ impl Elsewhere {
         format!("{}/{}", self.owner, self.changes)
     }
 
-    /// What it means and what to do.
-    pub fn text(&self, campaign: &str) -> String {
+    /// What it means and what to do. A name may be a `clusterId` or the UID of a namespace `kube-system`: nobody can tell from here, nor whether
+    /// it was this cluster's once.
+    pub fn text(&self, campaign: &str, here: &Cluster) -> String {
         format!(
-            "the ledger of this couponId belongs to another cluster, the one whose namespace kube-system has the UID {}: nothing is made or \
-             changed here. Delete the campaign there, and this one goes on by itself; or, to take the ledger over as it is: kubectl annotate \
+            "the ledger of this couponId belongs to cluster {}, and this one is {}: nothing is made or changed here. If that is another \
+             cluster, delete the campaign there, and this one goes on by itself. To take the ledger over as it is, also if this cluster has \
+             had that name (clusterId of the chart was changed or taken away: put it back, and nothing is to be done): kubectl annotate \
              couponcampaign {campaign} --overwrite {TAKE_OVER_ANNOTATION}={}",
             self.owner,
+            here.name(),
             self.value()
         )
     }
@@ -90,7 +94,7 @@ pub(super) async fn stand_aside(pass: &Pass<'_>, row: &CampaignRow, plan: &Plan)
 /// # Errors
 /// Some issuer did not confirm and is not gone, or the systems could not be asked.
 pub(super) async fn step_down(pass: &Pass<'_>, row: &CampaignRow) -> Result<usize, ReconcileError> {
-    let is_waited_for = row.custody.unfenced.as_ref().is_some_and(|unfenced| unfenced.cluster == pass.cluster);
+    let is_waited_for = row.custody.unfenced.as_ref().is_some_and(|unfenced| pass.cluster.is(&unfenced.cluster));
     if is_waited_for {
         fence(&issuers(pass.context, pass.campaign, pass.uid).await?, row.epoch).await?;
         if table::within(QUESTION, table::note_fenced(&pass.systems.sql, row)).await? {
@@ -178,10 +182,11 @@ mod tests {
             let custody = Custody { owner: owner.map(str::to_owned), changes, unfenced: None };
             CampaignRow { custody, ..fixtures::row() }
         };
-        assert_eq!(Elsewhere::of(&row(None, 0), "a"), None, "an older version's is whoever claims it");
-        assert_eq!(Elsewhere::of(&row(Some("a"), 1), "a"), None);
+        let here = Cluster::named("a");
+        assert_eq!(Elsewhere::of(&row(None, 0), &here), None, "an older version's is whoever claims it");
+        assert_eq!(Elsewhere::of(&row(Some("a"), 1), &here), None);
         let mut campaign = fixtures::campaign();
-        let elsewhere = |changes| Elsewhere::of(&row(Some("b"), changes), "a").unwrap();
+        let elsewhere = |changes| Elsewhere::of(&row(Some("b"), changes), &here).unwrap();
         assert!(!elsewhere(1).is_asked_for(&campaign));
         for (value, asked) in
             [("b/1", true), (" b/1 ", true), ("b", false), ("b/3", false), ("a/1", false), ("true", false)]
@@ -189,6 +194,8 @@ mod tests {
             campaign.annotations_mut().insert(TAKE_OVER_ANNOTATION.to_owned(), value.to_owned());
             assert_eq!(elsewhere(1).is_asked_for(&campaign), asked, "{value}");
         }
-        assert!(elsewhere(1).text("spring").ends_with("spring --overwrite coupon-operator.io/take-over-ledger=b/1"));
+        let text = elsewhere(1).text("spring", &here);
+        assert!(text.ends_with("spring --overwrite coupon-operator.io/take-over-ledger=b/1"), "{text}");
+        assert!(text.contains("belongs to cluster b, and this one is a:"), "both by the names that they have: {text}");
     }
 }

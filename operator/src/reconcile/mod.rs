@@ -6,6 +6,7 @@
 pub(crate) mod admission;
 mod aims;
 mod apply;
+mod cluster;
 mod control_token;
 mod deletion;
 mod doubt;
@@ -42,7 +43,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
-use campaign::table::{self, Heir};
+use campaign::table::{self, CampaignRow, Heir};
 use jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -67,6 +68,7 @@ use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone};
 pub(crate) use admission::{resolve, turn};
 pub(crate) use apply::issuers as issuers_of;
+pub use cluster::Cluster;
 use handover::Elsewhere;
 pub use handover::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
 use lasting::{ailing_of, tell_ailing, tell_still, tell_unread};
@@ -110,8 +112,10 @@ pub struct Pass<'a> {
     pub class: &'a CampaignClass,
     /// Its identity.
     pub id: &'a CampaignId,
-    /// The cluster that this is, as ledgers name it.
-    pub cluster: &'a str,
+    /// The cluster that this is.
+    pub cluster: &'a Cluster,
+    /// What this ledger calls it.
+    pub known_as: &'a str,
     /// Kafka, Redis and the database.
     pub systems: &'a Systems,
 }
@@ -122,9 +126,9 @@ impl Pass<'_> {
         self.campaign.status.as_ref().is_none_or(|status| status.epoch.is_none())
     }
 
-    /// Who this object is to ledgers.
-    fn heir(&self) -> Heir<'_> {
-        Heir { cluster: self.cluster, uid: self.uid }
+    /// Who this object is to a ledger.
+    fn heir(&self, row: &CampaignRow) -> Heir<'_> {
+        Heir { cluster: self.cluster.in_row(row), uid: self.uid }
     }
 
     /// Whether requests to the campaign's Service reach an issuer, if one is ready.
@@ -269,15 +273,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     // Pods are found for what the campaign may have; what it asks for beyond that, the plan refuses.
     let has = InForce::in_status(campaign.status.as_ref()).with_pods(issuers.current, consumers.current);
     let (held, _) = limits::hold(campaign, &class.spec.limits, &has);
-    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, cluster: &cluster, systems: &systems };
-    let Memory { mut known, status_heard, .. } = context.memory.get(uid);
+    let Memory { mut known, status_heard, known_as, .. } = context.memory.get(uid);
+    let known_as = known_as.unwrap_or_else(|| cluster.name().to_owned());
+    let (cluster, known_as) = (&cluster, known_as.as_str());
+    let pass = Pass { context, campaign: &held, uid, class: &class, id: &id, cluster, known_as, systems: &systems };
     // Only what the process before this one wrote: what status says later, this one has written, or somebody by hand.
     if !status_heard {
         known.rows.pages.remember(had(campaign, &id));
     }
     let observed_at = Instant::now();
     let ((seen, mut plan), answers, ailing) = tokio::join!(
-        look_and_decide(&systems, campaign, &class, &id, &cluster, consumers.current > 0, &mut known),
+        look_and_decide(&systems, campaign, &class, &id, cluster, consumers.current > 0, &mut known),
         issuers::ask(&pass),
         ailing_of(&pass)
     );
@@ -298,7 +304,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         memory.status_heard = true;
     });
     let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
-    if let Some(row) = row.filter(|row| plan.is_closed_out && Elsewhere::of(row, &cluster).is_some()) {
+    let known_as = row.map_or(known_as, |row| cluster.in_row(row));
+    context.memory.update(uid, |memory| memory.known_as = Some(known_as.to_owned()));
+    let pass = Pass { known_as, ..pass };
+    if let Some(row) = row.filter(|row| plan.is_closed_out && Elsewhere::of(row, cluster).is_some()) {
         return Err(handover::stand_aside(&pass, row, &plan).await.into());
     }
     if class_is_there.is_none() {
@@ -447,7 +456,7 @@ pub async fn look_and_decide(
     campaign: &CouponCampaign,
     class: &CampaignClass,
     id: &CampaignId,
-    cluster: &str,
+    cluster: &Cluster,
     consumers: bool,
     known: &mut Known,
 ) -> (Observation, Plan) {

@@ -6,6 +6,7 @@ use campaign::table::CampaignRow;
 use kube::ResourceExt;
 
 use super::aims::{Aim, Aims};
+use super::cluster::Cluster;
 use super::handover::Elsewhere;
 use super::observe::Observation;
 use super::plan::{Plan, Step};
@@ -46,7 +47,7 @@ pub enum Owner {
 }
 
 /// How this object of this cluster stands to the ledger.
-pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &str) -> Owner {
+pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster) -> Owner {
     if let Some(elsewhere) = Elsewhere::of(row, cluster) {
         return taken_over(campaign, row, cluster, &elsewhere);
     }
@@ -61,16 +62,16 @@ pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &str) -> Own
 }
 
 /// Another cluster's ledger is taken over only if that was asked for, and only to be gone on with: other terms leave it where it is.
-fn taken_over(campaign: &CouponCampaign, row: &CampaignRow, cluster: &str, elsewhere: &Elsewhere) -> Owner {
+fn taken_over(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster, elsewhere: &Elsewhere) -> Owner {
     let stays = |why: &str| {
-        let text = format!("{}{why}", elsewhere.text(&campaign.name_any()));
+        let text = format!("{}{why}", elsewhere.text(&campaign.name_any(), cluster));
         Owner::Elsewhere(Report::yes(Stalled, "LedgerOwnedElsewhere", text))
     };
     if !elsewhere.is_asked_for(campaign) {
         return stays("");
     }
     // It is on its way already, and not from here.
-    if let Some(unfenced) = row.custody.unfenced.as_ref().filter(|unfenced| unfenced.cluster != cluster) {
+    if let Some(unfenced) = row.custody.unfenced.as_ref().filter(|unfenced| !cluster.is(&unfenced.cluster)) {
         let text = format!("; taking it over waits, as it is still coming there from cluster {}", unfenced.cluster);
         return stays(&text);
     }
@@ -218,6 +219,10 @@ mod tests {
         k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::from_millisecond(ms).unwrap())
     }
 
+    fn here() -> Cluster {
+        Cluster::named(fixtures::CLUSTER)
+    }
+
     const CLAIMS: Owner = Owner::Claims { forget_window: false };
 
     /// Wrong: next year's sale with last year's name sells at once (W1).
@@ -238,7 +243,7 @@ mod tests {
             ("another key", change(|c| c.spec.key_by = KeyBy::Campaign), Some("keyBy")),
         ] {
             let (campaign, row) = applied_anew(&change);
-            match (owner(&campaign, &row, fixtures::CLUSTER), differs) {
+            match (owner(&campaign, &row, &here()), differs) {
                 (owner, None) => assert_eq!(owner, CLAIMS, "{what}"),
                 (Owner::Differs(report), Some(field)) => {
                     assert_eq!(report.reason, "LedgerTermsDiffer", "{what}");
@@ -262,12 +267,12 @@ mod tests {
         {
             let (campaign, row) = applied_anew(later(epoch));
             let expected = Owner::Claims { forget_window: true };
-            assert_eq!(owner(&campaign, &row, fixtures::CLUSTER) == expected, adopted, "{epoch:?}");
+            assert_eq!(owner(&campaign, &row, &here()) == expected, adopted, "{epoch:?}");
         }
         let (campaign, mut row) = applied_anew(later("7"));
         row.opened_user_limit = Some(2);
         assert!(
-            matches!(owner(&campaign, &row, fixtures::CLUSTER), Owner::Differs(_)),
+            matches!(owner(&campaign, &row, &here()), Owner::Differs(_)),
             "users may hold more than a lower limit allows"
         );
     }
@@ -277,16 +282,16 @@ mod tests {
         let later = |campaign: &mut CouponCampaign| campaign.spec.window.start = at(START + 1);
         let (campaign, row) = applied_anew(later);
         let never_opened = CampaignRow { opened_start_ms: None, ..row.clone() };
-        assert_eq!(owner(&campaign, &never_opened, fixtures::CLUSTER), CLAIMS, "its window may move freely");
+        assert_eq!(owner(&campaign, &never_opened, &here()), CLAIMS, "its window may move freely");
         let never_had_an_epoch = CampaignRow { epoch: 0, ..row.clone() };
-        assert_eq!(owner(&campaign, &never_had_an_epoch, fixtures::CLUSTER), CLAIMS);
+        assert_eq!(owner(&campaign, &never_had_an_epoch, &here()), CLAIMS);
         let own = CampaignRow { object_uid: campaign.uid(), ..row.clone() };
-        assert_eq!(owner(&campaign, &own, fixtures::CLUSTER), Owner::This);
+        assert_eq!(owner(&campaign, &own, &here()), Owner::This);
         // An older version has opened it, for this object or for another.
         let unknown = CampaignRow { object_uid: None, ..row };
-        assert!(matches!(owner(&campaign, &unknown, fixtures::CLUSTER), Owner::Differs(_)));
+        assert!(matches!(owner(&campaign, &unknown, &here()), Owner::Differs(_)));
         let status = CouponCampaignStatus { epoch: Some(7), ..CouponCampaignStatus::default() };
-        assert_eq!(owner(&CouponCampaign { status: Some(status), ..campaign }, &unknown, fixtures::CLUSTER), CLAIMS);
+        assert_eq!(owner(&CouponCampaign { status: Some(status), ..campaign }, &unknown, &here()), CLAIMS);
     }
 
     /// Wrong: of two clusters with one realm both sell, and what the one fences the other goes on granting.
@@ -317,7 +322,7 @@ mod tests {
             let owner_cluster = owner_cluster.map(str::to_owned);
             let row =
                 CampaignRow { custody: Custody { owner: owner_cluster, changes: 2, unfenced: on_its_way }, ..row };
-            match (owner(&campaign, &row, fixtures::CLUSTER), expected) {
+            match (owner(&campaign, &row, &here()), expected) {
                 (found, Some(expected)) => assert_eq!(found, expected, "{what}"),
                 (Owner::Elsewhere(report), None) => {
                     assert_eq!(report.reason, "LedgerOwnedElsewhere", "{what}");
@@ -330,6 +335,6 @@ mod tests {
         let (own, row) = applied_anew(same);
         let custody = Custody { owner: None, ..row.custody.clone() };
         let row = CampaignRow { object_uid: own.uid(), custody, ..row };
-        assert_eq!(owner(&own, &row, fixtures::CLUSTER), CLAIMS, "it is put on record");
+        assert_eq!(owner(&own, &row, &here()), CLAIMS, "it is put on record");
     }
 }

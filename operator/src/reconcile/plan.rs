@@ -7,6 +7,7 @@ use campaign::table::CampaignRow;
 use kube::ResourceExt;
 
 use super::aims::{Aims, aims, lead_ms};
+use super::cluster::Cluster;
 use super::doubt::{holds_back, stays};
 use super::observe::{LedgerView, Observation};
 use super::owner::{self, Closed, Owner};
@@ -73,6 +74,8 @@ pub enum Step {
     },
     /// Make sure that no issuer of the cluster that had the ledger before grants any more.
     FenceOther,
+    /// Put this cluster's present name on record, in place of an earlier one.
+    Rename,
     /// Stop issuing in Redis, whatever else is to be done about the terms.
     Suspend,
     /// See to the topics.
@@ -95,9 +98,9 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether nothing waits for it: settings of topics, which the brokers may refuse for ever, and keys that are not needed.
+    /// Whether nothing waits for it: settings of topics, which the brokers may refuse for ever, keys that are not needed, and a name.
     pub fn can_wait(&self) -> bool {
-        matches!(self, Self::Topic(TopicStep::Configure { .. }) | Self::RemoveKeys)
+        matches!(self, Self::Topic(TopicStep::Configure { .. }) | Self::RemoveKeys | Self::Rename)
     }
 }
 
@@ -115,7 +118,7 @@ pub fn plan(
     campaign: &CouponCampaign,
     class: &CampaignClass,
     id: &CampaignId,
-    cluster: &str,
+    cluster: &Cluster,
     seen: &Observation,
     clock_ms: i64,
 ) -> Plan {
@@ -335,6 +338,8 @@ pub fn plan(
     if retention::may_go(campaign, before, &plan, seen) {
         plan.steps.push(Step::RemoveKeys);
     }
+    let rename = row.and_then(|row| cluster.renames(row, &plan));
+    plan.steps.extend(rename);
     plan
 }
 

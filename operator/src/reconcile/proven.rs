@@ -128,6 +128,7 @@ mod tests {
         use crate::connections::Systems;
         use crate::fixtures;
         use crate::measure::Measured;
+        use crate::reconcile::Cluster;
         let (context, _) = fixtures::context();
         let systems = Systems::new(ClassConnections { operator: with("op"), workload: with("new") }).unwrap();
         let (campaign, class, id) = (fixtures::campaign(), fixtures::class(), fixtures::id());
@@ -137,7 +138,8 @@ mod tests {
             uid: "0001",
             class: &class,
             id: &id,
-            cluster: fixtures::CLUSTER,
+            cluster: &Cluster::named(fixtures::CLUSTER),
+            known_as: fixtures::CLUSTER,
             systems: &systems,
         };
         context.memory.update("0001", |memory| memory.given.connections = Some(with("old")));

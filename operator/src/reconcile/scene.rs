@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::cluster::Cluster;
 use super::numbers::{Numbers, Policies, Sight, There};
 use super::observe::{LedgerView, Observation};
 use super::plan::{self, Plan};
@@ -345,6 +346,11 @@ impl Scene {
 
     /// What is decided.
     pub fn plan(&self) -> Plan {
-        plan::plan(&self.campaign, &self.class, &fixtures::id(), fixtures::CLUSTER, &self.observation(), self.clock_ms)
+        self.plan_of(&Cluster::named(fixtures::CLUSTER))
+    }
+
+    /// The same in this cluster.
+    pub fn plan_of(&self, cluster: &Cluster) -> Plan {
+        plan::plan(&self.campaign, &self.class, &fixtures::id(), cluster, &self.observation(), self.clock_ms)
     }
 }

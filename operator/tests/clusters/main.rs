@@ -35,7 +35,7 @@ async fn of_two_clusters_one_has_the_ledger_and_the_other_touches_nothing() {
 
     let b = realm.cluster("b");
     let stalled = b.is_stalled("LedgerOwnedElsewhere").await;
-    assert!(stalled.contains("the UID a:"), "{stalled}");
+    assert!(stalled.contains("belongs to cluster a, and this one is b:"), "{stalled}");
     b.change(&json!({"spec": {"suspend": true, "totalQuantity": 700_000}}));
     b.has_seen_its_spec().await;
     b.change(&json!({"metadata": {"annotations": {TAKE_OVER_ANNOTATION: "a/7"}}, "spec": {"suspend": false}}));
@@ -80,6 +80,50 @@ async fn a_ledger_is_handed_over_and_back_while_people_win() {
     until("the object goes", async || first.object().is_none().then_some(())).await;
     until("the other goes on", async || (realm.row().await.custody.owner.as_deref() == Some(second.uid)).then_some(()))
         .await;
+}
+
+/// Wrong: a `clusterId` that is set on a running install makes each ledger another cluster's, and closes every sale; or issuers of before do
+/// not find the next epoch.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_gets_a_name_goes_on_with_its_ledgers() {
+    let realm = Realm::new();
+    let mut a = realm.cluster("a");
+    a.is_open().await;
+    let crowd = Crowd::at(&realm, &[a.issuer().await]);
+    crowd.has_won(50).await;
+    let epoch = realm.row().await.epoch;
+    a.is_called(Some("seoul")).await;
+    a.change(&json!({"spec": {"totalQuantity": 600_000}}));
+    a.has_seen_its_spec().await;
+    crowd.has_won(50).await;
+    let row = realm.row().await;
+    assert_eq!(
+        (row.epoch, row.custody.owner.as_deref(), row.custody.changes),
+        (epoch, Some("a"), 0),
+        "issuers know it so"
+    );
+    // As a pod that died and came up again, under the name that it was started with.
+    crowd.goes_to(&[a.issuer().await]);
+    crowd.has_won(50).await;
+    crowd.leaves().await;
+
+    a.change(&json!({"spec": {"window": {"end": realm.start_and(1)}}}));
+    a.is("Draining").await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
+    realm.commits().await;
+    a.is("Completed").await;
+    a.loses_its_pods().await;
+    // A pass at once, and not within a minute.
+    a.change(&json!({"spec": {"expectedPeakRps": 10}}));
+    until("the row has the name", async || (realm.row().await.custody.owner.as_deref() == Some("seoul")).then_some(()))
+        .await;
+
+    // That this is the same cluster, nobody can know who sees another name.
+    a.is_called(None).await;
+    let said = a.is_stalled("LedgerOwnedElsewhere").await;
+    assert!(said.contains("belongs to cluster seoul, and this one is a:"), "{said}");
+    a.is_called(Some("seoul")).await;
+    a.says("Ready", "True", "AsItShouldBe").await;
 }
 
 /// Wrong: where the operator of the old cluster is gone nobody can go on; or the issuers that it left go on.

@@ -120,7 +120,7 @@ impl Realm {
                 },
             }),
         );
-        cluster.operator = Some(run(&cluster.api));
+        cluster.operator = Some(run(&cluster.api, None));
         cluster
     }
 
@@ -239,11 +239,10 @@ impl Realm {
     }
 }
 
-fn run(api: &Api) -> JoinHandle<()> {
-    let Command::Run(config) = Cli::parse_from(["coupon-operator", "run", "--image", "example.com/coupon:0"]).command
-    else {
-        panic!("it runs")
-    };
+fn run(api: &Api, name: Option<&str>) -> JoinHandle<()> {
+    let mut arguments = vec!["coupon-operator", "run", "--image", "example.com/coupon:0"];
+    arguments.extend(name.into_iter().flat_map(|name| ["--cluster-id", name]));
+    let Command::Run(config) = Cli::parse_from(arguments).command else { panic!("it runs") };
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let run =
         controller::run(api.client(), config, metrics, Arc::new(Progress::default()), std::future::pending::<()>());
@@ -265,6 +264,12 @@ impl Cluster {
             operator.abort();
             drop(operator.await);
         }
+    }
+
+    /// Its operator starts anew, with this `clusterId`.
+    pub async fn is_called(&mut self, name: Option<&str>) {
+        self.stop().await;
+        self.operator = Some(run(&self.api, name));
     }
 
     pub fn object(&self) -> Option<Value> {

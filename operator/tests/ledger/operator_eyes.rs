@@ -10,9 +10,9 @@ use consumer::drain::{self, Source};
 use kube::ResourceExt;
 use operator::api::{CampaignClass, CouponCampaign, Phase};
 use operator::context::Memory;
-use operator::reconcile::look_and_decide;
 use operator::reconcile::observe::Observation;
 use operator::reconcile::plan::{Plan, Step};
+use operator::reconcile::{Cluster, look_and_decide};
 use operator::repair::scan::Looked;
 use operator::repair::take_turn;
 use serde_json::json;
@@ -96,7 +96,8 @@ impl<'a> Operator<'a> {
     pub async fn pass(&mut self) -> Pass {
         let (systems, id) = (&self.stage.systems, &self.stage.campaign);
         let mut known = self.memory.known.clone();
-        let (seen, plan) = look_and_decide(systems, &self.campaign, &self.class, id, CLUSTER, false, &mut known).await;
+        let here = Cluster::named(CLUSTER);
+        let (seen, plan) = look_and_decide(systems, &self.campaign, &self.class, id, &here, false, &mut known).await;
         self.memory.keep(known);
         let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
         let looked = take_turn(systems, id, &seen, plan.key_by, at_rest, &mut self.memory).await.unwrap();
