@@ -229,6 +229,8 @@ pub struct Memory {
     pub refusals_told: Vec<String>,
     /// Pods that should be replaced, and until when that waits.
     pub(crate) waiting: Vec<(Component, String)>,
+    /// Kinds of pods that were told to change, while their Deployment's own figures are of the time before.
+    pub(crate) begun: Vec<Component>,
     /// When it was last tried to remove keys that are not needed any more, if they were not.
     pub(crate) removal_tried: Option<Instant>,
     /// When the size of its keys was last asked for.

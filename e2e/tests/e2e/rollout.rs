@@ -71,11 +71,8 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
         if now.len() == 2 && now.is_disjoint(&before) { Ok(()) } else { Err(format!("{now:?}")) }
     });
     replaced.await.unwrap();
-    let over = sale.until("nothing waits", SOON, |found| {
-        let all = found.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-        Sale::is_ready(found) && !all.iter().any(|each| each.type_ == "PodsUpToDate")
-    });
-    over.await.unwrap();
+    sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
+    sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     for name in ["rolls-issuer", "rolls-consumer"] {
         assert_eq!(labels(&deployments.get(name).await.unwrap()).get("version").map(String::as_str), Some("2"));
     }

@@ -35,7 +35,7 @@ pub enum ConditionType {
     StockReady,
     /// The pods that should run are ready.
     WorkloadsReady,
-    /// The pods are as class and spec say. Of a campaign present only while they are not yet: a rollout waits, is paused, or goes on.
+    /// The pods are as class and spec say; False while a rollout waits, is paused, or goes on. Absent before there are any.
     PodsUpToDate,
     /// Of a class: the API server would take the pods that it describes.
     PodTemplatesValid,

@@ -279,7 +279,8 @@ async fn all_children(
     let (mut issuer, mut consumer) = (found(Component::Issuer), found(Component::Consumer));
     let wanted = [&numbers.issuer, &numbers.consumer];
     let dormant = wanted.iter().all(|wanted| wanted.replicas == 0);
-    let mut waiting = Vec::new();
+    let (mut waiting, mut begun) = (Vec::new(), Vec::new());
+    let had_begun = pass.context.memory.get(pass.uid).begun;
     if issuer.is_none() && consumer.is_none() && dormant {
         return Ok(());
     }
@@ -330,6 +331,7 @@ async fn all_children(
     ] {
         let build = |replicas| build(&family, replicas);
         let when = rollout::when(pass.campaign, pass.class, plan, work, component);
+        let replaces = found.as_deref().is_some_and(|found| children::replaces_pods(found, &build(None)));
         let (change, state) = match deployment(&deployments, found.as_deref(), build, wanted, &when).await {
             Ok(applied) => applied,
             Err(error) => {
@@ -342,11 +344,16 @@ async fn all_children(
             (State::AsItShouldBe, _) => pass.tell_additions(component, found.as_deref(), &build(None)).await,
             _ => {}
         }
+        let is_new = replaces && state == State::Written;
+        let is_seen = !replaces && found.as_deref().is_some_and(rollout::is_observed);
+        if is_new || (had_begun.contains(&component) && !is_seen) {
+            begun.push(component);
+        }
         if let Some(change) = change {
             scaled.changes.push(format!("{} {change}: {}{}", component.name(), wanted.reason, figures(wanted)));
         }
     }
-    pass.context.memory.update(pass.uid, |memory| memory.waiting = waiting);
+    pass.context.memory.update(pass.uid, |memory| (memory.waiting, memory.begun) = (waiting, begun));
     outcome
 }
 

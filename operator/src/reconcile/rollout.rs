@@ -21,9 +21,12 @@ use crate::context::Memory;
 use crate::diagnosis::Cause;
 use crate::serving::Verdict;
 use progress::Progress;
+pub(super) use progress::is_observed;
 
 /// Annotation of a campaign that goes before its class: `now` or `wait`.
 pub const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
+/// Reason: no pod has to be replaced.
+const UP_TO_DATE: &str = "UpToDate";
 /// A rollout that would not be over when the window opens waits as well, in milliseconds.
 const AHEAD_MS: i64 = 60_000;
 
@@ -126,10 +129,12 @@ fn sells_until(plan: &Plan) -> Option<Timestamp> {
 pub(crate) struct Rollouts(Vec<(Component, Progress)>);
 
 impl Rollouts {
-    /// What the condition `PodsUpToDate` says; it is there only while there is something to say.
+    /// What the condition `PodsUpToDate` says; `None` before there are any.
     pub fn report(&self) -> Option<Report> {
         let worst = self.0.iter().max_by_key(|(_, each)| each.weight())?;
-        let reason = worst.1.reason()?;
+        let Some(reason) = worst.1.reason() else {
+            return Some(Report::yes(ConditionType::PodsUpToDate, UP_TO_DATE, "all pods are as class and spec say"));
+        };
         let said = self.0.iter().filter(|(_, each)| each.reason().is_some());
         let text: Vec<String> = said.map(|(kind, each)| each.text(*kind)).collect();
         Some(Report::no(ConditionType::PodsUpToDate, reason, text.join("; ")))
@@ -138,12 +143,12 @@ impl Rollouts {
 
 /// Looks how far rollouts are, and tells once what waits and what is paused.
 pub(crate) async fn look(pass: &Pass<'_>, issuer: Option<&Deployment>, consumer: Option<&Deployment>) -> Rollouts {
-    let waiting = pass.context.memory.get(pass.uid).waiting;
+    let Memory { waiting, begun, .. } = pass.context.memory.get(pass.uid);
     let mut all = Vec::new();
     for (component, deployment) in [(Component::Issuer, issuer), (Component::Consumer, consumer)] {
         let Some(deployment) = deployment else { continue };
         let waits = waiting.iter().find(|(kind, _)| *kind == component).map(|(_, until)| until.as_str());
-        all.push((component, Progress::of(deployment, waits)));
+        all.push((component, Progress::of(deployment, waits, begun.contains(&component))));
     }
     let rollouts = Rollouts(all);
     pass.tell_rollouts(&rollouts).await;

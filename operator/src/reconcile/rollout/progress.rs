@@ -15,6 +15,8 @@ pub(super) const PAUSED: &str = "RolloutPaused";
 pub(super) enum Progress {
     /// All pods are as they should be.
     Done,
+    /// Pods were told to change, and Kubernetes has not looked at it yet.
+    Begins,
     /// Pods are being replaced.
     UnderWay {
         /// So many are new.
@@ -31,14 +33,15 @@ pub(super) enum Progress {
 }
 
 impl Progress {
-    /// As a Deployment says. `waits`: until when a change of it waits, if one does.
-    pub fn of(deployment: &Deployment, waits: Option<&str>) -> Self {
+    /// As a Deployment says. `waits`: until when a change of it waits, if one does. `begun`: what its status says is of before a change.
+    pub fn of(deployment: &Deployment, waits: Option<&str>, begun: bool) -> Self {
         let (old, new) = counts(deployment);
         if deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true) {
             return Self::Paused(deployment.name_any());
         }
         match waits {
             Some(until) => Self::Waits(until.to_owned()),
+            None if begun => Self::Begins,
             None if old > 0 => Self::UnderWay { new, all: old + new, stuck: is_stuck(deployment) },
             None => Self::Done,
         }
@@ -48,7 +51,7 @@ impl Progress {
     pub fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Done => None,
-            Self::UnderWay { .. } => Some("RollingOut"),
+            Self::Begins | Self::UnderWay { .. } => Some("RollingOut"),
             Self::Waits(_) => Some(WAITS),
             Self::Paused(_) => Some(PAUSED),
         }
@@ -58,7 +61,7 @@ impl Progress {
     pub fn weight(&self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::UnderWay { .. } => 1,
+            Self::Begins | Self::UnderWay { .. } => 1,
             Self::Waits(_) => 2,
             Self::Paused(_) => 3,
         }
@@ -69,6 +72,7 @@ impl Progress {
         let name = component.name();
         match self {
             Self::Done => format!("{name} pods are as they should be"),
+            Self::Begins => format!("{name} pods are about to be replaced"),
             Self::UnderWay { new, all, stuck } => {
                 let stuck = if *stuck { "; it gets no further, and those of before that work are kept" } else { "" };
                 format!("{new} of {all} {name} pods are new, the others are being replaced{stuck}")
@@ -81,6 +85,12 @@ impl Progress {
             ),
         }
     }
+}
+
+/// Whether what the Deployment's status says is of what it asks for now.
+pub(in crate::reconcile) fn is_observed(deployment: &Deployment) -> bool {
+    let seen = deployment.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+    seen >= deployment.metadata.generation.unwrap_or(0)
 }
 
 /// Pods of old templates, and of the newest.

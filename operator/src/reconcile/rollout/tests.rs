@@ -115,12 +115,21 @@ fn how_far_a_rollout_is() {
         "conditions": progressing("False", "ProgressDeadlineExceeded")});
     let rolling = json!({"replicas": 3, "updatedReplicas": 1, "conditions": progressing("True", "ReplicaSetUpdated")});
     let still = json!({"replicas": 2, "updatedReplicas": 2});
-    let said = |paused, status: &Value, waits: Option<&str>| {
-        Rollouts(vec![(Component::Issuer, Progress::of(&deployment(paused, status.clone()), waits))])
+    let told = |paused, status: &Value, waits: Option<&str>, begun| {
+        Rollouts(vec![(Component::Issuer, Progress::of(&deployment(paused, status.clone()), waits, begun))])
     };
+    let said = |paused, status, waits| told(paused, status, waits, false);
     for (what, rollouts, reason, says) in [
-        ("as it should be", said(false, &still, None), None, ""),
-        ("more pods come up", said(false, &json!({"replicas": 4, "updatedReplicas": 4}), None), None, ""),
+        ("no pods yet", Rollouts::default(), None, ""),
+        ("as it should be", said(false, &still, None), Some("UpToDate"), "all pods are as class and spec say"),
+        ("none is wanted", said(false, &json!({}), None), Some("UpToDate"), "all pods"),
+        (
+            "more pods come up",
+            said(false, &json!({"replicas": 4, "updatedReplicas": 4}), None),
+            Some("UpToDate"),
+            "all pods",
+        ),
+        ("it was told to just now", told(false, &still, None, true), Some("RollingOut"), "about to be replaced"),
         ("it waits", said(false, &still, Some("until then")), Some("RolloutWaits"), "stay until then"),
         ("it goes on", said(false, &rolling, None), Some("RollingOut"), "1 of 3 issuer pods are new"),
         ("it is stuck", said(false, &stuck, None), Some("RollingOut"), "it gets no further"),
@@ -128,6 +137,8 @@ fn how_far_a_rollout_is() {
     ] {
         let report = rollouts.report();
         assert_eq!(report.as_ref().map(|report| report.reason), reason, "{what}");
+        let is_true = report.as_ref().and_then(|report| report.status);
+        assert_eq!(is_true, reason.map(|reason| reason == "UpToDate"), "{what}");
         let text = report.map(|report| report.message).unwrap_or_default();
         assert!(text.contains(says), "{what}: {text}");
     }
@@ -138,4 +149,18 @@ fn how_far_a_rollout_is() {
     let report = both.report().unwrap();
     assert_eq!(report.reason, "RolloutWaits");
     assert!(report.message.contains("1 of 2 issuer pods") && report.message.contains("consumer pods should change"));
+}
+
+/// Wrong: the figures of before a change say that all pods are new.
+#[test]
+fn a_deployment_speaks_of_what_it_asks_for_once_kubernetes_has_looked() {
+    for (generation, observed, expected) in [
+        (2, json!({"observedGeneration": 2}), true),
+        (3, json!({"observedGeneration": 2}), false),
+        (1, json!({}), false),
+    ] {
+        let mut found = deployment(false, observed);
+        found.metadata.generation = Some(generation);
+        assert_eq!(is_observed(&found), expected, "{generation}");
+    }
 }
