@@ -7,7 +7,6 @@ use anyhow::Context;
 use campaign::http::raise_open_files;
 use campaign::settings::Connections;
 use campaign::{listening, sabotage, shown, telemetry};
-use clap::Parser;
 use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
 use consumer::forget::Ending;
@@ -23,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 const NOT_ALL_DONE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let log_json = cli.config.as_ref().is_some_and(|config| config.log_json);
     telemetry::init_logging(log_json);
     work(cli).unwrap_or_else(|error| {
