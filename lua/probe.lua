@@ -3,7 +3,8 @@
 -- where Redis takes no writes.
 --
 -- KEYS  meta, issued, count, request, free, temporary
--- ARGV  whose commands: 'issuer' (the pods: issuers, and consumers that replay), or 'operator', who needs some more
+-- ARGV  whose commands: 'issuer' (the pods: issuers, and consumers that replay), 'operator' or 'forget' (the pods' login, when it
+--       forgets people), who need some more
 -- Reply {now ms (0 when TIME fails), two per failure: command, what Redis said}
 local META, ISSUED, COUNT, REQUEST, FREE, TEMPORARY = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local tries = {
@@ -18,6 +19,9 @@ if ARGV[1] == 'operator' then
     { 'RPUSH', FREE, '1' }, { 'EXISTS', META }, { 'EXPIRE', META, '60' }, { 'PERSIST', META }, { 'RENAME', COUNT, TEMPORARY },
     { 'ZRANGE', ISSUED, '0', '0' }, { 'UNLINK', TEMPORARY },
   }) do tries[#tries + 1] = more end
+end
+if ARGV[1] == 'forget' then
+  for _, more in ipairs({ { 'ZREM', ISSUED, '1:u' }, { 'HDEL', REQUEST, '1:u' } }) do tries[#tries + 1] = more end
 end
 tries[#tries + 1] = { 'DEL', META, ISSUED, COUNT, REQUEST, FREE, TEMPORARY }
 

@@ -75,6 +75,14 @@ pub enum DecodeError {
         /// Those of this campaign.
         expected: String,
     },
+    /// Header and value speak of different epochs.
+    #[error("the record's header {HEADER_EPOCH} is `{said}`, and its value is of epoch {epoch}")]
+    OtherEpoch {
+        /// The header.
+        said: String,
+        /// The epoch in the value.
+        epoch: u64,
+    },
     /// Rank, n or epoch is 0.
     #[error("rank, n and epoch of a record start at 1")]
     Zero,
@@ -132,7 +140,11 @@ impl CouponIssued {
                 format::check("the record", version, format::EVENT)?;
             }
         }
-        Self::decode(campaign, record.payload())
+        let event = Self::decode(campaign, record.payload())?;
+        match said(HEADER_EPOCH).filter(|said| said.parse() != Ok(event.epoch)) {
+            Some(said) => Err(DecodeError::OtherEpoch { said: shown(&said, 20), epoch: event.epoch }),
+            None => Ok(event),
+        }
     }
 
     /// Reads a record's value and checks that it is a winner of `campaign`.
@@ -251,6 +263,11 @@ mod tests {
             (vec![version("two")], Err(DecodeError::Version("two".into()))),
             (vec![version("-1")], Err(DecodeError::Version("-1".into()))),
             (vec![version("99999999999999999999x")], Err(DecodeError::Version("99999999999999999999".into()))),
+            (vec![("epoch", Some("3"))], Ok(event())),
+            (vec![("epoch", Some("7")), ("epoch", Some("3"))], Ok(event())),
+            (vec![("epoch", Some("7"))], Err(DecodeError::OtherEpoch { said: "7".into(), epoch: 3 })),
+            (vec![("epoch", Some("three"))], Err(DecodeError::OtherEpoch { said: "three".into(), epoch: 3 })),
+            (vec![("epoch", None)], Err(DecodeError::OtherEpoch { said: String::new(), epoch: 3 })),
             (vec![("event-version", None)], Err(DecodeError::Version(String::new()))),
             (vec![("event-type", Some("CouponRevoked"))], Err(DecodeError::OtherEvent("CouponRevoked".into()))),
             (vec![("campaign", Some("prod/others/spring"))], Err(other("prod/others/spring"))),

@@ -5,9 +5,37 @@ pub fn shown(text: &str, most: usize) -> String {
     text.chars().take(most).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// An error with its causes, outermost first; what one of them has said already is not said again.
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut all = error.to_string();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        let text = cause.to_string();
+        if !all.contains(&text) {
+            all.push_str(": ");
+            all.push_str(&text);
+        }
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failed {
+        #[error("Redis: {0}")]
+        Redis(#[from] std::io::Error),
+        #[error("opening the file")]
+        File(#[source] std::io::Error),
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let refused = || std::io::Error::other("no right to ZREM");
+        assert_eq!(causes(&Failed::from(refused())), "Redis: no right to ZREM");
+        assert_eq!(causes(&Failed::File(refused())), "opening the file: no right to ZREM");
+    }
 
     #[test]
     fn it_is_one_short_line() {

@@ -1,14 +1,15 @@
 //! What the process is told, parsed once.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use campaign::identity::Identity;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::forget::args::Forget;
-use crate::replay::args::Action;
+use crate::replay::args::{Action, Place};
 use crate::writer::BatchLimits;
 
 /// Stores the winners of one coupon campaign: from its Kafka topic into the database.
@@ -21,6 +22,35 @@ pub struct Cli {
     /// How to store.
     #[command(flatten)]
     pub config: Option<Config>,
+}
+
+impl Cli {
+    /// Reads the arguments, the program's name first. What says which campaign is taken before a subcommand as well as behind it.
+    ///
+    /// # Errors
+    /// What clap says of them, and of requests for help.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(behind_the_subcommand(arguments.into_iter().collect()))
+    }
+}
+
+/// Moves the options of [`Place`] that stand before a subcommand to the end, where its parser looks for them. Everything else stays, and
+/// is judged as it is.
+fn behind_the_subcommand(all: Vec<OsString>) -> Vec<OsString> {
+    let place = Place::augment_args(clap::Command::new("place"));
+    let mut next = 1;
+    while let Some(word) = all.get(next).and_then(|word| word.to_str()).and_then(|word| word.strip_prefix("--")) {
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        let known = place.get_arguments().find(|argument| argument.get_long() == Some(name));
+        let Some(argument) = known else { return all };
+        let takes_next = argument.get_action().takes_values() && value.is_none();
+        next += if takes_next { 2 } else { 1 };
+    }
+    let is_subcommand = |word: &OsString| Cli::command().get_subcommands().any(|each| word == each.get_name());
+    match all.get(next).is_some_and(is_subcommand) {
+        true => [&all[..1], &all[next..], &all[1..next]].concat(),
+        false => all,
+    }
 }
 
 /// What the program can do besides storing.
@@ -76,7 +106,7 @@ mod tests {
     use super::*;
 
     fn parse<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("coupon-consumer").chain(arguments))
+        Cli::read(std::iter::once("coupon-consumer").chain(arguments).map(OsString::from))
     }
 
     #[test]
@@ -100,6 +130,38 @@ mod tests {
         assert!(matches!(forget("anna").unwrap().command, Some(Command::Forget(wanted)) if wanted.user == "anna"));
         assert!(forget("").is_err());
         assert!(parse(["forget", "--campaign", "prod/shop/spring", "--everywhere"]).is_err(), "nobody is named");
+    }
+
+    /// Wrong: what the usage prints is refused.
+    #[test]
+    fn the_campaign_may_be_named_before_the_subcommand() {
+        for line in [
+            "--campaign prod/shop/spring forget --user anna",
+            "--campaign=prod/shop/spring --connections /c.yaml forget --user anna",
+            "--json --campaign prod/shop/spring forget --user=anna",
+            "--campaign prod/shop/spring dead-letters list",
+            "--campaign prod/shop/spring dead-letters replay --dry-run",
+        ] {
+            let place = match parse(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}")).command {
+                Some(Command::Forget(wanted)) => wanted.place,
+                Some(Command::DeadLetters(action)) => action.place().clone(),
+                None => panic!("{line}: no subcommand"),
+            };
+            assert_eq!(place.campaign.to_string(), "prod/shop/spring", "{line}");
+            assert_eq!(place.json, line.contains("--json"), "{line}");
+            assert_eq!(place.connections.ends_with("c.yaml"), line.contains("c.yaml"), "{line}");
+        }
+        for bad in [
+            "--campaign prod/shop/spring --batch 5 forget --user anna",
+            "--campaign prod/shop forget --user anna",
+            "--campaign forget --user anna",
+            "--campaign prod/shop/spring remember --user anna",
+            "--campaign prod/shop/spring forget --campaign prod/shop/autumn --user anna",
+        ] {
+            assert!(parse(bad.split(' ')).is_err(), "{bad}");
+        }
+        let alone = parse(["--campaign", "prod/shop/spring"]).unwrap();
+        assert!(alone.command.is_none() && alone.config.is_some());
     }
 
     #[test]

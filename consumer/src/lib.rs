@@ -10,7 +10,7 @@
 //! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `frontier`,
 //! `decide`, `ceiling`, `standstill` and `course` are pure; `poll` and its `client` alone talk to the group, `ledger` alone to the database, `dead_letter` alone writes to Kafka.
 //! [`service`] is the running consumer; [`drain`] is the same work on a given range, for the operator; [`replay`] is the
-//! command that puts dead letters back, [`forget`] the one that puts people under pseudonyms; only these ask Redis. This crate knows nothing of Kubernetes, and
+//! command that puts dead letters back, [`forget`] the one that puts people under pseudonyms; only these ask Redis, and look first (`rights`). This crate knows nothing of Kubernetes, and
 //! never decides which of two winners is right: the first row stands.
 
 pub mod config;
@@ -33,6 +33,7 @@ mod ledger;
 mod pipeline;
 mod poll;
 mod queue;
+mod rights;
 mod standstill;
 mod witness;
 

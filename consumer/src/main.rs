@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use campaign::http::raise_open_files;
 use campaign::settings::Connections;
-use campaign::{listening, sabotage, telemetry};
-use clap::Parser;
+use campaign::{listening, sabotage, shown, telemetry};
 use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
+use consumer::forget::Ending;
 use consumer::forget::args::Forget;
 use consumer::metrics::{self, Metrics};
 use consumer::replay::Office;
@@ -22,11 +22,11 @@ use tokio_util::sync::CancellationToken;
 const NOT_ALL_DONE: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let log_json = cli.config.as_ref().is_some_and(|config| config.log_json);
     telemetry::init_logging(log_json);
     work(cli).unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", shown::causes(error.as_ref()));
         ExitCode::FAILURE
     })
 }
@@ -49,25 +49,30 @@ fn work(cli: Cli) -> anyhow::Result<ExitCode> {
     result
 }
 
-async fn dead_letters(action: Action) -> anyhow::Result<bool> {
+async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
     let place = action.place();
     let office = Office::new(place.campaign.clone(), Connections::load(&place.connections)?)?;
     let mut out = std::io::stdout();
     match &action {
         Action::List(list) => office.list(&list.choice, list.place.json, &mut out).await?,
-        Action::Replay(replay) => return Ok(office.replay(replay, &mut out).await?),
+        Action::Replay(replay) if !office.replay(replay, &mut out).await? => return Ok(ExitCode::from(NOT_ALL_DONE)),
+        Action::Replay(_) => {}
     }
-    Ok(true)
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn forget(wanted: Forget) -> anyhow::Result<bool> {
+async fn forget(wanted: Forget) -> anyhow::Result<ExitCode> {
     let connections = Connections::load(&wanted.place.connections)?;
-    Ok(consumer::forget::forget(&wanted, connections, &mut std::io::stdout()).await?)
+    Ok(match consumer::forget::forget(&wanted, connections, &mut std::io::stdout()).await? {
+        Ending::AllDone => ExitCode::SUCCESS,
+        Ending::SomethingLeft => ExitCode::from(NOT_ALL_DONE),
+        Ending::BrokenOff => ExitCode::FAILURE,
+    })
 }
 
-async fn to_its_end(work: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<ExitCode> {
+async fn to_its_end(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     tokio::select! {
-        all_well = work => Ok(if all_well? { ExitCode::SUCCESS } else { ExitCode::from(NOT_ALL_DONE) }),
+        ended = work => ended,
         signal = telemetry::shutdown_signal() => {
             signal.context("waiting for signals")?;
             anyhow::bail!("stopped before the end; running it again is harmless")

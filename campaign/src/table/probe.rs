@@ -18,6 +18,10 @@ pub enum Role {
     Workload,
     /// The operator.
     Operator,
+    /// Whoever forgets people: the pods' login, for [`super::forget`].
+    Forget,
+    /// Whoever gives dead letters up: the pods' login, for [`super::discard`].
+    Discard,
 }
 
 /// What is done to each table, in SQL that changes nothing. `_` stands for the table; the column is one that it has.
@@ -39,14 +43,27 @@ const KEYS: [(&str, &str); 3] = [
     ("issued_coupon", "campaign_id, user_id, user_nth"),
 ];
 
-/// Which of [`TABLES`] somebody only reads: what is not listed is written to.
-fn writes(role: Role, table: &str) -> bool {
-    match role {
-        Role::Operator => table != "schema_compatibility",
+/// What somebody does to a table beside reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Nothing,
+    Updates,
+    UpdatesAndInserts,
+}
+
+/// What is done to each of [`TABLES`].
+fn writes(role: Role, table: &str) -> Writes {
+    use Writes::{Nothing, Updates, UpdatesAndInserts};
+    match (role, table) {
+        (Role::Operator, "schema_compatibility") => Nothing,
+        (Role::Operator, _) => UpdatesAndInserts,
         // Who replays dead letters gives some of them up, who stores past Kafka notes it, and who forgets people writes pseudonyms.
-        Role::Workload => {
-            matches!(table, "issued_coupon" | "discarded_coupon" | "direct_coupon" | "forgotten_coupon")
+        (Role::Workload, "issued_coupon" | "discarded_coupon" | "direct_coupon" | "forgotten_coupon") => {
+            UpdatesAndInserts
         }
+        (Role::Forget, "campaign" | "issued_coupon" | "discarded_coupon") => Updates,
+        (Role::Forget, "forgotten_coupon") | (Role::Discard, "discarded_coupon") => UpdatesAndInserts,
+        (Role::Workload | Role::Forget | Role::Discard, _) => Nothing,
     }
 }
 
@@ -55,9 +72,12 @@ fn statements(role: Role) -> Vec<(&'static str, String)> {
     let mut all = vec![("campaign", "SELECT id FROM campaign WHERE 1 = 0 LOCK IN SHARE MODE".to_owned())];
     for (table, column) in TABLES {
         all.push((table, format!("SELECT {column} FROM {table} LIMIT 0")));
-        if writes(role, table) {
-            // Rows of `issued_coupon` are never changed, but `ON DUPLICATE KEY UPDATE` asks for the right to.
+        let writes = writes(role, table);
+        if writes != Writes::Nothing {
+            // A sale changes no row of `issued_coupon`, but `ON DUPLICATE KEY UPDATE` asks for the right to.
             all.push((table, format!("UPDATE {table} SET {column} = {column} WHERE 1 = 0")));
+        }
+        if writes == Writes::UpdatesAndInserts {
             all.push((table, format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")));
         }
     }
@@ -298,5 +318,24 @@ mod tests {
         assert!(!all(Role::Workload).iter().any(|each| each.starts_with("INSERT INTO campaign")));
         assert!(all(Role::Workload).iter().any(|each| each.starts_with("INSERT INTO issued_coupon")));
         assert!(all(Role::Workload).iter().filter(|each| each.contains("LIMIT 0")).count() == TABLES.len());
+        let written = |role| {
+            let writes = |each: &String| each.starts_with("UPDATE") || each.starts_with("INSERT");
+            all(role)
+                .iter()
+                .filter(|each| writes(each))
+                .map(|each| each.split(' ').take(3).collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(written(Role::Discard), ["UPDATE discarded_coupon SET", "INSERT INTO discarded_coupon"]);
+        assert_eq!(
+            written(Role::Forget),
+            [
+                "UPDATE campaign SET",
+                "UPDATE issued_coupon SET",
+                "UPDATE discarded_coupon SET",
+                "UPDATE forgotten_coupon SET",
+                "INSERT INTO forgotten_coupon"
+            ]
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! `coupon-consumer forget`: puts a person's coupons under a pseudonym, in the database, in Redis and in the dead letters.
 //!
 //! ```text
-//! look (rows, Redis, letters) -> SQL (pseudonyms, then rows; one transaction) -> Redis (one script) -> look again -> letters
+//! rights, look (rows, Redis, letters) -> SQL (pseudonyms, then rows; one transaction) -> Redis (one script) -> look again -> letters
 //! ```
 //!
 //! The coupons stay: rank, n and time are as before, so that nothing that counts changes. The database comes first: once it knows a
 //! pseudonym, whoever reads the former id from a record, a letter or another Redis goes by it ([`table::Pseudonyms`]). Every step may
-//! be done again; a run that broke off is finished by the next one.
+//! be done again; a run that broke off is finished by the next one. Rights that are missing, and windows that are open, are found before
+//! anything is changed anywhere.
 
 pub mod args;
 mod letters;
@@ -17,43 +18,105 @@ use std::io::Write;
 use std::time::Duration;
 
 use campaign::identity::UserId;
+use campaign::log::admin::Operation;
 use campaign::settings::Connections;
 use campaign::stock::{self, Place, StockKeys};
 use campaign::table::{self, CampaignRow};
-use campaign::user_id;
+use campaign::{shown, user_id};
 use redis::aio::MultiplexedConnection;
 
 use crate::ledger::in_time;
 use crate::replay::{Office, ReplayError};
+use crate::rights::Missing;
 use args::Forget;
 use letters::Mine;
-use report::{Report, Trouble};
+use report::{Done, Report, Trouble};
 
 /// How long Redis may take to answer.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often somebody is looked for again who goes on winning coupons meanwhile.
 const ROUNDS: usize = 5;
 
-/// Forgets a user, and writes what was done in each campaign. False when something is left to do.
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing names the user any more, or would.
+    AllDone,
+    /// Something is left, for people to judge.
+    SomethingLeft,
+    /// A system failed in the middle.
+    BrokenOff,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum ForgetError {
+    /// A system failed at the look.
+    #[error("nothing was done: {0}")]
+    Look(#[from] ReplayError),
+    /// The result cannot be written.
+    #[error("writing the result: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Forgets a user, and writes what was done in each campaign. Looks at everything first: what forbids it is said before anything is
+/// changed anywhere, by a dry run as well.
 ///
 /// # Errors
-/// [`ReplayError`] when a system fails; running it again is harmless.
-pub async fn forget(wanted: &Forget, connections: Connections, out: &mut impl Write) -> Result<bool, ReplayError> {
-    let here = Office::new(wanted.place.campaign.clone(), connections.clone())?;
-    let mut offices = Vec::new();
-    if wanted.everywhere {
-        for campaign in in_time(table::campaigns_of(&here.pool, here.campaign.realm())).await? {
-            offices.push(Office::new(campaign, connections.clone())?);
-        }
-    } else {
-        offices.push(here);
+/// [`ForgetError::Look`]: a system failed before anything was changed.
+pub async fn forget(wanted: &Forget, connections: Connections, out: &mut impl Write) -> Result<Ending, ForgetError> {
+    let offices = offices(wanted, connections).await?;
+    let missing = missing_rights(&offices, wanted).await?;
+    if !missing.is_empty() {
+        report::refuse(&missing, wanted, out)?;
+        return Ok(Ending::SomethingLeft);
     }
     let mut reports = Vec::new();
     for office in &offices {
-        reports.push(forget_in(office, wanted).await?);
+        reports.push(look(office, wanted).await?);
     }
+    let broken = !wanted.dry_run && act(&offices, &mut reports, wanted).await.is_err();
     report::write(&reports, wanted, out)?;
-    Ok(reports.iter().all(|report| report.trouble.is_none()))
+    Ok(match broken {
+        true => Ending::BrokenOff,
+        false if reports.iter().any(|report| report.trouble.is_some()) => Ending::SomethingLeft,
+        false => Ending::AllDone,
+    })
+}
+
+async fn offices(wanted: &Forget, connections: Connections) -> Result<Vec<Office>, ReplayError> {
+    let here = Office::new(wanted.place.campaign.clone(), connections.clone())?;
+    if !wanted.everywhere {
+        return Ok(vec![here]);
+    }
+    let all = in_time(table::campaigns_of(&here.pool, here.campaign.realm())).await?;
+    all.into_iter().map(|campaign| Office::new(campaign, connections.clone())).collect()
+}
+
+/// What the login may not do of all that this takes.
+async fn missing_rights(offices: &[Office], wanted: &Forget) -> Result<BTreeSet<Missing>, ReplayError> {
+    let mut missing = BTreeSet::new();
+    // The same for all campaigns of a realm.
+    if let Some(office) = offices.first() {
+        missing.extend(office.lacks_in_redis(stock::probe::Role::Forget).await?);
+        missing.extend(office.lacks_in_database(table::probe::Role::Forget).await?);
+    }
+    for office in offices {
+        let topic = office.campaign.dead_letter_topic();
+        let Some(unreadable) = office.lacks_on_topic(&topic, &[Operation::Read]).await? else {
+            // Who has no letters needs no more.
+            let mut letters = 0;
+            for user in ids(&wanted.user) {
+                letters += letters::find(office, &user).await?.count;
+            }
+            if letters > 0 {
+                missing.extend(office.lacks_on_topic(&topic, &[Operation::Write, Operation::Delete]).await?);
+            }
+            continue;
+        };
+        missing.insert(unreadable);
+    }
+    Ok(missing)
 }
 
 /// As it was sent, and as it is taken: both may be stored.
@@ -62,23 +125,70 @@ fn ids(text: &str) -> Vec<UserId> {
     texts.into_iter().filter_map(|text| UserId::new(text).ok()).collect()
 }
 
-async fn forget_in(office: &Office, wanted: &Forget) -> Result<Report, ReplayError> {
-    let row = in_time(table::find(&office.pool, &office.campaign)).await?;
-    let row = row.ok_or_else(|| table::TableError::NoCampaign(office.campaign.to_string()))?;
+/// What would be done, and whether it may be. Changes nothing.
+async fn look(office: &Office, wanted: &Forget) -> Result<Report, ReplayError> {
+    let row = row(office).await?;
     let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
+    let keys = StockKeys::of(&office.campaign);
     let mut report = Report::of(&office.campaign);
-    if !wanted.while_open && !wanted.dry_run {
-        let state = stock::observe(&mut redis, &StockKeys::of(&office.campaign)).await?;
-        let end = state.open.as_ref().map(|open| open.terms.end_ms).or(row.opened_end_ms);
-        if let Some(end_ms) = end.filter(|end| state.now_ms < *end) {
-            report.trouble = Some(Trouble::StillOpen { end_ms });
-            return Ok(report);
-        }
-    }
     for user in ids(&wanted.user) {
-        forget_id(office, &row, &mut redis, &user, wanted.dry_run, &mut report).await?;
+        let mine = letters::find(office, &user).await?;
+        let stored = in_time(table::ranks_of(&office.pool, row.id, &user)).await?;
+        let held = stock::places_of(&mut redis, &keys, &user, &further_places(&stored, &mine)).await?;
+        let coupons: BTreeSet<u64> = stored.keys().copied().chain(held.iter().map(|place| place.rank)).collect();
+        report.coupons += coupons.len() as u64;
+        report.letters += mine.count;
+    }
+    // Nobody is held up who is not there.
+    if report.is_empty() || wanted.while_open {
+        return Ok(report);
+    }
+    let state = stock::observe(&mut redis, &keys).await?;
+    let end = state.open.as_ref().map(|open| open.terms.end_ms).or(row.opened_end_ms);
+    if let Some(end_ms) = end.filter(|end| state.now_ms < *end) {
+        report = Report { trouble: Some(Trouble::StillOpen { end_ms }), ..Report::of(&office.campaign) };
     }
     Ok(report)
+}
+
+/// Does what was looked at. An error says that it broke off; the reports say where.
+async fn act(offices: &[Office], reports: &mut [Report], wanted: &Forget) -> Result<(), ()> {
+    let mut broken = false;
+    for (office, report) in offices.iter().zip(reports) {
+        if report.is_empty() || report.trouble.is_some() {
+            continue;
+        }
+        if broken {
+            *report = Report { trouble: Some(Trouble::NotBegun), ..Report::of(&office.campaign) };
+            continue;
+        }
+        *report = Report::of(&office.campaign);
+        if let Err((done, error)) = forget_in(office, wanted, report).await {
+            report.trouble = Some(Trouble::BrokenOff { done, error: shown::causes(&error) });
+            broken = true;
+        }
+    }
+    if broken { Err(()) } else { Ok(()) }
+}
+
+async fn row(office: &Office) -> Result<CampaignRow, ReplayError> {
+    let row = in_time(table::find(&office.pool, &office.campaign)).await?;
+    Ok(row.ok_or_else(|| table::TableError::NoCampaign(office.campaign.to_string()))?)
+}
+
+/// An error comes with what has been changed by then.
+async fn forget_in(office: &Office, wanted: &Forget, report: &mut Report) -> Result<(), (Done, ReplayError)> {
+    let mut done = Done::Nothing;
+    let work = async {
+        let row = row(office).await?;
+        let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
+        for user in ids(&wanted.user) {
+            forget_id(office, &row, &mut redis, &user, report, &mut done).await?;
+        }
+        Ok(())
+    };
+    let ended: Result<(), ReplayError> = work.await;
+    ended.map_err(|error| (done, error))
 }
 
 async fn forget_id(
@@ -86,8 +196,8 @@ async fn forget_id(
     row: &CampaignRow,
     redis: &mut MultiplexedConnection,
     user: &UserId,
-    dry_run: bool,
     report: &mut Report,
+    done: &mut Done,
 ) -> Result<(), ReplayError> {
     let keys = StockKeys::of(&office.campaign);
     let mine = letters::find(office, user).await?;
@@ -100,7 +210,7 @@ async fn forget_id(
         let held = stock::places_of(redis, &keys, user, &further).await?;
         coupons.extend(stored.keys().copied().chain(held.iter().map(|place| place.rank)));
         let open = mine.ranks.keys().any(|rank| !pseudonyms.contains_key(rank));
-        if dry_run || (stored.is_empty() && held.is_empty() && !open) {
+        if stored.is_empty() && held.is_empty() && !open {
             break;
         }
         if round == ROUNDS {
@@ -111,13 +221,15 @@ async fn forget_id(
         let fresh = table::new_pseudonym();
         let ranks: BTreeSet<u64> = coupons.iter().copied().chain(mine.ranks.keys().copied()).collect();
         pseudonyms.extend(in_time(table::forget(&office.pool, row.id, user, &ranks, &fresh)).await?);
+        *done = Done::Database;
+        report.pseudonyms.extend(pseudonyms.values().cloned());
         let moves: Vec<(Place, &UserId)> =
             held.iter().filter_map(|place| Some((*place, pseudonyms.get(&place.rank)?))).collect();
         stock::rename(redis, &keys, user, &further, &moves).await?;
+        *done = Done::DatabaseAndRedis;
     }
     report.coupons += coupons.len() as u64;
-    report.pseudonyms.extend(pseudonyms.values().cloned());
-    if !dry_run && mine.count > 0 {
+    if mine.count > 0 {
         let rewritten = letters::rewrite(office, user, &mine, &pseudonyms).await?;
         if let Err(why) = rewritten {
             report.trouble = Some(Trouble::LettersStay(why));

@@ -7,6 +7,7 @@ use campaign::identity::{CampaignId, UserId};
 use serde_json::json;
 
 use super::args::Forget;
+use crate::rights::{self, Missing};
 
 /// What was done in one campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,42 @@ pub enum Trouble {
     /// Dead letters could not be rewritten.
     #[error("the dead letters still name the user: {0}; correct that and run it again")]
     LettersStay(String),
+    /// A system failed.
+    #[error("broken off: {error}; {done}; running it again is safe, and finishes it")]
+    BrokenOff {
+        /// What has been changed by then.
+        done: Done,
+        /// What failed.
+        error: String,
+    },
+    /// It broke off in a campaign before this one.
+    #[error("not begun, as it broke off before: nothing was done here")]
+    NotBegun,
+}
+
+/// How far it came in a campaign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Nothing was changed.
+    Nothing,
+    /// The database knows the pseudonym.
+    Database,
+    /// Redis too.
+    DatabaseAndRedis,
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing was done here",
+            Self::Database => {
+                "the database has the pseudonym, by which all go who read the former id; Redis and the dead letters still name the user"
+            }
+            Self::DatabaseAndRedis => {
+                "database and Redis have the pseudonym; the dead letters, and what was won meanwhile, may still name the user"
+            }
+        })
+    }
 }
 
 impl Trouble {
@@ -49,6 +86,16 @@ impl Trouble {
             Self::StillOpen { .. } => "StillOpen",
             Self::WinsAgain => "WinsAgain",
             Self::LettersStay(_) => "DeadLettersStay",
+            Self::BrokenOff { .. } => "BrokenOff",
+            Self::NotBegun => "NotBegun",
+        }
+    }
+
+    /// Whether it says all that there is to say.
+    fn is_all(&self) -> bool {
+        match self {
+            Self::StillOpen { .. } | Self::BrokenOff { .. } | Self::NotBegun => true,
+            Self::WinsAgain | Self::LettersStay(_) => false,
         }
     }
 }
@@ -58,6 +105,20 @@ impl Report {
     pub fn of(campaign: &CampaignId) -> Self {
         Self { campaign: campaign.clone(), coupons: 0, letters: 0, pseudonyms: BTreeSet::new(), trouble: None }
     }
+
+    /// Whether nothing of the user was found.
+    pub fn is_empty(&self) -> bool {
+        self.coupons + self.letters == 0
+    }
+}
+
+/// Says which rights are missing.
+pub fn refuse(missing: &BTreeSet<Missing>, wanted: &Forget, out: &mut impl Write) -> io::Result<()> {
+    if !wanted.place.json {
+        return writeln!(out, "{}", rights::refusal(missing));
+    }
+    let all: Vec<_> = missing.iter().map(Missing::as_json).collect();
+    writeln!(out, "{}", json!({ "dryRun": wanted.dry_run, "campaigns": [], "missingRights": all }))
 }
 
 /// Writes what was done, a line for each campaign, or JSON. The user's id is not repeated: output is kept.
@@ -79,6 +140,7 @@ pub fn write(reports: &[Report], wanted: &Forget, out: &mut impl Write) -> io::R
         let Report { campaign, coupons, letters, pseudonyms, trouble } = report;
         let names: Vec<&str> = pseudonyms.iter().map(UserId::as_str).collect();
         let what = match (coupons + letters, wanted.dry_run) {
+            _ if trouble.as_ref().is_some_and(Trouble::is_all) => String::new(),
             (0, _) if trouble.is_some() => String::new(),
             (0, _) => "nothing is known of this user".to_owned(),
             (_, true) => format!("would be forgotten: {coupons} coupons, {letters} dead letters"),
@@ -125,6 +187,16 @@ mod tests {
                 vec![],
                 "prod/shop/spring: nothing was done: coupons can be had until 1970-01-01T00:00:00Z, and who is forgotten is a new user, \
                  who may win again; wait, or say --while-open\n",
+            ),
+            (
+                Report {
+                    trouble: Some(Trouble::BrokenOff { done: Done::Database, error: "Redis: no".to_owned() }),
+                    letters: 1,
+                    ..empty()
+                },
+                vec![],
+                "prod/shop/spring: broken off: Redis: no; the database has the pseudonym, by which all go who read the former id; Redis \
+                 and the dead letters still name the user; running it again is safe, and finishes it\n",
             ),
         ] {
             assert_eq!(told(report, &more), expected);

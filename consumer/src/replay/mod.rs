@@ -32,7 +32,7 @@ use rdkafka::error::KafkaError;
 use sqlx::mysql::MySqlPool;
 
 use campaign::identity::{CampaignId, Identity};
-use campaign::log::admin::{AdminError, KafkaAdmin};
+use campaign::log::admin::{AdminError, KafkaAdmin, Operation};
 use campaign::log::client_config;
 use campaign::log::tail::TailError;
 use campaign::settings::Connections;
@@ -40,6 +40,7 @@ use campaign::stock::StockError;
 use campaign::table::{self, CampaignRow, Position, TableError};
 
 use crate::ledger::in_time;
+use crate::rights::Missing;
 use args::{Choice, Replay};
 use judge::Judge;
 use letters::{Letter, Letters};
@@ -130,11 +131,17 @@ impl Office {
         Ok(())
     }
 
-    /// Replays the chosen letters and writes what became of each. False when one of them is no row in the end.
+    /// Replays the chosen letters and writes what became of each. False when one of them is no row in the end, or when nothing was
+    /// done, as a right is missing.
     ///
     /// # Errors
     /// [`ReplayError`] when a system fails.
     pub async fn replay(&self, wanted: &Replay, out: &mut impl Write) -> Result<bool, ReplayError> {
+        let missing = self.missing_rights(wanted).await?;
+        if !missing.is_empty() {
+            report::refuse(&self.campaign, &missing, wanted, out)?;
+            return Ok(false);
+        }
         let row = in_time(table::find(&self.pool, &self.campaign)).await?;
         let row = row.ok_or_else(|| TableError::NoCampaign(self.campaign.to_string()))?;
         let reading = Progress::new("reading dead letters");
@@ -166,6 +173,19 @@ impl Office {
         let end = report::End { left: letters.left, trimmed, unknown };
         report::replay(&self.campaign, &results, &end, wanted, out)?;
         Ok(outcomes.iter().all(Outcome::is_well) && !matches!(end.trimmed, Trimmed::Failed { .. }))
+    }
+
+    /// What is needed only when letters are published already, or rows waited for. What Redis is asked is asked before that.
+    async fn missing_rights(&self, wanted: &Replay) -> Result<BTreeSet<Missing>, ReplayError> {
+        let mut missing = BTreeSet::new();
+        if !wanted.discard.is_empty() {
+            missing.extend(self.lacks_in_database(table::probe::Role::Discard).await?);
+        }
+        missing.extend(self.lacks_on_topic(&self.campaign.topic(), &[Operation::Write]).await?);
+        if wanted.trim {
+            missing.extend(self.lacks_on_topic(&self.campaign.dead_letter_topic(), &[Operation::Delete]).await?);
+        }
+        Ok(missing)
     }
 
     /// A letter that still names who was forgotten is meant, and replayed, under the pseudonym.

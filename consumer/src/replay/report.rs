@@ -1,6 +1,6 @@
 //! Writes results: a table and a summary for people, JSON for programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use campaign::identity::CampaignId;
@@ -12,6 +12,7 @@ use super::decide::Verdict;
 use super::letters::Letter;
 use super::outcome::Outcome;
 use super::trim::Trimmed;
+use crate::rights::{self, Missing};
 
 /// Longest cell but the last of a row, in characters.
 const MAX_CELL: usize = 40;
@@ -79,6 +80,21 @@ pub fn replay(
         Trimmed::Failed { text, .. } => writeln!(out, "{text}"),
         Trimmed::NotAsked | Trimmed::Removed(_) => Ok(()),
     }
+}
+
+/// Writes which rights are missing.
+pub fn refuse(
+    campaign: &CampaignId,
+    missing: &BTreeSet<Missing>,
+    wanted: &Replay,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    if !wanted.place.json {
+        return writeln!(out, "{}", rights::refusal(missing));
+    }
+    let all: Vec<Value> = missing.iter().map(Missing::as_json).collect();
+    let campaign = campaign.to_string();
+    writeln!(out, "{}", json!({"campaign": campaign, "dryRun": wanted.dry_run, "letters": [], "missingRights": all}))
 }
 
 fn failure(end: &End) -> Value {

@@ -68,7 +68,10 @@ async fn a_forgotten_person_is_named_nowhere_and_does_not_come_back() {
 
     let (code, open) = forget(&stage, "").await;
     assert_eq!((code, open["trouble"]["name"].as_str()), (3, Some("StillOpen")));
-    let (code, tried) = forget(&stage, "--dry-run").await;
+    assert_eq!(forget(&stage, "--dry-run").await, (3, open), "a look says what the run would");
+    let (code, nobody) = program(&stage, &stage.connections, "forget --user nobody").await;
+    assert_eq!((code, &nobody["campaigns"][0]["trouble"]), (0, &Value::Null), "nobody is held up who is not there");
+    let (code, tried) = forget(&stage, "--dry-run --while-open").await;
     assert_eq!((code, tried["coupons"].as_u64(), tried["deadLetters"].as_u64()), (0, Some(2), Some(2)));
     assert_eq!(everywhere(&stage).await, before, "neither wrote anything");
 

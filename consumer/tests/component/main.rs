@@ -13,6 +13,7 @@ mod outage;
 mod process;
 mod proxy;
 mod replay;
+mod rights;
 mod sessions;
 mod stage;
 mod standstill;

@@ -84,6 +84,25 @@ impl Process {
     }
 }
 
+/// Wrong: a Job's log is full of escape sequences, or says the same thing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_logged_into_a_file_has_no_colours_and_says_a_cause_once() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
+    command.args([
+        "--campaign",
+        "test/tests/nobody",
+        "--connections",
+        "/nowhere/connections.yaml",
+        "forget",
+        "--user=a",
+    ]);
+    let ran = crate::replay::run(command).await;
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+}
+
 /// Wrong: each rollout and scale-down reads records again, or loses some.
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_stores_and_commits_what_is_in_hand() {

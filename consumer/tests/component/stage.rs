@@ -40,9 +40,8 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
 }
 
-/// Reads `scheme://user:password@host:port/rest` from a variable.
-fn place(name: &str) -> (Login, String, String) {
-    let url = variable(name);
+/// Reads `scheme://user:password@host:port/rest`.
+fn place(url: &str) -> (Login, String, String) {
     let parts = || {
         let (login, place) = url.split_once("://")?.1.split_once('@')?;
         let (username, password) = login.split_once(':')?;
@@ -50,18 +49,18 @@ fn place(name: &str) -> (Login, String, String) {
         let login = Login { username: username.into(), password: password.into() };
         Some((login, address.to_owned(), rest.to_owned()))
     };
-    parts().unwrap_or_else(|| panic!("{name} is not scheme://user:password@host:port/name"))
+    parts().unwrap_or_else(|| panic!("{url} is not scheme://user:password@host:port/name"))
 }
 
-fn database() -> Database {
-    let (login, address, name) = place("COUPON_DATABASE");
+pub fn database(url: &str) -> Database {
+    let (login, address, name) = place(url);
     let (host, port) = address.split_once(':').unwrap();
     let (host, port) = (host.to_owned(), port.parse().unwrap());
     Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None }
 }
 
-fn redis() -> Redis {
-    let (login, address, number) = place("COUPON_REDIS");
+pub fn redis(url: &str) -> Redis {
+    let (login, address, number) = place(url);
     let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
     Redis { server, login, tls: false, database, ca_pem: None }
 }
@@ -96,10 +95,6 @@ impl Stage {
     }
 
     async fn of(partitions: i32, kafka_names: KafkaNames) -> Self {
-        if std::env::var_os("RUST_LOG").is_some() {
-            campaign::telemetry::init_logging(false);
-        }
-        let coupon_id = format!("c{:016x}", rand::random::<u64>());
         let kafka = Kafka {
             bootstrap_servers: vec![variable("COUPON_KAFKA")],
             protocol: Default::default(),
@@ -107,7 +102,16 @@ impl Stage {
             login: Login::default(),
             ca_pem: None,
         };
-        let connections = Connections { kafka, redis: redis(), database: database(), kafka_names };
+        let (redis, database) = (redis(&variable("COUPON_REDIS")), database(&variable("COUPON_DATABASE")));
+        Self::on(Connections { kafka, redis, database, kafka_names }, partitions).await
+    }
+
+    /// On these servers, with logins that may do everything. Without the dead-letter topic.
+    pub async fn on(connections: Connections, partitions: i32) -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            campaign::telemetry::init_logging(false);
+        }
+        let coupon_id = format!("c{:016x}", rand::random::<u64>());
         let campaign = connections.campaign(Identity::new("test", "consumer", &coupon_id).unwrap());
         let pool = table::connect(&connections.database, 4);
         table::migrate(&pool).await.unwrap();
@@ -181,6 +185,15 @@ impl Stage {
         record.payload = value;
         record.headers = headers;
         producer.send(record, PATIENCE).await.unwrap().offset
+    }
+
+    /// Writes a winner among the dead letters, as somebody may who knows nothing of their headers.
+    pub async fn publish_to_dead_letters(&self, winner: &CouponIssued) {
+        let producer: FutureProducer =
+            client_config(&self.connections.kafka, "test", &[("acks", "all")]).create().unwrap();
+        let (topic, value) = (self.campaign.dead_letter_topic(), winner.encode());
+        let record = FutureRecord::to(&topic).partition(0).payload(&value).key(winner.user_id.as_str());
+        producer.send(record, PATIENCE).await.unwrap();
     }
 
     /// Writes a value of a stranger's, which may be large, into one partition, compressed.

@@ -186,7 +186,7 @@ async fn prepare(
             Err(error) => Ready::No(sorted(error, user, "Delete")),
         },
         Standing::Absent if !spec.create_topics => {
-            Ready::Untried(format!("kafka.createTopics is false, and {} is not there", topic::in_words(wanted)))
+            Ready::Untried(format!("kafka.createTopics is false, and {} is not there", topic::in_words(spec, wanted)))
         }
         Standing::Absent => match kafka.create_topic(wanted).await {
             Ok(Creation::Created) => {

@@ -184,16 +184,16 @@ pub async fn issuers(context: &Context, campaign: &CouponCampaign, uid: &str) ->
 }
 
 async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Observation) -> Result<(), ReconcileError> {
-    let kafka = &pass.systems.kafka;
+    let (kafka, wanted) = (&pass.systems.kafka, &pass.class.spec.kafka);
     let sql = &pass.systems.sql;
     let cluster_id = seen.log.as_ref().map(|log| log.topic.cluster_id.clone()).unwrap_or_default();
     match step {
         TopicStep::Announce => table::set_topic(sql, row.id, "", &cluster_id).await?,
-        TopicStep::Create(specs) if !pass.class.spec.kafka.create_topics => return Err(topic::awaited(specs)),
+        TopicStep::Create(specs) if !wanted.create_topics => return Err(topic::awaited(wanted, specs)),
         TopicStep::Create(specs) => {
             let created = join_all(specs.iter().map(|spec| pass.systems.topics.create(spec))).await;
             for (spec, created) in specs.iter().zip(created) {
-                let new = created.map_err(|error| topic::not_made(error, specs))? == Creation::Created;
+                let new = created.map_err(|error| topic::not_made(error, wanted, specs))? == Creation::Created;
                 if !new {
                     tracing::info!(topic = spec.name, "topic was created meanwhile");
                 } else if spec.name == pass.id.topic()

@@ -95,7 +95,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(200);
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// A dormant campaign is looked at this often: Redis may have lost it.
 const CALM: Duration = Duration::from_secs(60);
-/// The same while something is wrong with its class: status repeats that, and should not for long after it is over.
+/// The same while something is wrong with its class, or dead letters wait for somebody: status repeats that, and should not for long after
+/// it is over.
 const AILING: Duration = Duration::from_secs(15);
 /// A pass that took longer looks at pods once more before it says what it found.
 const LATE: Duration = Duration::from_secs(2);
@@ -428,6 +429,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     pass.tell_dead_letters(seen.log.as_ref().ok()).await;
     pass.tell_pause().await;
     let labels = CampaignLabels { namespace: namespace.clone(), campaign: campaign.name_any() };
+    let letters_wait = status.dead_letters.is_some_and(|letters| letters > 0);
     let lag = seen.log.as_ref().ok().and_then(|log| log.lag).and_then(|lag| i64::try_from(lag).ok());
     context.metrics.observe(&labels, status.issued, status.persisted, lag, status.dead_letters);
     context.metrics.unconfirmed(
@@ -458,7 +460,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         return Ok(Action::requeue(pause.min(BUSY)));
     }
     let class_ails = measured.as_ref().is_some_and(|measured| !measured.findings.is_empty());
-    Ok(next(&plan, &serving, class_ails, context.elapsed_ms()))
+    Ok(next(&plan, &serving, class_ails || letters_wait, context.elapsed_ms()))
 }
 
 /// Compares some of the rows with Redis, and has Redis filled again where it differs from them.
@@ -574,8 +576,8 @@ fn together(pause: Duration, elapsed_ms: i64) -> Duration {
     pause - Duration::from_millis(past)
 }
 
-/// When to look again.
-fn next(plan: &Plan, serving: &Verdict, class_ails: bool, elapsed_ms: i64) -> Action {
+/// When to look again. `ailing`: status tells of something that people are about to mend.
+fn next(plan: &Plan, serving: &Verdict, ailing: bool, elapsed_ms: i64) -> Action {
     if !plan.steps.iter().all(Step::can_wait) {
         return Action::requeue(AT_ONCE);
     }
@@ -584,7 +586,7 @@ fn next(plan: &Plan, serving: &Verdict, class_ails: bool, elapsed_ms: i64) -> Ac
     }
     let calm = match plan.phase {
         Phase::Pending => Duration::from_millis(300),
-        Phase::Scheduled | Phase::Completed if plan.aims.are_dormant() && class_ails => AILING,
+        Phase::Scheduled | Phase::Completed if plan.aims.are_dormant() && ailing => AILING,
         Phase::Scheduled | Phase::Completed if plan.aims.are_dormant() => CALM,
         _ => BUSY,
     };
@@ -644,9 +646,13 @@ mod tests {
     /// Wrong: a campaign that was completed is not looked at again, and a backup that takes its rows away is never noticed.
     #[test]
     fn a_completed_campaign_is_looked_at_every_minute() {
-        let look = |scene: Scene, class_ails| next(&scene.plan(), &Verdict::Serving, class_ails, 0);
+        let look = |scene: Scene, ailing| next(&scene.plan(), &Verdict::Serving, ailing, 0);
         assert_eq!(look(Scene::completed(), false), Action::requeue(CALM));
-        assert_eq!(look(Scene::completed(), true), Action::requeue(AILING), "until the class is well again");
+        assert_eq!(
+            look(Scene::completed(), true),
+            Action::requeue(AILING),
+            "until the class is well again, or letters are gone"
+        );
         assert_eq!(look(Scene::completed().stored(90), false), Action::requeue(BUSY), "rows are missing");
     }
 }

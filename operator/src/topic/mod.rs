@@ -152,6 +152,8 @@ pub fn replication(kafka: &api::Kafka, brokers: usize) -> Replication {
     Replication { factor: live, min_in_sync: asked_min.min((live - 1).max(1)), lowered: true }
 }
 
+/// Kafka's key for the codec that a topic keeps records in.
+const CODEC: &str = "compression.type";
 /// Kafka's key for the largest record, or batch of records, in bytes.
 const MAX_BYTES: &str = "max.message.bytes";
 /// Kafka's own bound. Set all the same: what the brokers' default is does not show, and dead letters must be allowed more.
@@ -162,7 +164,7 @@ const DEAD_LETTER_MARGIN: u64 = 65_536;
 /// What Kafka itself makes of a topic that says nothing else.
 const DEFAULTS: [(&str, &str); 7] = [
     ("cleanup.policy", "delete"),
-    ("compression.type", "producer"),
+    (CODEC, "producer"),
     (MAX_BYTES, "1048588"),
     ("min.insync.replicas", "1"),
     ("retention.bytes", "-1"),
@@ -180,35 +182,56 @@ pub fn creation(mut config: BTreeMap<String, String>) -> BTreeMap<String, String
 
 /// Topics could not be made. Where that is forbidden, somebody else can make them: we have announced them, so those of these names are
 /// ours as long as nobody has written to them.
-pub fn not_made(error: AdminError, specs: &[TopicSpec]) -> ReconcileError {
+pub fn not_made(error: AdminError, kafka: &api::Kafka, specs: &[TopicSpec]) -> ReconcileError {
     match error {
         AdminError::NotAuthorized { .. } | AdminError::PolicyViolation { .. } | AdminError::InvalidConfig { .. } => {
-            ReconcileError::TopicNotMade { error, wanted: wanted(specs) }
+            ReconcileError::TopicNotMade { error, wanted: wanted(kafka, specs) }
         }
         error => error.into(),
     }
 }
 
 /// The class says that somebody else makes the topics.
-pub fn awaited(specs: &[TopicSpec]) -> ReconcileError {
-    ReconcileError::TopicAwaited { wanted: wanted(specs) }
+pub fn awaited(kafka: &api::Kafka, specs: &[TopicSpec]) -> ReconcileError {
+    ReconcileError::TopicAwaited { wanted: wanted(kafka, specs) }
 }
 
-fn wanted(specs: &[TopicSpec]) -> String {
-    specs.iter().map(in_words).collect::<Vec<_>>().join(" and ")
+/// By name, so that it reads the same whichever was found missing first.
+fn wanted(kafka: &api::Kafka, specs: &[TopicSpec]) -> String {
+    let by_name: BTreeMap<&str, &TopicSpec> = specs.iter().map(|spec| (spec.name.as_str(), spec)).collect();
+    by_name.into_values().map(|spec| in_words(kafka, spec)).collect::<Vec<_>>().join(" and ")
 }
 
-/// What whoever makes a topic must know.
-pub fn in_words(spec: &TopicSpec) -> String {
+/// What whoever makes a topic must know: how it is made, and what is held beside that, which brokers may do by themselves.
+pub fn in_words(kafka: &api::Kafka, spec: &TopicSpec) -> String {
     let TopicSpec { name, partitions, replication_factor, config } = spec;
-    let config: Vec<String> = config.iter().map(|(key, value)| format!(" {key}={value}")).collect();
-    format!("topic {name} (partitions={partitions} replication-factor={replication_factor}{})", config.concat())
+    let asked: Vec<String> = config.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    let by_itself =
+        DEFAULTS.iter().filter(|(key, _)| !config.contains_key(*key) && (*key != CODEC || asks_codec(kafka)));
+    let held: Vec<String> = by_itself.map(|(key, value)| format!(" {key}={value}")).collect();
+    format!(
+        "topic {name} (partitions={partitions} replication-factor={replication_factor}{}; and, where the brokers' own are others:{})",
+        asked.concat(),
+        held.concat()
+    )
 }
 
-/// What of `wanted` a topic does not have, wherever its values come from.
-fn differing(wanted: BTreeMap<String, String>, found: &BTreeMap<String, ConfigEntry>) -> BTreeMap<String, String> {
+/// Whether the class says which codec topics have.
+fn asks_codec(kafka: &api::Kafka) -> bool {
+    kafka.topic_config.contains_key(CODEC)
+}
+
+/// What of `wanted` a topic does not have, wherever its values come from. The codec is the choice of whoever set it on this topic, or makes
+/// the topics, unless the class has one: every client here reads all of them. What is inherited from brokers was chosen for no topic.
+fn differing(
+    kafka: &api::Kafka,
+    wanted: BTreeMap<String, String>,
+    found: &BTreeMap<String, ConfigEntry>,
+) -> BTreeMap<String, String> {
     let has = |key: &String, value: &String| found.get(key).is_some_and(|entry| entry.value.as_ref() == Some(value));
-    wanted.into_iter().filter(|(key, value)| !has(key, value)).collect()
+    let chosen = !kafka.create_topics || found.get(CODEC).is_some_and(ConfigEntry::is_set);
+    let is_theirs = |key: &String| key == CODEC && chosen && !asks_codec(kafka);
+    wanted.into_iter().filter(|(key, value)| !has(key, value) && !is_theirs(key)).collect()
 }
 
 /// What both topics are configured to. Winners are kept for the class' retention, dead letters until they are dealt with, unless the class
@@ -218,7 +241,7 @@ pub fn config(kafka: &api::Kafka, min_in_sync: i32, dead_letters: bool) -> BTree
     let retention_ms = hours.map_or_else(|| "-1".to_owned(), |hours| (u64::from(hours) * 3_600_000).to_string());
     let mut all = kafka.topic_config.clone();
     // Records stay as they were produced: brokers with a codec of their own would recompress each.
-    all.entry("compression.type".to_owned()).or_insert_with(|| "producer".to_owned());
+    all.entry(CODEC.to_owned()).or_insert_with(|| "producer".to_owned());
     let max_bytes = all.get(MAX_BYTES).cloned().unwrap_or_else(|| DEFAULT_MAX_BYTES.to_string());
     // What is no number is Kafka's to refuse.
     let max_bytes = match max_bytes.parse::<u64>() {
@@ -317,7 +340,7 @@ pub fn plan(
         if topic.partitions.len() < usize::from(partitions) {
             steps.push(TopicStep::Grow { topic: name.clone(), partitions: partitions.into() });
         }
-        let set = differing(config(kafka, in_sync(kafka, topic), dead), found);
+        let set = differing(kafka, config(kafka, in_sync(kafka, topic), dead), found);
         if !set.is_empty() {
             steps.push(TopicStep::Configure { topic: name.clone(), set });
         }

@@ -74,7 +74,7 @@ pub fn standing(
     if copies(topic) < wanted.replication_factor {
         return Standing::TooFewCopies;
     }
-    Standing::Ours(differing(settings(kafka, in_sync(kafka, topic)), found))
+    Standing::Ours(differing(kafka, settings(kafka, in_sync(kafka, topic)), found))
 }
 
 /// Kafka lets nobody sign a topic, so it is told by what only we would set on a topic of this name.

@@ -193,9 +193,39 @@ fn what_kafka_makes_of_a_topic_by_itself_is_not_asked_for() {
     };
     for source in [ConfigSource::Topic, ConfigSource::Broker, ConfigSource::Default] {
         assert_eq!(found("unclean.leader.election.enable", "false", source), []);
-        let set = BTreeMap::from([("compression.type".to_owned(), "producer".to_owned())]);
+        let set = BTreeMap::from([("unclean.leader.election.enable".to_owned(), "false".to_owned())]);
         let expected = [TopicStep::Configure { topic: campaign().topic(), set }];
-        assert_eq!(found("compression.type", "zstd", source), expected, "a broker's own codec is no way around it");
+        assert_eq!(found("unclean.leader.election.enable", "true", source), expected);
+    }
+}
+
+/// Wrong: the codec that somebody chose for a topic is taken back, with a right that nobody may have; or one that nobody chose for it costs
+/// every record a recompression.
+#[test]
+fn a_codec_stays_as_it_was_chosen() {
+    for (create_topics, class, source, expected) in [
+        (true, None, ConfigSource::Topic, None),
+        (true, None, ConfigSource::Broker, Some("producer")),
+        (true, Some("lz4"), ConfigSource::Topic, Some("lz4")),
+        (true, Some("zstd"), ConfigSource::Topic, None),
+        (false, None, ConfigSource::Topic, None),
+        (false, None, ConfigSource::Broker, None),
+        (false, Some("lz4"), ConfigSource::Broker, Some("lz4")),
+    ] {
+        let mut kafka = api::Kafka { create_topics, ..kafka(false) };
+        kafka.topic_config.extend(class.map(|codec| ("compression.type".to_owned(), codec.to_owned())));
+        let mut view = view(topic("t1", 3), topic("d1", 3));
+        let zstd = ConfigEntry { value: Some("zstd".into()), source, read_only: false };
+        view.events_config.insert("compression.type".to_owned(), zstd.clone());
+        view.dead_letters_config.insert("compression.type".to_owned(), zstd);
+        let steps = plan(&campaign(), &kafka, 3, &Claim::Owned("t1".into()), Some("c1"), &view, None).unwrap();
+        let set = |topic| {
+            let codec = expected.map(|codec| BTreeMap::from([("compression.type".to_owned(), codec.to_owned())]));
+            codec.map(|set| TopicStep::Configure { topic, set })
+        };
+        let expected: Vec<TopicStep> =
+            [campaign().topic(), campaign().dead_letter_topic()].into_iter().filter_map(set).collect();
+        assert_eq!(steps, expected, "{create_topics} {class:?} {source:?}");
     }
 }
 
@@ -231,22 +261,32 @@ fn what_may_not_be_made_is_said_with_all_that_somebody_else_must_know() {
     let refused = AdminError::NotAuthorized { resource: "topic t".into(), cause: "said Kafka".into() };
     let steps = plan_for(Claim::None, &view(TopicState::Absent, TopicState::Absent)).unwrap();
     let [_, TopicStep::Create(specs)] = steps.as_slice() else { panic!("{steps:?}") };
-    let error = not_made(refused, specs);
+    let class = kafka(false);
+    let error = not_made(refused, &class, specs);
     assert_eq!((error.reason(), error.condition()), ("KafkaNotAuthorized", api::ConditionType::TopicReady));
     let said = error.to_string();
     for part in [
         "said Kafka",
-        "topic prod.shop.spring.coupon-events.DLT (partitions=3 replication-factor=3 max.message.bytes=1114124",
-        "topic prod.shop.spring.coupon-events (partitions=3 replication-factor=3 min.insync.replicas=2)",
+        "topic prod.shop.spring.coupon-events.DLT (partitions=3 replication-factor=3 max.message.bytes=1114124 min.insync.replicas=2 \
+         retention.ms=-1; and, where the brokers' own are others: cleanup.policy=delete retention.bytes=-1 \
+         unclean.leader.election.enable=false)",
+        "topic prod.shop.spring.coupon-events (partitions=3 replication-factor=3 min.insync.replicas=2; and, where the brokers' own are \
+         others: cleanup.policy=delete max.message.bytes=1048588 retention.bytes=-1 retention.ms=604800000 \
+         unclean.leader.election.enable=false)",
         "left empty",
         "createTopics: false",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    let awaited = awaited(specs);
-    assert_eq!((awaited.reason(), awaited.condition()), ("TopicAwaited", api::ConditionType::TopicReady));
+    let awaited_now = awaited(&class, specs);
+    assert_eq!((awaited_now.reason(), awaited_now.condition()), ("TopicAwaited", api::ConditionType::TopicReady));
     let wanted = said.split_once("have topic").unwrap().1;
-    assert!(awaited.to_string().ends_with(wanted), "{awaited}");
+    assert!(awaited_now.to_string().ends_with(wanted), "{awaited_now}");
+    let turned: Vec<TopicSpec> = specs.iter().rev().cloned().collect();
+    assert_eq!(awaited(&class, &turned).to_string(), awaited_now.to_string(), "one sentence, and so one event");
+    let mut asking = class.clone();
+    asking.topic_config.insert("compression.type".into(), "producer".into());
+    assert!(awaited(&asking, specs).to_string().contains(" compression.type=producer"));
     let passing = AdminError::UnknownTopic { topic: "t".into() };
-    assert_eq!(not_made(passing.clone(), specs).to_string(), passing.to_string());
+    assert_eq!(not_made(passing.clone(), &class, specs).to_string(), passing.to_string());
 }

@@ -161,7 +161,8 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     let words = ["forget", "--campaign", &campaign, "--user", "user-3"];
     let forget = Forgetting::try_parse_from(words).unwrap().forget;
     let workload = stage.systems.settings.workload.clone();
-    assert!(forget::forget(&forget, workload.clone(), &mut std::io::sink()).await.unwrap());
+    let ended = forget::forget(&forget, workload.clone(), &mut std::io::sink()).await.unwrap();
+    assert_eq!(ended, forget::Ending::AllDone);
     stage.dead_letter(&stage.winner(50, 1), 7).await;
     let words = ["dead-letters", "replay", "--campaign", &campaign, "--wait", "0"];
     let Action::Replay(replay) = Program::try_parse_from(words).unwrap().action else { panic!() };

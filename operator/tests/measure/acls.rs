@@ -245,7 +245,7 @@ async fn a_class_whose_topics_somebody_else_makes_is_well_without_the_right_to()
     let found = look_until(&systems, &class(false), well).await;
     assert_well(&found, "somebody else makes them");
     let said = format!("{:?}", found.reports());
-    let wanted = format!("topic {TOPIC} (partitions=1 replication-factor=1 retention.ms=3600000 segment.ms=3600000)");
+    let wanted = format!("topic {TOPIC} (partitions=1 replication-factor=1 retention.ms=3600000 segment.ms=3600000;");
     assert!(said.contains(&wanted), "{said}");
 
     // As it says.

@@ -18,6 +18,7 @@ mod offsets;
 mod records;
 mod renewal;
 mod request;
+mod rights;
 mod topics;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ pub use self::model::{
     Batch, ClusterState, ConfigEntry, ConfigSource, Creation, Deletion, Group, GroupMember, GroupState, Partition,
     Topic, TopicSpec, TopicState,
 };
+pub use self::rights::Operation;
 
 use self::client::{Call, Client, Event};
 use self::error::{Failure, Subject};
