@@ -53,6 +53,7 @@ impl Scene {
             kafka: kafka(&broker, services::Kafka::ADMIN),
             redis: stage::redis(&servers.1.url()),
             database: stage::database(&servers.2.url()),
+            kafka_names: Default::default(),
         };
         let root = MySqlConnectOptions::new().socket(servers.2.socket()).username("root");
         let root = MySqlPoolOptions::new().max_connections(1).connect_lazy_with(root);
