@@ -1,5 +1,5 @@
 //! Leader election: one operator works, others stand by. Every write carries the resourceVersion that was read, so of two
-//! candidates one loses with a conflict. No lease fences Kafka, Redis or SQL: epochs do that (docs/ARCHITECTURE.md).
+//! candidates one loses with a conflict. No lease fences Kafka, Redis or SQL: epochs do that (docs/adr/0045-write-the-lease-ourselves.md).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
