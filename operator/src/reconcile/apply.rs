@@ -44,9 +44,9 @@ pub struct Done {
     pub keys_removed: bool,
 }
 
-/// Does the ledger steps in order. Stops at the first that fails; the next pass goes on from what is then there.
-pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<Done, ReconcileError> {
-    let mut done = Done::default();
+/// Does the ledger steps in order. Stops at the first that fails; the next pass goes on from what is then there. What was `done` by then is
+/// the caller's either way: an epoch that was opened is followed up although a later step fails.
+pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation, done: &mut Done) -> Result<(), ReconcileError> {
     let mut row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.clone());
     // One number for all that this pass changes in the terms.
     let mut number = None;
@@ -120,7 +120,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation) -> Result<
             }
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Winners of the ledger that this object has just taken over, if another object made it.

@@ -343,7 +343,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     if epochs.left(Instant::now()).is_none() {
         compared = repair_what_differs(&pass, &seen, &mut plan).await;
     }
-    let ledger = apply::ledger(&pass, &plan, &seen).await;
+    let mut done = apply::Done::default();
+    let ledger = apply::ledger(&pass, &plan, &seen, &mut done).await;
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
     let (scaled, workloads) = match plan.hands_off {
@@ -354,10 +355,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
             apply::workloads(&pass, &plan, &numbers, work).await
         }
     };
-    let (done, failure) = match ledger {
-        Ok(done) => (done, workloads.err()),
-        Err(error) => (apply::Done::default(), Some(error)),
-    };
+    let failure = ledger.and(workloads).err();
     if let Some((opened, _)) = &done.opened {
         context.memory.update(uid, |memory| {
             repair::begin_after_opening(memory, opened, &seen, observed_at.elapsed());

@@ -74,6 +74,29 @@ async fn a_record_that_no_repair_gets_past_is_said_and_uses_up_no_epoch() {
     assert_eq!(realm.row().await.epoch, epoch + 1);
 }
 
+/// Wrong: the brokers refuse a setting of the topic after the epoch was opened, and nobody hears that Redis was filled again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_was_opened_is_told_although_a_later_step_fails() {
+    let realm = Realm::new();
+    let cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
+    crowd.has_won(50).await;
+    let epoch = realm.row().await.epoch;
+    cluster.wants_of_topics(&json!({"segment.bytes": "1"}));
+    cluster.waits_for("KafkaReady", "InvalidTopicConfig").await;
+    realm.redis_is_another_one().await;
+    crowd.has_won(50).await;
+    assert!(realm.row().await.epoch > epoch);
+    until("each epoch is told", async || {
+        let opened = cluster.events().iter().filter(|reason| *reason == "EpochOpened").count() as u64;
+        (opened == realm.row().await.epoch).then_some(())
+    })
+    .await;
+    crowd.leaves().await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
+}
+
 /// Wrong: two people hear the same rank, or another one than their row has, and all counts fit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rank_that_somebody_changes_in_redis_is_put_right_and_told() {

@@ -350,6 +350,12 @@ impl Cluster {
         self.api.apply("campaignclasses", "", &patch);
     }
 
+    /// The class wants these settings of topics.
+    pub fn wants_of_topics(&self, settings: &Value) {
+        let patch = json!({"metadata": {"name": "main"}, "spec": {"kafka": {"topicConfig": settings}}});
+        self.api.apply("campaignclasses", "", &patch);
+    }
+
     /// Its operator starts anew, with this `clusterId`.
     pub async fn is_called(&mut self, name: Option<&str>) {
         self.stop().await;
