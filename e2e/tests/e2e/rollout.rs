@@ -86,9 +86,8 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
     let said = sale.until_condition("PodsUpToDate", "False", "RolloutWaits").await.unwrap();
     assert!(said.contains("coupon-operator.io/rollout=now-2"), "{said}");
     assert_eq!(pods(&world, "rolls").await.unwrap(), before);
-    let again =
-        ["annotate", "couponcampaign/rolls", "-n", &world.namespace, "--overwrite", "coupon-operator.io/rollout=now-2"];
-    kubectl(&again).await.unwrap();
+    let again = "coupon-operator.io/rollout=now-2";
+    kubectl(&["annotate", "couponcampaign/rolls", "-n", &world.namespace, "--overwrite", again]).await.unwrap();
     sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
     assert!(pods(&world, "rolls").await.unwrap().is_disjoint(&before));
     kubectl(&["delete", "couponcampaign/rolls", "-n", &world.namespace]).await.unwrap();
