@@ -13,7 +13,7 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use tokio::sync::OnceCell;
 
-use crate::api::{CampaignClass, CouponCampaign, Phase};
+use crate::api::{CampaignClass, CouponCampaign, Phase, RolledOut};
 use crate::children::{Component, ControlTokens, selector};
 use crate::class_use::LastKnown;
 use crate::config::Config;
@@ -231,6 +231,8 @@ pub struct Memory {
     pub(crate) waiting: Vec<(Component, String)>,
     /// Kinds of pods that were told to change, while their Deployment's own figures are of the time before.
     pub(crate) begun: Vec<Component>,
+    /// What the annotation about rollouts has brought about.
+    pub(crate) rolled_out: Option<RolledOut>,
     /// When it was last tried to remove keys that are not needed any more, if they were not.
     pub(crate) removal_tried: Option<Instant>,
     /// When the size of its keys was last asked for.

@@ -76,6 +76,20 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
     for name in ["rolls-issuer", "rolls-consumer"] {
         assert_eq!(labels(&deployments.get(name).await.unwrap()).get("version").map(String::as_str), Some("2"));
     }
+
+    // It was said of that rollout.
+    let said = sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
+    assert!(said.contains("has done its work"), "{said}");
+    let before = pods(&world, "rolls").await.unwrap();
+    class["spec"]["pods"]["labels"] = json!({"version": "3"});
+    apply(&class).await.unwrap();
+    let said = sale.until_condition("PodsUpToDate", "False", "RolloutWaits").await.unwrap();
+    assert!(said.contains("coupon-operator.io/rollout=now-2"), "{said}");
+    assert_eq!(pods(&world, "rolls").await.unwrap(), before);
+    let again = "coupon-operator.io/rollout=now-2";
+    kubectl(&["annotate", "couponcampaign/rolls", "-n", &world.namespace, "--overwrite", again]).await.unwrap();
+    sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
+    assert!(pods(&world, "rolls").await.unwrap().is_disjoint(&before));
     kubectl(&["delete", "couponcampaign/rolls", "-n", &world.namespace]).await.unwrap();
     kubectl(&["delete", "campaignclass", &world.namespace]).await.unwrap();
     world.leave().await;

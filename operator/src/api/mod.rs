@@ -24,8 +24,8 @@ pub use conditions::ConditionType;
 pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
 pub use status::{
-    CampaignClassStatus, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus, TopicStatus, WindowStatus,
-    WorkloadStatus,
+    CampaignClassStatus, CouponCampaignStatus, Phase, RolledOut, ScalingFigures, TermsStatus, TopicStatus,
+    WindowStatus, WorkloadStatus,
 };
 
 /// API group of all resources.

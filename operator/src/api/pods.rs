@@ -20,8 +20,8 @@ pub enum RunAs {
 pub struct Rollout {
     /// What happens when pods should change (another image, other settings or logins) while coupons can be had. `Wait`: pods that work
     /// stay until the window is over, the coupons are gone, or the campaign is suspended; pods that do not work are replaced at once.
-    /// `Now`: they are replaced one after another, at once. The annotation `coupon-operator.io/rollout` of a campaign (`now` or `wait`)
-    /// goes before it.
+    /// `Now`: they are replaced one after another, at once. The annotation `coupon-operator.io/rollout` of a campaign goes before it: `wait`,
+    /// or `now`, which works for one rollout.
     pub during_window: DuringWindow,
 }
 

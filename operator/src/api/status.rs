@@ -104,6 +104,9 @@ pub struct CouponCampaignStatus {
     /// The pods that store winners.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumer: Option<WorkloadStatus>,
+    /// What the annotation `coupon-operator.io/rollout` has brought about: it works once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_out: Option<RolledOut>,
     /// Where users ask for a coupon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -114,6 +117,15 @@ pub struct CouponCampaignStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A rollout that the annotation has asked for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct RolledOut {
+    /// What the annotation said.
+    pub annotation: String,
+    /// Fingerprints of the pods that were rolled out. Later changes are not what was asked for.
+    pub pods: String,
 }
 
 /// Terms in force.

@@ -23,7 +23,7 @@ use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
 pub use budget::issuer_budget;
 pub use network::{OperatorPods, network_policy, network_policy_name};
 pub(crate) use pods::PROBE_PORT;
-pub use pods::{consumer_deployment, issuer_deployment, replaces_pods};
+pub use pods::{consumer_deployment, issuer_deployment, pods_hash, replaces_pods};
 pub use secret::{CONNECTIONS_KEY, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 

@@ -48,6 +48,12 @@ pub fn replaces_pods(found: &Deployment, wanted: &Deployment) -> bool {
     }
 }
 
+/// A fingerprint of the pods that these Deployments make.
+pub fn pods_hash<'a>(deployments: impl Iterator<Item = &'a Deployment>) -> String {
+    let each = deployments.filter_map(|deployment| deployment.annotations().get(TEMPLATE_ANNOTATION).cloned());
+    each.collect::<Vec<_>>().join("-")
+}
+
 /// The pods that answer users. `replicas` only in the first apply: a manager of its own owns it afterwards.
 pub fn issuer_deployment(family: &Family<'_>, replicas: Option<i32>) -> Deployment {
     let own = &family.class.spec.pods.issuer;

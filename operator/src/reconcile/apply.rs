@@ -18,7 +18,7 @@ use super::numbers::{Numbers, Wanted};
 use super::opening::{self, open_epoch};
 use super::plan::{Plan, Step};
 use super::removal;
-use super::rollout::{self, When};
+use super::rollout::{self, Order, When};
 use super::{Pass, control_token, handover, observe::Observation, proven};
 use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
@@ -320,6 +320,11 @@ async fn all_children(
         image_pull_policy: pass.context.config.image_pull_policy.as_deref(),
     };
     let mut outcome = beside_the_pods(pass, &family, unread).await?;
+    let both = [children::issuer_deployment(&family, None), children::consumer_deployment(&family, None)];
+    let pods = children::pods_hash(both.iter());
+    let used = rollout::used(pass.campaign, &pass.context.memory.get(pass.uid));
+    let order = Order::of(pass.campaign, pass.class, used.as_ref(), &pods);
+    let mut rolls = false;
     for (component, found, wanted, build) in [
         (
             Component::Issuer,
@@ -330,7 +335,7 @@ async fn all_children(
         (Component::Consumer, consumer, wanted[1], children::consumer_deployment),
     ] {
         let build = |replicas| build(&family, replicas);
-        let when = rollout::when(pass.campaign, pass.class, plan, work, component);
+        let when = rollout::when(&order, plan, work, component);
         let replaces = found.as_deref().is_some_and(|found| children::replaces_pods(found, &build(None)));
         let (change, state) = match deployment(&deployments, found.as_deref(), build, wanted, &when).await {
             Ok(applied) => applied,
@@ -345,6 +350,7 @@ async fn all_children(
             _ => {}
         }
         let is_new = replaces && state == State::Written;
+        rolls |= is_new;
         let is_seen = !replaces && found.as_deref().is_some_and(rollout::is_observed);
         if is_new || (had_begun.contains(&component) && !is_seen) {
             begun.push(component);
@@ -353,7 +359,10 @@ async fn all_children(
             scaled.changes.push(format!("{} {change}: {}{}", component.name(), wanted.reason, figures(wanted)));
         }
     }
-    pass.context.memory.update(pass.uid, |memory| (memory.waiting, memory.begun) = (waiting, begun));
+    let used = Some(pods).filter(|_| rolls).and_then(|pods| order.once(pods)).or(used);
+    pass.context.memory.update(pass.uid, |memory| {
+        (memory.waiting, memory.begun, memory.rolled_out) = (waiting, begun, used);
+    });
     outcome
 }
 

@@ -15,7 +15,7 @@ use super::numbers::There;
 use super::plan::Plan;
 use super::report::Ailing;
 use crate::api::conditions::Report;
-use crate::api::{CampaignClass, ConditionType, CouponCampaign, DuringWindow, Phase};
+use crate::api::{CampaignClass, ConditionType, CouponCampaign, DuringWindow, Phase, RolledOut};
 use crate::children::Component;
 use crate::context::Memory;
 use crate::diagnosis::Cause;
@@ -23,7 +23,8 @@ use crate::serving::Verdict;
 use progress::Progress;
 pub(super) use progress::is_observed;
 
-/// Annotation of a campaign that goes before its class: `now` or `wait`.
+/// Annotation of a campaign that goes before its class: `wait`, or `now`, which works once: for the first rollout after it was set. To use it
+/// again it is taken away and set anew, or set to another value that begins with `now-`; one that stays in a manifest does nothing more.
 pub const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
 /// Reason: no pod has to be replaced.
 const UP_TO_DATE: &str = "UpToDate";
@@ -85,33 +86,81 @@ pub(crate) enum When {
     Later(String),
 }
 
-/// What the campaign's annotation says. `Err`: what is not understood.
-fn annotated(campaign: &CouponCampaign) -> Result<Option<DuringWindow>, &str> {
+/// What the campaign's annotation says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said<'a> {
+    /// That the class decides.
+    Nothing,
+    /// That pods wait.
+    Wait,
+    /// That they are replaced, once, in these words.
+    Once(&'a str),
+    /// What is not understood.
+    Other(&'a str),
+}
+
+fn annotated(campaign: &CouponCampaign) -> Said<'_> {
     match campaign.metadata.annotations.as_ref().and_then(|all| all.get(ROLLOUT_ANNOTATION)).map(String::as_str) {
-        None => Ok(None),
-        Some("now") => Ok(Some(DuringWindow::Now)),
-        Some("wait") => Ok(Some(DuringWindow::Wait)),
-        Some(other) => Err(other),
+        None => Said::Nothing,
+        Some("wait") => Said::Wait,
+        Some(now) if now == "now" || now.starts_with("now-") => Said::Once(now),
+        Some(other) => Said::Other(other),
     }
 }
 
+/// What the annotation, as it is now, has brought about already.
+pub(crate) fn used(campaign: &CouponCampaign, memory: &Memory) -> Option<RolledOut> {
+    let known = memory.rolled_out.as_ref().or_else(|| campaign.status.as_ref()?.rolled_out.as_ref());
+    known.filter(|used| annotated(campaign) == Said::Once(&used.annotation)).cloned()
+}
+
+/// What people have said about these pods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Order {
+    during: DuringWindow,
+    /// The annotation that says so and is not used up.
+    once: Option<String>,
+    /// What the annotation has to be for another rollout at once.
+    next: String,
+}
+
+impl Order {
+    /// `used`: what the annotation has brought about. `pods`: a fingerprint of those that are wanted.
+    pub fn of(campaign: &CouponCampaign, class: &CampaignClass, used: Option<&RolledOut>, pods: &str) -> Self {
+        let of_class = class.spec.rollout.during_window;
+        let is_spent = used.is_some_and(|used| used.pods != pods);
+        let (during, once) = match annotated(campaign) {
+            Said::Wait => (DuringWindow::Wait, None),
+            Said::Once(value) if !is_spent => (DuringWindow::Now, Some(value.to_owned())),
+            _ => (of_class, None),
+        };
+        Self { during, once, next: next_value(used) }
+    }
+
+    /// That these pods were rolled out by annotation, if they were.
+    pub fn once(&self, pods: String) -> Option<RolledOut> {
+        self.once.clone().map(|annotation| RolledOut { annotation, pods })
+    }
+}
+
+/// A value of the annotation that works.
+fn next_value(used: Option<&RolledOut>) -> String {
+    let Some(used) = used else { return "now".to_owned() };
+    let number = used.annotation.strip_prefix("now-").and_then(|number| number.parse::<u32>().ok());
+    format!("now-{}", number.map_or(2, |number| number.saturating_add(1)))
+}
+
 /// When pods of this kind that should change are replaced.
-pub(crate) fn when(
-    campaign: &CouponCampaign,
-    class: &CampaignClass,
-    plan: &Plan,
-    work: Work,
-    component: Component,
-) -> When {
-    let said = annotated(campaign).ok().flatten().unwrap_or(class.spec.rollout.during_window);
-    if said == DuringWindow::Now || !work.is_done_by(component) {
+pub(crate) fn when(order: &Order, plan: &Plan, work: Work, component: Component) -> When {
+    if order.during == DuringWindow::Now || !work.is_done_by(component) {
         return When::Now;
     }
+    let next = &order.next;
     match sells_until(plan) {
         None => When::Now,
         Some(end) => When::Later(format!(
             "until the window ends at {end}, all coupons are issued, or the campaign is suspended; annotation \
-             {ROLLOUT_ANNOTATION}=now replaces them at once"
+             {ROLLOUT_ANNOTATION}={next} replaces them at once"
         )),
     }
 }
@@ -126,31 +175,51 @@ fn sells_until(plan: &Plan) -> Option<Timestamp> {
 
 /// The rollouts of both kinds, at one moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Rollouts(Vec<(Component, Progress)>);
+pub(crate) struct Rollouts {
+    all: Vec<(Component, Progress)>,
+    used: Option<RolledOut>,
+}
 
 impl Rollouts {
     /// What the condition `PodsUpToDate` says; `None` before there are any.
     pub fn report(&self) -> Option<Report> {
-        let worst = self.0.iter().max_by_key(|(_, each)| each.weight())?;
+        let worst = self.all.iter().max_by_key(|(_, each)| each.weight())?;
         let Some(reason) = worst.1.reason() else {
-            return Some(Report::yes(ConditionType::PodsUpToDate, UP_TO_DATE, "all pods are as class and spec say"));
+            let text = format!("all pods are as class and spec say{}", self.spent().unwrap_or_default());
+            return Some(Report::yes(ConditionType::PodsUpToDate, UP_TO_DATE, text));
         };
-        let said = self.0.iter().filter(|(_, each)| each.reason().is_some());
+        let said = self.all.iter().filter(|(_, each)| each.reason().is_some());
         let text: Vec<String> = said.map(|(kind, each)| each.text(*kind)).collect();
         Some(Report::no(ConditionType::PodsUpToDate, reason, text.join("; ")))
+    }
+
+    /// What the annotation has brought about.
+    pub fn used(&self) -> Option<&RolledOut> {
+        self.used.as_ref()
+    }
+
+    /// That the annotation has done what it can, in words that go behind others.
+    fn spent(&self) -> Option<String> {
+        let RolledOut { annotation, .. } = self.used.as_ref()?;
+        let next = next_value(self.used.as_ref());
+        Some(format!(
+            "; annotation {ROLLOUT_ANNOTATION}={annotation} has done its work and holds for no other change: take it away, or set it to {next} \
+             when pods are to be replaced at once again"
+        ))
     }
 }
 
 /// Looks how far rollouts are, and tells once what waits and what is paused.
 pub(crate) async fn look(pass: &Pass<'_>, issuer: Option<&Deployment>, consumer: Option<&Deployment>) -> Rollouts {
-    let Memory { waiting, begun, .. } = pass.context.memory.get(pass.uid);
+    let memory = pass.context.memory.get(pass.uid);
+    let (waiting, begun) = (&memory.waiting, &memory.begun);
     let mut all = Vec::new();
     for (component, deployment) in [(Component::Issuer, issuer), (Component::Consumer, consumer)] {
         let Some(deployment) = deployment else { continue };
         let waits = waiting.iter().find(|(kind, _)| *kind == component).map(|(_, until)| until.as_str());
         all.push((component, Progress::of(deployment, waits, begun.contains(&component))));
     }
-    let rollouts = Rollouts(all);
+    let rollouts = Rollouts { all, used: used(pass.campaign, &memory) };
     pass.tell_rollouts(&rollouts).await;
     rollouts
 }
@@ -158,13 +227,21 @@ pub(crate) async fn look(pass: &Pass<'_>, issuer: Option<&Deployment>, consumer:
 impl Pass<'_> {
     async fn tell_rollouts(&self, rollouts: &Rollouts) {
         for reason in [progress::WAITS, progress::PAUSED] {
-            let these = rollouts.0.iter().filter(|(_, each)| each.reason() == Some(reason));
+            let these = rollouts.all.iter().filter(|(_, each)| each.reason() == Some(reason));
             let texts: Vec<String> = these.map(|(kind, each)| each.text(*kind)).collect();
             self.notice(reason, Some(texts.join("; ")).filter(|text| !text.is_empty()).as_deref()).await;
         }
-        let other = annotated(self.campaign).err().map(|other| {
-            format!("annotation {ROLLOUT_ANNOTATION} is {other:?}: write now or wait, or remove it; until then the class decides")
-        });
+        let is_over = rollouts.all.iter().all(|(_, each)| each.reason().is_none());
+        let spent = rollouts.spent().filter(|_| is_over);
+        let spent = spent.map(|spent| format!("all pods that should change were replaced{spent}"));
+        self.notice("RolloutByAnnotation", spent.as_deref()).await;
+        let other = match annotated(self.campaign) {
+            Said::Other(other) => Some(format!(
+                "annotation {ROLLOUT_ANNOTATION} is {other:?}: write now (or now-2, to use it again) or wait, or remove it; until then the class \
+                 decides"
+            )),
+            _ => None,
+        };
         self.caution("RolloutNotUnderstood", other.as_deref()).await;
     }
 }

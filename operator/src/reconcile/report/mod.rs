@@ -155,6 +155,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         topic: log.and_then(|_| topic::status(facts)).or(before.topic),
         issuer: Some(issuer),
         consumer: Some(consumer),
+        rolled_out: facts.rollouts.used().cloned(),
         url: Some(url(campaign, class, id)),
         next_transition: plan.next_ms.and_then(|at| Timestamp::from_millisecond(at).ok()).map(Time),
         conditions: before.conditions,
