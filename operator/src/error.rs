@@ -368,6 +368,10 @@ pub fn table_advice(error: &TableError) -> String {
         _ if error.is_read_only() => {
             "the server takes no writes: let database in the CampaignClass name the primary, or make this server writable again"
         }
+        _ if error.is_missing_right_to_change_tables() => {
+            "grant the operator's database user this right, or have the tables made by somebody who may, with what `coupon-operator migrations \
+             print` prints; it goes on by itself (README, Install)"
+        }
         _ if error.is_missing_right() => {
             "grant the operator's database user this right; it goes on by itself (which rights it needs: README, Install)"
         }
@@ -383,6 +387,10 @@ pub fn table_advice(error: &TableError) -> String {
         Fault::Denied => {
             "check database-username and database-password in the Secret that the CampaignClass names, the user's rights, the \
              database's name, and database.tls if the server lets this user in over TLS only"
+        }
+        Fault::Schema if error.is_missing_table() => {
+            "nobody has made the tables in the database that the CampaignClass names, or somebody has removed them: they are made by the \
+             operator, if its login may, or by somebody else with what `coupon-operator migrations print` prints (README, Install)"
         }
         Fault::Schema => {
             "check that the database named in the CampaignClass exists, and that nobody else changes the operator's tables in it"

@@ -118,6 +118,21 @@ impl TableError {
         matches!(self.number(), Some(1142 | 1143 | 1227))
     }
 
+    /// Whether the right to make or change tables is missing.
+    pub fn is_missing_right_to_change_tables(&self) -> bool {
+        match self {
+            Self::Migration { .. } => self.is_missing_right(),
+            Self::Sql(sqlx::Error::Database(error)) => self.is_missing_right() && changes_tables(error.message()),
+            _ => false,
+        }
+    }
+
+    /// Whether a table is not there.
+    pub fn is_missing_table(&self) -> bool {
+        // ER_NO_SUCH_TABLE, and the same in the engine.
+        matches!(self.number(), Some(1146 | 1932))
+    }
+
     /// Whether the session is not as it was set.
     pub fn is_unset_session(&self) -> bool {
         matches!(self, Self::NotSeen(_) | Self::Sql(sqlx::Error::Configuration(_)))
@@ -219,6 +234,12 @@ fn sql_fault(error: &sqlx::Error) -> Fault {
     }
 }
 
+/// Whether the command that was refused, by which the server's sentence begins, makes or changes tables.
+fn changes_tables(said: &str) -> bool {
+    let command = said.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    matches!(command.as_str(), "CREATE" | "ALTER" | "DROP" | "INDEX" | "REFERENCES")
+}
+
 /// Whether the server misses a table or column: unknown column, another number of columns, no such table, here or in the engine.
 fn misses_a_name(number: u16) -> bool {
     matches!(number, 1054 | 1136 | 1146 | 1932)
@@ -253,6 +274,18 @@ mod tests {
         assert_eq!(TableError::Timeout(5).fault(), Fault::Away);
         for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, std::io::Error::other("gone").into()] {
             assert_eq!(sql_fault(&error), Fault::Away, "{error}");
+        }
+    }
+
+    #[test]
+    fn which_rights_are_about_tables_themselves() {
+        for (said, expected) in [
+            ("CREATE command denied to user 'op'@'%' for table `led`.`_sqlx_migrations`", true),
+            ("ALTER command denied to user 'op'@'%' for table 'campaign'", true),
+            ("INSERT command denied to user 'op'@'%' for table 'campaign'", false),
+            ("", false),
+        ] {
+            assert_eq!(changes_tables(said), expected, "{said}");
         }
     }
 

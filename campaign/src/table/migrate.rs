@@ -113,7 +113,9 @@ async fn missing<'a>(own: &'a [Migration], connection: &mut MySqlConnection) -> 
     }
     let Some(mut recorded) = recorded(connection).await? else { return Ok(own.iter().collect()) };
     if let Some(first) = first_undone(own, &there(connection).await?) {
-        tracing::warn!(version = first, "tables or columns are missing that were made once: they are made anew");
+        if was_made(&recorded, first) {
+            tracing::warn!(version = first, "tables or columns are missing that were made once: they are made anew");
+        }
         recorded.retain(|version, _| *version < first);
     }
     Ok(not_done(own, &recorded))
@@ -135,6 +137,11 @@ async fn there(connection: &mut MySqlConnection) -> Result<BTreeSet<(String, Str
 fn first_undone(own: &[Migration], there: &BTreeSet<(String, String)>) -> Option<i64> {
     let is_there = |statement: &String| made(statement).is_none_or(|made| made.is_in(there));
     own.iter().find(|migration| !migration.statements.iter().all(is_there)).map(|migration| migration.version)
+}
+
+/// Whether the books say that this migration, or a later one, was finished once. Of an empty database, and of a new release, they do not.
+fn was_made(recorded: &BTreeMap<i64, bool>, first: i64) -> bool {
+    recorded.range(first..).any(|(_, finished)| *finished)
 }
 
 /// What a statement makes.
@@ -284,6 +291,21 @@ mod tests {
         let text =
             "-- One; two.\nCREATE TABLE a (\n    -- What; for.\n    b INT\n);\n\nALTER TABLE a ADD COLUMN c INT;\n";
         assert_eq!(statements(text), ["CREATE TABLE a (\n    b INT\n)", "ALTER TABLE a ADD COLUMN c INT"]);
+    }
+
+    /// Wrong: an empty database, or the first migration of a new release, is told as tables that somebody has dropped.
+    #[test]
+    fn only_what_was_made_once_is_made_anew() {
+        let books = |all: &[(i64, bool)]| all.iter().copied().collect::<BTreeMap<_, _>>();
+        for (what, recorded, first, expected) in [
+            ("an empty database", books(&[]), 1, false),
+            ("a new release", books(&[(1, true), (2, true)]), 3, false),
+            ("one that broke off", books(&[(1, true), (2, false)]), 2, false),
+            ("somebody dropped it", books(&[(1, true), (2, true)]), 2, true),
+            ("and it broke off, and later ones were finished", books(&[(1, false), (2, true)]), 1, true),
+        ] {
+            assert_eq!(was_made(&recorded, first), expected, "{what}");
+        }
     }
 
     #[test]

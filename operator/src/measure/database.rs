@@ -15,6 +15,9 @@ fn sorted(error: TableError, facts: Option<&ServerFacts>, user: &str) -> Fault {
         let setting = facts.and_then(|facts| facts.read_only).unwrap_or("read_only");
         return Fault::DatabaseReadOnly { setting, said: error.to_string() };
     }
+    if error.is_missing_right_to_change_tables() {
+        return Fault::DatabaseTables { user: user.to_owned(), said: error.to_string() };
+    }
     if error.is_missing_right() {
         return Fault::DatabaseRight { user: user.to_owned(), said: vec![error.to_string()] };
     }

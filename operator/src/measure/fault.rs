@@ -104,6 +104,17 @@ pub enum Fault {
         /// The server's words, one per right.
         said: Vec<String>,
     },
+    /// Tables are to be made or changed, and the right to is missing.
+    #[error(
+        "{said}; grant user `{user}` this right, or have the tables made by somebody who may, with what `coupon-operator migrations print` \
+         prints (README, Install)"
+    )]
+    DatabaseTables {
+        /// The database's user.
+        user: String,
+        /// The server's words.
+        said: String,
+    },
     /// Kafka failed.
     #[error("{0}")]
     Kafka(AdminError),
@@ -183,7 +194,7 @@ impl Fault {
             Self::Database(error) => table_reason(error),
             Self::DatabaseReadOnly { .. } => "DatabaseReadOnly",
             Self::DatabaseKeys { .. } => "DatabaseKeyMissing",
-            Self::DatabaseRight { .. } => "DatabaseAccessDenied",
+            Self::DatabaseRight { .. } | Self::DatabaseTables { .. } => "DatabaseAccessDenied",
             Self::Kafka(error) => error.reason(),
             Self::KafkaRight { .. } => "KafkaNotAuthorized",
             Self::KafkaLate { .. } => "KafkaTimeout",

@@ -101,7 +101,7 @@ pub fn aims(campaign: &CouponCampaign, phase: Phase, terms: &Terms, now_ms: i64,
     let ended = now_ms >= terms.end_ms;
     let (floor, in_window) = match now_ms {
         _ if now_ms < terms.start_ms => (Floor::Rush, "the window opens soon"),
-        _ if now_ms < terms.start_ms + RUSH_MS => (Floor::Rush, "the window has just opened"),
+        _ if now_ms < terms.start_ms + RUSH_MS => (Floor::Rush, "as planned for the first minute of the window"),
         _ => (Floor::Least, "the window is open"),
     };
     let consumer = match work {

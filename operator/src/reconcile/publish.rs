@@ -25,6 +25,14 @@ const STEPS_EVERY: Duration = Duration::from_secs(5);
 /// Events about what a pass did and found.
 pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) {
     let Pass { context, campaign, uid, .. } = pass;
+    // A new campaign is Pending; its creation says so.
+    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
+    // The watch may show the phase that was just left for some more passes.
+    let told = context.memory.update(uid, |memory| memory.phase_told.replace(plan.phase));
+    // First: what was done was done in it.
+    if before != plan.phase && told != Some(plan.phase) {
+        events::note(context, campaign, plan.phase.into(), &format!("phase {} after {before}", plan.phase)).await;
+    }
     if let Some((opened, reason)) = &done.opened {
         let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: campaign.name_any() };
         context.metrics.epochs_opened.get_or_create(&labels).inc();
@@ -51,13 +59,6 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
     }
     for change in &scaled.changes {
         events::note(context, campaign, "Scaled", change).await;
-    }
-    // A new campaign is Pending; its creation says so.
-    let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
-    // The watch may show the phase that was just left for some more passes.
-    let told = context.memory.update(uid, |memory| memory.phase_told.replace(plan.phase));
-    if before != plan.phase && told != Some(plan.phase) {
-        events::note(context, campaign, plan.phase.into(), &format!("phase {} after {before}", plan.phase)).await;
     }
 }
 
