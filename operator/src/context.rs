@@ -34,6 +34,7 @@ use crate::reconcile::still::StillWatch;
 use crate::reconcile::strays::StraysWatch;
 use crate::reconcile::tampering::TermsSeen;
 use crate::reconcile::unread::UnreadWatch;
+use crate::repair::compare::CompareWatch;
 use crate::repair::scan::Scan;
 use crate::repair::watch::Watch;
 use crate::serving::ServingWatch;
@@ -186,6 +187,8 @@ pub struct Memory {
     pub watch: Watch,
     /// Where the looks for missing winners are, and what they found.
     pub scan: Scan,
+    /// How far rows and Redis are compared by rank.
+    pub(crate) compare: CompareWatch,
     /// Winners that the ledger had when this object first met it, if it had any.
     pub adopted: Option<u64>,
     /// Failures in a row.

@@ -22,5 +22,5 @@ pub use keys::StockKeys;
 pub use remove::{Removed, bytes, remove};
 pub use state::{
     Configured, Grants, Held, NumberedTerms, OpenStock, StockState, Terms, clear_unreadable, close, configure,
-    correct_time, forget, grants, held_by, observe, read_winners, suspend,
+    correct_time, forget, grants, held_by, observe, ranks_of, read_winners, suspend,
 };

@@ -310,6 +310,19 @@ pub async fn held_by(
     Ok(Some(held.collect()))
 }
 
+/// The rank at which Redis has the holder of each of these coupons; `None`: at none.
+pub async fn ranks_of(
+    connection: &mut MultiplexedConnection,
+    keys: &StockKeys,
+    coupons: &[CouponIssued],
+) -> Result<Vec<Option<u64>>, StockError> {
+    if coupons.is_empty() {
+        return Ok(Vec::new());
+    }
+    let members: Vec<String> = coupons.iter().map(|coupon| member(coupon.n, &coupon.user_id)).collect();
+    Ok(redis::cmd("ZMSCORE").arg(&keys.issued).arg(&members).query_async(connection).await?)
+}
+
 /// Winners with ranks from `from` on, lowest first, at most `count` of them.
 pub async fn read_winners(
     connection: &mut MultiplexedConnection,

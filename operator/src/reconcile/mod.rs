@@ -299,6 +299,10 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let service = issuers::service(&pass, &seen, &answers);
     let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
 
+    let mut compared = Ok(());
+    if epochs.left(Instant::now()).is_none() {
+        compared = repair_what_differs(&pass, &seen, &mut plan).await;
+    }
     let ledger = apply::ledger(&pass, &plan, &seen).await;
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
@@ -319,7 +323,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
             repair::begin_after_opening(memory, opened, &seen, observed_at.elapsed());
         });
     }
-    let failure = failure.or(record_issued(&pass, &seen).await.err());
+    let failure = failure.or(compared.err()).or(record_issued(&pass, &seen).await.err());
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
     let failure = failure.or(repair::direct::publish_what_is_due(&pass, &seen, plan.key_by, at_rest).await.err());
@@ -412,6 +416,28 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let class_ails = measured.as_ref().is_some_and(|measured| !measured.findings.is_empty());
     Ok(next(&plan, &serving, class_ails, context.elapsed_ms()))
 }
+
+/// Compares some of the rows with Redis, and has Redis filled again where it differs from them.
+async fn repair_what_differs(pass: &Pass<'_>, seen: &Observation, plan: &mut Plan) -> Result<(), ReconcileError> {
+    let Pass { context, campaign, uid, systems, id, .. } = pass;
+    let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
+    let mut memory = context.memory.get(uid);
+    let differs = repair::compare::take_turn(systems, id, seen, at_rest, &mut memory).await;
+    context.memory.update(uid, |kept| kept.compare = memory.compare);
+    if let Some(rank) = differs? {
+        let text = format!(
+            "Redis and the rows in the database differ, at rank {rank} first: somebody has changed one of them by hand. Redis is filled again, \
+             and the rows stand; somebody may have been told another rank meanwhile"
+        );
+        tracing::warn!(campaign = %id, "{text}");
+        events::warn(context, campaign, REDIS_DIFFERS, &text).await;
+        plan.reopen(REDIS_DIFFERS);
+    }
+    Ok(())
+}
+
+/// The reason of the event, and of the epoch that mends it.
+const REDIS_DIFFERS: &str = "RedisDiffers";
 
 /// Whether this pass would open a campaign for the first time. What its class is known not to be able to do is not tried, and no
 /// epoch is used up for it; a campaign that has had one is repaired as well as it goes.

@@ -4,6 +4,7 @@
 //! is harmless at any time and any number of times: the record says what the first one would have said, under the epoch that
 //! the same script call found in force, so that a grant that a newer epoch has taken back is void when it arrives.
 
+pub mod compare;
 pub mod direct;
 pub mod scan;
 pub mod settle;

@@ -198,7 +198,10 @@ impl Api {
                 let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version.to_string()}, "items": items});
                 answer(StatusCode::OK, &list)
             }
-            &Method::POST if kind == "events" => answer(StatusCode::CREATED, &sent()),
+            &Method::POST if kind == "events" => {
+                let name = sent()["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                answer(StatusCode::CREATED, &self.state.lock().unwrap().put(&(kind, namespace, name), sent()))
+            }
             &Method::DELETE => {
                 self.delete(&kind, &namespace, &name);
                 answer(StatusCode::OK, &json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))

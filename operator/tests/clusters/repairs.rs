@@ -40,7 +40,7 @@ async fn a_right_that_pods_lack_uses_up_no_epoch_and_is_named() {
     realm.pods_may("+zadd").await;
     crowd.has_won(50).await;
     assert_eq!(realm.row().await.epoch, epoch + 1);
-    cluster.says("Ready", "True", "AsItShouldBe").await;
+    cluster.says("RedisReady", "True", "Available").await;
     crowd.leaves().await;
     realm.everybody_has_what_they_were_told(&crowd).await;
 }
@@ -72,4 +72,24 @@ async fn a_record_that_no_repair_gets_past_is_said_and_uses_up_no_epoch() {
     let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
     crowd.has_won(50).await;
     assert_eq!(realm.row().await.epoch, epoch + 1);
+}
+
+/// Wrong: two people hear the same rank, or another one than their row has, and all counts fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rank_that_somebody_changes_in_redis_is_put_right_and_told() {
+    let realm = Realm::new();
+    let cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let issuer = cluster.issuer().await;
+    let crowd = Crowd::at(&realm, &[issuer]);
+    crowd.has_won(50).await;
+    crowd.leaves().await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
+    let epoch = realm.row().await.epoch;
+    realm.two_holders_swap_ranks_in_redis(&crowd).await;
+    until("Redis is filled again", async || (realm.row().await.epoch > epoch).then_some(())).await;
+    cluster.says("StockReady", "True", "StockFilled").await;
+    realm.nobody_gets_a_second(&crowd, issuer).await;
+    assert!(cluster.events().iter().any(|reason| reason == "RedisDiffers"), "{:?}", cluster.events());
+    assert_eq!(realm.row().await.epoch, epoch + 1, "once");
 }

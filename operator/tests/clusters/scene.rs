@@ -109,6 +109,17 @@ impl Realm {
         });
     }
 
+    /// Somebody changes two scores by hand, and all counts fit.
+    pub async fn two_holders_swap_ranks_in_redis(&self, crowd: &Crowd) {
+        let two: Vec<(String, u64)> =
+            crowd.told.lock().unwrap().iter().take(2).map(|told| (told.user.clone(), told.rank)).collect();
+        let [(one, first), (other, second)] = two.as_slice() else { panic!("two people") };
+        let (mut redis, keys) = (self.systems.redis().await.unwrap(), StockKeys::of(&self.campaign));
+        let mut swap = redis::cmd("ZADD");
+        swap.arg(&keys.issued).arg(second).arg(format!("1:{one}")).arg(first).arg(format!("1:{other}"));
+        swap.query_async::<()>(&mut redis).await.unwrap();
+    }
+
     pub fn new() -> Self {
         let name = format!("r{:012x}", rand::random::<u32>());
         let campaign = CampaignId::new(&name, NAMESPACE, NAME).unwrap();
@@ -327,6 +338,11 @@ impl Cluster {
 
     pub fn class(&self) -> Option<Value> {
         self.api.get("campaignclasses", "", "main")
+    }
+
+    /// The reasons of all events.
+    pub fn events(&self) -> Vec<String> {
+        self.api.all("events", "").iter().filter_map(|event| Some(event["reason"].as_str()?.to_owned())).collect()
     }
 
     pub fn change(&self, patch: &Value) {
