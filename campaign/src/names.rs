@@ -209,11 +209,6 @@ impl KafkaNames {
         self == &*DEFAULT
     }
 
-    /// As they are written.
-    pub fn templates(&self) -> &Templates {
-        &self.0
-    }
-
     /// The topic of winners of a campaign.
     pub fn topic(&self, id: &Identity) -> String {
         filled(&self.0.topic, id.realm(), id.namespace(), id.coupon_id())
