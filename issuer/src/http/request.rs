@@ -253,7 +253,7 @@ mod tests {
             (r#"{"userId":1e999}"#, 422, "without fraction or exponent"),
             (r#"{"userId":-1e-999}"#, 422, "without fraction or exponent"),
             (r#"{"userId":1e999"#, 400, "not JSON"),
-            (r#"{"userId":"\ud800"}"#, 422, "surrogate"),
+            (r#"{"userId":"\ud800"}"#, 422, "hex escape"),
             (r#"{"userId":007}"#, 400, "not JSON"),
             (r#"{"userId":+7}"#, 400, "not JSON"),
             (r#"{"userId":NaN}"#, 400, "not JSON"),
