@@ -4,11 +4,14 @@
 //! A pod of an older version may start with what a newer operator wrote, as pods are not replaced while coupons can be had: fields that
 //! it does not know are left out of account, and a newer version only adds fields that may be missing.
 
+mod login;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::login::Login;
 use crate::format::{self, Newer};
 use crate::{later, yaml};
 
@@ -27,24 +30,6 @@ pub struct Connections {
 /// A file that says nothing is of the first.
 fn first() -> u32 {
     1
-}
-
-/// A user name and its password. Never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub struct Login {
-    /// User name; empty means none.
-    #[serde(default)]
-    pub username: String,
-    /// Password; empty means none.
-    #[serde(default)]
-    pub password: String,
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Login({}, ***)", self.username)
-    }
 }
 
 /// Kafka brokers and how to speak to them.

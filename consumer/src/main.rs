@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use campaign::http::raise_open_files;
 use campaign::settings::Connections;
+use campaign::shown::with_causes;
 use campaign::{listening, sabotage, telemetry};
 use clap::Parser;
 use consumer::Patience;
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let log_json = cli.config.as_ref().is_some_and(|config| config.log_json);
     telemetry::init_logging(log_json);
     work(cli).unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!("{}", with_causes(&*error));
         ExitCode::FAILURE
     })
 }
