@@ -5,11 +5,14 @@
 //! it does not know are left out of account, and a newer version only adds fields that may be missing. What it would misunderstand without
 //! a field has the next version, and only that ([`crate::format`]).
 
+mod login;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::login::Login;
 use crate::format::{self, Newer};
 use crate::identity::{CampaignId, Identity};
 use crate::names::KafkaNames;
@@ -39,24 +42,6 @@ const WITHOUT: u32 = 1;
 /// A file that says nothing is of the first.
 fn first() -> u32 {
     1
-}
-
-/// A user name and its password. Never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub struct Login {
-    /// User name; empty means none.
-    #[serde(default)]
-    pub username: String,
-    /// Password; empty means none.
-    #[serde(default)]
-    pub password: String,
-}
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Login({}, ***)", self.username)
-    }
 }
 
 /// Kafka brokers and how to speak to them.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use campaign::settings::Connections;
+use campaign::shown::causes;
 use campaign::{sabotage, telemetry};
 use clap::Parser;
 use issuer::config::{Cli, Command, Config, read_control_token};
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Logging may not be set up yet, and the last word should be readable without it.
-            let _ = writeln!(std::io::stderr(), "coupon-issuer: {error:#}");
+            let _ = writeln!(std::io::stderr(), "coupon-issuer: {}", causes(&*error));
             ExitCode::FAILURE
         }
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use campaign::http::raise_open_files;
+use campaign::shown::causes;
 use campaign::{listening, sabotage, table, telemetry};
 use clap::Parser;
 use operator::config::{Cli, Command, Config, Migrations};
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         Ok(Ended::LostLease) => start_anew(),
         Err(error) => error,
     };
-    tracing::error!("{error:#}");
+    tracing::error!("{}", causes(&*error));
     ExitCode::FAILURE
 }
 
