@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use campaign::http::raise_open_files;
 use campaign::settings::Connections;
+use campaign::telemetry::ShutdownSignal;
 use campaign::{listening, sabotage, shown, telemetry};
 use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
@@ -71,16 +72,17 @@ async fn forget(wanted: Forget) -> anyhow::Result<ExitCode> {
 }
 
 async fn to_its_end(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let mut signal = ShutdownSignal::install().context("signals cannot be received")?;
     tokio::select! {
         ended = work => ended,
-        signal = telemetry::shutdown_signal() => {
-            signal.context("waiting for signals")?;
+        () = signal.received() => {
             anyhow::bail!("stopped before the end; running it again is harmless")
         }
     }
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    let mut signal = ShutdownSignal::install().context("signals cannot be received")?;
     raise_open_files().context("the limit of open files")?;
     let connections = Connections::load(&config.connections)?;
     let (listener, address) = listening::bind(config.probe_listen, "probes").await?;
@@ -108,10 +110,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         result = &mut work => return result.context("the consumer ended"),
         () = telemetry::serve(listener, registry, status) => anyhow::bail!("the probe server has ended"),
-        result = telemetry::shutdown_signal() => {
-            result.context("waiting for signals")?;
-            tracing::info!("asked to stop");
-        }
+        () = signal.received() => tracing::info!("asked to stop"),
     }
     stop.cancel();
     work.await.context("stopping")

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use campaign::settings::Connections;
 use campaign::shown::causes;
+use campaign::telemetry::ShutdownSignal;
 use campaign::{sabotage, telemetry};
 use clap::Parser;
 use issuer::config::{Cli, Command, Config, read_control_token};
@@ -49,14 +50,13 @@ fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 async fn run(config: &Config, connections: &Connections, token: String) -> anyhow::Result<()> {
-    // Installed before anything slow, or an early SIGTERM would kill without a word.
-    let mut signal = std::pin::pin!(telemetry::shutdown_signal());
+    let mut signal = ShutdownSignal::install().context("signals cannot be received")?;
     let mut service = tokio::select! {
         started = Service::start(config, connections, token) => started?,
-        signal = &mut signal => return Ok(signal?),
+        () = signal.received() => return Ok(()),
     };
     tokio::select! {
-        signal = &mut signal => signal?,
+        () = signal.received() => {}
         failure = service.failed() => return Err(failure),
     }
     service.shut_down().await

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use campaign::http::raise_open_files;
 use campaign::shown::causes;
+use campaign::telemetry::ShutdownSignal;
 use campaign::{listening, sabotage, table, telemetry};
 use clap::Parser;
 use operator::config::{Cli, Command, Config, Migrations};
@@ -99,6 +100,7 @@ async fn client() -> anyhow::Result<kube::Client> {
 }
 
 async fn run(config: Config) -> anyhow::Result<Ended> {
+    let mut signal = ShutdownSignal::install().context("signals cannot be received")?;
     raise_open_files().context("the limit of open files")?;
     let client = client().await.context("no way to the Kubernetes API")?;
     let registry = telemetry::registry("coupon");
@@ -111,9 +113,7 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let stop = CancellationToken::new();
     let asked = stop.clone();
     tokio::spawn(async move {
-        if let Err(error) = telemetry::shutdown_signal().await {
-            tracing::error!(%error, "signals cannot be received");
-        }
+        signal.received().await;
         asked.cancel();
     });
 

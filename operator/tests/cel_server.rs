@@ -157,6 +157,10 @@ async fn the_server_fills_in_the_defaults() {
         "bootstrapServers": ["kafka-0.kafka:9092"], "security": {"protocol": "Plaintext"}, "replicationFactor": 3,
         "minInSyncReplicas": 2, "allowLowerReplication": false, "createTopics": true, "retentionHours": 168,
         "topicConfig": {},
+        "names": {
+            "topic": "{realm}.{namespace}.{couponId}.coupon-events", "deadLetterTopic": "{topic}.DLT",
+            "consumerGroup": "{realm}.{namespace}.{couponId}.coupon-consumer",
+        },
     });
     assert_eq!(spec["kafka"], kafka);
     assert_eq!(spec["database"]["port"], 3306);

@@ -133,8 +133,10 @@ impl Api {
     fn merge(&self, key: Key, sub: &str, patch: &Value, manager: &str) -> Result<Value, &'static str> {
         let mut state = self.state.lock().unwrap();
         let before = state.objects.get(&key).cloned();
+        // What belongs to the cluster has none.
+        let namespace = (!key.1.is_empty()).then_some(&key.1);
         let mut object = before.clone().unwrap_or_else(|| {
-            json!({"metadata": {"name": key.2, "namespace": key.1, "uid": format!("{:016x}", rand::random::<u64>()), "generation": 1,
+            json!({"metadata": {"name": key.2, "namespace": namespace, "uid": format!("{:016x}", rand::random::<u64>()), "generation": 1,
                 "creationTimestamp": jiff::Timestamp::now().to_string(), "labels": {}, "annotations": {}}})
         });
         let wanted = patch["metadata"]["resourceVersion"].as_str();
