@@ -23,11 +23,14 @@ async fn a_right_that_pods_lack_uses_up_no_epoch_and_is_named() {
     let said = cluster.waits_for("RedisReady", "RedisRightMissing").await;
     assert!(said.contains("ZADD"), "{said}");
     cluster.is("Repairing").await;
+    // What was tried less than two seconds before the right went is still believed, so one epoch may be broken by that; no other is.
+    let broken = realm.row().await.epoch;
+    assert!(broken <= epoch + 1, "{broken}");
     let until_then = Instant::now() + WATCHED;
     while Instant::now() < until_then {
         let said = cluster.waits_for("Ready", "RedisRightMissing").await;
         assert!(said.contains("ZADD"), "{said}");
-        assert_eq!(realm.row().await.epoch, epoch, "an epoch is used up");
+        assert_eq!(realm.row().await.epoch, broken, "an epoch is used up");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     until("the class says so as well, without waiting for its next look", async || {
@@ -39,7 +42,7 @@ async fn a_right_that_pods_lack_uses_up_no_epoch_and_is_named() {
 
     realm.pods_may("+zadd").await;
     crowd.has_won(50).await;
-    assert_eq!(realm.row().await.epoch, epoch + 1);
+    assert_eq!(realm.row().await.epoch, broken + 1);
     cluster.says("RedisReady", "True", "Available").await;
     crowd.leaves().await;
     realm.everybody_has_what_they_were_told(&crowd).await;
