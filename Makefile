@@ -129,7 +129,7 @@ fmt: ## Format all Rust code (seconds)
 	@cargo fmt --all
 
 .PHONY: lint
-lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scripts, chart, generated files (first time: some 15 min)
+lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scripts, chart, circles of files, generated files (first time: some 15 min)
 	@cargo fmt --all --check
 	@cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(CARGO_DENY)/bin/cargo-deny --log-level error check bans licenses sources
@@ -137,6 +137,7 @@ lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scri
 	@shellcheck $(SHELL_SCRIPTS)
 	@helm=$$(ls -t $(COUPON_CACHE)/helm-*/helm | head -n 1); $$helm lint --strict --quiet charts/coupon-operator; \
 		$$helm lint --strict --quiet --values charts/coupon-operator/ci/everything-values.yaml charts/coupon-operator
+	@cargo build $(LOCKED) --quiet --workspace --bin tidy && $(TARGET)/debug/tidy --except operator/src --except consumer/src
 	@$(MAKE) check-generated
 
 .PHONY: generate

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, Granted};
 use crate::gatekeeper::{Gatekeeper, Pass};
+use crate::job::{BATCH_DEADLINE, Job, MAX_UNACKNOWLEDGED};
 use crate::metrics::{CauseLabel, Metrics};
 use crate::outcome::Outcome;
 use crate::redis_link::RedisLink;
@@ -26,26 +27,10 @@ pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
 /// A wish that waits longer than this for its turn is delayed. An idle process takes a wish at once, a busy one after the call
 /// before it, which takes a few milliseconds.
 pub const DELAYED: Duration = Duration::from_millis(250);
-/// How long a batch may take, repetitions included.
-pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
 /// With less than this left, a batch is not sent any more: nobody would hear the answer, and it would not be known.
 const LEAST: Duration = Duration::from_millis(20);
 /// How often a batch is sent again to a server that answers with what nobody here knows, and the first pause before; it doubles.
 const REPEATS: (u32, Duration) = (3, Duration::from_millis(50));
-/// Winners that may wait to become durable. Far below what the client would hold, far above what a healthy
-/// cluster needs: at 10 ms a record it allows two million a second.
-pub const MAX_UNACKNOWLEDGED: usize = 20_000;
-
-/// A wish in the queue.
-pub struct Job {
-    /// The wish.
-    pub wish: Wish,
-    /// When it entered the queue.
-    pub since: Instant,
-    /// Where the answer goes; closed when the user has left.
-    pub reply: oneshot::Sender<Outcome>,
-}
-
 /// The entrance of the queue. Cheap to clone.
 #[derive(Clone)]
 pub struct Queue {
@@ -307,7 +292,7 @@ fn screen(jobs: Vec<Job>, now: Instant, metrics: &Metrics) -> Vec<Job> {
         }
         if now.saturating_duration_since(job.since) > QUEUE_DEADLINE {
             metrics.rejected.inc();
-            answer(job, Outcome::Overloaded);
+            job.answer(Outcome::Overloaded);
         } else {
             wanted.push(job);
         }
@@ -315,15 +300,9 @@ fn screen(jobs: Vec<Job>, now: Instant, metrics: &Metrics) -> Vec<Job> {
     wanted
 }
 
-/// Tells one user.
-pub(crate) fn answer(job: Job, outcome: Outcome) {
-    // A user who has left does not hear it; asking again gives the same answer.
-    let _ = job.reply.send(outcome);
-}
-
 fn answer_all(jobs: Vec<Job>, outcome: &Outcome) {
     for job in jobs {
-        answer(job, outcome.clone());
+        job.answer(outcome.clone());
     }
 }
 

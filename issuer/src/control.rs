@@ -17,10 +17,11 @@ use campaign::shown::shown;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use crate::batcher::{BATCH_DEADLINE, Queue};
+use crate::batcher::Queue;
 use crate::delivery::CONFIRM_DEADLINE;
 use crate::gate::Reason;
 use crate::gatekeeper::Gatekeeper;
+use crate::job::BATCH_DEADLINE;
 use crate::metrics::Metrics;
 use crate::redis_link::RedisLink;
 

@@ -18,11 +18,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use crate::batcher::{BATCH_DEADLINE, Job, answer};
 use crate::breaker::{Breaker, PATIENCE, Route};
 use crate::config::Acknowledge;
 use crate::direct::{DIRECT_DEADLINE, Direct};
 use crate::gatekeeper::Pass;
+use crate::job::{BATCH_DEADLINE, Job};
 use crate::metrics::Metrics;
 use crate::outcome::{Outcome, of_answer};
 
@@ -141,7 +141,7 @@ impl Delivery {
                         confirmed
                     });
                 }
-                other => answer(job, other),
+                other => job.answer(other),
             }
         }
         drop(room);
@@ -180,12 +180,12 @@ impl Delivery {
         async move {
             let issued = Outcome::Issued { grant, repeated };
             if at_once {
-                answer(job, issued);
+                job.answer(issued);
                 return confirming.await;
             }
             let confirmed = confirming.await;
             crash_point(CrashPoint::BeforeAnswer);
-            answer(job, if confirmed { issued } else { Outcome::Unconfirmed });
+            job.answer(if confirmed { issued } else { Outcome::Unconfirmed });
             confirmed
         }
     }

@@ -12,7 +12,7 @@ use sqlx::MySqlPool;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::batcher::MAX_UNACKNOWLEDGED;
+use crate::job::MAX_UNACKNOWLEDGED;
 
 /// How long a winner may wait for its transaction, and how long the transaction may take.
 pub const DIRECT_DEADLINE: Duration = Duration::from_secs(3);

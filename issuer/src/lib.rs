@@ -15,6 +15,7 @@ pub mod direct;
 pub mod gate;
 pub mod gatekeeper;
 pub mod http;
+pub mod job;
 pub mod metrics;
 pub mod opener;
 pub mod outcome;

@@ -4,7 +4,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::error::StockError;
 use super::keys::StockKeys;
-use super::rebuild::LedgerWinner;
+use super::ledger::LedgerWinner;
 use super::script::{Named, REBUILD_BEGIN, REBUILD_SWAP, REBUILD_WRITE};
 use super::state::NumberedTerms;
 use crate::identity::CampaignId;

@@ -3,11 +3,13 @@
 //! Redis decides and orders; it is not the record. Whatever is in it can be rebuilt from Kafka and SQL ([`rebuild`]).
 
 mod attempt;
+mod client;
 pub mod connect;
 mod error;
 mod forget;
 mod issue;
 mod keys;
+mod ledger;
 pub mod probe;
 pub mod rebuild;
 mod remove;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use redis::aio::MultiplexedConnection;
 
-use super::connect::{CONNECT_TIMEOUT, Role, client, open};
+use super::client::{CONNECT_TIMEOUT, Role, client, open};
 use super::error::StockError;
 use crate::settings::{Login, Redis, RedisServer};
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
+use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions};
 
 use super::error::TableError;
+use super::options::options;
 use super::probe::Probe;
-use super::{moved, session, trust};
-use crate::settings::{Database, DatabaseTls};
+use super::{moved, session};
+use crate::settings::Database;
 
 /// How long to wait for a free or new connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,28 +21,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// that DNS or the proxy leads elsewhere by now: only a new connection follows. Each pool has a figure of its own in between, so that
 /// pods that were started together do not all connect at once.
 const LIFETIME: std::ops::Range<f64> = 20.0..25.0;
-
-/// Where the database is, and with which login.
-pub(super) fn options(settings: &Database) -> MySqlConnectOptions {
-    let options = MySqlConnectOptions::new()
-        .host(&settings.host)
-        .port(settings.port)
-        .database(&settings.name)
-        .username(&settings.login.username)
-        .password(&settings.login.password)
-        .charset("utf8mb4")
-        .ssl_mode(match settings.tls {
-            DatabaseTls::Disabled => MySqlSslMode::Disabled,
-            DatabaseTls::Required => MySqlSslMode::Required,
-            DatabaseTls::VerifyIdentity => MySqlSslMode::VerifyIdentity,
-        })
-        .log_statements(tracing::log::LevelFilter::Trace)
-        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
-    match settings.tls {
-        DatabaseTls::VerifyIdentity => options.ssl_ca_from_pem(trust::authorities(settings)),
-        DatabaseTls::Disabled | DatabaseTls::Required => options,
-    }
-}
 
 /// A pool that gave no connection hides why: it tries until its time is over and drops the last cause. Connects once more, outside
 /// of it, and gives that cause; any other error as it is.

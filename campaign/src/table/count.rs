@@ -2,8 +2,8 @@
 
 use sqlx::mysql::{MySqlDatabaseError, MySqlPool};
 
-use super::campaign::CampaignRowId;
 use super::error::TableError;
+use super::row::CampaignRowId;
 
 /// Expressions that tell one server from another, the best first. Not every server knows every variable.
 const SERVERS: [&str; 3] = [

@@ -8,30 +8,8 @@
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, Transaction};
 
-use super::campaign::{CampaignRow, CampaignRowId};
 use super::error::TableError;
-
-/// Whose a ledger is. A cluster is named by the UID of its namespace `kube-system`, or by what people call it (`clusterId`).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Custody {
-    /// The cluster whose operator works on it; `None`: nobody's.
-    pub owner: Option<String>,
-    /// How often it came to another one.
-    pub changes: u64,
-    /// The owner before, while its issuers are not known to have stopped.
-    pub unfenced: Option<Unfenced>,
-}
-
-/// A cluster whose issuers may still grant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfenced {
-    /// The cluster.
-    pub cluster: String,
-    /// The epoch that they may grant under, if that is known.
-    pub epoch: Option<u64>,
-    /// Redis grants nothing under it any more.
-    pub closed: bool,
-}
+use super::row::{CampaignRow, CampaignRowId};
 
 /// Who is to have a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

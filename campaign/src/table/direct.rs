@@ -3,8 +3,9 @@
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, QueryBuilder};
 
-use super::campaign::{CampaignRowId, CouponColumns, coupon};
+use super::campaign::{CouponColumns, coupon};
 use super::error::{Fault, TableError};
+use super::row::CampaignRowId;
 use crate::event::CouponIssued;
 use crate::identity::CampaignId;
 

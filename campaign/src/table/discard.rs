@@ -3,9 +3,10 @@
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, QueryBuilder};
 
-use super::campaign::{COUPON_COLUMNS, CampaignRowId, CouponColumns, MAX_RANKS, coupon};
+use super::campaign::{COUPON_COLUMNS, CouponColumns, MAX_RANKS, coupon};
 use super::error::TableError;
 use super::forgotten::pseudonyms;
+use super::row::CampaignRowId;
 use crate::event::CouponIssued;
 use crate::identity::CampaignId;
 

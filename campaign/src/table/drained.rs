@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sqlx::mysql::MySqlPool;
 
-use super::campaign::CampaignRowId;
 use super::error::TableError;
+use super::row::CampaignRowId;
 
 /// By partition: everything before this offset of the topic with this id is a row, a dead letter or void.
 pub async fn drained(pool: &MySqlPool, id: CampaignRowId, topic_id: &str) -> Result<BTreeMap<i32, i64>, TableError> {

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, QueryBuilder};
 
-use super::campaign::{CampaignRowId, MAX_RANKS};
+use super::campaign::MAX_RANKS;
 use super::error::TableError;
+use super::row::CampaignRowId;
 use crate::event::CouponIssued;
 use crate::identity::{Identity, RequestKey, UserId};
 

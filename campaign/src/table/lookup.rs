@@ -3,8 +3,9 @@
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, QueryBuilder};
 
-use super::campaign::{COUPON_COLUMNS, CampaignRowId, CouponColumns, coupon};
+use super::campaign::{COUPON_COLUMNS, CouponColumns, coupon};
 use super::error::TableError;
+use super::row::CampaignRowId;
 use crate::event::CouponIssued;
 use crate::identity::CampaignId;
 

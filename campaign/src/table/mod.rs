@@ -18,8 +18,11 @@ mod migrate;
 mod moved;
 mod open;
 mod opened;
+mod options;
+mod position;
 pub mod probe;
 mod removed;
+mod row;
 mod script;
 mod session;
 mod store;
@@ -28,13 +31,13 @@ mod trust;
 
 pub use barrier::{Barrier, Barriers};
 pub use campaign::{
-    CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
-    commit_barrier, count_rows_of, count_stored, find, held_by, read_ranks, read_rows, register, register_in,
-    set_issued_count, set_topic, try_set_issued_count,
+    EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch, commit_barrier, count_rows_of,
+    count_stored, find, held_by, read_ranks, read_rows, register, register_in, set_issued_count, set_topic,
+    try_set_issued_count,
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
-pub use custody::{Custody, Heir, Unfenced, hold, note_closed, note_fenced, rename_owner, take_over};
+pub use custody::{Heir, hold, note_closed, note_fenced, rename_owner, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
 pub use drained::{drained, set_drained};
@@ -47,7 +50,9 @@ pub use migrate::{Migration, migrate, migrations};
 pub use moved::has_moved_since;
 pub use open::open_epoch;
 pub use opened::{OpenedWindow, claim, set_opened};
+pub use position::Position;
 pub use removed::set_keys_removed;
+pub use row::{CampaignRow, CampaignRowId, Custody, Unfenced};
 pub use script::script;
-pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
+pub use store::{EPOCHS_AHEAD, LoggedWinner, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

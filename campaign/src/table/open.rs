@@ -6,8 +6,9 @@ use sqlx::ConnectOptions;
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::campaign::{CampaignRowId, EpochCommit};
+use super::campaign::EpochCommit;
 use super::error::TableError;
+use super::row::CampaignRowId;
 use super::session;
 
 /// How long others may take to see what was committed.

@@ -2,9 +2,9 @@
 
 use sqlx::mysql::MySqlPool;
 
-use super::campaign::CampaignRow;
 use super::custody::Heir;
 use super::error::TableError;
+use super::row::CampaignRow;
 
 /// A window that has opened, with the terms in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
-use super::connect::options;
 use super::error::{TableError, number_of};
+use super::options::options;
 use super::session;
 use crate::settings::Database;
 

@@ -2,8 +2,9 @@
 
 use sqlx::mysql::MySqlPool;
 
-use super::campaign::{CampaignRowId, EpochCommit};
+use super::campaign::EpochCommit;
 use super::error::TableError;
+use super::row::CampaignRowId;
 
 /// Puts on record that Redis need not hold these `winners` any more, all of whom are rows, if `epoch` is still the newest and nobody
 /// may grant under it.

@@ -10,25 +10,17 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, QueryBuilder, Row};
 
 use super::barrier::Barriers;
-use super::campaign::{CampaignRowId, read_barriers};
-use super::direct;
+use super::campaign::read_barriers;
 use super::error::TableError;
-use super::forgotten;
+use super::position::Position;
+use super::row::CampaignRowId;
+use super::{direct, forgotten};
 use crate::event::CouponIssued;
 use crate::sabotage::{CrashPoint, Defence, crash_point, without};
 
 /// A database that was restored may have forgotten epochs, which records of the log remember. So many ahead of it are believed, here
 /// and where a repair reads the log; a record beyond them is no ledger's: what a stranger wrote must not raise epochs for ever.
 pub const EPOCHS_AHEAD: u64 = 1_000;
-
-/// Where a record lies in the campaign's topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// Partition number.
-    pub partition: i32,
-    /// Offset in it.
-    pub offset: i64,
-}
 
 /// A winner and where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

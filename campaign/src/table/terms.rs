@@ -8,8 +8,8 @@
 
 use sqlx::mysql::MySqlPool;
 
-use super::campaign::{CampaignRow, CampaignRowId};
 use super::error::TableError;
+use super::row::{CampaignRow, CampaignRowId};
 
 /// Takes the next number for a change that was decided from this `row`. `None`, and nothing is written: somebody has changed
 /// terms since; look again.

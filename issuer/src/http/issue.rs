@@ -11,11 +11,12 @@ use axum::response::{IntoResponse, Response};
 use campaign::stock::Wish;
 use tokio::time::Instant;
 
-use super::App;
 use super::answer::{self, Failure, Issued, Refused};
+use super::app::{App, bad_path};
 use super::request::{self, IssueRequest};
-use crate::batcher::{BATCH_DEADLINE, QUEUE_DEADLINE};
+use crate::batcher::QUEUE_DEADLINE;
 use crate::delivery::CONFIRM_DEADLINE;
+use crate::job::BATCH_DEADLINE;
 use crate::metrics::OutcomeLabel;
 use crate::outcome::Outcome;
 
@@ -86,7 +87,7 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Wish, Refused> {
-    let Path(id) = path.map_err(|_| super::bad_path())?;
+    let Path(id) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
     request::check_content_type(headers)?;
     let user = request::parse_user(&request::read_body(body, &app.parts.bodies).await?)?;

@@ -17,8 +17,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::{Code, Failure, Refused};
+use super::app::{App, Parts, bad_path};
 use super::lookups::Busy;
-use super::{App, Parts, request};
+use super::request;
 use crate::redis_link::LinkError;
 
 /// How long the database may take; an answer does not depend on it.
@@ -143,7 +144,7 @@ pub(super) async fn campaign(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<CampaignView>, Refused> {
-    let Path(id) = path.map_err(|_| super::bad_path())?;
+    let Path(id) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
     let stock = app.stock.get().await.map_err(redis_away)?;
     Ok(Json(view(app.parts.campaign.coupon_id(), &stock, app.parts.keeper.serving().ok())))
@@ -196,7 +197,7 @@ fn state(stock: &StockState, serving: Option<u64>) -> CampaignState {
     operation_id = "getUserCoupons",
     params(
         ("id" = String, Path, description = "The campaign's coupon id"),
-        ("userId" = inline(super::openapi::UserIdText), Path, description = "Who; taken, or refused, as when a coupon is asked for"),
+        ("userId" = inline(super::schema::UserIdText), Path, description = "Who; taken, or refused, as when a coupon is asked for"),
     ),
     responses(
         (status = 200, description = "The user's coupons, none included", body = UserView),
@@ -211,7 +212,7 @@ pub(super) async fn user(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<UserView>, Refused> {
-    let Path((id, user)) = path.map_err(|_| super::bad_path())?;
+    let Path((id, user)) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
     let user = request::parse_path_user(&user)?;
     let _under_way = app.lookups.begin(&user).map_err(busy)?;

@@ -29,7 +29,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 #[serde(rename_all = "camelCase")]
 pub struct IssueRequest {
     /// Who asks.
-    #[schema(schema_with = super::openapi::given_user_id)]
+    #[schema(schema_with = super::schema::given_user_id)]
     pub user_id: GivenUserId,
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use campaign::settings::{Connections, RedisServer};
 use campaign::table;
 use futures::future::join_all;
-use issuer::batcher::BATCH_DEADLINE;
+use issuer::job::BATCH_DEADLINE;
 use stack::services::Kafka;
 
 use super::fixture::{Fixture, Issuer, eventually, terms, within};

@@ -1,8 +1,9 @@
 //! The configuration files of the node.
 
-use super::{PODS, on_node};
+use super::addresses::PODS;
 use crate::cgroup;
 use crate::layout::Layout;
+use crate::layout::on_node;
 
 /// The network of the pods: a bridge, with addresses handed out by this node.
 pub(super) fn pod_network() -> String {

@@ -1,26 +1,21 @@
 //! The parts of a Kubernetes with one node.
 
+mod addresses;
 mod config;
 mod pki;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
 
+use self::addresses::{API_PORT, ETCD, SERVICES};
 use crate::layout::{Layout, NODE_IP, NODE_NAME, on_node};
 use crate::probe::Probe;
 use crate::server::{Server, command};
 use crate::{containerd, install::Installed};
-
-const API_PORT: u16 = 6443;
-const SERVICES: &str = "10.96.0.0/16";
-const PODS: &str = "10.244.0.0/24";
-/// The first address of [`SERVICES`], by which pods reach the API server.
-const API_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
-const ETCD: &str = "http://127.0.0.1:2379";
 
 /// Writes the configuration and prepares the servers.
 pub(crate) fn servers(installed: &Installed, layout: &Layout) -> Result<Vec<Server>> {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{API_PORT, API_SERVICE};
+use super::addresses::{API_PORT, API_SERVICE};
 use crate::layout::{NODE_IP, NODE_NAME, on_node};
 use crate::run::run;
 

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 
 use operator::scale::reading::Reading;
 
-use crate::run::{Scaler, View, due};
+use crate::scaler::{Scaler, View, due};
 
 /// `pollingInterval`, in milliseconds. Between none and one pod only: from one on, the HPA asks by itself.
 pub const POLL_MS: i64 = 30_000;

@@ -17,6 +17,7 @@ mod plant;
 mod plot;
 mod report;
 mod run;
+mod scaler;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

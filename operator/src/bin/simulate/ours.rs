@@ -4,7 +4,7 @@ use operator::scale::Why;
 use operator::scale::consumers::{Consumers, Moment, Target};
 
 use crate::cases::Case;
-use crate::run::{BEGIN_MS, Scaler, View, due};
+use crate::scaler::{BEGIN_MS, Scaler, View, due};
 
 /// How often it looks, in milliseconds.
 pub const LOOK_MS: i64 = 2_000;

@@ -1,49 +1,16 @@
 //! Plays one sale against one scaler, always with the same result.
 
-use operator::scale::reading::Reading;
 use serde::Serialize;
 
 use crate::cases::Case;
 use crate::keda::{self, Keda};
 use crate::ours::{self, Ours};
 use crate::plant::Plant;
+use crate::scaler::{BEGIN_MS, Scaler, View};
 
-/// The first arrival, in milliseconds of the simulated clock.
-pub const BEGIN_MS: i64 = 31_000;
 /// How long all is looked at after the last arrival, in seconds: by then everybody is back at the least.
 pub const AFTER_S: f64 = 900.0;
 const TICK_MS: i64 = 100;
-
-/// What a scaler sees.
-#[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
-    /// Now, in milliseconds.
-    pub now_ms: i64,
-    /// What Kafka says.
-    pub reading: &'a Reading,
-    /// Pods that should be there.
-    pub pods: i32,
-    /// Pods that are ready.
-    pub ready: i32,
-    /// The sale is over and every winner is a row.
-    pub complete: bool,
-}
-
-/// Decides about the number of pods.
-pub trait Scaler {
-    /// Asked at every tick; answers with the number that there should be.
-    fn look(&mut self, view: &View<'_>) -> i32;
-
-    /// What it told the person on call.
-    fn says(&self) -> &[String] {
-        &[]
-    }
-}
-
-/// Whether something that happens every `period_ms`, `phase_ms` after its multiples, happens now.
-pub fn due(now_ms: i64, period_ms: i64, phase_ms: i64) -> bool {
-    (now_ms - phase_ms).rem_euclid(period_ms) == 0
-}
 
 /// Which scaler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, strum::IntoStaticStr)]
