@@ -9,8 +9,8 @@ use kube::{Api, Client};
 use operator::api::{CouponCampaign, Phase, conditions};
 use serde_json::{Value, json};
 
-use crate::crowd::Door;
 use crate::install::apply;
+use crate::issuer_client::IssuerClient;
 use crate::wait::until;
 
 /// A campaign in the cluster.
@@ -109,7 +109,7 @@ impl Sale {
     }
 
     /// The way in: the issuers' Service, once it answers about the campaign.
-    pub async fn door(&self) -> Result<Door> {
+    pub async fn issuer(&self) -> Result<IssuerClient> {
         let services: Api<Service> = Api::namespaced(self.client.clone(), &self.namespace);
         let coupon_id = self.get().await?.coupon_id();
         let name = format!("{}-issuer", self.name);
@@ -122,13 +122,13 @@ impl Sale {
                 .ok_or_else(|| "no address".to_owned())
         })
         .await?;
-        let door = Door::new(&format!("http://{address}"), &coupon_id)?;
+        let issuer = IssuerClient::new(&format!("http://{address}"), &coupon_id)?;
         until("an answer of the issuers", Duration::from_secs(60), async || {
-            let response = door.http().get(door.url("")).send().await.map_err(|e| e.to_string())?;
+            let response = issuer.http().get(issuer.url("")).send().await.map_err(|e| e.to_string())?;
             if response.status().is_success() { Ok(()) } else { Err(response.status().to_string()) }
         })
         .await?;
-        Ok(door)
+        Ok(issuer)
     }
 
     /// Deletes the campaign and waits until it is gone.

@@ -6,9 +6,9 @@
 pub mod attack;
 pub mod campaign;
 pub mod chaos;
-pub mod crowd;
 pub mod database;
 pub mod install;
+pub mod issuer_client;
 pub mod logins;
 pub mod many;
 mod memory;

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use e2e::chaos::arena::Arena;
 use e2e::chaos::checker::Breach;
 use e2e::chaos::fault::Plan;
 use e2e::chaos::report::{Summary, line};
+use e2e::chaos::test_bed::TestBed;
 use e2e::install;
 use stack::Connections;
 
@@ -18,17 +18,17 @@ const SEEDS: [u64; 3] = [20, 14, 29];
 async fn a_short_run_loses_nothing() {
     let connections = Connections::from_env().unwrap();
     install::install(&connections).await.unwrap();
-    let mut arena = Arena::new(connections, "chaos-short", true).await.unwrap();
+    let mut bed = TestBed::new(connections, "chaos-short", true).await.unwrap();
     let evidence = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/chaos/short"));
     let mut summary = Summary::default();
     for seed in SEEDS {
-        let outcome = arena.round(Plan::new(seed, arena.stage), &evidence.join(seed.to_string())).await.unwrap();
+        let outcome = bed.round(Plan::new(seed, bed.topology), &evidence.join(seed.to_string())).await.unwrap();
         println!("{}", line(&outcome));
         summary.add(&outcome);
     }
     // And the machine can fail: a row that is taken away is noticed.
-    arena.forge = true;
-    let outcome = arena.round(Plan::new(SEEDS[0], arena.stage), &evidence.join("forged")).await.unwrap();
+    bed.forge = true;
+    let outcome = bed.round(Plan::new(SEEDS[0], bed.topology), &evidence.join("forged")).await.unwrap();
     let breaches: Vec<Breach> = outcome.violations.iter().map(|each| each.breach).collect();
     assert!(breaches.starts_with(&[Breach::Lost]) && breaches.contains(&Breach::Short), "{:?}", outcome.violations);
 
@@ -36,5 +36,5 @@ async fn a_short_run_loses_nothing() {
     assert!(summary.is_good(), "the evidence is in {}", evidence.display());
     assert_eq!(summary.rounds, SEEDS.len());
     assert!(summary.faults >= 3 && summary.answered > 3000, "{summary:?}");
-    arena.leave().await.unwrap();
+    bed.leave().await.unwrap();
 }

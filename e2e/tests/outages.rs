@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use campaign::sabotage::{CrashPoint, Defence};
-use e2e::chaos::arena::Arena;
 use e2e::chaos::checker::{Breach, Violation, count};
+use e2e::chaos::test_bed::TestBed;
 use e2e::install;
 use e2e::outages::crash::{Size, one};
-use e2e::outages::saboteur::{Saboteur, WITHOUT};
+use e2e::outages::fault_injector::{FaultInjector, WITHOUT};
 use e2e::outages::without::{By, repair_loop};
 use stack::Connections;
 
@@ -24,11 +24,11 @@ const SMALL: Size = Size { coupons: 1_100, before: 1_050, stretch: Duration::fro
 async fn the_operator_is_needed_and_may_die_at_any_time() {
     let connections = Connections::from_env().unwrap();
     install::install(&connections).await.unwrap();
-    let arena = Arena::new(connections, "outages-short", true).await.unwrap();
-    let operator = Saboteur::operator(&arena.kubernetes);
+    let bed = TestBed::new(connections, "outages-short", true).await.unwrap();
+    let operator = FaultInjector::operator(&bed.kubernetes);
 
     operator.set(WITHOUT, Some(&Defence::RepairLoop.to_string())).await.unwrap();
-    let told = repair_loop(&arena, &operator, By::Call, LOOK).await;
+    let told = repair_loop(&bed, &operator, By::Call, LOOK).await;
     operator.mend().await.unwrap();
     let (without, with) = told.unwrap();
     assert!(count(&without, Breach::Short) > 0, "nobody looked for them, and they were found: {without:?}");
@@ -36,9 +36,9 @@ async fn the_operator_is_needed_and_may_die_at_any_time() {
     assert_eq!(with, Vec::<Violation>::new());
 
     let evidence = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/outages/short"));
-    let crashed = one(&arena, CrashPoint::AfterChunk, SMALL, evidence).await.unwrap();
+    let crashed = one(&bed, CrashPoint::AfterChunk, SMALL, evidence).await.unwrap();
     assert!(crashed.deaths > 0 && crashed.violations.is_empty(), "{crashed:?}");
     assert_eq!(crashed.rows as u64, SMALL.coupons);
 
-    arena.leave().await.unwrap();
+    bed.leave().await.unwrap();
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::campaign::{Sale, manifest};
-use e2e::crowd::{heard, people};
 use e2e::install::{self, kubectl};
+use e2e::issuer_client::{count_code, users};
 use e2e::many::meter;
 use kube::Client;
 use rand::RngExt;
@@ -43,8 +43,8 @@ async fn a_pass_in_which_nothing_changed_writes_nothing() {
     let client = Client::try_default().await.unwrap();
     let open = Sale::apply(&client, manifest(&namespace, "open", 100, -1, 3600)).await.unwrap();
     let later = Sale::apply(&client, manifest(&namespace, "later", 100, 30 * 24 * 3600, 31 * 24 * 3600)).await.unwrap();
-    let answers = open.door().await.unwrap().rush(&people("user", 10)).await;
-    assert_eq!(heard(&answers, "ISSUED"), 10, "{answers:?}");
+    let answers = open.issuer().await.unwrap().rush(&users("user", 10)).await;
+    assert_eq!(count_code(&answers, "ISSUED"), 10, "{answers:?}");
     let all = Duration::from_secs(60);
     open.until("Ready, with its counters", all, |c| {
         Sale::is_ready(c) && c.status.as_ref().is_some_and(|s| s.persisted == Some(10) && s.lag == Some(0))

@@ -6,10 +6,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::chaos::arena::Arena;
 use e2e::chaos::fault::{Link, Role, Service, Trouble};
-use e2e::crowd::Door;
+use e2e::chaos::test_bed::TestBed;
 use e2e::install;
+use e2e::issuer_client::IssuerClient;
 use e2e::scaling::watch::{Stream, Watch};
 use e2e::wait::until;
 use futures::future::join_all;
@@ -32,8 +32,8 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 #[tokio::test]
 async fn a_lag_that_cannot_be_read_holds_the_pods() {
     let _alone = ALONE.lock().await;
-    let arena = arena("scaling-blind").await;
-    let open = arena
+    let bed = bed("scaling-blind").await;
+    let open = bed
         .open_as("blind", COUPONS, 1, |spec| {
             spec["window"]["start"] = json!(e2e::campaign::from_now(-120));
             spec["partitions"] = json!(4);
@@ -41,16 +41,16 @@ async fn a_lag_that_cannot_be_read_holds_the_pods() {
         })
         .await
         .unwrap();
-    let operator = arena.injector(&open).addresses(Role::Operator).await.unwrap();
-    let slow = arena.links.slow(Service::Database, Duration::from_millis(500), operator.clone());
+    let operator = bed.injector(&open).addresses(Role::Operator).await.unwrap();
+    let slow = bed.links.slow(Service::Database, Duration::from_millis(500), operator.clone());
     let stream = Stream::default();
-    let kafka = &arena.sources.kafka;
-    let mut watch = Watch::new(arena.kubernetes.clone(), kafka, &open.campaign, "blind", &stream).unwrap();
-    let door = open.door(Duration::from_secs(15)).unwrap();
+    let kafka = &bed.sources.kafka;
+    let mut watch = Watch::new(bed.kubernetes.clone(), kafka, &open.campaign, "blind", &stream).unwrap();
+    let issuer = open.issuer(Duration::from_secs(15)).unwrap();
     let watching = async {
         assert!(watch.until(SOON, |seen| seen.wanted > 1 && seen.lag > 500).await.unwrap(), "{:?}", watch.samples);
         let link = Link::Inner(Role::Operator, Service::Kafka);
-        let cut = arena.links.begin(link, Trouble::Cut, &open.users, operator);
+        let cut = bed.links.begin(link, Trouble::Cut, &open.users, operator);
         let before = watch.look().await.unwrap().wanted;
         open.sale.until_condition("ScalingActive", "False", "LagUnknown").await.unwrap();
         let moved = watch.until(Duration::from_secs(8), |seen| seen.wanted != before).await.unwrap();
@@ -68,10 +68,10 @@ async fn a_lag_that_cannot_be_read_holds_the_pods() {
         let over = watch.until(SOON, |seen| seen.wanted == 0).await.unwrap();
         assert!(over, "sold out and stored: {:?}", watch.samples.last());
     };
-    tokio::join!(stream.run(&door, COUPONS, 600), watching);
-    assert_eq!(arena.sources.rows(&open.campaign).await.unwrap().len() as u64, COUPONS);
-    arena.close(open).await.unwrap();
-    arena.leave().await.unwrap();
+    tokio::join!(stream.run(&issuer, COUPONS, 600), watching);
+    assert_eq!(bed.sources.rows(&open.campaign).await.unwrap().len() as u64, COUPONS);
+    bed.close(open).await.unwrap();
+    bed.leave().await.unwrap();
 }
 
 /// People who come one after the other, each place in the queue taken again at once.
@@ -83,11 +83,11 @@ struct Press {
 }
 
 impl Press {
-    async fn run(&self, door: &Door, together: usize) {
+    async fn run(&self, issuer: &IssuerClient, together: usize) {
         let place = async || {
             while !self.over.load(Ordering::Relaxed) {
                 let number = self.come.fetch_add(1, Ordering::Relaxed);
-                let heard = door.ask(&format!("person-{number}"), None).await;
+                let heard = issuer.ask(&format!("person-{number}"), None).await;
                 assert!(heard.issued() || heard.status == 503, "{heard:?}");
                 self.issued.fetch_add(u64::from(heard.issued()), Ordering::Relaxed);
             }
@@ -107,8 +107,8 @@ impl Press {
 #[tokio::test]
 async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
     let _alone = ALONE.lock().await;
-    let arena = arena("scaling-pressed").await;
-    let open = arena
+    let bed = bed("scaling-pressed").await;
+    let open = bed
         .open_as("pressed", 200_000, 1, |spec| {
             spec["window"]["start"] = json!(e2e::campaign::from_now(-120));
             spec["partitions"] = json!(2);
@@ -116,20 +116,20 @@ async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
         })
         .await
         .unwrap();
-    let operator = arena.injector(&open).addresses(Role::Operator).await.unwrap();
-    let slow = arena.links.slow(Service::Redis, Duration::from_millis(150), operator);
-    let deployments: Api<Deployment> = Api::namespaced(arena.kubernetes.clone(), &arena.namespace);
+    let operator = bed.injector(&open).addresses(Role::Operator).await.unwrap();
+    let slow = bed.links.slow(Service::Redis, Duration::from_millis(150), operator);
+    let deployments: Api<Deployment> = Api::namespaced(bed.kubernetes.clone(), &bed.namespace);
     let issuers = async || {
         let found = deployments.get("pressed-issuer").await.unwrap();
         (found.spec.unwrap().replicas, found.status.unwrap().ready_replicas)
     };
     // So that what one answers can be measured before the other comes.
     let annotate = async |annotation: &str| {
-        let campaign = ["annotate", "couponcampaign/pressed", "-n", &arena.namespace];
+        let campaign = ["annotate", "couponcampaign/pressed", "-n", &bed.namespace];
         install::kubectl(&[&campaign[..], &[annotation]].concat()).await.unwrap()
     };
     annotate(&format!("{PAUSE_ANNOTATION}=out")).await;
-    let door = open.door(Duration::from_secs(15)).unwrap();
+    let issuer = open.issuer(Duration::from_secs(15)).unwrap();
     let press = Press::default();
     let watching = async {
         assert_eq!(issuers().await, (Some(1), Some(1)));
@@ -157,18 +157,18 @@ async fn issuers_that_let_people_wait_become_more_and_the_new_ones_are_found() {
         println!("{both:.0} coupons a second after {alone:.0}");
         press.over.store(true, Ordering::Relaxed);
     };
-    tokio::join!(press.run(&door, 1_000), watching);
+    tokio::join!(press.run(&issuer, 1_000), watching);
     slow.end();
-    let scaled = ["get", "events", "-n", &arena.namespace, "--field-selector", "reason=Scaled", "-o"];
+    let scaled = ["get", "events", "-n", &bed.namespace, "--field-selector", "reason=Scaled", "-o"];
     let notes = "jsonpath={range .items[*]}{.note}{.message}{\"\\n\"}{end}";
     let said = install::kubectl(&[&scaled[..], &[notes]].concat()).await.unwrap();
     assert!(said.contains("issuer 1 -> 2: as many as the work needs"), "{said}");
-    arena.close(open).await.unwrap();
-    arena.leave().await.unwrap();
+    bed.close(open).await.unwrap();
+    bed.leave().await.unwrap();
 }
 
-async fn arena(what: &str) -> Arena {
+async fn bed(what: &str) -> TestBed {
     let connections = Connections::from_env().unwrap();
     install::install(&connections).await.unwrap();
-    Arena::new(connections, what, true).await.unwrap()
+    TestBed::new(connections, what, true).await.unwrap()
 }

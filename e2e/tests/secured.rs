@@ -18,9 +18,9 @@ use consumer::Patience;
 use consumer::metrics::Metrics;
 use consumer::status::Status;
 use consumer::writer::BatchLimits;
-use e2e::crowd::{Door, heard, people};
 use e2e::database::{connect, rows};
 use e2e::install::{REALM, class};
+use e2e::issuer_client::{IssuerClient, count_code, users};
 use e2e::logins::Login;
 use e2e::wait::until;
 use operator::api::CampaignClass;
@@ -136,16 +136,16 @@ async fn sell(place: &Place, logins: &Logins) {
     let config = issuer::config::Cli::try_parse_from(words).unwrap().config.unwrap();
     let token = "a-token-of-the-tests-0123456789".to_owned();
     let issuer = issuer::service::Service::start(&config, &pods, token).await.unwrap();
-    let door = Door::new(&format!("http://{}", issuer.addresses.public), "spring").unwrap();
+    let client = IssuerClient::new(&format!("http://{}", issuer.addresses.public), "spring").unwrap();
     let probe = format!("http://{}/readyz", issuer.addresses.probe);
     let ready = until("the issuer is ready", SOON, async || {
-        let answer = door.http().get(&probe).send().await.map_err(|error| error.to_string())?;
+        let answer = client.http().get(&probe).send().await.map_err(|error| error.to_string())?;
         if answer.status().is_success() { Ok(()) } else { Err(answer.text().await.unwrap_or_default()) }
     });
     ready.await.unwrap();
 
-    let answers = door.rush(&people("user", 25)).await;
-    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (20, 5), "{answers:?}");
+    let answers = client.rush(&users("user", 25)).await;
+    assert_eq!((count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT")), (20, 5), "{answers:?}");
     let mut told: Vec<(u64, String)> =
         answers.iter().filter_map(|each| each.rank.map(|rank| (rank, each.user.clone()))).collect();
     told.sort();

@@ -11,9 +11,9 @@ use std::time::Duration;
 use campaign::identity::CampaignId;
 use campaign::stock::StockKeys;
 use e2e::campaign::{Sale, manifest};
-use e2e::crowd::{Door, Heard};
 use e2e::database;
 use e2e::install::{self, REALM, kubectl};
+use e2e::issuer_client::{IssuerClient, Response};
 use e2e::redis_cli::redis;
 use e2e::wait::until;
 use k8s_openapi::api::core::v1::Pod;
@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(90);
 /// Between two people.
 const PACE: Duration = Duration::from_millis(50);
 
-struct Scene {
+struct TestCase {
     client: Client,
     connections: Connections,
     pool: MySqlPool,
@@ -40,7 +40,7 @@ struct Scene {
     winners: Arc<AtomicU64>,
 }
 
-impl Scene {
+impl TestCase {
     /// Images of the campaign's pods that are not on their way out.
     async fn images(&self) -> Result<BTreeSet<String>, String> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.sale.namespace);
@@ -99,15 +99,15 @@ impl Scene {
 }
 
 /// People who come one after the other until `stop`, each asking until there is an answer. What each heard.
-async fn crowd(door: Door, winners: Arc<AtomicU64>, stop: CancellationToken) -> Vec<Heard> {
+async fn load(issuer: IssuerClient, winners: Arc<AtomicU64>, stop: CancellationToken) -> Vec<Response> {
     let (mut asking, mut number) = (JoinSet::new(), 0);
     let mut ticks = tokio::time::interval(PACE);
     while !stop.is_cancelled() {
         ticks.tick().await;
         number += 1;
-        let (door, winners) = (door.clone(), Arc::clone(&winners));
+        let (issuer, winners) = (issuer.clone(), Arc::clone(&winners));
         asking.spawn(async move {
-            let heard = door.insist(&format!("user-{number}"), None, SOON).await;
+            let heard = issuer.insist(&format!("user-{number}"), None, SOON).await;
             winners.fetch_add(u64::from(heard.issued()), Ordering::Relaxed);
             heard
         });
@@ -126,9 +126,9 @@ async fn a_version_and_the_next_work_side_by_side_on_the_way_there_and_back() {
     install::namespace(&namespace, true).await.unwrap();
     let client = Client::try_default().await.unwrap();
     let sale = Sale::apply(&client, manifest(&namespace, "upgrade", 100_000, -1, 3600)).await.unwrap();
-    let door = sale.door().await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
-    let scene = Scene {
+    let case = TestCase {
         pool: database::connect(&connections).await.unwrap(),
         campaign: CampaignId::with_default_names(REALM, &namespace, "upgrade").unwrap(),
         winners: Arc::default(),
@@ -137,29 +137,29 @@ async fn a_version_and_the_next_work_side_by_side_on_the_way_there_and_back() {
         sale,
     };
     let stop = CancellationToken::new();
-    let people = tokio::spawn(crowd(door, Arc::clone(&scene.winners), stop.clone()));
-    scene.winners_come("before").await;
+    let people = tokio::spawn(load(issuer, Arc::clone(&case.winners), stop.clone()));
+    case.winners_come("before").await;
 
-    let campaign = format!("couponcampaign/{}", scene.sale.name);
+    let campaign = format!("couponcampaign/{}", case.sale.name);
     let annotate = async |value: &str| {
         kubectl(&["annotate", &campaign, "-n", &namespace, "--overwrite", value]).await.unwrap();
     };
     for (from, to) in [(&this, &later), (&later, &this)] {
-        install::install_image(&scene.connections, to).await.unwrap();
-        scene.sale.until_condition("PodsUpToDate", "False", "RolloutWaits").await.unwrap();
-        assert_eq!(scene.images().await.unwrap(), BTreeSet::from([from.clone()]), "pods that work stay");
-        assert_eq!(scene.connections_are_later().await, *to == later);
-        scene.is_repaired(&format!("operator of {to} beside pods of {from}")).await;
+        install::install_image(&case.connections, to).await.unwrap();
+        case.sale.until_condition("PodsUpToDate", "False", "RolloutWaits").await.unwrap();
+        assert_eq!(case.images().await.unwrap(), BTreeSet::from([from.clone()]), "pods that work stay");
+        assert_eq!(case.connections_are_later().await, *to == later);
+        case.is_repaired(&format!("operator of {to} beside pods of {from}")).await;
 
         annotate("coupon-operator.io/rollout=now").await;
-        scene.until_images(to).await;
+        case.until_images(to).await;
         annotate("coupon-operator.io/rollout-").await;
-        scene.is_repaired(&format!("all of {to}")).await;
+        case.is_repaired(&format!("all of {to}")).await;
     }
 
     stop.cancel();
     let answers = people.await.unwrap();
-    let refused: Vec<&Heard> = answers.iter().filter(|heard| !heard.issued()).collect();
+    let refused: Vec<&Response> = answers.iter().filter(|heard| !heard.issued()).collect();
     assert!(
         refused.is_empty(),
         "{} of {} got none: {:?}",
@@ -170,8 +170,7 @@ async fn a_version_and_the_next_work_side_by_side_on_the_way_there_and_back() {
     let mut told: Vec<(u64, String)> = answers.into_iter().map(|heard| (heard.rank.unwrap(), heard.user)).collect();
     told.sort();
     let as_told = until("rows as people were told", SOON, async || {
-        let rows =
-            database::rows(&scene.pool, REALM, &namespace, "upgrade").await.map_err(|error| error.to_string())?;
+        let rows = database::rows(&case.pool, REALM, &namespace, "upgrade").await.map_err(|error| error.to_string())?;
         if rows.winners == told {
             Ok(())
         } else {

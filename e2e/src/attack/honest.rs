@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::crowd::{Door, Heard};
+use crate::issuer_client::{IssuerClient, Response};
 
 /// Users under way at once; more are failures of their own, as nobody was served.
 const AT_ONCE: usize = 4_000;
@@ -19,7 +19,7 @@ pub struct Tally {
     /// From the time at which each should have asked, milliseconds, ascending.
     pub took_ms: Vec<u128>,
     /// Those who did not get a coupon.
-    pub failed: Vec<Heard>,
+    pub failed: Vec<Response>,
 }
 
 impl Tally {
@@ -37,10 +37,10 @@ impl Tally {
     }
 }
 
-/// The crowd of one kind.
+/// The users of one kind.
 pub struct Honest {
     /// The way in.
-    pub door: Door,
+    pub issuer: IssuerClient,
     /// Users a second.
     pub rate: u32,
     /// What their names begin with.
@@ -73,9 +73,9 @@ impl Honest {
                 asking.join_next().await;
             }
             number += 1;
-            let (door, user, tally) = (self.door.clone(), format!("{}-{number}", self.prefix), Arc::clone(&tally));
+            let (issuer, user, tally) = (self.issuer.clone(), format!("{}-{number}", self.prefix), Arc::clone(&tally));
             asking.spawn(async move {
-                let heard = door.ask(&user, None).await;
+                let heard = issuer.ask(&user, None).await;
                 let mut tally = tally.lock().await;
                 tally.took_ms.push(due.elapsed().as_millis());
                 if !heard.issued() {

@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use e2e::attack::{Honest, Kind, Swarm, Tally, Targets, Weights};
 use e2e::campaign::{Sale, manifest};
-use e2e::crowd::Door;
 use e2e::install::{SYSTEM_NAMESPACE, install, kubectl, namespace};
+use e2e::issuer_client::IssuerClient;
 use e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -74,25 +74,25 @@ async fn attack(args: &Args) -> Result<bool> {
 
 async fn under_attack(args: &Args, client: &kube::Client, sale: &Sale) -> Result<bool> {
     sale.until_phase(Phase::Open, Duration::from_secs(60)).await?;
-    let door = sale.door().await?;
+    let issuer = sale.issuer().await?;
     sale.until("Ready", Duration::from_secs(60), Sale::is_ready).await?;
     let mut weights = attacked(client, sale).await?;
     let to = targets(&weights, sale)?;
 
     let mut all = Tally::default();
-    let quiet = Honest { door: door.clone(), rate: RATE, prefix: "quiet".to_owned() };
+    let quiet = Honest { issuer: issuer.clone(), rate: RATE, prefix: "quiet".to_owned() };
     report("nobody", &quiet.come(Duration::from_secs(args.seconds)).await, &Swarm::default(), &weights)?;
     let mut kinds = 0;
     for kind in Kind::iter().filter(|kind| args.kinds.is_empty() || args.kinds.contains(kind)) {
         let swarm = Arc::new(Swarm::default());
-        let tally = beside(kind, &to, &door, Arc::clone(&swarm), Duration::from_secs(args.seconds)).await?;
+        let tally = beside(kind, &to, &issuer, Arc::clone(&swarm), Duration::from_secs(args.seconds)).await?;
         report(&kind.to_string(), &tally, &swarm, &weights)?;
         all.add(&tally);
         kinds += 1;
     }
     let (mut heaviest, mut restarts) = (Heaviest::default(), weights.restarts(client).await?);
     heaviest.add(&weights)?;
-    let tally = rolled_out(client, sale, &door).await?;
+    let tally = rolled_out(client, sale, &issuer).await?;
     report("rollouts", &tally, &Swarm::default(), &Weights::default())?;
     all.add(&tally);
     kinds += 1;
@@ -100,7 +100,7 @@ async fn under_attack(args: &Args, client: &kube::Client, sale: &Sale) -> Result
     weights = attacked(client, sale).await?;
     let targets = targets(&weights, sale)?;
     if let Some(program) = &args.schemathesis {
-        let tally = fuzzed(program, &door, &targets).await?;
+        let tally = fuzzed(program, &issuer, &targets).await?;
         report("fuzz", &tally, &Swarm::default(), &weights)?;
         all.add(&tally);
         kinds += 1;
@@ -152,11 +152,11 @@ async fn attacked(client: &kube::Client, sale: &Sale) -> Result<Weights> {
 }
 
 /// All pods are replaced [`ROLLOUTS`] times, one after the other, while users come over connections that they keep.
-async fn rolled_out(client: &kube::Client, sale: &Sale, door: &Door) -> Result<Tally> {
+async fn rolled_out(client: &kube::Client, sale: &Sale, issuer: &IssuerClient) -> Result<Tally> {
     let stop = CancellationToken::new();
     let coming = tokio::spawn({
-        let (door, stop) = (door.clone(), stop.clone());
-        async move { Honest { door, rate: RATE, prefix: "rollout".to_owned() }.come_until(stop).await }
+        let (issuer, stop) = (issuer.clone(), stop.clone());
+        async move { Honest { issuer, rate: RATE, prefix: "rollout".to_owned() }.come_until(stop).await }
     });
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), NAMESPACE);
     let names = [format!("{}-issuer", sale.name), format!("{}-consumer", sale.name)];
@@ -204,7 +204,13 @@ fn targets(weights: &Weights, sale: &Sale) -> Result<Targets> {
 }
 
 /// Honest users beside a swarm, which has a thread of its own.
-async fn beside(kind: Kind, targets: &Targets, door: &Door, swarm: Arc<Swarm>, time: Duration) -> Result<Tally> {
+async fn beside(
+    kind: Kind,
+    targets: &Targets,
+    issuer: &IssuerClient,
+    swarm: Arc<Swarm>,
+    time: Duration,
+) -> Result<Tally> {
     let (addresses, count, script) = kind.plan(targets);
     let stop = CancellationToken::new();
     let (ended, pressing) = (stop.clone(), Arc::clone(&swarm));
@@ -213,7 +219,7 @@ async fn beside(kind: Kind, targets: &Targets, door: &Door, swarm: Arc<Swarm>, t
         runtime.block_on(pressing.press(addresses, count, script, ended));
         Ok(())
     });
-    let tally = Honest { door: door.clone(), rate: RATE, prefix: kind.to_string() }.come(time).await;
+    let tally = Honest { issuer: issuer.clone(), rate: RATE, prefix: kind.to_string() }.come(time).await;
     stop.cancel();
     thread.join().map_err(|_| anyhow::anyhow!("the swarm died"))??;
     ensure!(swarm.made.load(Ordering::Relaxed) > 0, "{kind}: no connection was made");
@@ -221,9 +227,9 @@ async fn beside(kind: Kind, targets: &Targets, door: &Door, swarm: Arc<Swarm>, t
 }
 
 /// Requests made of the OpenAPI document, each a little wrong.
-async fn fuzzed(program: &std::path::Path, door: &Door, targets: &Targets) -> Result<Tally> {
+async fn fuzzed(program: &std::path::Path, issuer: &IssuerClient, targets: &Targets) -> Result<Tally> {
     let base = format!("http://{}", targets.users);
-    let document = door.http().get(format!("{base}/openapi.json")).send().await?.text().await?;
+    let document = issuer.http().get(format!("{base}/openapi.json")).send().await?.text().await?;
     // It writes what it remembers into the folder that it works in.
     let folder = std::env::temp_dir().join(format!("coupon-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
@@ -236,7 +242,7 @@ async fn fuzzed(program: &std::path::Path, door: &Door, targets: &Targets) -> Re
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let fuzzing = tokio::task::spawn_blocking(move || command.output());
     let tally =
-        Honest { door: door.clone(), rate: RATE, prefix: "fuzz".to_owned() }.come(Duration::from_secs(30)).await;
+        Honest { issuer: issuer.clone(), rate: RATE, prefix: "fuzz".to_owned() }.come(Duration::from_secs(30)).await;
     let output =
         tokio::time::timeout(Duration::from_secs(300), fuzzing).await.context("fuzzing takes too long")???;
     std::fs::remove_dir_all(&folder)?;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use e2e::chaos::arena::Arena;
 use e2e::chaos::fault::{Plan, round_seed};
 use e2e::chaos::report::{Summary, line, make_room};
+use e2e::chaos::test_bed::TestBed;
 use e2e::install::install;
 use stack::Connections;
 
@@ -65,13 +65,13 @@ async fn chaos(arguments: &Arguments) -> Result<Summary> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let mut arena = Arena::new(connections, "chaos", false).await?;
-    (arena.forge, arena.keep_all) = (arguments.forge, arguments.keep_all);
+    let mut bed = TestBed::new(connections, "chaos", false).await?;
+    (bed.forge, bed.keep_all) = (arguments.forge, arguments.keep_all);
     let mut summary = Summary::default();
     for number in 1..=arguments.rounds {
         let seed = round_seed(arguments.seed, number);
         let evidence = arguments.evidence.join(seed.to_string());
-        let good = match arena.round(Plan::new(seed, arena.stage), &evidence).await {
+        let good = match bed.round(Plan::new(seed, bed.topology), &evidence).await {
             Ok(outcome) => {
                 println!("{number:>4} {}", line(&outcome));
                 summary.add(&outcome);
@@ -95,9 +95,9 @@ async fn chaos(arguments: &Arguments) -> Result<Summary> {
         }
     }
     if summary.is_good() {
-        arena.leave().await?;
+        bed.leave().await?;
     } else {
-        println!("the namespace {0} and the class {0} stay, for a look", arena.namespace);
+        println!("the namespace {0} and the class {0} stay, for a look", bed.namespace);
     }
     Ok(summary)
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use e2e::campaign::{Sale, from_now};
-use e2e::crowd::{heard, p99_ms, people, ranks};
 use e2e::database::{connect, rows};
 use e2e::install::{REALM, install, kubectl, namespace};
+use e2e::issuer_client::{count_code, p99_ms, ranks, users};
 use e2e::wait::until;
 use operator::api::Phase;
 use serde_json::{Value, json};
@@ -64,16 +64,16 @@ async fn demo() -> Result<(String, bool)> {
     steps.next(&format!("kubectl apply: campaign {coupon_id}, {COUPONS} coupons, open now (some 5 s)"));
     let applied = Instant::now();
     let sale = Sale::apply(&client, example(&coupon_id)?).await?;
-    let door = sale.door().await?;
+    let issuer = sale.issuer().await?;
     let answering = applied.elapsed();
     sale.until_phase(Phase::Open, Duration::from_secs(60)).await?;
     steps.next(&format!("the issuers answered {:.1} s after the apply; waiting for Ready", answering.as_secs_f64()));
     sale.until("Ready", Duration::from_secs(60), Sale::is_ready).await?;
 
     steps.next(&format!("{PEOPLE} people ask at once"));
-    let everybody = people("user", PEOPLE);
-    let answers = door.rush(&everybody).await;
-    let (issued, sold_out) = (heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT"));
+    let everybody = users("user", PEOPLE);
+    let answers = issuer.rush(&everybody).await;
+    let (issued, sold_out) = (count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT"));
     let errors = answers.len() - issued - sold_out;
     for failure in answers.iter().filter(|each| !matches!(each.code.as_str(), "ISSUED" | "SOLD_OUT")).take(5) {
         println!("          {} heard {} {}", failure.user, failure.status, failure.code);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use campaign::sabotage::{CrashPoint, Defence};
 use clap::{Parser, Subcommand};
-use e2e::chaos::arena::Arena;
 use e2e::chaos::report::make_room;
+use e2e::chaos::test_bed::TestBed;
 use e2e::install::install;
+use e2e::outages::fault_injector::FaultInjector;
 use e2e::outages::report::Report;
-use e2e::outages::saboteur::Saboteur;
 use e2e::outages::{away, broker, crash, failover, large, restored, roll, secured, suspended, without};
 use stack::Connections;
 
@@ -101,25 +101,25 @@ async fn outages(arguments: &Arguments) -> Result<Report> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let arena = Arena::new(connections, "outages", false).await?;
+    let bed = TestBed::new(connections, "outages", false).await?;
     // What an earlier run left that was ended from outside.
-    Saboteur::operator(&arena.kubernetes).mend().await?;
+    FaultInjector::operator(&bed.kubernetes).mend().await?;
     let report = match &arguments.scenario {
-        Scenario::DatabaseAway { minutes: m } => away::database(&arena, minutes(*m), &evidence("database-away")).await,
-        Scenario::KafkaAway { minutes: m } => away::kafka(&arena, minutes(*m), &evidence("kafka-away")).await,
-        Scenario::RedisFailover => failover::failover(&arena, &evidence("redis-failover")).await,
-        Scenario::BrokerKilled => broker::killed(&arena, &evidence("broker-killed")).await,
-        Scenario::BrokersRoll => roll::brokers(&arena, &evidence("brokers-roll")).await,
-        Scenario::DatabaseRestored => restored::database(&arena, &evidence("database-restored")).await,
-        Scenario::RepairLarge { winners } => large::repair(&arena, *winners, &evidence("repair-large")).await,
-        Scenario::Suspended { away } => suspended::without(&arena, *away, &evidence("suspended")).await,
-        Scenario::Secured => secured::life(&arena, &evidence("secured")).await,
+        Scenario::DatabaseAway { minutes: m } => away::database(&bed, minutes(*m), &evidence("database-away")).await,
+        Scenario::KafkaAway { minutes: m } => away::kafka(&bed, minutes(*m), &evidence("kafka-away")).await,
+        Scenario::RedisFailover => failover::failover(&bed, &evidence("redis-failover")).await,
+        Scenario::BrokerKilled => broker::killed(&bed, &evidence("broker-killed")).await,
+        Scenario::BrokersRoll => roll::brokers(&bed, &evidence("brokers-roll")).await,
+        Scenario::DatabaseRestored => restored::database(&bed, &evidence("database-restored")).await,
+        Scenario::RepairLarge { winners } => large::repair(&bed, *winners, &evidence("repair-large")).await,
+        Scenario::Suspended { away } => suspended::without(&bed, *away, &evidence("suspended")).await,
+        Scenario::Secured => secured::life(&bed, &evidence("secured")).await,
         Scenario::OperatorCrash { point } => {
             let points = point.as_ref().map_or(&crash::POINTS[..], std::slice::from_ref);
-            crash::all(&arena, points, &evidence("operator-crash")).await
+            crash::all(&bed, points, &evidence("operator-crash")).await
         }
-        Scenario::Without { defence } => without::left_out(&arena, *defence).await,
+        Scenario::Without { defence } => without::left_out(&bed, *defence).await,
     }?;
-    arena.leave().await?;
+    bed.leave().await?;
     Ok(report)
 }

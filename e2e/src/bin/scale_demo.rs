@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::chaos::arena::Arena;
 use e2e::chaos::fault::{Role, Service};
+use e2e::chaos::test_bed::TestBed;
 use e2e::install::{install, kubectl};
 use e2e::scaling::plot::svg;
 use e2e::scaling::timeline::{CROSSING, Figures, table};
@@ -45,20 +45,20 @@ async fn demo() -> Result<bool> {
     let connections = Connections::from_env()?;
     println!("installing the operator with Helm, and a class whose connections lead through proxies");
     install(&connections).await?;
-    let arena = Arena::new(connections, "scale", true).await?;
+    let bed = TestBed::new(connections, "scale", true).await?;
     let name = format!("sale-{:x}", jiff::Timestamp::now().as_second());
     println!("kubectl apply: campaign {name}, {COUPONS} coupons, {PARTITIONS} partitions, open since two minutes");
-    let open = arena
+    let open = bed
         .open_as(&name, COUPONS, 1, |spec| {
             spec["window"]["start"] = json!(e2e::campaign::from_now(-120));
             spec["partitions"] = json!(PARTITIONS);
             spec["consumer"] = json!({"drainTargetSeconds": DRAIN_TARGET});
         })
         .await?;
-    let operator = arena.injector(&open).addresses(Role::Operator).await?;
-    let slow = arena.links.slow(Service::Database, SLOW, operator);
+    let operator = bed.injector(&open).addresses(Role::Operator).await?;
+    let slow = bed.links.slow(Service::Database, SLOW, operator);
     let stream = Stream::default();
-    let mut watch = Watch::new(arena.kubernetes.clone(), &arena.sources.kafka, &open.campaign, &name, &stream)?;
+    let mut watch = Watch::new(bed.kubernetes.clone(), &bed.sources.kafka, &open.campaign, &name, &stream)?;
     ensure!(watch.until(Duration::from_secs(60), |sample| sample.ready == 1).await?, "no consumer is ready");
     // The first pod has begun its work, as it has long before the crowd of a real sale comes.
     watch.until(QUIET, |_| false).await?;
@@ -67,8 +67,8 @@ async fn demo() -> Result<bool> {
         "{PER_SECOND} people per second come; every answer of the database to a pod takes {} ms longer",
         SLOW.as_millis()
     );
-    let door = open.door(Duration::from_secs(15))?;
-    let people = stream.run(&door, COUPONS, PER_SECOND);
+    let issuer = open.issuer(Duration::from_secs(15))?;
+    let people = stream.run(&issuer, COUPONS, PER_SECOND);
     let watching = watch.until(PATIENCE, |sample| sample.issued == COUPONS && (sample.wanted, sample.ready) == (0, 0));
     let ((), over) = tokio::join!(people, watching);
     let over = over?;
@@ -79,13 +79,13 @@ async fn demo() -> Result<bool> {
     let picture = Path::new("target/scale-demo.svg");
     std::fs::create_dir_all("target")?;
     std::fs::write(picture, svg(&samples)).with_context(|| format!("cannot write {}", picture.display()))?;
-    let events = ["get", "events", "-n", &arena.namespace, "--sort-by=.metadata.creationTimestamp", "-o"];
+    let events = ["get", "events", "-n", &bed.namespace, "--sort-by=.metadata.creationTimestamp", "-o"];
     let scaled = "jsonpath={range .items[?(@.reason==\"Scaled\")]}{.note}{.message}{\"\\n\"}{end}";
     println!("what the operator said:\n{}", kubectl(&[&events[..], &[scaled]].concat()).await?);
     println!("the picture is {}; lag counts from {CROSSING} records", picture.display());
-    let rows = arena.sources.rows(&open.campaign).await?.len();
-    arena.close(open).await?;
-    arena.leave().await?;
+    let rows = bed.sources.rows(&open.campaign).await?.len();
+    bed.close(open).await?;
+    bed.leave().await?;
     println!("{}", figures.line());
     let within = |ms: Option<u64>, limit| ms.is_some_and(|ms| ms <= limit);
     Ok(over

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 use strum::Display;
 
-use super::crowd::Answer;
 use super::ledger::Ledger;
+use super::load::Answer;
 
 /// Which sentence of the promise is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Display)]

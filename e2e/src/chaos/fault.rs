@@ -179,7 +179,7 @@ impl std::fmt::Display for Fault {
 
 /// What there is to hurt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stage {
+pub struct Topology {
     /// Redis has a replica and Sentinels, which lead past the proxy.
     pub sentinel: bool,
     /// Brokers.
@@ -188,7 +188,7 @@ pub struct Stage {
     pub shared: bool,
 }
 
-impl Stage {
+impl Topology {
     fn allows(self, kind: Kind) -> bool {
         match kind {
             kind if self.shared => kind.is_private(),
@@ -239,9 +239,9 @@ pub fn round_seed(seed: u64, number: u64) -> u64 {
 
 impl Plan {
     /// The plan of the round with this seed. Consecutive seeds go through all kinds in turn; every third has a second fault.
-    pub fn new(seed: u64, stage: Stage) -> Self {
+    pub fn new(seed: u64, topology: Topology) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let kinds: Vec<Kind> = Kind::iter().filter(|kind| stage.allows(*kind)).collect();
+        let kinds: Vec<Kind> = Kind::iter().filter(|kind| topology.allows(*kind)).collect();
         let coupons = random.random_range(1000..=3000);
         let users = usize::try_from(coupons * 13 / 10).unwrap_or(usize::MAX);
         let (cycle, turn) = (seed / kinds.len() as u64, usize::try_from(seed % kinds.len() as u64).unwrap_or(0));
@@ -252,7 +252,7 @@ impl Plan {
             chosen.extend(kinds.choose(&mut random));
         }
         let issuers = random.random_range(1..=2);
-        let mut faults: Vec<Fault> = chosen.into_iter().map(|kind| fault(kind, stage, &mut random)).collect();
+        let mut faults: Vec<Fault> = chosen.into_iter().map(|kind| fault(kind, topology, &mut random)).collect();
         // Half of the second faults fall into the repair of the first.
         let soon = Duration::from_millis(random.random_range(0..2000));
         if let [first, second] = faults.as_mut_slice()
@@ -264,7 +264,7 @@ impl Plan {
     }
 }
 
-fn fault(kind: Kind, stage: Stage, random: &mut StdRng) -> Fault {
+fn fault(kind: Kind, topology: Topology, random: &mut StdRng) -> Fault {
     let mut millis = |range: std::ops::Range<u64>| Duration::from_millis(random.random_range(range));
     let at = millis(300..3500);
     let lasts = if kind.hurts_link() { millis(1000..8000) } else { millis(1000..5000) };
@@ -276,7 +276,7 @@ fn fault(kind: Kind, stage: Stage, random: &mut StdRng) -> Fault {
         Kind::HalfCloseLink => Some(Trouble::HalfClose { toward_server: random.random() }),
         _ => None,
     };
-    let link = trouble.and_then(|trouble| stage.links().choose(random).map(|link| (*link, trouble)));
+    let link = trouble.and_then(|trouble| topology.links().choose(random).map(|link| (*link, trouble)));
     Fault { kind, at, lasts, link, which: random.random_range(0..12) }
 }
 
@@ -286,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    const FULL: Stage = Stage { sentinel: false, brokers: 3, shared: false };
+    const FULL: Topology = Topology { sentinel: false, brokers: 3, shared: false };
 
     #[test]
     fn a_seed_is_a_plan() {
@@ -329,20 +329,20 @@ mod tests {
     #[test]
     fn each_kind_of_stage_sees_its_kinds_alone_and_in_company() {
         for (sentinel, brokers, shared) in [(true, 3, false), (false, 1, false), (true, 1, false), (false, 1, true)] {
-            let stage = Stage { sentinel, brokers, shared };
-            let allowed = Kind::iter().filter(|kind| stage.allows(*kind)).count();
+            let topology = Topology { sentinel, brokers, shared };
+            let allowed = Kind::iter().filter(|kind| topology.allows(*kind)).count();
             for faults in [1, 2] {
-                let plans = (0..3 * allowed as u64).map(|seed| Plan::new(seed, stage));
+                let plans = (0..3 * allowed as u64).map(|seed| Plan::new(seed, topology));
                 let kinds: BTreeSet<Kind> =
                     plans.filter(|plan| plan.faults.len() == faults).map(|plan| plan.faults[0].kind).collect();
-                assert_eq!(kinds.len(), allowed, "{stage:?} with {faults}");
+                assert_eq!(kinds.len(), allowed, "{topology:?} with {faults}");
             }
         }
     }
 
     #[test]
     fn on_a_shared_stack_nobody_else_is_hurt() {
-        let shared = Stage { sentinel: false, brokers: 1, shared: true };
+        let shared = Topology { sentinel: false, brokers: 1, shared: true };
         for fault in (0..500).flat_map(|seed| Plan::new(seed, shared).faults) {
             assert!(fault.kind.is_private(), "{fault}");
             assert!(!matches!(fault.link, Some((Link::Inner(Role::Operator, _), _))), "{fault}");

@@ -6,8 +6,8 @@
 //! - [`links`]: the proxies of a stack, and the class that leads through them
 //! - [`inject`]: carries a fault out, and repairs
 //! - [`restart`]: the faults that are restarts as people make them
-//! - [`arena`]: where sales take place, and how one is opened and settled
-//! - [`crowd`]: clients that ask until they get a decided answer, and a record of every answer
+//! - [`test_bed`]: where sales take place, and how one is opened and settled
+//! - [`load`]: clients that ask until they get a decided answer, and a record of every answer
 //! - [`ledger`]: what Redis, Kafka and SQL say in the end
 //! - [`checker`]: pure; answers and ledger -> verdict
 //! - [`round`]: one sale from `kubectl apply` to the verdict
@@ -16,18 +16,18 @@
 //!
 //! It may kill and freeze parts of the stack and pods of its own campaigns, and nothing else.
 
-pub mod arena;
 pub mod checker;
-pub mod crowd;
 pub mod fault;
 pub mod inject;
 pub mod ledger;
 pub mod links;
+pub mod load;
 pub mod outcome;
 pub mod proxy;
 pub mod report;
 pub mod restart;
 pub mod round;
+pub mod test_bed;
 
 /// The realm of these campaigns.
 pub const REALM: &str = "chaos";

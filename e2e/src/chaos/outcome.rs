@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::checker::Violation;
-use super::crowd::Answer;
 use super::fault::{Fault, Plan};
 use super::ledger::Ledger;
+use super::load::Answer;
 
 /// What a fault did.
 #[derive(Debug, Clone, Serialize)]

@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::checker::{Breach, count};
-use super::crowd::Answer;
 use super::fault::Kind;
 use super::ledger::Ledger;
+use super::load::Answer;
 use super::outcome::Outcome;
 use crate::install::{SYSTEM_NAMESPACE, kubectl};
 
@@ -91,9 +91,9 @@ impl Summary {
         for (kind, times) in &self.again {
             let mut known: Vec<u64> = times.iter().flatten().copied().collect();
             known.sort_unstable();
-            let show =
+            let scenario =
                 |ms: Option<&u64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{:.2} s", *ms as f64 / 1000.0));
-            let (median, max) = (show(known.get(known.len().saturating_sub(1) / 2)), show(known.last()));
+            let (median, max) = (scenario(known.get(known.len().saturating_sub(1) / 2)), scenario(known.last()));
             let never = times.len() - known.len();
             let rest = if never > 0 { format!("   {never} after the last coupon") } else { String::new() };
             // Writing to a string cannot fail.

@@ -9,9 +9,9 @@ use stack::control::Action;
 
 use super::figures::{came_within, codes, failed, longest_gap_ms, p99_ms, waits, won_within};
 use super::report::{Report, seconds, whole_ms};
-use super::show::{Lag, Played, Scene, Show, play};
-use crate::chaos::arena::{Arena, millis};
-use crate::chaos::crowd::Answer;
+use super::scenario::{Finished, Lag, Scenario, TestCase, play};
+use crate::chaos::load::Answer;
+use crate::chaos::test_bed::{TestBed, millis};
 use crate::wait::until;
 
 /// The sale runs for so long before the system is stopped.
@@ -38,9 +38,9 @@ struct Outage {
     caught_up_ms: u64,
 }
 
-fn show(name: &str, away: Duration) -> Show {
+fn scenario(name: &str, away: Duration) -> Scenario {
     let selling = LEAD + away + TAIL;
-    Show {
+    Scenario {
         name: name.to_owned(),
         coupons: selling.as_secs() * PER_SECOND,
         users: usize::try_from((selling + SOLD_OUT).as_secs() * PER_SECOND).unwrap_or(usize::MAX),
@@ -50,28 +50,28 @@ fn show(name: &str, away: Duration) -> Show {
 }
 
 /// The database is stopped: winners are answered all the same, as Kafka has them, and become rows when it is back.
-pub async fn database(arena: &Arena, away: Duration, evidence: &Path) -> Result<Report> {
-    let played = play(arena, &show("database-away", away), evidence, async |scene| {
-        scene.at(LEAD).await;
-        let lag = Lag::of(scene)?;
-        let from = scene.now_ms();
-        scene.injector.act("mariadb", Action::Kill).await?;
-        scene.say("the database is killed");
-        watch(scene, away).await;
+pub async fn database(bed: &TestBed, away: Duration, evidence: &Path) -> Result<Report> {
+    let played = play(bed, &scenario("database-away", away), evidence, async |case| {
+        case.at(LEAD).await;
+        let lag = Lag::of(case)?;
+        let from = case.now_ms();
+        case.injector.act("mariadb", Action::Kill).await?;
+        case.say("the database is killed");
+        watch(case, away).await;
         let ends = lag.ends().await?;
         let waited = lag.before(&ends).await?;
-        scene.say(&format!("{waited} records wait; the database is started"));
-        scene.injector.act("mariadb", Action::Start).await?;
-        let back = scene.now_ms();
-        scene.say("the database serves");
+        case.say(&format!("{waited} records wait; the database is started"));
+        case.injector.act("mariadb", Action::Start).await?;
+        let back = case.now_ms();
+        case.say("the database serves");
         until("what waited is stored", CATCH_UP, async || match lag.before(&ends).await {
             Ok(0) => Ok(()),
             Ok(left) => Err(format!("{left} records left")),
             Err(error) => Err(error.to_string()),
         })
         .await?;
-        let caught_up_ms = scene.now_ms() - back;
-        scene.say("what waited is stored");
+        let caught_up_ms = case.now_ms() - back;
+        case.say("what waited is stored");
         Ok(Outage { away: from..back, waited, caught_up_ms })
     })
     .await?;
@@ -85,25 +85,25 @@ pub async fn database(arena: &Arena, away: Duration, evidence: &Path) -> Result<
 }
 
 /// Kafka is stopped: winners go straight into their rows, and are told after the commit.
-pub async fn kafka(arena: &Arena, away: Duration, evidence: &Path) -> Result<Report> {
-    let played = play(arena, &show("kafka-away", away), evidence, async |scene| {
-        scene.at(LEAD).await;
-        let before = scene.rows().await?;
-        let brokers = scene.injector.brokers();
-        let from = scene.now_ms();
+pub async fn kafka(bed: &TestBed, away: Duration, evidence: &Path) -> Result<Report> {
+    let played = play(bed, &scenario("kafka-away", away), evidence, async |case| {
+        case.at(LEAD).await;
+        let before = case.rows().await?;
+        let brokers = case.injector.brokers();
+        let from = case.now_ms();
         for broker in &brokers {
-            scene.injector.act(broker, Action::Kill).await?;
+            case.injector.act(broker, Action::Kill).await?;
         }
-        scene.say(&format!("Kafka is killed; {before} rows"));
-        watch(scene, away).await;
-        let direct = scene.rows().await? - before;
-        scene.say(&format!("{direct} rows came without Kafka; it is started"));
+        case.say(&format!("Kafka is killed; {before} rows"));
+        watch(case, away).await;
+        let direct = case.rows().await? - before;
+        case.say(&format!("{direct} rows came without Kafka; it is started"));
         for broker in &brokers {
-            scene.injector.act(broker, Action::Start).await?;
+            case.injector.act(broker, Action::Start).await?;
         }
-        let back = scene.now_ms();
-        scene.say("Kafka serves");
-        let lag = Lag::of(scene)?;
+        let back = case.now_ms();
+        case.say("Kafka serves");
+        let lag = Lag::of(case)?;
         until("the consumers have read everything", CATCH_UP, async || {
             let ends = lag.ends().await.map_err(|e| e.to_string())?;
             match lag.before(&ends).await {
@@ -113,8 +113,8 @@ pub async fn kafka(arena: &Arena, away: Duration, evidence: &Path) -> Result<Rep
             }
         })
         .await?;
-        let caught_up_ms = scene.now_ms() - back;
-        scene.say("the consumers have read everything");
+        let caught_up_ms = case.now_ms() - back;
+        case.say("the consumers have read everything");
         Ok(Outage { away: from..back, waited: i64::try_from(direct)?, caught_up_ms })
     })
     .await?;
@@ -127,19 +127,19 @@ pub async fn kafka(arena: &Arena, away: Duration, evidence: &Path) -> Result<Rep
 }
 
 /// Says now and then how far it is, for this long.
-async fn watch(scene: &Scene<'_>, away: Duration) {
-    let begin = scene.now_ms();
+async fn watch(case: &TestCase<'_>, away: Duration) {
+    let begin = case.now_ms();
     let end = begin + millis(away);
-    while scene.now_ms() < end {
-        let next = (scene.now_ms() + millis(PROGRESS)).min(end);
-        scene.at(Duration::from_millis(next)).await;
-        let waits = waits(&scene.crowd.answers());
-        scene.say(&format!("{} heard a rank since it is away", won_within(&waits, &(begin..u64::MAX))));
+    while case.now_ms() < end {
+        let next = (case.now_ms() + millis(PROGRESS)).min(end);
+        case.at(Duration::from_millis(next)).await;
+        let waits = waits(&case.load.answers());
+        case.say(&format!("{} heard a rank since it is away", won_within(&waits, &(begin..u64::MAX))));
     }
 }
 
 /// What people heard while it was away.
-fn told(played: &Played<Outage>, answers: &[Answer], away: &Range<u64>) -> Report {
+fn told(played: &Finished<Outage>, answers: &[Answer], away: &Range<u64>) -> Report {
     let mut report = played.report.clone();
     let waits = waits(answers);
     let (came, won) = (came_within(&waits, away), won_within(&waits, away));

@@ -8,32 +8,33 @@ use stack::control::Action;
 
 use super::figures::{codes, failed, longest_gap_ms, p99_ms, waits};
 use super::report::{Report, seconds, whole_ms};
-use super::show::{Show, play};
-use crate::chaos::arena::Arena;
+use super::scenario::{Scenario, play};
+use crate::chaos::test_bed::TestBed;
 
 const STRETCH: Duration = Duration::from_secs(40);
 /// How long after the kill is looked at by itself, milliseconds.
 const AFTER_MS: u64 = 10_000;
 
 /// A sale of 6,000 on three brokers.
-pub async fn killed(arena: &Arena, evidence: &Path) -> Result<Report> {
-    let show = Show { name: "broker-killed".to_owned(), coupons: 6_000, users: 6_600, stretch: STRETCH, issuers: 2 };
-    let played = play(arena, &show, evidence, async |scene| {
-        let brokers = scene.injector.brokers();
+pub async fn killed(bed: &TestBed, evidence: &Path) -> Result<Report> {
+    let scenario =
+        Scenario { name: "broker-killed".to_owned(), coupons: 6_000, users: 6_600, stretch: STRETCH, issuers: 2 };
+    let played = play(bed, &scenario, evidence, async |case| {
+        let brokers = case.injector.brokers();
         ensure!(brokers.len() >= 3, "this needs a stack with three brokers: make outages BROKERS=3");
-        let sources = arena.sources.clone();
-        let topic = scene.open.campaign.topic();
+        let sources = bed.sources.clone();
+        let topic = case.open.campaign.topic();
         let topology = tokio::task::spawn_blocking(move || sources.partitions(Some(&topic))).await??;
         let first = topology.first().context("the topic has no partitions")?;
         ensure!(
             topology.iter().all(|partition| partition.replicas.len() >= 3),
             "the topic does not have three copies: {topology:?}"
         );
-        scene.at(STRETCH / 2).await;
-        let killed_ms = scene.now_ms();
-        scene.injector.act(&format!("kafka-{}", first.leader), Action::Kill).await?;
-        scene.say(&format!("broker {} is killed, leader of partition {}", first.leader, first.id));
-        scene.at(STRETCH).await;
+        case.at(STRETCH / 2).await;
+        let killed_ms = case.now_ms();
+        case.injector.act(&format!("kafka-{}", first.leader), Action::Kill).await?;
+        case.say(&format!("broker {} is killed, leader of partition {}", first.leader, first.id));
+        case.at(STRETCH).await;
         Ok(killed_ms)
     })
     .await?;

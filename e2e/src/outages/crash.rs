@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use campaign::sabotage::CrashPoint;
 
+use super::fault_injector::{CRASH_AT, FaultInjector, flush, orphans};
 use super::report::{Report, seconds};
-use super::saboteur::{CRASH_AT, Saboteur, flush, orphans};
-use crate::chaos::arena::{Arena, OpenSale, SETTLE, millis};
 use crate::chaos::checker::{Violation, check};
-use crate::chaos::crowd::{Answer, Crowd, time_to_issue_again};
+use crate::chaos::load::{Answer, LoadGenerator, time_to_issue_again};
 use crate::chaos::report::keep;
+use crate::chaos::test_bed::{OpenSale, SETTLE, TestBed, millis};
 
 /// Every point that the operator passes.
 pub const POINTS: [CrashPoint; 8] = [
@@ -56,11 +56,11 @@ pub struct Crashed {
 }
 
 /// All points, or one.
-pub async fn all(arena: &Arena, points: &[CrashPoint], evidence: &Path) -> Result<Report> {
+pub async fn all(bed: &TestBed, points: &[CrashPoint], evidence: &Path) -> Result<Report> {
     let size = Size { coupons: 2_000, before: 1_200, stretch: Duration::from_secs(4) };
     let mut crashed = Vec::new();
     for point in points {
-        let found = one(arena, *point, size, &evidence.join(point.to_string())).await?;
+        let found = one(bed, *point, size, &evidence.join(point.to_string())).await?;
         println!("{}", row(&found));
         crashed.push(found);
     }
@@ -83,52 +83,52 @@ fn row(crashed: &Crashed) -> String {
 }
 
 /// One sale whose operator dies at `point`.
-pub async fn one(arena: &Arena, point: CrashPoint, size: Size, evidence: &Path) -> Result<Crashed> {
-    let operator = Saboteur::operator(&arena.kubernetes);
+pub async fn one(bed: &TestBed, point: CrashPoint, size: Size, evidence: &Path) -> Result<Crashed> {
+    let operator = FaultInjector::operator(&bed.kubernetes);
     let name = format!("{point}-{:x}", jiff::Timestamp::now().as_millisecond());
-    let open = arena.open(&name, size.coupons, 1).await?;
-    let crashed = sabotaged(arena, &open, &operator, point, size, evidence).await;
+    let open = bed.open(&name, size.coupons, 1).await?;
+    let crashed = sabotaged(bed, &open, &operator, point, size, evidence).await;
     // Also after an error: the stack is used again.
     operator.set(CRASH_AT, None).await.context("the operator could not be mended")?;
-    arena.close(open).await?;
+    bed.close(open).await?;
     crashed
 }
 
 async fn sabotaged(
-    arena: &Arena,
+    bed: &TestBed,
     open: &OpenSale,
-    operator: &Saboteur,
+    operator: &FaultInjector,
     point: CrashPoint,
     size: Size,
     evidence: &Path,
 ) -> Result<Crashed> {
     let begin = Instant::now();
-    let crowd = Crowd::new(open.door(REQUEST)?, begin);
+    let load = LoadGenerator::new(open.issuer(REQUEST)?, begin);
     let names = |from: usize, to: usize| (from..to).map(|number| format!("user-{number:05}")).collect::<Vec<_>>();
-    crowd.arrive(names(0, size.before), begin, size.stretch, begin + PATIENCE).await;
+    load.arrive(names(0, size.before), begin, size.stretch, begin + PATIENCE).await;
     // In the middle of the temporary keys, not after the last of them.
     let at = if point == CrashPoint::AfterChunk { format!("{point}:2") } else { point.to_string() };
     operator.set(CRASH_AT, Some(&at)).await?;
     match point {
-        CrashPoint::AfterRepublish => orphans(arena, open, 30).await?,
-        _ => flush(arena, open).await?,
+        CrashPoint::AfterRepublish => orphans(bed, open, 30).await?,
+        _ => flush(bed, open).await?,
     }
     // They ask while nobody may grant, and while the operator dies.
     let everybody = usize::try_from(size.coupons)? * 11 / 10;
     let now = Instant::now();
-    let rest = crowd.arrive(names(size.before, everybody), now, size.stretch, now + PATIENCE);
+    let rest = load.arrive(names(size.before, everybody), now, size.stretch, now + PATIENCE);
     let mending = async {
         let deaths = operator.died_at(point).await?.max(operator.restarts().await?);
         operator.set(CRASH_AT, None).await?;
-        Ok::<_, anyhow::Error>((deaths, crowd.now_ms()))
+        Ok::<_, anyhow::Error>((deaths, load.now_ms()))
     };
     let ((), mended) = tokio::join!(rest, mending);
     let (deaths, mended_ms) = mended?;
-    arena.settle(open, &crowd, size.coupons, SETTLE).await?;
-    let (answers, ledger) = (crowd.answers(), arena.ledger(open).await?);
+    bed.settle(open, &load, size.coupons, SETTLE).await?;
+    let (answers, ledger) = (load.answers(), bed.ledger(open).await?);
     let violations = check(size.coupons, &answers, &ledger);
     if !violations.is_empty() {
-        keep(&open.sale.name, &answers, &ledger, &arena.namespace, evidence).await?;
+        keep(&open.sale.name, &answers, &ledger, &bed.namespace, evidence).await?;
     }
     Ok(Crashed { point, deaths, again_ms: again_ms(&answers, mended_ms), rows: ledger.rows.len(), violations })
 }

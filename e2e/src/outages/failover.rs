@@ -8,9 +8,9 @@ use stack::control::Action;
 
 use super::figures::{codes, failed, p99_ms, waits};
 use super::report::{Report, seconds, whole_ms};
-use super::show::{Scene, Show, play};
-use crate::chaos::arena::{Arena, millis};
-use crate::chaos::crowd::time_to_issue_again;
+use super::scenario::{Scenario, TestCase, play};
+use crate::chaos::load::time_to_issue_again;
+use crate::chaos::test_bed::{TestBed, millis};
 use crate::redis_cli::redis;
 use crate::wait::until;
 
@@ -36,16 +36,16 @@ struct Failover {
 }
 
 /// 20,000 coupons, the primary killed in the middle.
-pub async fn failover(arena: &Arena, evidence: &Path) -> Result<Report> {
-    ensure!(arena.stage.sentinel, "this needs a stack with Sentinels: make outages REDIS=sentinel");
-    let show = Show {
+pub async fn failover(bed: &TestBed, evidence: &Path) -> Result<Report> {
+    ensure!(bed.topology.sentinel, "this needs a stack with Sentinels: make outages REDIS=sentinel");
+    let scenario = Scenario {
         name: "redis-failover".to_owned(),
         coupons: COUPONS,
         users: 22_000,
         stretch: Duration::from_secs(44),
         issuers: 2,
     };
-    let played = play(arena, &show, evidence, act).await?;
+    let played = play(bed, &scenario, evidence, act).await?;
     let Failover { lacked, killed_ms, promoted_ms, named_ms } = played.acted;
     let (answers, mut report) = (&played.answers, played.report);
     let again_ms = time_to_issue_again(answers, promoted_ms).map(millis);
@@ -66,13 +66,13 @@ pub async fn failover(arena: &Arena, evidence: &Path) -> Result<Report> {
     Ok(report)
 }
 
-async fn act(scene: &Scene<'_>) -> Result<Failover> {
-    let injector = scene.injector;
+async fn act(case: &TestCase<'_>) -> Result<Failover> {
+    let injector = case.injector;
     let primary = injector.primary().await?;
     let (primary_url, primary_part) = (injector.redis_url(&primary)?, injector.redis_part(&primary)?);
     let replica = injector.replica(&primary_url).await?;
     let replica_url = injector.redis_url(&replica)?;
-    let key = campaign::stock::StockKeys::of(&scene.open.campaign).issued;
+    let key = campaign::stock::StockKeys::of(&case.open.campaign).issued;
     let winners = async |url: &str| -> Result<usize> { Ok(redis(url, &["ZCARD", &key]).await?.trim().parse()?) };
 
     until("half of the sale", STEP, async || match winners(&primary_url).await {
@@ -85,7 +85,7 @@ async fn act(scene: &Scene<'_>) -> Result<Failover> {
     let host = replica.split(':').next().context("the replica has no host")?;
     redis(&replica_url, &["REPLICAOF", host, "1"]).await?;
     let has = winners(&replica_url).await?;
-    scene.say(&format!("the replica {replica} is cut off with {has} winners"));
+    case.say(&format!("the replica {replica} is cut off with {has} winners"));
     until("the replica lags behind", STEP, async || match winners(&primary_url).await {
         Ok(count) if count >= has + LACKING => Ok(()),
         seen => Err(format!("{seen:?} winners, and the replica has {has}")),
@@ -93,24 +93,24 @@ async fn act(scene: &Scene<'_>) -> Result<Failover> {
     .await?;
     let had = winners(&primary_url).await?;
     injector.act(&primary_part, Action::Kill).await?;
-    let killed_ms = scene.now_ms();
-    scene.say(&format!("the primary is killed with at least {had} winners"));
+    let killed_ms = case.now_ms();
+    case.say(&format!("the primary is killed with at least {had} winners"));
 
     until("the promotion", STEP, async || match redis(&replica_url, &["ROLE"]).await {
         Ok(role) if role.starts_with("master") => Ok(()),
         seen => Err(format!("{seen:?}")),
     })
     .await?;
-    let promoted_ms = scene.now_ms();
+    let promoted_ms = case.now_ms();
     // Read at once: as soon as the operator has filled it, it lacks nothing.
     let promoted_with = winners(&replica_url).await?;
-    scene.say(&format!("the replica is primary, with {promoted_with} winners"));
+    case.say(&format!("the replica is primary, with {promoted_with} winners"));
     until("the Sentinels' new primary", STEP, async || match injector.primary().await {
         Ok(now) if now == replica => Ok(()),
         seen => Err(format!("{seen:?}")),
     })
     .await?;
-    let named_ms = scene.now_ms();
-    scene.say("the Sentinels name it");
+    let named_ms = case.now_ms();
+    case.say("the Sentinels name it");
     Ok(Failover { lacked: had.saturating_sub(promoted_with), killed_ms, promoted_ms, named_ms })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use crate::chaos::crowd::Answer;
+use crate::chaos::load::Answer;
 
 /// One user: from the first request to the decided answer, however often was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,18 +17,18 @@ use sqlx::MySqlPool;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::fault_injector::FaultInjector;
 use super::figures::{codes, failed};
 use super::report::{Report, seconds};
-use super::saboteur::Saboteur;
 use crate::campaign::{Sale, manifest};
-use crate::chaos::arena::{Arena, SETTLE, millis};
 use crate::chaos::checker::check;
-use crate::chaos::crowd::{Answer, Crowd, time_to_issue_again};
 use crate::chaos::inject::processes_of;
 use crate::chaos::ledger::Ledger;
+use crate::chaos::load::{Answer, LoadGenerator, time_to_issue_again};
 use crate::chaos::report::keep;
-use crate::crowd::Door;
+use crate::chaos::test_bed::{SETTLE, TestBed, millis};
 use crate::install::{REALM, SYSTEM_NAMESPACE, kubectl};
+use crate::issuer_client::IssuerClient;
 use crate::memory;
 use crate::redis_cli::redis;
 use crate::wait::until;
@@ -66,7 +66,7 @@ struct Operator {
 
 /// A sale that has had so many winners when it begins.
 struct Old<'a> {
-    arena: &'a Arena,
+    bed: &'a TestBed,
     campaign: CampaignId,
     row: CampaignRowId,
     winners: u64,
@@ -74,28 +74,28 @@ struct Old<'a> {
 }
 
 /// Two losses of everything.
-pub async fn repair(arena: &Arena, winners: u64, evidence: &Path) -> Result<Report> {
-    ensure!(arena.connections.redis_sentinels.is_none(), "this needs one Redis by itself: make outages");
-    arena.fresh_operator().await?;
+pub async fn repair(bed: &TestBed, winners: u64, evidence: &Path) -> Result<Report> {
+    ensure!(bed.connections.redis_sentinels.is_none(), "this needs one Redis by itself: make outages");
+    bed.fresh_operator().await?;
     let name = format!("repair-large-{:x}", jiff::Timestamp::now().as_millisecond());
-    let campaign = CampaignId::with_default_names(REALM, &arena.namespace, &name)?;
-    let pool = &arena.sources.pool;
+    let campaign = CampaignId::with_default_names(REALM, &bed.namespace, &name)?;
+    let pool = &bed.sources.pool;
     table::migrate(pool).await?;
     let row = table::register(pool, &campaign, winners + LEFT).await?.id;
-    let old = Old { arena, campaign, row, winners, begin: Instant::now() };
+    let old = Old { bed, campaign, row, winners, begin: Instant::now() };
     old.say(&format!("{name}: {winners} rows are written"));
     store_rows(pool, row, winners).await?;
 
-    let mut manifest = manifest(&arena.namespace, &name, winners + LEFT, -1, 3600);
+    let mut manifest = manifest(&bed.namespace, &name, winners + LEFT, -1, 3600);
     // Not through proxies: what is measured is the product.
     manifest["spec"]["className"] = json!("default");
     manifest["spec"]["partitions"] = json!(2);
     manifest["spec"]["issuer"] = json!({"minReplicas": 1, "maxReplicas": 1});
     manifest["spec"]["deletionPolicy"] = json!("Delete");
-    let sale = Sale::apply(&arena.kubernetes, manifest).await?;
+    let sale = Sale::apply(&bed.kubernetes, manifest).await?;
     let report = old.sell(&sale, evidence).await;
     // Also after an error: the stack is used again.
-    kubectl(&["delete", "couponcampaign", &name, "-n", &arena.namespace, "--wait=false"]).await?;
+    kubectl(&["delete", "couponcampaign", &name, "-n", &bed.namespace, "--wait=false"]).await?;
     report
 }
 
@@ -105,33 +105,36 @@ impl Old<'_> {
     }
 
     async fn sell(&self, sale: &Sale, evidence: &Path) -> Result<Report> {
-        let Self { arena, campaign, winners, .. } = self;
+        let Self { bed, campaign, winners, .. } = self;
         let applied = Instant::now();
         sale.until_phase(Phase::Open, OPENING * millions(*winners)).await?;
         let opening_ms = millis(applied.elapsed());
         self.say(&format!("the ledger is continued after {:.1} s", applied.elapsed().as_secs_f64()));
-        sale.door().await?;
-        let operator = Operator::of(&arena.kubernetes).await?;
-        let crowd = Crowd::new(Door::with_patience(&self.address(sale).await?, &sale.name, REQUEST)?, Instant::now());
-        let again = self.lose_and_wait(&crowd).await?;
+        sale.issuer().await?;
+        let operator = Operator::of(&bed.kubernetes).await?;
+        let load = LoadGenerator::new(
+            IssuerClient::with_patience(&self.address(sale).await?, &sale.name, REQUEST)?,
+            Instant::now(),
+        );
+        let again = self.lose_and_wait(&load).await?;
 
         let (now, everybody) = (Instant::now(), usize::try_from(LEFT)?);
         let names = (0..everybody).map(|number| format!("late-{number:05}")).collect();
-        crowd.arrive(names, now, REST, now + REST + SETTLE).await;
+        load.arrive(names, now, REST, now + REST + SETTLE).await;
         let ledger = self.settled().await?;
-        let answers: Vec<Answer> = crowd
+        let answers: Vec<Answer> = load
             .answers()
             .into_iter()
             // The rank of a winner of before is nobody's here: it becomes 0, which the checker does not let pass.
             .map(|answer| Answer { rank: answer.rank.map(|rank| rank.saturating_sub(*winners)), ..answer })
             .collect();
         let violations = check(LEFT, &answers, &ledger);
-        let kept = kept(&arena.sources.pool, self.row, *winners).await?;
+        let kept = kept(&bed.sources.pool, self.row, *winners).await?;
         let (key, last) = (StockKeys::of(campaign).issued, winners.to_string());
-        let members = redis(&arena.sources.redis, &["ZCOUNT", &key, "1", &last]).await?;
+        let members = redis(&bed.sources.redis, &["ZCOUNT", &key, "1", &last]).await?;
         let members: u64 = members.trim().parse()?;
-        let (peak, restarts) = (operator.peak(), Saboteur::operator(&arena.kubernetes).restarts().await?);
-        let replaced = Operator::of(&arena.kubernetes).await.is_ok_and(|now| now.pod != operator.pod);
+        let (peak, restarts) = (operator.peak(), FaultInjector::operator(&bed.kubernetes).restarts().await?);
+        let replaced = Operator::of(&bed.kubernetes).await.is_ok_and(|now| now.pod != operator.pod);
 
         let mut report = Report::new("repair-large");
         report.figure("winners", winners);
@@ -158,7 +161,7 @@ impl Old<'_> {
         report.claim(members == *winners, format!("Redis holds {members} of {winners} winners of before"));
         report.claim(failed(&answers) == 0, "answers that are neither decided nor \"ask again\"");
         if !violations.is_empty() {
-            keep(&sale.name, &answers, &ledger, &arena.namespace, evidence).await?;
+            keep(&sale.name, &answers, &ledger, &bed.namespace, evidence).await?;
             println!("evidence: {}", evidence.display());
         }
         Ok(report)
@@ -166,14 +169,14 @@ impl Old<'_> {
 
     /// Where the issuers' Service is.
     async fn address(&self, sale: &Sale) -> Result<String> {
-        let services: Api<Service> = Api::namespaced(self.arena.kubernetes.clone(), &sale.namespace);
+        let services: Api<Service> = Api::namespaced(self.bed.kubernetes.clone(), &sale.namespace);
         let service = services.get(&format!("{}-issuer", sale.name)).await?;
         let address = service.spec.and_then(|spec| spec.cluster_ip).context("the Service has no address")?;
         Ok(format!("http://{address}"))
     }
 
     /// People come one after another while Redis is emptied. For each time, milliseconds until somebody heard a new rank.
-    async fn lose_and_wait(&self, crowd: &Crowd) -> Result<Vec<Option<u64>>> {
+    async fn lose_and_wait(&self, load: &LoadGenerator) -> Result<Vec<Option<u64>>> {
         let over = AtomicBool::new(false);
         let patience = AGAIN * millions(self.winners) * PATIENCE;
         let deadline = Instant::now() + patience * u32::try_from(TIMES)?;
@@ -183,8 +186,8 @@ impl Old<'_> {
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
-                let (crowd, user) = (crowd.clone(), format!("early-{number:05}"));
-                clients.spawn(async move { crowd.insist(&user, deadline).await });
+                let (load, user) = (load.clone(), format!("early-{number:05}"));
+                clients.spawn(async move { load.insist(&user, deadline).await });
                 sleep(PACE).await;
             }
             clients.join_all().await;
@@ -193,11 +196,11 @@ impl Old<'_> {
             let mut all = Vec::new();
             for time in 1..=TIMES {
                 sleep(LEAD).await;
-                redis(&self.arena.sources.redis, &["FLUSHALL"]).await?;
-                let flushed_ms = crowd.now_ms();
+                redis(&self.bed.sources.redis, &["FLUSHALL"]).await?;
+                let flushed_ms = load.now_ms();
                 self.say(&format!("FLUSHALL, number {time}"));
                 let again = until("a new rank", patience, async || {
-                    time_to_issue_again(&crowd.answers(), flushed_ms).ok_or_else(|| "nobody heard one".to_owned())
+                    time_to_issue_again(&load.answers(), flushed_ms).ok_or_else(|| "nobody heard one".to_owned())
                 })
                 .await;
                 if let Err(error) = &again {
@@ -218,7 +221,7 @@ impl Old<'_> {
 
     /// What the three say of the ranks that were left at the beginning, once all of them are rows.
     async fn settled(&self) -> Result<Ledger> {
-        let look = async || -> Result<Ledger> { self.arena.sources.read_above(&self.campaign, self.winners).await };
+        let look = async || -> Result<Ledger> { self.bed.sources.read_above(&self.campaign, self.winners).await };
         let whole = async || {
             let ledger = look().await.map_err(|error| format!("{error:#}"))?;
             match ledger.rows.len() as u64 >= LEFT && ledger.rows == ledger.members {

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::figures::{codes, failed, longest_gap_ms, waits, won_within};
 use super::report::{Report, seconds};
-use super::show::{Scene, Show, play};
-use crate::chaos::arena::Arena;
+use super::scenario::{Scenario, TestCase, play};
+use crate::chaos::test_bed::TestBed;
 use crate::install::run;
 use crate::url::Url;
 use crate::wait::until;
@@ -28,37 +28,37 @@ const WAIT: Duration = Duration::from_secs(240);
 const COMMAND_SECONDS: &str = "30";
 
 /// A sale whose database forgets half a minute of it.
-pub async fn database(arena: &Arena, evidence: &Path) -> Result<Report> {
+pub async fn database(bed: &TestBed, evidence: &Path) -> Result<Report> {
     let people = STRETCH.as_secs() * PER_SECOND;
-    let show = Show {
+    let scenario = Scenario {
         name: "database-restored".to_owned(),
         coupons: people - people / 20,
         users: usize::try_from(people)?,
         stretch: STRETCH,
         issuers: 2,
     };
-    let played = play(arena, &show, evidence, async |scene| {
-        let backup = Backup::of(scene)?;
-        scene.at(BACKUP).await;
+    let played = play(bed, &scenario, evidence, async |case| {
+        let backup = Backup::of(case)?;
+        case.at(BACKUP).await;
         backup.make().await?;
-        let kept = scene.rows().await?;
-        scene.say(&format!("a backup with at least {} rows is made", kept.min(scene.rows().await?)));
-        scene.at(RESTORE).await;
-        let winners = scene.arena.sources(scene.open).await?.members(&scene.open.campaign).await?;
-        let before = scene.rows().await?;
+        let kept = case.rows().await?;
+        case.say(&format!("a backup with at least {} rows is made", kept.min(case.rows().await?)));
+        case.at(RESTORE).await;
+        let winners = case.bed.sources(case.open).await?.members(&case.open.campaign).await?;
+        let before = case.rows().await?;
         backup.put_back().await?;
-        let (since, back) = (scene.now_ms(), scene.rows().await?);
-        scene.say(&format!("it is put back: {before} rows were there, {back} are; {} people have won", winners.len()));
+        let (since, back) = (case.now_ms(), case.rows().await?);
+        case.say(&format!("it is put back: {before} rows were there, {back} are; {} people have won", winners.len()));
         ensure!(back < before, "the backup took no row away: nothing is shown");
         until("a row for every winner of before", WAIT, async || {
-            let rows = scene.arena.sources.rows(&scene.open.campaign).await.map_err(|error| format!("{error:#}"))?;
+            let rows = case.bed.sources.rows(&case.open.campaign).await.map_err(|error| format!("{error:#}"))?;
             let missing = winners.iter().filter(|winner| !rows.contains(winner)).count();
             if missing == 0 { Ok(()) } else { Err(format!("{missing} are missing")) }
         })
         .await?;
-        let whole_ms = scene.now_ms() - since;
-        scene.say("every winner of before is a row again");
-        Ok((since..scene.now_ms(), before - back, whole_ms))
+        let whole_ms = case.now_ms() - since;
+        case.say("every winner of before is a row again");
+        Ok((since..case.now_ms(), before - back, whole_ms))
     })
     .await?;
     let ((time, taken, whole_ms), answers, mut report) = (played.acted, &played.answers, played.report);
@@ -82,8 +82,8 @@ struct Backup {
 }
 
 impl Backup {
-    fn of(scene: &Scene<'_>) -> Result<Self> {
-        let url = Url::parse(scene.arena.connections.database.as_deref().context("the stack has no database")?)?;
+    fn of(case: &TestCase<'_>) -> Result<Self> {
+        let url = Url::parse(case.bed.connections.database.as_deref().context("the stack has no database")?)?;
         let (host, port) = url.address.rsplit_once(':').context("the database has no port")?;
         let login = [
             format!("--host={host}"),
@@ -91,7 +91,7 @@ impl Backup {
             format!("--user={}", url.user),
             format!("--password={}", url.password),
         ];
-        Ok(Self { login, database: url.path, file: scene.arena.connections.state.join("backup.sql") })
+        Ok(Self { login, database: url.path, file: case.bed.connections.state.join("backup.sql") })
     }
 
     async fn make(&self) -> Result<()> {

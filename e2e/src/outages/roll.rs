@@ -11,9 +11,9 @@ use tokio::time::sleep;
 
 use super::figures::{codes, failed, longest_gap_ms, p99_ms, waits};
 use super::report::{Report, seconds, whole_ms};
-use super::show::{Scene, Show, play};
-use crate::chaos::arena::{Arena, millis};
-use crate::chaos::crowd::time_to_issue_again;
+use super::scenario::{Scenario, TestCase, play};
+use crate::chaos::load::time_to_issue_again;
+use crate::chaos::test_bed::{TestBed, millis};
 use crate::redis_cli::redis;
 use crate::wait::until;
 
@@ -44,37 +44,37 @@ struct Rolled {
 }
 
 /// A sale on three brokers under 200 users a second.
-pub async fn brokers(arena: &Arena, evidence: &Path) -> Result<Report> {
+pub async fn brokers(bed: &TestBed, evidence: &Path) -> Result<Report> {
     let people = STRETCH.as_secs() * PER_SECOND;
     // Coupons are left for those who come after Redis was emptied, whenever that is.
-    let show = Show {
+    let scenario = Scenario {
         name: "brokers-roll".to_owned(),
         coupons: people,
         users: usize::try_from(people + people / 20)?,
         stretch: STRETCH + STRETCH / 20,
         issuers: 2,
     };
-    let played = play(arena, &show, evidence, async |scene| {
-        ensure!(scene.injector.brokers().len() >= 3, "this needs three brokers: make outages BROKERS=3");
-        scene.at(LEAD).await;
-        let from = scene.now_ms();
+    let played = play(bed, &scenario, evidence, async |case| {
+        ensure!(case.injector.brokers().len() >= 3, "this needs three brokers: make outages BROKERS=3");
+        case.at(LEAD).await;
+        let from = case.now_ms();
         let over = AtomicBool::new(false);
         let rolling = async {
-            let rolled = scene.injector.roll_kafka(|| (), |step| scene.say(step)).await;
+            let rolled = case.injector.roll_kafka(|| (), |step| case.say(step)).await;
             over.store(true, Ordering::Relaxed);
             rolled
         };
-        let (rolled, lag_unknown) = tokio::join!(rolling, unknown_lag(scene, &over));
+        let (rolled, lag_unknown) = tokio::join!(rolling, unknown_lag(case, &over));
         if let Some(note) = rolled? {
-            scene.say(&note);
+            case.say(&note);
         }
-        let elected_ms = scene.now_ms();
+        let elected_ms = case.now_ms();
         let elected = Instant::now();
-        until("a lag that is known", LAG_WAIT, async || lag_is_known(scene).await).await?;
+        until("a lag that is known", LAG_WAIT, async || lag_is_known(case).await).await?;
         let lag_known = elected.elapsed();
-        scene.say(&format!("the lag is known {:.1} s after the elections; FLUSHALL", lag_known.as_secs_f64()));
-        redis(&scene.injector.redis().await?, &["FLUSHALL"]).await?;
-        Ok(Rolled { rolling: from..elected_ms, lag_known, lag_unknown, flushed_ms: scene.now_ms() })
+        case.say(&format!("the lag is known {:.1} s after the elections; FLUSHALL", lag_known.as_secs_f64()));
+        redis(&case.injector.redis().await?, &["FLUSHALL"]).await?;
+        Ok(Rolled { rolling: from..elected_ms, lag_known, lag_unknown, flushed_ms: case.now_ms() })
     })
     .await?;
     let (rolled, answers, mut report) = (played.acted, &played.answers, played.report);
@@ -99,9 +99,9 @@ pub async fn brokers(arena: &Arena, evidence: &Path) -> Result<Report> {
 }
 
 /// Whether the campaign's condition says what the consumers have to do.
-async fn lag_is_known(scene: &Scene<'_>) -> Result<(), String> {
-    let campaigns: Api<CouponCampaign> = Api::namespaced(scene.arena.kubernetes.clone(), &scene.arena.namespace);
-    let campaign = campaigns.get(&scene.open.sale.name).await.map_err(|error| error.to_string())?;
+async fn lag_is_known(case: &TestCase<'_>) -> Result<(), String> {
+    let campaigns: Api<CouponCampaign> = Api::namespaced(case.bed.kubernetes.clone(), &case.bed.namespace);
+    let campaign = campaigns.get(&case.open.sale.name).await.map_err(|error| error.to_string())?;
     let conditions = campaign.status.unwrap_or_default().conditions;
     let scaling = conditions.iter().find(|condition| condition.type_ == "ScalingActive");
     match scaling {
@@ -112,11 +112,11 @@ async fn lag_is_known(scene: &Scene<'_>) -> Result<(), String> {
 }
 
 /// For how long the lag was unknown until `over`.
-async fn unknown_lag(scene: &Scene<'_>, over: &AtomicBool) -> Duration {
+async fn unknown_lag(case: &TestCase<'_>, over: &AtomicBool) -> Duration {
     let mut unknown = Duration::ZERO;
     while !over.load(Ordering::Relaxed) {
         let look = Instant::now();
-        let known = lag_is_known(scene).await.is_ok();
+        let known = lag_is_known(case).await.is_ok();
         sleep(LOOK).await;
         if !known {
             unknown += look.elapsed();

@@ -17,8 +17,8 @@ use stack::secured::administrator::Administrator;
 
 use super::figures::{codes, failed, ranks_of};
 use super::report::{Report, seconds};
-use super::show::{Scene, Show, play};
-use crate::chaos::arena::Arena;
+use super::scenario::{Scenario, TestCase, play};
+use crate::chaos::test_bed::TestBed;
 use crate::install::{OPERATOR_SECRET, WORKLOAD_SECRET, apply, authority_secret, kubectl};
 use crate::logins::{self, Login, trusted};
 use crate::redis_cli::redis;
@@ -50,15 +50,16 @@ struct Change {
 ///
 /// # Errors
 /// The stack, or Kubernetes, does not do what it is told.
-pub async fn life(arena: &Arena, evidence: &Path) -> Result<Report> {
-    let administrator = Administrator::of_stack(&arena.connections)?;
+pub async fn life(bed: &TestBed, evidence: &Path) -> Result<Report> {
+    let administrator = Administrator::of_stack(&bed.connections)?;
     // What changes here must reach pods that work.
     let now = json!({"spec": {"rollout": {"duringWindow": "Now"}}}).to_string();
-    kubectl(&["patch", "campaignclass", &arena.namespace, "--type=merge", "-p", &now]).await?;
-    let ready = ["wait", "--for=condition=Ready", "campaignclass", &arena.namespace, "--timeout=60s"];
+    kubectl(&["patch", "campaignclass", &bed.namespace, "--type=merge", "-p", &now]).await?;
+    let ready = ["wait", "--for=condition=Ready", "campaignclass", &bed.namespace, "--timeout=60s"];
     kubectl(&ready).await.context("a class with the rights that README lists is not Ready")?;
-    let show = Show { name: "secured".to_owned(), coupons: COUPONS, users: PEOPLE, stretch: STRETCH, issuers: 2 };
-    let played = play(arena, &show, evidence, async |scene| changes(scene, &administrator).await).await?;
+    let scenario =
+        Scenario { name: "secured".to_owned(), coupons: COUPONS, users: PEOPLE, stretch: STRETCH, issuers: 2 };
+    let played = play(bed, &scenario, evidence, async |case| changes(case, &administrator).await).await?;
     let (answers, mut report) = (&played.answers, played.report);
     for change in &played.acted {
         let took = change.to_ms.saturating_sub(change.from_ms);
@@ -75,25 +76,25 @@ pub async fn life(arena: &Arena, evidence: &Path) -> Result<Report> {
     report.claim(failed(answers) == 0, "answers that are neither decided nor \"ask again\"");
     let silent = answers.iter().find(|each| each.status == 503 && !ADVICE.contains(&each.code.as_str()));
     report.claim(silent.is_none(), format!("a 503 without advice: {silent:?}"));
-    arena.cleaned().await?;
-    let left = dead_letter(arena).await?;
+    bed.cleaned().await?;
+    let left = dead_letter(bed).await?;
     report.claim(left.is_empty(), format!("left after the deletion: {left}"));
     Ok(report)
 }
 
 /// All passwords, each at the server first, which ends the connections of before; then the authority in three steps.
-async fn changes(scene: &Scene<'_>, administrator: &Administrator) -> Result<Vec<Change>> {
-    scene.at(LEAD).await;
+async fn changes(case: &TestCase<'_>, administrator: &Administrator) -> Result<Vec<Change>> {
+    case.at(LEAD).await;
     let mut logins = [Login::operator(), Login::workload()];
     let mut all = Vec::new();
     for what in ["redis_password", "database_password", "kafka_password"] {
         all.push(
-            followed(scene, what, async || {
+            followed(case, what, async || {
                 for login in &mut logins {
                     change_password(administrator, what, login).await?;
                 }
                 if what == "kafka_password" {
-                    restart_brokers(scene).await?;
+                    restart_brokers(case).await?;
                 }
                 for (login, name) in logins.iter().zip([OPERATOR_SECRET, WORKLOAD_SECRET]) {
                     apply(&login.secret(name)).await?;
@@ -105,11 +106,11 @@ async fn changes(scene: &Scene<'_>, administrator: &Administrator) -> Result<Vec
     }
     let authority = &administrator.authority;
     let tell = async || -> Result<()> {
-        let pem = trusted(&scene.arena.connections)?.context("nobody is trusted")?;
+        let pem = trusted(&case.bed.connections)?.context("nobody is trusted")?;
         apply(&authority_secret(&pem)).await.map(drop)
     };
     all.push(
-        followed(scene, "both_authorities", async || {
+        followed(case, "both_authorities", async || {
             authority.introduce()?;
             tell().await
         })
@@ -118,10 +119,10 @@ async fn changes(scene: &Scene<'_>, administrator: &Administrator) -> Result<Vec
     // Whoever trusts both does not notice.
     authority.reissue()?;
     block(administrator, |administrator| administrator.show_certificates()).await?;
-    restart_brokers(scene).await?;
-    scene.say("servers show certificates of the new authority");
+    restart_brokers(case).await?;
+    case.say("servers show certificates of the new authority");
     all.push(
-        followed(scene, "one_authority", async || {
+        followed(case, "one_authority", async || {
             authority.retire()?;
             tell().await
         })
@@ -131,13 +132,13 @@ async fn changes(scene: &Scene<'_>, administrator: &Administrator) -> Result<Vec
 }
 
 /// Makes a change, and waits until every pod is one that began with it.
-async fn followed(scene: &Scene<'_>, what: &'static str, change: impl AsyncFnOnce() -> Result<()>) -> Result<Change> {
-    let before = deployments(scene).await?;
-    let from_ms = scene.now_ms();
+async fn followed(case: &TestCase<'_>, what: &'static str, change: impl AsyncFnOnce() -> Result<()>) -> Result<Change> {
+    let before = deployments(case).await?;
+    let from_ms = case.now_ms();
     change().await?;
-    scene.say(&format!("{what}: changed"));
+    case.say(&format!("{what}: changed"));
     until(&format!("{what}: all pods have followed"), FOLLOWED, async || {
-        let now = deployments(scene).await.map_err(|error| format!("{error:#}"))?;
+        let now = deployments(case).await.map_err(|error| format!("{error:#}"))?;
         let behind: Vec<String> = before
             .iter()
             .zip(&now)
@@ -147,17 +148,17 @@ async fn followed(scene: &Scene<'_>, what: &'static str, change: impl AsyncFnOnc
         if now.len() == before.len() && behind.is_empty() { Ok(()) } else { Err(behind.join("; ")) }
     })
     .await?;
-    let to_ms = scene.now_ms();
-    scene.say(&format!("{what}: all pods have followed after {}", seconds(Some(to_ms - from_ms))));
+    let to_ms = case.now_ms();
+    case.say(&format!("{what}: all pods have followed after {}", seconds(Some(to_ms - from_ms))));
     Ok(Change { what, from_ms, to_ms })
 }
 
 /// Those of issuers and consumers.
-async fn deployments(scene: &Scene<'_>) -> Result<Vec<Deployment>> {
-    let api: Api<Deployment> = Api::namespaced(scene.arena.kubernetes.clone(), &scene.arena.namespace);
+async fn deployments(case: &TestCase<'_>) -> Result<Vec<Deployment>> {
+    let api: Api<Deployment> = Api::namespaced(case.bed.kubernetes.clone(), &case.bed.namespace);
     let mut all = Vec::new();
     for component in ["issuer", "consumer"] {
-        all.push(api.get(&format!("{}-{component}", scene.open.sale.name)).await?);
+        all.push(api.get(&format!("{}-{component}", case.open.sale.name)).await?);
     }
     Ok(all)
 }
@@ -199,10 +200,10 @@ async fn change_password(administrator: &Administrator, what: &str, login: &mut 
 }
 
 /// Connections of before end, and certificates are read.
-async fn restart_brokers(scene: &Scene<'_>) -> Result<()> {
-    for broker in scene.injector.brokers() {
-        scene.injector.act(&broker, Action::Stop).await?;
-        scene.injector.act(&broker, Action::Start).await?;
+async fn restart_brokers(case: &TestCase<'_>) -> Result<()> {
+    for broker in case.injector.brokers() {
+        case.injector.act(&broker, Action::Stop).await?;
+        case.injector.act(&broker, Action::Start).await?;
     }
     Ok(())
 }
@@ -216,19 +217,19 @@ async fn block(
 }
 
 /// A small sale with a record that is no winner: its dead letter is listed by a pod. Returns what its deletion leaves that it should not.
-async fn dead_letter(arena: &Arena) -> Result<String> {
+async fn dead_letter(bed: &TestBed) -> Result<String> {
     let name = format!("letters-{:x}", jiff::Timestamp::now().as_millisecond());
-    let open = arena.open(&name, 5, 1).await?;
-    let door = open.door(STEP)?;
-    let answers = door.rush(&crate::crowd::people("user", 5)).await;
-    ensure!(answers.iter().all(crate::crowd::Heard::issued), "after all changes: {answers:?}");
-    let kafka = logins::kafka(&arena.connections)?;
+    let open = bed.open(&name, 5, 1).await?;
+    let issuer = open.issuer(STEP)?;
+    let answers = issuer.rush(&crate::issuer_client::users("user", 5)).await;
+    ensure!(answers.iter().all(crate::issuer_client::Response::issued), "after all changes: {answers:?}");
+    let kafka = logins::kafka(&bed.connections)?;
     let producer: FutureProducer = client_config(&kafka, "outages", &[("acks", "all")]).create()?;
     let topic = open.campaign.topic();
     let record = FutureRecord::<str, str>::to(&topic).partition(0).payload(LETTER);
     producer.send(record, STEP).await.map_err(|(error, _)| error)?;
     let consumer = format!("deploy/{name}-consumer");
-    let list = ["exec", "-n", &arena.namespace, &consumer, "--", "coupon-consumer", "dead-letters", "list", "--json"];
+    let list = ["exec", "-n", &bed.namespace, &consumer, "--", "coupon-consumer", "dead-letters", "list", "--json"];
     let listed = until("the dead letter in the pods' list", STEP, async || {
         let listed = kubectl(&list).await.map_err(|error| format!("{error:#}"))?;
         let all: Value = serde_json::from_str(&listed).map_err(|error| error.to_string())?;
@@ -236,20 +237,20 @@ async fn dead_letter(arena: &Arena) -> Result<String> {
     })
     .await?;
     println!("dead letters, as a pod lists them: {listed}");
-    until("all rows", STEP, async || match arena.sources.rows(&open.campaign).await {
+    until("all rows", STEP, async || match bed.sources.rows(&open.campaign).await {
         Ok(rows) if rows.len() == 5 => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await?;
     open.sale.delete("background").await?;
-    left(arena, &open.campaign).await
+    left(bed, &open.campaign).await
 }
 
 /// Keys and topics of a campaign whose policy is Delete. The dead-letter topic with its letter stays: it tells of somebody's winner.
-async fn left(arena: &Arena, campaign: &CampaignId) -> Result<String> {
-    let url = arena.connections.redis.as_deref().context("no Redis")?;
+async fn left(bed: &TestBed, campaign: &CampaignId) -> Result<String> {
+    let url = bed.connections.redis.as_deref().context("no Redis")?;
     let keys = redis(url, &["KEYS", &format!("*{}*", campaign.hash_tag())]).await?;
-    let admin = KafkaAdmin::new(&client_config(&logins::kafka(&arena.connections)?, "outages", &[]))?;
+    let admin = KafkaAdmin::new(&client_config(&logins::kafka(&bed.connections)?, "outages", &[]))?;
     let topics = until("the topic gone", STEP, async || {
         let found = admin.describe_topics(&[campaign.topic()]).await.map_err(|error| error.to_string())?;
         let there = found.into_iter().filter(|(_, topic)| !matches!(topic, Ok(TopicState::Absent)));

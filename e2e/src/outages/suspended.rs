@@ -11,8 +11,8 @@ use strum::IntoStaticStr;
 
 use super::figures::{codes, failed, ranks_of};
 use super::report::{Report, seconds};
-use super::show::{Scene, Show, play};
-use crate::chaos::arena::{Arena, millis};
+use super::scenario::{Scenario, TestCase, play};
+use crate::chaos::test_bed::{TestBed, millis};
 use crate::install::kubectl;
 
 /// What is away meanwhile.
@@ -47,9 +47,9 @@ const RESUME: Duration = Duration::from_secs(38);
 ///
 /// # Errors
 /// The stack, or Kubernetes, does not do what it is told.
-pub async fn without(arena: &Arena, away: Away, evidence: &Path) -> Result<Report> {
+pub async fn without(bed: &TestBed, away: Away, evidence: &Path) -> Result<Report> {
     let people = STRETCH.as_secs() * PER_SECOND;
-    let show = Show {
+    let scenario = Scenario {
         name: format!("suspended-{}", <&str>::from(away)),
         // More than may win before: it is not sold out when it goes on.
         coupons: people,
@@ -57,33 +57,33 @@ pub async fn without(arena: &Arena, away: Away, evidence: &Path) -> Result<Repor
         stretch: STRETCH,
         issuers: 2,
     };
-    let played = play(arena, &show, evidence, async |scene| {
+    let played = play(bed, &scenario, evidence, async |case| {
         let parts = match away {
             Away::Database => vec!["mariadb".to_owned()],
-            Away::Redis => vec![scene.injector.redis_part(&scene.injector.primary().await?)?],
-            Away::Kafka => scene.injector.brokers(),
+            Away::Redis => vec![case.injector.redis_part(&case.injector.primary().await?)?],
+            Away::Kafka => case.injector.brokers(),
         };
-        scene.at(KILL).await;
+        case.at(KILL).await;
         for part in &parts {
-            scene.injector.act(part, Action::Kill).await?;
+            case.injector.act(part, Action::Kill).await?;
         }
-        scene.say(&format!("{} is killed", parts.join(", ")));
-        scene.at(SUSPEND).await;
-        suspend(scene, true).await?;
-        let asked_ms = scene.now_ms();
-        scene.say("suspension is asked for");
-        let is_suspended = scene.open.sale.until_phase(Phase::Suspended, BACK - SUSPEND).await;
-        let said_ms = is_suspended.is_ok().then(|| scene.now_ms() - asked_ms);
-        scene.say("status was read");
-        scene.at(BACK).await;
+        case.say(&format!("{} is killed", parts.join(", ")));
+        case.at(SUSPEND).await;
+        suspend(case, true).await?;
+        let asked_ms = case.now_ms();
+        case.say("suspension is asked for");
+        let is_suspended = case.open.sale.until_phase(Phase::Suspended, BACK - SUSPEND).await;
+        let said_ms = is_suspended.is_ok().then(|| case.now_ms() - asked_ms);
+        case.say("status was read");
+        case.at(BACK).await;
         for part in &parts {
-            scene.injector.act(part, Action::Start).await?;
+            case.injector.act(part, Action::Start).await?;
         }
-        scene.say("it serves again");
-        scene.at(RESUME).await;
-        suspend(scene, false).await?;
-        scene.say("the sale goes on");
-        Ok((asked_ms, said_ms, scene.now_ms()))
+        case.say("it serves again");
+        case.at(RESUME).await;
+        suspend(case, false).await?;
+        case.say("the sale goes on");
+        Ok((asked_ms, said_ms, case.now_ms()))
     })
     .await?;
     let ((asked_ms, said_ms, resumed_ms), answers, mut report) = (played.acted, &played.answers, played.report);
@@ -101,8 +101,8 @@ pub async fn without(arena: &Arena, away: Away, evidence: &Path) -> Result<Repor
     Ok(report)
 }
 
-async fn suspend(scene: &Scene<'_>, suspend: bool) -> Result<()> {
-    let (name, namespace) = (&scene.open.sale.name, &scene.arena.namespace);
+async fn suspend(case: &TestCase<'_>, suspend: bool) -> Result<()> {
+    let (name, namespace) = (&case.open.sale.name, &case.bed.namespace);
     let patch = format!(r#"{{"spec":{{"suspend":{suspend}}}}}"#);
     kubectl(&["patch", "couponcampaign", name, "-n", namespace, "--type=merge", "-p", &patch]).await.map(drop)
 }

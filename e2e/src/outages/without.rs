@@ -7,13 +7,13 @@ use anyhow::{Context, Result, ensure};
 use campaign::sabotage::{CrashPoint, Defence};
 use tokio::time::sleep;
 
+use super::fault_injector::{CRASH_AT, FaultInjector, WITHOUT, flush, orphans, until_rows};
 use super::report::Report;
-use super::saboteur::{CRASH_AT, Saboteur, WITHOUT, flush, orphans, until_rows};
 use crate::chaos::REALM;
-use crate::chaos::arena::{Arena, OpenSale};
 use crate::chaos::checker::{Breach, Violation, check, count};
-use crate::chaos::crowd::Crowd;
 use crate::chaos::fault::{Link, Role, Service, Trouble};
+use crate::chaos::load::LoadGenerator;
+use crate::chaos::test_bed::{OpenSale, TestBed};
 use crate::database::open_epoch;
 use crate::wait::until;
 
@@ -28,12 +28,12 @@ const UNDER_WAY: usize = 50;
 const LOOKS: Duration = Duration::from_secs(50);
 
 /// The story of a defence, without it and with it.
-pub async fn left_out(arena: &Arena, defence: Defence) -> Result<Report> {
-    let operator = Saboteur::operator(&arena.kubernetes);
+pub async fn left_out(bed: &TestBed, defence: Defence) -> Result<Report> {
+    let operator = FaultInjector::operator(&bed.kubernetes);
     operator.set(WITHOUT, Some(&defence.to_string())).await?;
     let told = match defence {
-        Defence::Fence => fence(arena, &operator).await,
-        Defence::RepairLoop => repair_loop(arena, &operator, By::IssuerKilled, LOOKS).await,
+        Defence::Fence => fence(bed, &operator).await,
+        Defence::RepairLoop => repair_loop(bed, &operator, By::IssuerKilled, LOOKS).await,
         other => {
             operator.mend().await?;
             anyhow::bail!("{other} is no defence of the operator")
@@ -66,48 +66,48 @@ pub async fn left_out(arena: &Arena, defence: Defence) -> Result<Report> {
 type Told = (Vec<Violation>, Vec<Violation>);
 
 /// An issuer holds winners of the old epoch whose records reach Kafka only after the barrier of the new one.
-async fn fence(arena: &Arena, operator: &Saboteur) -> Result<Told> {
+async fn fence(bed: &TestBed, operator: &FaultInjector) -> Result<Told> {
     println!("without the fence: nobody waits for the issuer");
-    let without = late_records(arena).await?;
+    let without = late_records(bed).await?;
     println!("with the fence");
     operator.mend().await?;
-    let with = late_records(arena).await?;
+    let with = late_records(bed).await?;
     Ok((without, with))
 }
 
-async fn late_records(arena: &Arena) -> Result<Vec<Violation>> {
+async fn late_records(bed: &TestBed) -> Result<Vec<Violation>> {
     const COUPONS: u64 = 600;
     const BEFORE: usize = 200;
     let name = format!("fence-{:x}", jiff::Timestamp::now().as_millisecond());
-    let open = arena.open(&name, COUPONS, 1).await?;
-    let injector = arena.injector(&open);
+    let open = bed.open(&name, COUPONS, 1).await?;
+    let injector = bed.injector(&open);
     let begin = Instant::now();
-    let crowd = Crowd::new(open.door(REQUEST)?, begin);
+    let load = LoadGenerator::new(open.issuer(REQUEST)?, begin);
     let names = |prefix: &str, count: usize| (0..count).map(|n| format!("{prefix}-{n:05}")).collect::<Vec<_>>();
-    crowd.arrive(names("early", BEFORE), begin, Duration::from_secs(1), begin + PATIENCE).await;
-    until_rows(arena, &open, BEFORE, STEP).await?;
+    load.arrive(names("early", BEFORE), begin, Duration::from_secs(1), begin + PATIENCE).await;
+    until_rows(bed, &open, BEFORE, STEP).await?;
 
     // Neither Kafka nor SQL hears of the issuer's next winners; what it has sent arrives later.
     let pods = injector.addresses(Role::Issuer).await?;
     let silent = [Service::Kafka, Service::Database].map(|service| {
-        arena.links.begin(Link::Inner(Role::Issuer, service), Trouble::Silence, &open.users, pods.clone())
+        bed.links.begin(Link::Inner(Role::Issuer, service), Trouble::Silence, &open.users, pods.clone())
     });
     let now = Instant::now();
-    let asking = crowd.arrive(names("held", UNDER_WAY), now, Duration::ZERO, now + PATIENCE);
+    let asking = load.arrive(names("held", UNDER_WAY), now, Duration::ZERO, now + PATIENCE);
     let changing = async {
-        let before = epoch(arena, &open).await?;
+        let before = epoch(bed, &open).await?;
         until("ranks for those under way", STEP, async || {
-            let sources = arena.sources(&open).await.map_err(|e| format!("{e:#}"))?;
+            let sources = bed.sources(&open).await.map_err(|e| format!("{e:#}"))?;
             match sources.members(&open.campaign).await {
                 Ok(found) if found.len() == BEFORE + UNDER_WAY => Ok(()),
                 other => Err(format!("{:?} winners", other.map(|found| found.len()))),
             }
         })
         .await?;
-        flush(arena, &open).await?;
+        flush(bed, &open).await?;
         // Whoever waits for the issuer opens nothing meanwhile.
         let opened = until("the next epoch", CUT_OFF.saturating_sub(now.elapsed()), async || {
-            match epoch(arena, &open).await.map_err(|e| format!("{e:#}"))? {
+            match epoch(bed, &open).await.map_err(|e| format!("{e:#}"))? {
                 found if found > before => Ok(found),
                 found => Err(format!("epoch {found:?}")),
             }
@@ -127,18 +127,18 @@ async fn late_records(arena: &Arena) -> Result<Vec<Violation>> {
     };
     let (changed, ()) = tokio::join!(changing, asking);
     changed?;
-    let told = crowd.answers().iter().filter(|each| each.user.starts_with("held") && each.rank.is_some()).count();
+    let told = load.answers().iter().filter(|each| each.user.starts_with("held") && each.rank.is_some()).count();
     println!("  {told} of them heard a rank");
     let now = Instant::now();
-    crowd.arrive(names("later", usize::try_from(COUPONS)?), now, Duration::from_secs(3), now + PATIENCE).await;
-    arena.settle(&open, &crowd, COUPONS, Duration::from_secs(30)).await?;
-    let violations = check(COUPONS, &crowd.answers(), &arena.ledger(&open).await?);
-    arena.close(open).await?;
+    load.arrive(names("later", usize::try_from(COUPONS)?), now, Duration::from_secs(3), now + PATIENCE).await;
+    bed.settle(&open, &load, COUPONS, Duration::from_secs(30)).await?;
+    let violations = check(COUPONS, &load.answers(), &bed.ledger(&open).await?);
+    bed.close(open).await?;
     Ok(violations)
 }
 
-async fn epoch(arena: &Arena, open: &OpenSale) -> Result<Option<u64>> {
-    open_epoch(&arena.sources.pool, REALM, &arena.namespace, &open.sale.name).await
+async fn epoch(bed: &TestBed, open: &OpenSale) -> Result<Option<u64>> {
+    open_epoch(&bed.sources.pool, REALM, &bed.namespace, &open.sale.name).await
 }
 
 /// How winners come to be in Redis only.
@@ -151,22 +151,22 @@ pub enum By {
 }
 
 /// Winners that only Redis holds, while nobody looks for them (for `looks`), and then while somebody does.
-pub async fn repair_loop(arena: &Arena, operator: &Saboteur, by: By, looks: Duration) -> Result<Told> {
+pub async fn repair_loop(bed: &TestBed, operator: &FaultInjector, by: By, looks: Duration) -> Result<Told> {
     const COUPONS: u64 = 300;
     let name = format!("loop-{:x}", jiff::Timestamp::now().as_millisecond());
-    let open = arena.open(&name, COUPONS, 1).await?;
+    let open = bed.open(&name, COUPONS, 1).await?;
     let begin = Instant::now();
-    let crowd = Crowd::new(open.door(REQUEST)?, begin);
-    crowd.rush(100, Duration::from_secs(1), begin + PATIENCE).await;
+    let load = LoadGenerator::new(open.issuer(REQUEST)?, begin);
+    load.rush(100, Duration::from_secs(1), begin + PATIENCE).await;
     match by {
-        By::Call => orphans(arena, &open, 20).await?,
+        By::Call => orphans(bed, &open, 20).await?,
         By::IssuerKilled => {
-            let issuers = Saboteur::issuers(arena, &open);
+            let issuers = FaultInjector::issuers(bed, &open);
             issuers.set(CRASH_AT, Some(&CrashPoint::AfterScript.to_string())).await?;
             // Their first answer is silence, and they leave.
             let leaving = (0..UNDER_WAY).map(|number| {
-                let crowd = crowd.clone();
-                async move { crowd.ask_once(&format!("leaving-{number:03}")).await }
+                let load = load.clone();
+                async move { load.ask_once(&format!("leaving-{number:03}")).await }
             });
             futures::future::join_all(leaving).await;
             issuers.died_at(CrashPoint::AfterScript).await?;
@@ -175,20 +175,20 @@ pub async fn repair_loop(arena: &Arena, operator: &Saboteur, by: By, looks: Dura
     }
     let now = Instant::now();
     let names = (0..usize::try_from(COUPONS)?).map(|number| format!("later-{number:05}")).collect();
-    crowd.arrive(names, now, Duration::from_secs(2), now + PATIENCE).await;
-    let orphaned = arena.sources(&open).await?.members(&open.campaign).await?.len();
+    load.arrive(names, now, Duration::from_secs(2), now + PATIENCE).await;
+    let orphaned = bed.sources(&open).await?.members(&open.campaign).await?.len();
     ensure!(orphaned as u64 == COUPONS, "{orphaned} winners in Redis, which should be sold out");
     println!("sold out in Redis; looking for {} s whether the rest become rows by themselves", looks.as_secs());
     let deadline = Instant::now() + looks;
     let wanted = usize::try_from(COUPONS)?;
-    while Instant::now() < deadline && arena.sources.rows(&open.campaign).await?.len() < wanted {
+    while Instant::now() < deadline && bed.sources.rows(&open.campaign).await?.len() < wanted {
         sleep(Duration::from_millis(500)).await;
     }
-    let without = check(COUPONS, &crowd.answers(), &arena.ledger(&open).await?);
-    println!("{} rows; with the repair loop", arena.sources.rows(&open.campaign).await?.len());
+    let without = check(COUPONS, &load.answers(), &bed.ledger(&open).await?);
+    println!("{} rows; with the repair loop", bed.sources.rows(&open.campaign).await?.len());
     operator.set(WITHOUT, None).await?;
-    until_rows(arena, &open, wanted, STEP).await?;
-    let with = check(COUPONS, &crowd.answers(), &arena.ledger(&open).await?);
-    arena.close(open).await?;
+    until_rows(bed, &open, wanted, STEP).await?;
+    let with = check(COUPONS, &load.answers(), &bed.ledger(&open).await?);
+    bed.close(open).await?;
     Ok((without, with))
 }

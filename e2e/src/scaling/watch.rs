@@ -15,7 +15,7 @@ use kube::Api;
 use tokio::time::sleep;
 
 use super::timeline::Sample;
-use crate::crowd::Door;
+use crate::issuer_client::IssuerClient;
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -31,13 +31,13 @@ pub struct Stream {
 
 impl Stream {
     /// `count` people come, so many per second, and insist on an answer; at most 100 wait at the same time.
-    pub async fn run(&self, door: &Door, count: u64, per_second: u64) {
+    pub async fn run(&self, issuer: &IssuerClient, count: u64, per_second: u64) {
         let begin = Instant::now();
         let people = stream::iter(0..count).map(|number| async move {
             let due = Duration::from_millis(number * 1000 / per_second.max(1));
             sleep(due.saturating_sub(begin.elapsed())).await;
             self.offered.fetch_add(1, Ordering::Relaxed);
-            if door.insist(&format!("person-{number}"), None, PATIENCE).await.issued() {
+            if issuer.insist(&format!("person-{number}"), None, PATIENCE).await.issued() {
                 self.issued.fetch_add(1, Ordering::Relaxed);
             }
         });

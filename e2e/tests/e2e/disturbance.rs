@@ -5,17 +5,17 @@ use std::time::Duration;
 use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::stock::{Answer, Reply, StockKeys, Wish, issue};
 use e2e::campaign::{Sale, manifest};
-use e2e::crowd::{Door, Heard, heard, people, ranks};
 use e2e::install::{REALM, SYSTEM_NAMESPACE, kubectl};
+use e2e::issuer_client::{IssuerClient, Response, count_code, ranks, users};
 use futures::stream::{self, StreamExt};
 
 use operator::api::CouponCampaign;
 
-use crate::world::{SOON, World};
+use crate::test_context::{SOON, TestContext};
 
 /// People come one after the other, a few at a time, and insist.
-async fn trickle(door: &Door, users: &[String], together: usize) -> Vec<Heard> {
-    stream::iter(users.iter().map(|user| door.insist(user, None, Duration::from_secs(60))))
+async fn trickle(issuer: &IssuerClient, users: &[String], together: usize) -> Vec<Response> {
+    stream::iter(users.iter().map(|user| issuer.insist(user, None, Duration::from_secs(60))))
         .buffer_unordered(together)
         .collect()
         .await
@@ -23,103 +23,103 @@ async fn trickle(door: &Door, users: &[String], together: usize) -> Vec<Heard> {
 
 #[tokio::test]
 async fn the_operator_is_restarted_in_the_middle() {
-    let world = World::new("restart").await;
-    let sale = Sale::apply(&world.client, manifest(&world.namespace, "steady", 200, -1, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
-    let users = people("user", 260);
+    let context = TestContext::new("restart").await;
+    let sale = Sale::apply(&context.client, manifest(&context.namespace, "steady", 200, -1, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
+    let users = users("user", 260);
     let (before, after) = users.split_at(100);
-    let mut answers = trickle(&door, before, 10).await;
+    let mut answers = trickle(&issuer, before, 10).await;
     let (restarted, more) = tokio::join!(
         kubectl(&["rollout", "restart", "deployment/coupon-operator", "-n", SYSTEM_NAMESPACE]),
-        trickle(&door, after, 10)
+        trickle(&issuer, after, 10)
     );
     restarted.unwrap();
     answers.extend(more);
-    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (200, 60));
+    assert_eq!((count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT")), (200, 60));
     assert_eq!(ranks(&answers), (1..=200).collect::<Vec<_>>());
-    world.stored_as_told("steady", &answers).await;
+    context.stored_as_told("steady", &answers).await;
     // The new operator reports what the old one began, and opened no new epoch for it.
     let found = sale
         .until("counters after the restart", SOON, |c| c.status.as_ref().is_some_and(|s| s.persisted == Some(200)))
         .await
         .unwrap();
     assert_eq!(found.status.unwrap().epoch, Some(1));
-    world.leave().await;
+    context.leave().await;
 }
 
 #[tokio::test]
 async fn the_issuers_are_rolled_in_the_middle() {
-    let world = World::new("rolled").await;
-    let sale = Sale::apply(&world.client, manifest(&world.namespace, "rolling", 300, -1, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
-    let users = people("user", 400);
+    let context = TestContext::new("rolled").await;
+    let sale = Sale::apply(&context.client, manifest(&context.namespace, "rolling", 300, -1, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
+    let users = users("user", 400);
     let restart = async {
-        kubectl(&["rollout", "restart", "deployment/rolling-issuer", "-n", &world.namespace]).await.unwrap();
-        kubectl(&["rollout", "status", "deployment/rolling-issuer", "-n", &world.namespace, "--timeout=60s"]).await
+        kubectl(&["rollout", "restart", "deployment/rolling-issuer", "-n", &context.namespace]).await.unwrap();
+        kubectl(&["rollout", "status", "deployment/rolling-issuer", "-n", &context.namespace, "--timeout=60s"]).await
     };
-    let (rolled, answers) = tokio::join!(restart, trickle(&door, &users, 4));
+    let (rolled, answers) = tokio::join!(restart, trickle(&issuer, &users, 4));
     rolled.unwrap();
-    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (300, 100));
+    assert_eq!((count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT")), (300, 100));
     assert_eq!(ranks(&answers), (1..=300).collect::<Vec<_>>());
-    world.stored_as_told("rolling", &answers).await;
-    world.leave().await;
+    context.stored_as_told("rolling", &answers).await;
+    context.leave().await;
 }
 
 /// Redis forgets the campaign in the middle of the sale: nobody loses a rank, and the rest is sold exactly.
 #[tokio::test]
 async fn redis_forgets_the_campaign_in_the_middle() {
-    let world = World::new("amnesia").await;
-    let sale = Sale::apply(&world.client, manifest(&world.namespace, "forget", 100, -1, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
-    let users = people("user", 140);
+    let context = TestContext::new("amnesia").await;
+    let sale = Sale::apply(&context.client, manifest(&context.namespace, "forget", 100, -1, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
+    let users = users("user", 140);
     let (before, after) = users.split_at(60);
-    let mut answers = trickle(&door, before, 10).await;
-    assert_eq!(heard(&answers, "ISSUED"), 60, "{answers:?}");
+    let mut answers = trickle(&issuer, before, 10).await;
+    assert_eq!(count_code(&answers, "ISSUED"), 60, "{answers:?}");
 
-    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &world.namespace, "forget").unwrap());
-    let url = world.connections.redis.as_deref().unwrap();
+    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &context.namespace, "forget").unwrap());
+    let url = context.connections.redis.as_deref().unwrap();
     let delete = ["-u", url, "DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
     e2e::install::run("redis-cli", &delete, None).await.unwrap();
-    answers.extend(trickle(&door, after, 10).await);
-    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (100, 40), "{answers:?}");
+    answers.extend(trickle(&issuer, after, 10).await);
+    assert_eq!((count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT")), (100, 40), "{answers:?}");
     assert_eq!(ranks(&answers), (1..=100).collect::<Vec<_>>());
-    world.stored_as_told("forget", &answers).await;
+    context.stored_as_told("forget", &answers).await;
     for winner in answers.iter().filter(|each| each.issued()).take(5) {
-        assert_eq!(door.ask(&winner.user, None).await.rank, winner.rank);
+        assert_eq!(issuer.ask(&winner.user, None).await.rank, winner.rank);
     }
     // Status may say so later than the issuers do.
     let epoch = |found: &CouponCampaign| found.status.as_ref().and_then(|status| status.epoch);
     let repaired = sale.until("the repair in status", SOON, |found| epoch(found) > Some(1)).await.unwrap();
     assert_eq!(epoch(&repaired), Some(2), "one repair, one epoch");
-    world.leave().await;
+    context.leave().await;
 }
 
 /// Would fail if a winner whose issuer died before Kafka heard of it stayed out of the database until its user asks again.
 #[tokio::test]
 async fn a_winner_that_only_redis_holds_becomes_a_row() {
-    let world = World::new("orphan").await;
-    let sale = Sale::apply(&world.client, manifest(&world.namespace, "orphan", 100, -1, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
-    let mut told = trickle(&door, &people("user", 10), 5).await;
-    assert_eq!(heard(&told, "ISSUED"), 10, "{told:?}");
+    let context = TestContext::new("orphan").await;
+    let sale = Sale::apply(&context.client, manifest(&context.namespace, "orphan", 100, -1, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
+    let mut told = trickle(&issuer, &users("user", 10), 5).await;
+    assert_eq!(count_code(&told, "ISSUED"), 10, "{told:?}");
 
     // What an issuer does before it dies: the rank is given, and nobody else hears of it.
-    let id = CampaignId::with_default_names(REALM, &world.namespace, "orphan").unwrap();
-    let settings = world.redis();
+    let id = CampaignId::with_default_names(REALM, &context.namespace, "orphan").unwrap();
+    let settings = context.redis();
     let mut redis = campaign::stock::connect::connect(&settings, Duration::from_secs(5)).await.unwrap();
     let wish = Wish { user: UserId::new("ghost").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
     let reply = issue(&mut redis, &StockKeys::of(&id), 1, 0, &[wish]).await.unwrap();
     let Reply::Answered(batch) = reply else { panic!("{reply:?}") };
     let Answer::Granted(grant) = &batch.answers[0] else { panic!("{batch:?}") };
     sale.until_condition("LedgerConsistent", "False", "Unconfirmed").await.unwrap();
-    told.push(Heard {
+    told.push(Response {
         user: "ghost".into(),
         status: 200,
         code: "ISSUED".into(),
         rank: Some(grant.rank),
         took: Duration::ZERO,
     });
-    world.stored_as_told("orphan", &told).await;
+    context.stored_as_told("orphan", &told).await;
     sale.until_condition("LedgerConsistent", "True", "AllStored").await.unwrap();
     let found = sale.until("no winner is left", SOON, |c| c.status.as_ref().is_some_and(|s| s.unconfirmed == Some(0)));
     assert_eq!(found.await.unwrap().status.unwrap().epoch, Some(1), "no repair of Redis was needed");
@@ -127,7 +127,7 @@ async fn a_winner_that_only_redis_holds_becomes_a_row() {
         "get",
         "events",
         "-n",
-        &world.namespace,
+        &context.namespace,
         "-o",
         "name",
         "--field-selector",
@@ -136,17 +136,17 @@ async fn a_winner_that_only_redis_holds_becomes_a_row() {
     .await
     .unwrap();
     assert_eq!(events.lines().count(), 1, "it was published once");
-    world.leave().await;
+    context.leave().await;
 }
 
 /// Fences the campaign's only issuer as its operator would. Returns the pod's UID.
-async fn fence(world: &World, campaign: &str, floor: u64) -> String {
+async fn fence(context: &TestContext, campaign: &str, floor: u64) -> String {
     let secret = format!("{campaign}-connections");
     let template = "go-template={{index .data \"control-token\" | base64decode}}";
-    let token = kubectl(&["get", "secret", &secret, "-n", &world.namespace, "-o", template]).await.unwrap();
+    let token = kubectl(&["get", "secret", &secret, "-n", &context.namespace, "-o", template]).await.unwrap();
     let selector = format!("coupon-operator.io/campaign={campaign},app.kubernetes.io/component=issuer");
     let path = "jsonpath={.items[0].metadata.uid} {.items[0].status.podIP}";
-    let pod = kubectl(&["get", "pods", "-n", &world.namespace, "-l", &selector, "-o", path]).await.unwrap();
+    let pod = kubectl(&["get", "pods", "-n", &context.namespace, "-l", &selector, "-o", path]).await.unwrap();
     let (uid, ip) = pod.trim().split_once(' ').unwrap();
     let request = reqwest::Client::new()
         .post(format!("http://{ip}:8081/fence"))
@@ -160,41 +160,41 @@ async fn fence(world: &World, campaign: &str, floor: u64) -> String {
 /// probes were looked at.
 #[tokio::test]
 async fn issuers_that_stopped_serving_are_mended() {
-    let world = World::new("mended").await;
-    let sale = Sale::apply(&world.client, manifest(&world.namespace, "mended", 100, -1, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
-    let users = people("user", 130);
-    let mut answers = trickle(&door, &users[..20], 5).await;
+    let context = TestContext::new("mended").await;
+    let sale = Sale::apply(&context.client, manifest(&context.namespace, "mended", 100, -1, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
+    let users = users("user", 130);
+    let mut answers = trickle(&issuer, &users[..20], 5).await;
 
-    fence(&world, "mended", 2).await;
-    answers.extend(trickle(&door, &users[20..40], 5).await);
+    fence(&context, "mended", 2).await;
+    answers.extend(trickle(&issuer, &users[20..40], 5).await);
     let epoch = |found: &CouponCampaign| found.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
     let mended = sale.until("a new epoch", SOON, |found| epoch(found) >= 2).await.unwrap();
     let events =
-        ["get", "events", "-n", &world.namespace, "-o", "name", "--field-selector", "reason=IssuersNotServing"];
+        ["get", "events", "-n", &context.namespace, "-o", "name", "--field-selector", "reason=IssuersNotServing"];
     assert_eq!(kubectl(&events).await.unwrap().lines().count(), 1, "it was said");
 
     // No epoch can be opened above this floor by counting on, so the pod must go.
     let beyond = u64::try_from(epoch(&mended)).unwrap() + 500;
-    let stuck = fence(&world, "mended", beyond).await;
-    answers.extend(trickle(&door, &users[40..60], 5).await);
+    let stuck = fence(&context, "mended", beyond).await;
+    answers.extend(trickle(&issuer, &users[40..60], 5).await);
     e2e::wait::until("the pod that is stuck is replaced", SOON, async || {
-        let pods = ["get", "pods", "-n", &world.namespace, "-o", "jsonpath={.items[*].metadata.uid}"];
+        let pods = ["get", "pods", "-n", &context.namespace, "-o", "jsonpath={.items[*].metadata.uid}"];
         let pods = kubectl(&pods).await.map_err(|e| e.to_string())?;
         if pods.contains(&stuck) { Err(pods) } else { Ok(()) }
     })
     .await
     .unwrap();
 
-    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &world.namespace, "mended").unwrap());
-    let url = world.connections.redis.as_deref().unwrap();
+    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &context.namespace, "mended").unwrap());
+    let url = context.connections.redis.as_deref().unwrap();
     e2e::install::run("redis-cli", &["-u", url, "DEL", &keys.request], None).await.unwrap();
     // Who has a rank asks again, whose request Redis has lost: no second rank.
-    let again = door.insist(&users[0], None, SOON).await;
+    let again = issuer.insist(&users[0], None, SOON).await;
     assert_eq!(again.rank, answers.iter().find(|each| each.user == users[0]).and_then(|each| each.rank));
-    answers.extend(trickle(&door, &users[60..], 5).await);
-    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (100, 30), "{answers:?}");
+    answers.extend(trickle(&issuer, &users[60..], 5).await);
+    assert_eq!((count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT")), (100, 30), "{answers:?}");
     assert_eq!(ranks(&answers), (1..=100).collect::<Vec<_>>());
-    world.stored_as_told("mended", &answers).await;
-    world.leave().await;
+    context.stored_as_told("mended", &answers).await;
+    context.leave().await;
 }

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use campaign::log::admin::{KafkaAdmin, TopicState};
 use e2e::campaign::{Sale, manifest};
-use e2e::crowd::heard;
 use e2e::install::kubectl;
+use e2e::issuer_client::count_code;
 use e2e::wait::until;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use serde_json::json;
 
-use crate::world::{SOON, World};
+use crate::test_context::{SOON, TestContext};
 
 #[tokio::test]
 async fn what_somebody_changed_is_put_back() {
-    let world = World::new("drift").await;
-    let namespace = world.namespace.as_str();
-    let sale = Sale::apply(&world.client, manifest(namespace, "drifting", 100, -1, 900)).await.unwrap();
-    sale.door().await.unwrap();
+    let context = TestContext::new("drift").await;
+    let namespace = context.namespace.as_str();
+    let sale = Sale::apply(&context.client, manifest(namespace, "drifting", 100, -1, 900)).await.unwrap();
+    sale.issuer().await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), namespace);
+    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), namespace);
 
     // Replicas belong to the scaler's field manager alone, the rest to the main one.
     let issuer = deployments.get("drifting-issuer").await.unwrap();
@@ -60,17 +60,17 @@ async fn what_somebody_changed_is_put_back() {
             .map_err(|e| e.to_string())
     });
     service.await.unwrap();
-    world.leave().await;
+    context.leave().await;
 }
 
 #[tokio::test]
 async fn topics_keep_their_settings_and_grow() {
-    let world = World::new("topics").await;
-    let mut sale = Sale::apply(&world.client, manifest(&world.namespace, "growing", 100, -1, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
+    let context = TestContext::new("topics").await;
+    let mut sale = Sale::apply(&context.client, manifest(&context.namespace, "growing", 100, -1, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
     let found = sale.until("a topic in status", SOON, |c| c.status.as_ref().is_some_and(|s| s.topic.is_some())).await;
     let topic = found.unwrap().status.unwrap().topic.unwrap();
-    let mut config = rdkafka_config(&world);
+    let mut config = rdkafka_config(&context);
     let kafka = KafkaAdmin::new(config.set("client.id", "e2e")).unwrap();
 
     let foreign = BTreeMap::from([
@@ -103,14 +103,14 @@ async fn topics_keep_their_settings_and_grow() {
         if counts == [6, 6] { Ok(()) } else { Err(format!("{counts:?}")) }
     });
     grown.await.unwrap();
-    let answers = door.rush(&e2e::crowd::people("user", 120)).await;
-    assert_eq!((heard(&answers, "ISSUED"), heard(&answers, "SOLD_OUT")), (100, 20), "{answers:?}");
-    world.stored_as_told("growing", &answers).await;
-    world.leave().await;
+    let answers = issuer.rush(&e2e::issuer_client::users("user", 120)).await;
+    assert_eq!((count_code(&answers, "ISSUED"), count_code(&answers, "SOLD_OUT")), (100, 20), "{answers:?}");
+    context.stored_as_told("growing", &answers).await;
+    context.leave().await;
 }
 
-pub fn rdkafka_config(world: &World) -> rdkafka::ClientConfig {
+pub fn rdkafka_config(context: &TestContext) -> rdkafka::ClientConfig {
     let mut config = rdkafka::ClientConfig::new();
-    config.set("bootstrap.servers", world.connections.kafka.as_deref().unwrap());
+    config.set("bootstrap.servers", context.connections.kafka.as_deref().unwrap());
     config
 }

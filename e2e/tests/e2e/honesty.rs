@@ -5,14 +5,14 @@ use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
 use e2e::wait::until;
 use serde_json::json;
 
-use crate::world::{SOON, World};
+use crate::test_context::{SOON, TestContext};
 
 /// A quota that lets no pod in: the window passes, and nobody can get a coupon. Status says so while it lasts, and afterwards.
 #[tokio::test]
 async fn pods_that_a_quota_forbids_are_said_with_its_words_and_the_window_is_not_forgotten() {
-    let world = World::new("quota").await;
-    kubectl(&["create", "quota", "two", "-n", &world.namespace, "--hard=limits.cpu=2"]).await.unwrap();
-    let sale = Sale::apply(&world.client, manifest(&world.namespace, "kept-out", 10, -1, 900)).await.unwrap();
+    let context = TestContext::new("quota").await;
+    kubectl(&["create", "quota", "two", "-n", &context.namespace, "--hard=limits.cpu=2"]).await.unwrap();
+    let sale = Sale::apply(&context.client, manifest(&context.namespace, "kept-out", 10, -1, 900)).await.unwrap();
     for (condition, status, reason, words) in [
         ("WorkloadsReady", "False", "PodsForbidden", "0 of 1 issuer pods are ready: no pod may be made"),
         ("Ready", "False", "PodsForbidden", "must specify limits.cpu"),
@@ -25,30 +25,30 @@ async fn pods_that_a_quota_forbids_are_said_with_its_words_and_the_window_is_not
     for (reason, words) in
         [("PodsForbidden", "must specify limits.cpu"), ("UsersReachNobody", "no issuer pod is ready")]
     {
-        world.event("kept-out", reason, words).await;
+        context.event("kept-out", reason, words).await;
     }
-    kubectl(&["delete", "quota", "two", "-n", &world.namespace]).await.unwrap();
+    kubectl(&["delete", "quota", "two", "-n", &context.namespace]).await.unwrap();
     sale.until_condition("Open", "True", "WindowOpen").await.unwrap();
-    assert!(sale.door().await.unwrap().insist("anna", None, SOON).await.issued());
+    assert!(sale.issuer().await.unwrap().insist("anna", None, SOON).await.issued());
     let found = sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     assert!(found.status.unwrap().unserved_seconds.is_some_and(|seconds| seconds >= 5));
     let message = sale.until_condition("WindowServed", "False", "ServedInPart").await.unwrap();
     assert!(message.contains("of the window users could get no coupon"), "{message}");
-    world.leave().await;
+    context.leave().await;
 }
 
 /// An image that no node has; a login with a line break; and a deletion that cannot go on.
 #[tokio::test]
 async fn an_image_a_line_break_and_a_deletion_that_waits_are_said() {
-    let world = World::new("said").await;
-    let class = format!("said-{}", world.namespace);
-    let good = install::class(&class, &world.connections, false).unwrap();
+    let context = TestContext::new("said").await;
+    let class = format!("said-{}", context.namespace);
+    let good = install::class(&class, &context.connections, false).unwrap();
     let mut wrong = good.clone();
     wrong["spec"]["images"] = json!({"image": "example.com/not-there:1", "pullPolicy": "Never"});
     apply(&wrong).await.unwrap();
-    let mut wanted = manifest(&world.namespace, "unseen", 10, -1, 900);
+    let mut wanted = manifest(&context.namespace, "unseen", 10, -1, 900);
     wanted["spec"]["className"] = json!(class);
-    let sale = Sale::apply(&world.client, wanted).await.unwrap();
+    let sale = Sale::apply(&context.client, wanted).await.unwrap();
     let message = sale.until_condition("WorkloadsReady", "False", "ImagePullFailed").await.unwrap();
     assert!(message.contains("cannot have its image example.com/not-there:1"), "{message}");
     apply(&good).await.unwrap();
@@ -66,7 +66,7 @@ async fn an_image_a_line_break_and_a_deletion_that_waits_are_said() {
     assert!(message.contains("key `database-username`"), "{message}");
     sale.until_condition("Open", "Unknown", "SecretWhitespace").await.unwrap();
 
-    kubectl(&["delete", "couponcampaign", "unseen", "-n", &world.namespace, "--wait=false"]).await.unwrap();
+    kubectl(&["delete", "couponcampaign", "unseen", "-n", &context.namespace, "--wait=false"]).await.unwrap();
     let message = sale.until_condition("Ready", "False", "SecretWhitespace").await.unwrap();
     until("what the deletion waits for", SOON, async || {
         let found = sale.get().await.map_err(|e| e.to_string())?;
@@ -79,7 +79,7 @@ async fn an_image_a_line_break_and_a_deletion_that_waits_are_said() {
     })
     .await
     .unwrap_or_else(|error| panic!("{error}; {message}"));
-    kubectl(&["annotate", "couponcampaign", "unseen", "-n", &world.namespace, "coupon-operator.io/release=true"])
+    kubectl(&["annotate", "couponcampaign", "unseen", "-n", &context.namespace, "coupon-operator.io/release=true"])
         .await
         .unwrap();
     until("it is let go", SOON, async || match sale.api().get_opt("unseen").await {
@@ -90,15 +90,15 @@ async fn an_image_a_line_break_and_a_deletion_that_waits_are_said() {
     .unwrap();
     kubectl(&["delete", "campaignclass", &class, "--wait=false"]).await.unwrap();
     kubectl(&["delete", "secret", &class, "-n", SYSTEM_NAMESPACE]).await.unwrap();
-    world.leave().await;
+    context.leave().await;
 }
 
 /// Settings that no pod can have are said by the class, and by a sale that begins next week.
 #[tokio::test]
 async fn a_class_whose_pods_would_be_refused_is_not_ready() {
-    let world = World::new("refused").await;
-    let class = format!("refused-{}", world.namespace);
-    let good = install::class(&class, &world.connections, false).unwrap();
+    let context = TestContext::new("refused").await;
+    let class = format!("refused-{}", context.namespace);
+    let good = install::class(&class, &context.connections, false).unwrap();
     let mut wrong = good.clone();
     wrong["spec"]["pods"]["issuer"]["resources"]["limits"]["memory"] = json!("abc");
     apply(&wrong).await.unwrap();
@@ -110,14 +110,14 @@ async fn a_class_whose_pods_would_be_refused_is_not_ready() {
     };
     let said = of_class("False").await;
     assert!(said.contains("pods of this class cannot be made") && said.contains("quantit"), "{said}");
-    let mut wanted = manifest(&world.namespace, "next-week", 10, 600_000, 700_000);
+    let mut wanted = manifest(&context.namespace, "next-week", 10, 600_000, 700_000);
     wanted["spec"]["className"] = json!(class);
-    let sale = Sale::apply(&world.client, wanted).await.unwrap();
+    let sale = Sale::apply(&context.client, wanted).await.unwrap();
     sale.until_condition("Ready", "False", "PodsRefused").await.unwrap();
     apply(&good).await.unwrap();
     of_class("True").await;
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
-    kubectl(&["delete", "couponcampaign", "next-week", "-n", &world.namespace]).await.unwrap();
+    kubectl(&["delete", "couponcampaign", "next-week", "-n", &context.namespace]).await.unwrap();
     kubectl(&["delete", "campaignclass", &class, "--wait=false"]).await.unwrap();
-    world.leave().await;
+    context.leave().await;
 }

@@ -12,4 +12,4 @@ mod rollout;
 mod scaling;
 mod selling;
 mod silence;
-mod world;
+mod test_context;

@@ -11,11 +11,11 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::world::{SOON, World};
+use crate::test_context::{SOON, TestContext};
 
 /// The UIDs of the campaign's pods that are not on their way out.
-async fn pods(world: &World, campaign: &str) -> Result<BTreeSet<String>, String> {
-    let api: Api<Pod> = Api::namespaced(world.client.clone(), &world.namespace);
+async fn pods(context: &TestContext, campaign: &str) -> Result<BTreeSet<String>, String> {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), &context.namespace);
     let these = ListParams::default().labels(&format!("coupon-operator.io/campaign={campaign}"));
     let found = api.list(&these).await.map_err(|error| error.to_string())?;
     Ok(found.items.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(Pod::uid).collect())
@@ -24,15 +24,15 @@ async fn pods(world: &World, campaign: &str) -> Result<BTreeSet<String>, String>
 /// A class changes while coupons can be had: pods that work stay, what is beside them is the newest, and one word replaces them.
 #[tokio::test]
 async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
-    let world = World::new("rollout").await;
-    let mut class = install::class(&world.namespace, &world.connections, false).unwrap();
+    let context = TestContext::new("rollout").await;
+    let mut class = install::class(&context.namespace, &context.connections, false).unwrap();
     apply(&class).await.unwrap();
-    let mut manifest = manifest(&world.namespace, "rolls", 100, -1, 900);
-    manifest["spec"]["className"] = json!(world.namespace);
-    let sale = Sale::apply(&world.client, manifest).await.unwrap();
-    sale.door().await.unwrap();
+    let mut manifest = manifest(&context.namespace, "rolls", 100, -1, 900);
+    manifest["spec"]["className"] = json!(context.namespace);
+    let sale = Sale::apply(&context.client, manifest).await.unwrap();
+    sale.issuer().await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
-    let before = pods(&world, "rolls").await.unwrap();
+    let before = pods(&context, "rolls").await.unwrap();
     assert_eq!(before.len(), 2, "an issuer and a consumer");
 
     class["spec"]["pods"]["labels"] = json!({"version": "2"});
@@ -42,19 +42,27 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
     assert!(said.contains("coupon-operator.io/rollout=now"), "{said}");
     let found = sale.get().await.unwrap();
     assert!(Sale::is_ready(&found), "what waits as it should is nothing to be mended: {:?}", found.status);
-    assert_eq!(pods(&world, "rolls").await.unwrap(), before);
+    assert_eq!(pods(&context, "rolls").await.unwrap(), before);
 
     // One that dies comes up as it was, and works; the rollout waits on.
-    kubectl(&["delete", "pods", "-l", "app.kubernetes.io/component=consumer", "-n", &world.namespace, "--wait=false"])
-        .await
-        .unwrap();
+    kubectl(&[
+        "delete",
+        "pods",
+        "-l",
+        "app.kubernetes.io/component=consumer",
+        "-n",
+        &context.namespace,
+        "--wait=false",
+    ])
+    .await
+    .unwrap();
     let another = until("another consumer, of the template of before", SOON, async || {
-        let now = pods(&world, "rolls").await?;
+        let now = pods(&context, "rolls").await?;
         if now.len() == 2 && now.intersection(&before).count() == 1 { Ok(()) } else { Err(format!("{now:?}")) }
     });
     another.await.unwrap();
     sale.until("Ready again", SOON, Sale::is_ready).await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), &world.namespace);
+    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), &context.namespace);
     let labels = |found: &Deployment| {
         let template = &found.spec.as_ref().unwrap().template;
         template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default()
@@ -63,11 +71,11 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
         assert!(!labels(&deployments.get(name).await.unwrap()).contains_key("version"), "{name}");
     }
 
-    kubectl(&["annotate", "couponcampaign/rolls", "-n", &world.namespace, "coupon-operator.io/rollout=now"])
+    kubectl(&["annotate", "couponcampaign/rolls", "-n", &context.namespace, "coupon-operator.io/rollout=now"])
         .await
         .unwrap();
     let replaced = until("all pods replaced", SOON * 2, async || {
-        let now = pods(&world, "rolls").await?;
+        let now = pods(&context, "rolls").await?;
         if now.len() == 2 && now.is_disjoint(&before) { Ok(()) } else { Err(format!("{now:?}")) }
     });
     replaced.await.unwrap();
@@ -80,28 +88,28 @@ async fn pods_that_work_stay_until_the_window_is_over_or_somebody_says_now() {
     // It was said of that rollout.
     let said = sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
     assert!(said.contains("has done its work"), "{said}");
-    let before = pods(&world, "rolls").await.unwrap();
+    let before = pods(&context, "rolls").await.unwrap();
     class["spec"]["pods"]["labels"] = json!({"version": "3"});
     apply(&class).await.unwrap();
     let said = sale.until_condition("PodsUpToDate", "False", "RolloutWaits").await.unwrap();
     assert!(said.contains("coupon-operator.io/rollout=now-2"), "{said}");
-    assert_eq!(pods(&world, "rolls").await.unwrap(), before);
+    assert_eq!(pods(&context, "rolls").await.unwrap(), before);
     let again = "coupon-operator.io/rollout=now-2";
-    kubectl(&["annotate", "couponcampaign/rolls", "-n", &world.namespace, "--overwrite", again]).await.unwrap();
+    kubectl(&["annotate", "couponcampaign/rolls", "-n", &context.namespace, "--overwrite", again]).await.unwrap();
     sale.until_condition("PodsUpToDate", "True", "UpToDate").await.unwrap();
-    assert!(pods(&world, "rolls").await.unwrap().is_disjoint(&before));
-    kubectl(&["delete", "couponcampaign/rolls", "-n", &world.namespace]).await.unwrap();
-    kubectl(&["delete", "campaignclass", &world.namespace]).await.unwrap();
-    world.leave().await;
+    assert!(pods(&context, "rolls").await.unwrap().is_disjoint(&before));
+    kubectl(&["delete", "couponcampaign/rolls", "-n", &context.namespace]).await.unwrap();
+    kubectl(&["delete", "campaignclass", &context.namespace]).await.unwrap();
+    context.leave().await;
 }
 
 /// `kubectl set env` stays, and is told once; what it changes of ours is put back (`drift.rs`).
 #[tokio::test]
 async fn what_others_add_to_pods_stays_and_is_told() {
-    let world = World::new("added").await;
-    let namespace = world.namespace.as_str();
-    let sale = Sale::apply(&world.client, manifest(namespace, "added", 100, -1, 900)).await.unwrap();
-    sale.door().await.unwrap();
+    let context = TestContext::new("added").await;
+    let namespace = context.namespace.as_str();
+    let sale = Sale::apply(&context.client, manifest(namespace, "added", 100, -1, 900)).await.unwrap();
+    sale.issuer().await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
     kubectl(&["set", "env", "deployment/added-consumer", "-n", namespace, "FOO=bar"]).await.unwrap();
     let told = until("an event that names it", SOON, async || {
@@ -111,8 +119,8 @@ async fn what_others_add_to_pods_stays_and_is_told() {
     });
     told.await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), namespace);
+    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), namespace);
     let found = deployments.get("added-consumer").await.unwrap();
     assert!(serde_json::to_string(&found.spec).unwrap().contains(r#"{"name":"FOO","value":"bar"}"#));
-    world.leave().await;
+    context.leave().await;
 }

@@ -16,7 +16,7 @@ use operator::reconcile::PAUSE_ANNOTATION;
 use serde_json::{Value, json};
 
 use crate::drift::rdkafka_config;
-use crate::world::{SOON, World};
+use crate::test_context::{SOON, TestContext};
 
 /// How long nothing may happen where nothing should: several passes.
 const QUIET: Duration = Duration::from_secs(7);
@@ -32,12 +32,12 @@ fn until_start(found: &CouponCampaign) -> i64 {
 
 #[tokio::test]
 async fn pods_are_ready_before_the_window_and_not_long_before() {
-    let world = World::new("early").await;
-    let mut early = manifest(&world.namespace, "early", 1_000, 70, 900);
+    let context = TestContext::new("early").await;
+    let mut early = manifest(&context.namespace, "early", 1_000, 70, 900);
     early["spec"]["issuer"] = json!({"minReplicas": 1, "maxReplicas": 2});
     // One issuer is taken to answer 1,500 a second until more is known.
     early["spec"]["expectedPeakRps"] = json!(2_000);
-    let sale = Sale::apply(&world.client, early).await.unwrap();
+    let sale = Sale::apply(&context.client, early).await.unwrap();
     let dormant = sale.until_phase(Phase::Scheduled, SOON).await.unwrap();
     assert!(until_start(&dormant) > i64::from(WARM_UP_SECONDS), "the machine is too slow for this: {dormant:?}");
     let seen = sale.until("first pods", SOON * 2, |found| {
@@ -54,17 +54,17 @@ async fn pods_are_ready_before_the_window_and_not_long_before() {
     assert!(until_start(&found) >= 5, "ready {} s before the window", until_start(&found));
     let issuer = found.status.unwrap().issuer.unwrap();
     assert_eq!((issuer.wanted, issuer.reason.as_str()), (2, "the window opens soon"));
-    world.leave().await;
+    context.leave().await;
 }
 
 /// From 3 to 12 while people ask: topic and dead letters grow, new partitions are written and read, nothing is lost.
 #[tokio::test]
 async fn partitions_grow_in_the_middle_of_a_sale() {
-    let world = World::new("grown").await;
-    let mut sale = Sale::apply(&world.client, manifest(&world.namespace, "grown", 4_000, -90, 900)).await.unwrap();
-    let door = sale.door().await.unwrap();
-    let kafka = KafkaAdmin::new(rdkafka_config(&world).set("client.id", "e2e")).unwrap();
-    let campaign = CampaignId::with_default_names(REALM, &world.namespace, "grown").unwrap();
+    let context = TestContext::new("grown").await;
+    let mut sale = Sale::apply(&context.client, manifest(&context.namespace, "grown", 4_000, -90, 900)).await.unwrap();
+    let issuer = sale.issuer().await.unwrap();
+    let kafka = KafkaAdmin::new(rdkafka_config(&context).set("client.id", "e2e")).unwrap();
+    let campaign = CampaignId::with_default_names(REALM, &context.namespace, "grown").unwrap();
     let (topic, group) = (campaign.topic(), campaign.group());
     let stream = Stream::default();
     let growing = async {
@@ -96,10 +96,10 @@ async fn partitions_grow_in_the_middle_of_a_sale() {
         // Ten seconds, and what the operator needs to see the change and grow the topic.
         assert!(after < Duration::from_secs(15), "{after:?}");
     };
-    tokio::join!(stream.run(&door, 4_200, 120), growing);
+    tokio::join!(stream.run(&issuer, 4_200, 120), growing);
     assert_eq!(stream.issued(), 4_000);
     let stored = until("every winner is a row, once", SOON, async || {
-        let rows = world.rows("grown").await;
+        let rows = context.rows("grown").await;
         if rows.winners.len() == 4_000 && rows.duplicates() == 0 {
             Ok(())
         } else {
@@ -111,16 +111,16 @@ async fn partitions_grow_in_the_middle_of_a_sale() {
     assert_eq!((found.spec.max_consumers(), found.status.unwrap().topic.unwrap().partitions), (12, 12));
     let refused = sale.change(|m| m["spec"]["partitions"] = json!(3)).await.unwrap_err().to_string();
     assert!(refused.contains("partitions cannot shrink"), "{refused}");
-    world.leave().await;
+    context.leave().await;
 }
 
 #[tokio::test]
 async fn a_deployment_that_somebody_else_scales_is_left_alone() {
-    let world = World::new("others").await;
-    let namespace = world.namespace.clone();
-    let sale = Sale::apply(&world.client, manifest(&namespace, "others", 100, -90, 900)).await.unwrap();
+    let context = TestContext::new("others").await;
+    let namespace = context.namespace.clone();
+    let sale = Sale::apply(&context.client, manifest(&namespace, "others", 100, -90, 900)).await.unwrap();
     sale.until("Ready", SOON, Sale::is_ready).await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), &namespace);
+    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), &namespace);
     let consumers = async || {
         let found = deployments.get("others-consumer").await.unwrap();
         (found.spec.unwrap().replicas.unwrap(), found.metadata.generation.unwrap())
@@ -171,7 +171,7 @@ async fn a_deployment_that_somebody_else_scales_is_left_alone() {
     let resume = format!("{PAUSE_ANNOTATION}-");
     kubectl(&["annotate", "couponcampaign/others", "-n", &namespace, &resume]).await.unwrap();
     sale.until_condition("ScalingActive", "True", "FollowsWork").await.unwrap();
-    world.leave().await;
+    context.leave().await;
 }
 
 /// How often the operator is started anew; a long proof asks for ten.
@@ -198,10 +198,10 @@ fn crowd_of_deployments(namespace: &str, count: usize) -> Value {
 /// Wrong: a start of the operator beside many Deployments takes those that run for missing, and scales what an autoscaler has.
 #[tokio::test]
 async fn a_start_beside_hundreds_of_deployments_scales_nothing() {
-    let world = World::alone("large").await;
-    let namespace = world.namespace.as_str();
-    let sale = Sale::apply(&world.client, manifest(namespace, "owned", 100, -1, 900)).await.unwrap();
-    sale.door().await.unwrap();
+    let context = TestContext::alone("large").await;
+    let namespace = context.namespace.as_str();
+    let sale = Sale::apply(&context.client, manifest(namespace, "owned", 100, -1, 900)).await.unwrap();
+    sale.issuer().await.unwrap();
     let autoscaler = json!({
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
         "metadata": {"name": "owned", "namespace": namespace},
@@ -211,7 +211,7 @@ async fn a_start_beside_hundreds_of_deployments_scales_nothing() {
     });
     apply(&autoscaler).await.unwrap();
     apply(&crowd_of_deployments(namespace, 305)).await.unwrap();
-    let deployments: Api<Deployment> = Api::namespaced(world.client.clone(), namespace);
+    let deployments: Api<Deployment> = Api::namespaced(context.client.clone(), namespace);
     let issuers = async || {
         let found = deployments.get("owned-issuer").await.map_err(|error| error.to_string())?;
         let ready = found.status.as_ref().and_then(|status| status.ready_replicas);
@@ -237,6 +237,6 @@ async fn a_start_beside_hundreds_of_deployments_scales_nothing() {
         let events = kubectl(&["get", "events", "-n", namespace, "-o", "jsonpath={.items[*].reason}"]).await.unwrap();
         assert!(!events.contains("ClassNotFound"), "{events}");
     }
-    assert!(sale.door().await.unwrap().insist("anna", None, SOON).await.issued());
-    world.leave().await;
+    assert!(sale.issuer().await.unwrap().insist("anna", None, SOON).await.issued());
+    context.leave().await;
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use campaign::settings::{Login, Redis, RedisServer};
-use e2e::crowd::Heard;
 use e2e::database::{self, Rows};
 use e2e::install::{self, REALM};
+use e2e::issuer_client::Response;
 use e2e::wait::until;
 use kube::Client;
 use rand::RngExt;
@@ -22,7 +22,7 @@ const AT_A_TIME: u32 = 4;
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
 /// A place of its own for one scenario.
-pub struct World {
+pub struct TestContext {
     /// The Kubernetes API.
     pub client: Client,
     /// Where the services are.
@@ -34,7 +34,7 @@ pub struct World {
     _turn: SemaphorePermit<'static>,
 }
 
-impl World {
+impl TestContext {
     /// Waits for its turn, installs the product if nobody has yet, and makes a namespace.
     pub async fn new(what: &str) -> Self {
         Self::with(TURNS.acquire().await.unwrap(), what).await
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Waits until exactly those who heard "issued" are rows, with the ranks they heard.
-    pub async fn stored_as_told(&self, coupon_id: &str, answers: &[Heard]) {
+    pub async fn stored_as_told(&self, coupon_id: &str, answers: &[Response]) {
         let mut told: Vec<(u64, String)> =
             answers.iter().filter_map(|each| each.rank.map(|rank| (rank, each.user.clone()))).collect();
         told.sort();

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use crate::chaos::arena::{Arena, OpenSale};
+use crate::chaos::test_bed::{OpenSale, TestBed};
 use crate::install::{SYSTEM_NAMESPACE, kubectl};
 use crate::redis_cli::redis;
 use crate::url::Url;
@@ -27,24 +27,24 @@ const SOON: Duration = Duration::from_secs(90);
 const REDIS: Duration = Duration::from_secs(5);
 
 /// A Deployment whose pods run sabotaged.
-pub struct Saboteur {
+pub struct FaultInjector {
     pods: Api<Pod>,
     namespace: String,
     deployment: String,
     selector: String,
 }
 
-impl Saboteur {
+impl FaultInjector {
     /// Of the operator.
     pub fn operator(client: &Client) -> Self {
         Self::new(client, SYSTEM_NAMESPACE, "coupon-operator", "app.kubernetes.io/name=coupon-operator".to_owned())
     }
 
     /// Of a sale's issuers.
-    pub fn issuers(arena: &Arena, open: &OpenSale) -> Self {
+    pub fn issuers(bed: &TestBed, open: &OpenSale) -> Self {
         let campaign = &open.sale.name;
         let selector = format!("coupon-operator.io/campaign={campaign},app.kubernetes.io/component=issuer");
-        Self::new(&arena.kubernetes, &arena.namespace, &format!("{campaign}-issuer"), selector)
+        Self::new(&bed.kubernetes, &bed.namespace, &format!("{campaign}-issuer"), selector)
     }
 
     fn new(client: &Client, namespace: &str, deployment: &str, selector: String) -> Self {
@@ -105,8 +105,8 @@ fn restarts(pod: &Pod) -> i32 {
 
 /// What an issuer does that dies before it hands its winners on: `count` ranks are given in Redis, and nobody else hears of
 /// them.
-pub async fn orphans(arena: &Arena, open: &OpenSale, count: usize) -> Result<()> {
-    let url = Url::parse(&arena.sources(open).await?.redis)?;
+pub async fn orphans(bed: &TestBed, open: &OpenSale, count: usize) -> Result<()> {
+    let url = Url::parse(&bed.sources(open).await?.redis)?;
     let settings = Redis {
         server: RedisServer::Address(url.address),
         login: Login { username: url.user, password: url.password },
@@ -130,18 +130,18 @@ pub async fn orphans(arena: &Arena, open: &OpenSale, count: usize) -> Result<()>
 }
 
 /// Redis forgets everything; on a shared stack only this campaign, to which that is the same.
-pub async fn flush(arena: &Arena, open: &OpenSale) -> Result<()> {
+pub async fn flush(bed: &TestBed, open: &OpenSale) -> Result<()> {
     let keys = StockKeys::of(&open.campaign);
     let one = ["DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
-    let command: &[&str] = if arena.stage.shared { &one } else { &["FLUSHALL"] };
-    redis(&arena.sources(open).await?.redis, command).await?;
+    let command: &[&str] = if bed.topology.shared { &one } else { &["FLUSHALL"] };
+    redis(&bed.sources(open).await?.redis, command).await?;
     Ok(())
 }
 
 /// Waits until the campaign has so many rows.
-pub async fn until_rows(arena: &Arena, open: &OpenSale, rows: usize, within: Duration) -> Result<()> {
+pub async fn until_rows(bed: &TestBed, open: &OpenSale, rows: usize, within: Duration) -> Result<()> {
     until(&format!("{rows} rows"), within, async || {
-        match arena.sources.rows(&open.campaign).await.map(|rows| rows.len()) {
+        match bed.sources.rows(&open.campaign).await.map(|rows| rows.len()) {
             Ok(found) if found == rows => Ok(()),
             Ok(found) => Err(format!("{found} rows")),
             Err(error) => Err(format!("{error:#}")),

@@ -12,15 +12,15 @@ use stack::{Connections, control};
 use tokio::time::sleep;
 
 use super::REALM;
-use super::crowd::Crowd;
-use super::fault::Stage;
+use super::fault::Topology;
 use super::inject::Injector;
 use super::ledger::{Ledger, Sources};
 use super::links::Links;
+use super::load::LoadGenerator;
 use super::proxy::Proxy;
 use crate::campaign::{Sale, manifest};
-use crate::crowd::Door;
 use crate::install::{SYSTEM_NAMESPACE, apply, kubectl, namespace};
+use crate::issuer_client::IssuerClient;
 use crate::logins;
 use crate::wait::until;
 
@@ -35,7 +35,7 @@ const LATE_TOGETHER: usize = 16;
 const LATE_IN_ALL: usize = 4000;
 
 /// Where sales take place.
-pub struct Arena {
+pub struct TestBed {
     /// The Kubernetes API.
     pub kubernetes: kube::Client,
     /// Where the services are.
@@ -49,7 +49,7 @@ pub struct Arena {
     /// Where the campaigns are, and the name of their class: nobody else has it.
     pub namespace: String,
     /// What can be hurt.
-    pub stage: Stage,
+    pub topology: Topology,
     /// Removes a row before everything is checked: shows that the machine can fail.
     pub forge: bool,
     /// Keeps the evidence of good rounds, too.
@@ -70,12 +70,12 @@ pub struct OpenSale {
 
 impl OpenSale {
     /// The way in through the proxy; a request without an answer is given up after `patience`.
-    pub fn door(&self, patience: Duration) -> Result<Door> {
-        Door::with_patience(&format!("http://{}", self.users.address()), &self.sale.name, patience)
+    pub fn issuer(&self, patience: Duration) -> Result<IssuerClient> {
+        IssuerClient::with_patience(&format!("http://{}", self.users.address()), &self.sale.name, patience)
     }
 }
 
-impl Arena {
+impl TestBed {
     /// Starts the proxies and makes class and namespace, both of the same new name, which begins with `what`: those of an earlier
     /// run may be going yet. The product must be installed.
     pub async fn new(connections: Connections, what: &str, shared: bool) -> Result<Self> {
@@ -91,7 +91,7 @@ impl Arena {
             links,
             sources: Sources::new(&connections).await?,
             namespace: name,
-            stage: Stage {
+            topology: Topology {
                 sentinel: connections.redis_sentinels.is_some(),
                 brokers: connections.kafka.as_deref().map_or(1, |brokers| brokers.split(',').count()),
                 shared,
@@ -168,7 +168,7 @@ impl Arena {
 
     /// Waits until all coupons are rows, and Redis says the same, at most for `within`. As long as coupons are left, people
     /// come and ask. Returns how many came.
-    pub async fn settle(&self, open: &OpenSale, crowd: &Crowd, coupons: u64, within: Duration) -> Result<usize> {
+    pub async fn settle(&self, open: &OpenSale, load: &LoadGenerator, coupons: u64, within: Duration) -> Result<usize> {
         let deadline = Instant::now() + within;
         let wanted = usize::try_from(coupons)?;
         let mut late = 0;
@@ -189,7 +189,7 @@ impl Arena {
             let until = Instant::now() + LATE_PATIENCE;
             let people: Vec<String> = (late..late + missing).map(|number| format!("late-{number:05}")).collect();
             late += missing;
-            futures::future::join_all(people.iter().map(|user| crowd.insist(user, until))).await;
+            futures::future::join_all(people.iter().map(|user| load.insist(user, until))).await;
             if missing == 0 {
                 sleep(Duration::from_millis(200)).await;
             }
@@ -231,7 +231,7 @@ impl Arena {
 
     /// The Service's address, once all issuers answer.
     async fn issuers(&self, sale: &Sale) -> Result<SocketAddr> {
-        sale.door().await?;
+        sale.issuer().await?;
         let services: Api<Service> = Api::namespaced(self.kubernetes.clone(), &self.namespace);
         let service = services.get(&format!("{}-issuer", sale.name)).await?;
         let address = service.spec.and_then(|spec| spec.cluster_ip).context("the Service has no address")?;
@@ -240,7 +240,7 @@ impl Arena {
 
     /// After a few kills the kubelet waits longer and longer before it starts a container again; a new pod begins anew.
     pub async fn fresh_operator(&self) -> Result<()> {
-        if self.stage.shared {
+        if self.topology.shared {
             return Ok(());
         }
         let restarts = kubectl(&[

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, sleep_until};
 
-use crate::crowd::Door;
+use crate::issuer_client::IssuerClient;
 
 /// Requests at the same time: the machine is small.
 const TOGETHER: usize = 64;
@@ -44,17 +44,17 @@ fn is_decided(status: u16) -> bool {
 
 /// All clients of one sale.
 #[derive(Clone)]
-pub struct Crowd {
-    door: Door,
+pub struct LoadGenerator {
+    issuer: IssuerClient,
     begin: Instant,
     turns: Arc<Semaphore>,
     answers: Arc<Mutex<Vec<Answer>>>,
 }
 
-impl Crowd {
+impl LoadGenerator {
     /// Nobody has come yet; `begin` is when the first one will.
-    pub fn new(door: Door, begin: Instant) -> Self {
-        Self { door, begin, turns: Arc::new(Semaphore::new(TOGETHER)), answers: Arc::default() }
+    pub fn new(issuer: IssuerClient, begin: Instant) -> Self {
+        Self { issuer, begin, turns: Arc::new(Semaphore::new(TOGETHER)), answers: Arc::default() }
     }
 
     /// Everything that was heard so far, in the order in which it was heard.
@@ -117,7 +117,7 @@ impl Crowd {
     async fn ask(&self, user: &str, key: &str) -> Answer {
         let _turn = self.turns.acquire().await;
         let sent_ms = self.now_ms();
-        let heard = self.door.ask(user, Some(key)).await;
+        let heard = self.issuer.ask(user, Some(key)).await;
         let answer = Answer {
             user: heard.user,
             sent_ms,

@@ -1,4 +1,4 @@
-//! People who ask for coupons, all at once, and what they heard.
+//! Users who ask issuers for coupons, all at once, and what they were answered.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use futures::stream::{self, StreamExt};
 use serde::Deserialize;
 
-/// What one person heard.
+/// What one user was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Heard {
+pub struct Response {
     /// Who asked.
     pub user: String,
     /// HTTP status; 0 when there was no answer.
@@ -21,7 +21,7 @@ pub struct Heard {
     pub took: Duration,
 }
 
-impl Heard {
+impl Response {
     /// Whether the answer was "issued".
     pub fn issued(&self) -> bool {
         self.status == 200
@@ -36,15 +36,15 @@ struct Body {
     code: Option<String>,
 }
 
-/// A door to one campaign.
+/// Asks the issuers of one campaign.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct IssuerClient {
     http: reqwest::Client,
     base: String,
     coupon_id: String,
 }
 
-impl Door {
+impl IssuerClient {
     /// `base` is `http://host:port`.
     pub fn new(base: &str, coupon_id: &str) -> Result<Self> {
         Self::with_patience(base, coupon_id, Duration::from_secs(15))
@@ -70,8 +70,8 @@ impl Door {
         &self.http
     }
 
-    /// One person asks once.
-    pub async fn ask(&self, user: &str, key: Option<&str>) -> Heard {
+    /// One user asks once.
+    pub async fn ask(&self, user: &str, key: Option<&str>) -> Response {
         let begin = Instant::now();
         let mut request = self.http.post(self.url("/issue")).json(&serde_json::json!({"userId": user}));
         if let Some(key) = key {
@@ -87,11 +87,11 @@ impl Door {
             Ok((status, body)) => (status, body.code.unwrap_or_default(), None),
             Err(error) => (0, format!("{error:?}"), None),
         };
-        Heard { user: user.to_owned(), status, code, rank, took: begin.elapsed() }
+        Response { user: user.to_owned(), status, code, rank, took: begin.elapsed() }
     }
 
-    /// One person asks until the answer is not "try again", at most for `patience`.
-    pub async fn insist(&self, user: &str, key: Option<&str>, patience: Duration) -> Heard {
+    /// One user asks until the answer is not "try again", at most for `patience`.
+    pub async fn insist(&self, user: &str, key: Option<&str>, patience: Duration) -> Response {
         let begin = Instant::now();
         loop {
             let heard = self.ask(user, key).await;
@@ -103,30 +103,30 @@ impl Door {
     }
 
     /// Everybody asks at once.
-    pub async fn rush(&self, users: &[String]) -> Vec<Heard> {
+    pub async fn rush(&self, users: &[String]) -> Vec<Response> {
         stream::iter(users.iter().map(|user| self.ask(user, None))).buffer_unordered(users.len().max(1)).collect().await
     }
 }
 
-/// `count` people with names of their own.
-pub fn people(prefix: &str, count: usize) -> Vec<String> {
+/// `count` users with names of their own.
+pub fn users(prefix: &str, count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("{prefix}-{number:05}")).collect()
 }
 
-/// How many heard this code.
-pub fn heard(all: &[Heard], code: &str) -> usize {
+/// How many were answered with this code.
+pub fn count_code(all: &[Response], code: &str) -> usize {
     all.iter().filter(|each| each.code == code).count()
 }
 
 /// Ranks of those who heard "issued", ascending.
-pub fn ranks(all: &[Heard]) -> Vec<u64> {
+pub fn ranks(all: &[Response]) -> Vec<u64> {
     let mut ranks: Vec<u64> = all.iter().filter_map(|each| each.rank).collect();
     ranks.sort_unstable();
     ranks
 }
 
 /// The time within which 99 of 100 were answered, in milliseconds (nearest rank).
-pub fn p99_ms(all: &[Heard]) -> u128 {
+pub fn p99_ms(all: &[Response]) -> u128 {
     let mut times: Vec<u128> = all.iter().map(|each| each.took.as_millis()).collect();
     times.sort_unstable();
     let index = (times.len() * 99).div_ceil(100).saturating_sub(1);

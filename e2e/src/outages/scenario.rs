@@ -11,11 +11,11 @@ use tokio::time::sleep_until;
 
 use super::figures::{decided, waits};
 use super::report::Report;
-use crate::chaos::arena::{Arena, OpenSale, SETTLE};
 use crate::chaos::checker::check;
-use crate::chaos::crowd::{Answer, Crowd};
 use crate::chaos::inject::Injector;
+use crate::chaos::load::{Answer, LoadGenerator};
 use crate::chaos::report::keep;
+use crate::chaos::test_bed::{OpenSale, SETTLE, TestBed};
 
 /// How long one request of a client may take.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 pub const PARTITIONS: i32 = 2;
 
 /// A sale as planned.
-pub struct Show {
+pub struct Scenario {
     /// The scenario, and the beginning of the campaign's name.
     pub name: String,
     /// Coupons.
@@ -39,20 +39,20 @@ pub struct Show {
 }
 
 /// What is there while it happens.
-pub struct Scene<'a> {
+pub struct TestCase<'a> {
     /// Where it takes place.
-    pub arena: &'a Arena,
+    pub bed: &'a TestBed,
     /// The sale.
     pub open: &'a OpenSale,
     /// The users.
-    pub crowd: &'a Crowd,
+    pub load: &'a LoadGenerator,
     /// Hurts, and repairs.
     pub injector: &'a Injector<'a>,
     begin: Instant,
 }
 
 /// What it came to.
-pub struct Played<T> {
+pub struct Finished<T> {
     /// The promise's counts are in it.
     pub report: Report,
     /// Every answer.
@@ -61,7 +61,7 @@ pub struct Played<T> {
     pub acted: T,
 }
 
-impl Scene<'_> {
+impl TestCase<'_> {
     /// Waits until this long after the first user.
     pub async fn at(&self, moment: Duration) {
         sleep_until((self.begin + moment).into()).await;
@@ -69,7 +69,7 @@ impl Scene<'_> {
 
     /// Milliseconds after the first user.
     pub fn now_ms(&self) -> u64 {
-        self.crowd.now_ms()
+        self.load.now_ms()
     }
 
     /// A line of progress.
@@ -79,12 +79,12 @@ impl Scene<'_> {
 
     /// Rows of the campaign.
     pub async fn rows(&self) -> Result<usize> {
-        Ok(self.arena.sources.rows(&self.open.campaign).await?.len())
+        Ok(self.bed.sources.rows(&self.open.campaign).await?.len())
     }
 
     /// Winners in the primary.
     pub async fn members(&self) -> Result<usize> {
-        Ok(self.arena.sources(self.open).await?.members(&self.open.campaign).await?.len())
+        Ok(self.bed.sources(self.open).await?.members(&self.open.campaign).await?.len())
     }
 }
 
@@ -97,9 +97,9 @@ pub struct Lag {
 
 impl Lag {
     /// Of the sale.
-    pub fn of(scene: &Scene<'_>) -> Result<Self> {
-        let admin = KafkaAdmin::new(&client_config(&scene.arena.sources.kafka, "outages", &[]))?;
-        Ok(Self { admin, topic: scene.open.campaign.topic(), group: scene.open.campaign.group() })
+    pub fn of(case: &TestCase<'_>) -> Result<Self> {
+        let admin = KafkaAdmin::new(&client_config(&case.bed.sources.kafka, "outages", &[]))?;
+        Ok(Self { admin, topic: case.open.campaign.topic(), group: case.open.campaign.group() })
     }
 
     /// Where the log ends.
@@ -120,53 +120,58 @@ impl Lag {
 
 /// Sells, while `act` happens; repairs; waits until all is stored; judges. Bad ones leave evidence below `evidence`.
 pub async fn play<T>(
-    arena: &Arena,
-    show: &Show,
+    bed: &TestBed,
+    scenario: &Scenario,
     evidence: &Path,
-    act: impl AsyncFnOnce(&Scene<'_>) -> Result<T>,
-) -> Result<Played<T>> {
-    arena.fresh_operator().await?;
-    let name = format!("{}-{:x}", show.name, jiff::Timestamp::now().as_millisecond());
-    let open = arena.open(&name, show.coupons, show.issuers).await?;
-    let played = perform(arena, &open, show, evidence, act).await;
+    act: impl AsyncFnOnce(&TestCase<'_>) -> Result<T>,
+) -> Result<Finished<T>> {
+    bed.fresh_operator().await?;
+    let name = format!("{}-{:x}", scenario.name, jiff::Timestamp::now().as_millisecond());
+    let open = bed.open(&name, scenario.coupons, scenario.issuers).await?;
+    let played = perform(bed, &open, scenario, evidence, act).await;
     // Also after an error: the stack is used again.
-    let closed = arena.close(open).await;
+    let closed = bed.close(open).await;
     let played = played?;
     closed?;
     Ok(played)
 }
 
 async fn perform<T>(
-    arena: &Arena,
+    bed: &TestBed,
     open: &OpenSale,
-    show: &Show,
+    scenario: &Scenario,
     evidence: &Path,
-    act: impl AsyncFnOnce(&Scene<'_>) -> Result<T>,
-) -> Result<Played<T>> {
+    act: impl AsyncFnOnce(&TestCase<'_>) -> Result<T>,
+) -> Result<Finished<T>> {
     let name = open.sale.name.as_str();
     let begin = Instant::now();
-    let crowd = Crowd::new(open.door(REQUEST)?, begin);
-    let injector = arena.injector(open);
-    let scene = Scene { arena, open, crowd: &crowd, injector: &injector, begin };
-    scene.say(&format!("{name}: {} coupons, {} people over {} s", show.coupons, show.users, show.stretch.as_secs()));
+    let load = LoadGenerator::new(open.issuer(REQUEST)?, begin);
+    let injector = bed.injector(open);
+    let case = TestCase { bed, open, load: &load, injector: &injector, begin };
+    case.say(&format!(
+        "{name}: {} coupons, {} people over {} s",
+        scenario.coupons,
+        scenario.users,
+        scenario.stretch.as_secs()
+    ));
     let acting = async {
-        let acted = act(&scene).await;
+        let acted = act(&case).await;
         // Also after an error: the stack is used again.
         injector.repair().await.context("the stack could not be repaired")?;
         acted
     };
-    let rushing = crowd.rush(show.users, show.stretch, begin + show.stretch + PATIENCE);
+    let rushing = load.rush(scenario.users, scenario.stretch, begin + scenario.stretch + PATIENCE);
     let (acted, ()) = tokio::join!(acting, rushing);
     let acted = acted?;
-    scene.say("everybody has asked and everything serves; waiting until all is stored");
+    case.say("everybody has asked and everything serves; waiting until all is stored");
     let over = Instant::now();
-    let late = arena.settle(open, &crowd, show.coupons, SETTLE).await?;
+    let late = bed.settle(open, &load, scenario.coupons, SETTLE).await?;
     let settled = over.elapsed();
-    let (answers, ledger) = (crowd.answers(), arena.ledger(open).await?);
-    let violations = check(show.coupons, &answers, &ledger);
+    let (answers, ledger) = (load.answers(), bed.ledger(open).await?);
+    let violations = check(scenario.coupons, &answers, &ledger);
     let waits = waits(&answers);
-    let mut report = Report::new(&show.name);
-    report.figure("coupons", show.coupons);
+    let mut report = Report::new(&scenario.name);
+    report.figure("coupons", scenario.coupons);
     report.figure("answered", decided(&waits));
     report.figure("rows", ledger.rows.len());
     report.promise(&violations);
@@ -177,8 +182,8 @@ async fn perform<T>(
         report.figure("late", late);
     }
     if !violations.is_empty() {
-        keep(name, &answers, &ledger, &arena.namespace, evidence).await?;
+        keep(name, &answers, &ledger, &bed.namespace, evidence).await?;
         println!("evidence: {}", evidence.display());
     }
-    Ok(Played { report, answers, acted })
+    Ok(Finished { report, answers, acted })
 }
