@@ -4,12 +4,14 @@
 //! replaced or deleted; [`forget`] puts one under a pseudonym.
 
 mod barrier;
+mod barriers;
 mod campaign;
 mod connect;
 mod count;
 mod custody;
 mod direct;
 mod discard;
+mod discard_record;
 mod drained;
 mod error;
 mod forgotten;
@@ -30,16 +32,17 @@ mod terms;
 mod trust;
 
 pub use barrier::{Barrier, Barriers};
+pub use barriers::{barriers, barriers_of_dead_letters};
 pub use campaign::{
-    EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch, commit_barrier, count_rows_of,
-    count_stored, find, held_by, read_ranks, read_rows, register, register_in, set_issued_count, set_topic,
-    try_set_issued_count,
+    EpochCommit, Numbers, allot_epoch, begin_epoch, commit_barrier, count_rows_of, count_stored, find, held_by,
+    read_ranks, read_rows, register, register_in, set_issued_count, set_topic, try_set_issued_count,
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
 pub use custody::{Heir, hold, note_closed, note_fenced, rename_owner, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
+pub use discard_record::{discard_record, discarded_records, is_discarded};
 pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError, within};
 pub use forgotten::{
@@ -50,7 +53,7 @@ pub use migrate::{Migration, migrate, migrations};
 pub use moved::has_moved_since;
 pub use open::open_epoch;
 pub use opened::{OpenedWindow, claim, set_opened};
-pub use position::Position;
+pub use position::{Position, RecordPlace};
 pub use removed::set_keys_removed;
 pub use row::{CampaignRow, CampaignRowId, Custody, Unfenced};
 pub use script::script;

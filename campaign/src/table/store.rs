@@ -10,7 +10,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, QueryBuilder, Row};
 
 use super::barrier::Barriers;
-use super::campaign::read_barriers;
+use super::barriers::read_barriers;
 use super::error::TableError;
 use super::position::Position;
 use super::row::CampaignRowId;
@@ -45,8 +45,8 @@ pub enum StoreMode<'a> {
 pub enum RowOutcome {
     /// A new row, or the row was there with the same content: success either way.
     Stored,
-    /// The record is void: it belongs to an epoch that ended before it arrived, or to one that is more than [`EPOCHS_AHEAD`] ahead.
-    /// Nobody was told about it.
+    /// The record is void: it belongs to an epoch that ended before it arrived, or to one that is more than [`EPOCHS_AHEAD`] ahead, and
+    /// nobody was told about it; or people have given it up.
     Void,
     /// Another row holds the rank, or the user's n-th place. It stands; this one is not stored.
     Conflict,
@@ -94,7 +94,11 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
         }
     }
     let barriers = match mode {
-        StoreMode::Logged(_) => read_barriers(&mut tx, id, &topic_id.unwrap_or_default()).await?,
+        StoreMode::Logged(winners) => {
+            let offsets = || winners.iter().map(|winner| winner.position.offset);
+            let among = offsets().min().unwrap_or(0)..=offsets().max().unwrap_or(0);
+            read_barriers(&mut tx, id, &topic_id.unwrap_or_default(), among).await?
+        }
         StoreMode::Direct(_) => Barriers::default(),
     };
     let void = |index: usize, event: &CouponIssued| match mode {
