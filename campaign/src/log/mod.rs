@@ -3,11 +3,13 @@
 //! - [`admin`]: topics, offsets and groups;
 //! - [`probe`]: one record written and read back, to know whether a login may;
 //! - [`producer`]: how winners are written;
+//! - [`reading`]: clients that read without joining a group;
 //! - [`tail`]: reading a range of a topic without joining a group.
 
 pub mod admin;
 pub mod probe;
 pub mod producer;
+pub mod reading;
 pub mod tail;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
