@@ -294,8 +294,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         Ok(stock) if stock.open.is_some() => systems.redis_refusal(id.realm()).await,
         _ => None,
     };
+    let given = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref()).map(|row| row.terms_number);
     if let Ok(stock) = &seen.stock
-        && let Some(text) = context.memory.update(uid, |memory| memory.terms_seen.see(stock.open.as_ref()))
+        && let Some(text) = context.memory.update(uid, |memory| memory.terms_seen.see(stock.open.as_ref(), given))
     {
         events::warn(context, campaign, tampering::CHANGED, &text).await;
     }
