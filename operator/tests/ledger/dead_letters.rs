@@ -19,7 +19,8 @@ impl Eyes {
         let span = stage.span(&stage.campaign.dead_letter_topic()).await;
         self.barriers = self.barriers.clone().refresh(sql, &stage.row().await).await.unwrap();
         let row = stage.row().await;
-        self.dead = self.dead.clone().refresh(kafka, &stage.campaign, span, &self.barriers, row.total).await.unwrap();
+        self.dead =
+            self.dead.clone().refresh(kafka, &stage.campaign, span, &self.barriers, row.total, None).await.unwrap();
         self.dead.ranks().iter().collect()
     }
 }
@@ -67,7 +68,7 @@ async fn what_did_not_change_is_not_read_again() {
 
     let mut nowhere = stage.systems.settings.operator.kafka.clone();
     nowhere.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
-    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, span, &eyes.barriers, row.total).await.unwrap();
+    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, span, &eyes.barriers, row.total, None).await.unwrap();
     assert_eq!(dead.ranks().count(), 1, "no question to Kafka");
 }
 
