@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
 use campaign::identity::CampaignId;
 use campaign::log::admin::{AdminError, GroupState, KafkaAdmin, TopicState};
-use campaign::log::client_config;
+use campaign::log::{client_config, reading};
 use campaign::settings::Kafka;
 
 use crate::standstill::{Evidence, GroupView, Log, Question};
@@ -50,7 +50,7 @@ impl Witness {
     /// [`AdminError::InvalidClient`] for settings that librdkafka refuses.
     pub fn new(kafka: &Kafka, campaign: &CampaignId, client_id: &str) -> Result<Self, AdminError> {
         let topic = campaign.topic();
-        let config = client_config(kafka, client_id, &[("group.id", &reader(&topic))]);
+        let config = client_config(kafka, client_id, &[("group.id", &reading::group(&topic))]);
         let admin = KafkaAdmin::new(&config)?.within(DEADLINE);
         let (kafka, client_id, group) = (kafka.clone(), client_id.to_owned(), campaign.group());
         Ok(Self { admin, kafka, client_id, topic, group })
@@ -146,29 +146,9 @@ impl Witness {
     }
 }
 
-/// A group that is never joined. It begins like the topic, so that one ACL on the prefix covers both.
-fn reader(topic: &str) -> String {
-    format!("{topic}.reader")
-}
-
 /// Blocks.
 fn read(kafka: &Kafka, client_id: &str, topic: &str, partition: i32, from: i64) -> Result<Found, KafkaError> {
-    let consumer: BaseConsumer = client_config(
-        kafka,
-        client_id,
-        &[
-            ("group.id", &reader(topic)),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "earliest"),
-            ("enable.partition.eof", "true"),
-            // As the reader.
-            ("isolation.level", "read_uncommitted"),
-            ("fetch.wait.max.ms", "50"),
-            ("queued.max.messages.kbytes", "1024"),
-        ],
-    )
-    .create()?;
+    let consumer = reading::reader(kafka, client_id, topic, &[("queued.max.messages.kbytes", "1024")])?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, partition, Offset::Offset(from))?;
     consumer.assign(&list)?;

@@ -1,5 +1,5 @@
 //! Which ranks the dead letters of a campaign hold. A dead letter is a winner that is looked after by people: it is no gap,
-//! unless it was void where its record lay.
+//! unless it was void where its record lay, or Redis does not hold what it says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use campaign::settings::Kafka;
 use campaign::table::{self, Barriers, CampaignRow, Position, TableError};
 use sqlx::mysql::MySqlPool;
 
+use crate::dead_held::Judge;
 use crate::dead_log::DeadLog;
 use crate::epoch::EpochError;
 use crate::epoch::ranks::Ranks;
@@ -50,6 +51,10 @@ pub struct DeadRanks {
     /// Ranks above it were left out: no winner has them.
     total: u64,
     letters: Arc<Ranks>,
+    /// The epoch under which Redis was asked about all of them; `None`: about some it was not, and these are believed.
+    judged: Option<u64>,
+    /// Ranks that letters name for users for whom Redis does not hold them.
+    contradicted: Arc<Ranks>,
     /// Ranks of grants that people have given up: they have no letter any more.
     discarded: Arc<Ranks>,
     ranks: Arc<Ranks>,
@@ -69,6 +74,12 @@ impl DeadRanks {
         &self.ranks
     }
 
+    /// How many ranks letters name for users for whom Redis does not hold them: nobody was told of these, or another's row stands in their
+    /// place. One that is given up is nothing to look at any more.
+    pub fn contradicted(&self) -> u64 {
+        self.contradicted.iter().filter(|rank| !self.discarded.contains(*rank)).count() as u64
+    }
+
     /// Ranks of grants that are given up for good.
     pub fn discarded(&self) -> &Ranks {
         &self.discarded
@@ -84,11 +95,12 @@ impl DeadRanks {
         self
     }
 
-    /// Brings them up to date: `log` is what is there now of the topic, `total` the quantity. Reads only what is new, unless records were
-    /// removed or given up, or another epoch or quantity judges otherwise what was read before: then all of it.
+    /// Brings them up to date: `log` is what is there now of the topic, `total` the quantity, `judge` asks Redis, where it serves. Reads
+    /// only what is new, unless records were removed or given up, or another epoch or quantity judges otherwise what was read before, or it
+    /// was not judged: then all of it.
     ///
     /// # Errors
-    /// The topic cannot be read.
+    /// The topic cannot be read. That Redis cannot be asked is none: what a letter says is believed meanwhile.
     pub async fn refresh(
         mut self,
         kafka: &Kafka,
@@ -96,34 +108,61 @@ impl DeadRanks {
         log: DeadLog,
         barriers: &DeadBarriers,
         total: u64,
+        judge: Option<&Judge<'_>>,
     ) -> Result<Self, EpochError> {
-        let judged = self.barriers == barriers.barriers && self.total == total;
-        if judged && log == self.read {
+        // While Redis does not serve, what it has said stands.
+        let is_judged = judge.is_none_or(|judge| self.judged == Some(judge.epoch));
+        let same = self.barriers == barriers.barriers && self.total == total && is_judged;
+        if same && log == self.read {
             return Ok(self);
         }
-        let same = judged && log.discarded == self.read.discarded;
-        let (mut letters, missing) = match added(&self.read.range, &log.range).filter(|_| same) {
-            Some(added) => (Arc::unwrap_or_clone(self.letters), DeadLog { range: added, ..log.clone() }),
+        let same = same && log.discarded == self.read.discarded;
+        let (mut letters, mut contradicted, missing) = match added(&self.read.range, &log.range).filter(|_| same) {
+            Some(added) => {
+                let missing = DeadLog { range: added, ..log.clone() };
+                (Arc::unwrap_or_clone(self.letters), Arc::unwrap_or_clone(self.contradicted), missing)
+            }
             None => {
-                self.newer = None;
-                (Ranks::default(), log.clone())
+                (self.newer, self.judged) = (None, None);
+                (Ranks::default(), Ranks::default(), log.clone())
             }
         };
+        let mut judged = judge.map(|judge| judge.epoch).or(self.judged);
         let mut reading = read::dead_letters(kafka, campaign, missing, (*barriers.barriers).clone());
         while let Some(some) = reading.next().await? {
+            let mut winners = Vec::with_capacity(some.len());
             for letter in some {
                 match letter {
-                    Letter::Winner(event) if (1..=total).contains(&event.rank) => letters.insert(event.rank),
+                    Letter::Winner(event) if (1..=total).contains(&event.rank) => winners.push(event),
                     Letter::Winner(_) => {}
                     Letter::Newer(at, newer) => {
                         self.newer.get_or_insert((at, newer));
                     }
                 }
             }
+            let held = match judge.filter(|_| judged.is_some() && !winners.is_empty()) {
+                None => None,
+                Some(judge) => match judge.held(&winners).await {
+                    Ok(held) => Some(held),
+                    Err(error) => {
+                        tracing::warn!(%campaign, %error, "Redis could not be asked whether it holds what dead letters say");
+                        None
+                    }
+                },
+            };
+            if held.is_none() && !winners.is_empty() {
+                judged = None;
+            }
+            for (place, winner) in winners.iter().enumerate() {
+                match held.as_ref().is_none_or(|held| held.contains(&place)) {
+                    true => letters.insert(winner.rank),
+                    false => contradicted.insert(winner.rank),
+                }
+            }
         }
-        (self.read, self.total) = (log, total);
+        (self.read, self.total, self.judged) = (log, total, judged);
         self.barriers = Arc::clone(&barriers.barriers);
-        self.letters = Arc::new(letters);
+        (self.letters, self.contradicted) = (Arc::new(letters), Arc::new(contradicted));
         self.ranks = Arc::new((*self.letters).clone().and(&self.discarded));
         Ok(self)
     }

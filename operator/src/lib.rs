@@ -8,7 +8,7 @@
 //! - [`scale`]: how many pods there should be; [`pressure`]: what issuers say of their load; [`pods`]: speaks to them;
 //! - [`epoch`]: opens the ledger: fences issuers, reads SQL, Kafka and Redis, and fills Redis;
 //! - [`ledger_count`]: how many rows there are;
-//! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
+//! - [`repair`]: publishes again what only Redis holds; [`dead`], [`dead_held`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns; `way`: whether users reach its issuers through them;
 //! - [`class`], [`connections`]: where Kafka, Redis and the database are; [`measure`], [`class_status`]: whether they do what is needed;
 //! - `stop`: suspends within seconds, whatever is away;
@@ -25,6 +25,7 @@ pub mod connections;
 pub mod context;
 pub mod controller;
 pub mod dead;
+pub mod dead_held;
 pub mod dead_log;
 pub(crate) mod diagnosis;
 pub mod epoch;

@@ -179,7 +179,7 @@ async fn attempt(context: Arc<Context>, campaign: Arc<CouponCampaign>, uid: Stri
 }
 
 async fn stop(context: &Context, campaign: &CouponCampaign, uid: &str) -> Stop {
-    match timeout(REDIS, in_redis(context, campaign)).await {
+    match timeout(REDIS, in_redis(context, campaign, uid)).await {
         Ok(Ok(())) => return Stop::InRedis,
         Ok(Err(error)) => tracing::debug!(campaign = campaign.name_any(), %error, "Redis could not be told to suspend"),
         Err(_) => tracing::debug!(campaign = campaign.name_any(), "Redis did not answer in time"),
@@ -200,11 +200,12 @@ async fn stop(context: &Context, campaign: &CouponCampaign, uid: &str) -> Stop {
 }
 
 /// Suspends in Redis.
-async fn in_redis(context: &Context, campaign: &CouponCampaign) -> Result<(), ReconcileError> {
+async fn in_redis(context: &Context, campaign: &CouponCampaign, uid: &str) -> Result<(), ReconcileError> {
     let (class, systems) = resolve(campaign, context).await?;
     // Without a look at the names in Kafka: whatever they are, the keys are the campaign's.
     let id = class::identified(campaign, &class, &systems.settings.operator)?;
     let keys = StockKeys::of(&id);
+    context.memory.update(uid, |memory| memory.terms_seen.stop());
     Ok(systems.with_redis(async |redis| stock::suspend(redis, &keys).await).await?)
 }
 

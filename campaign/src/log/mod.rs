@@ -3,6 +3,7 @@
 //! - [`admin`]: topics, offsets and groups;
 //! - [`probe`]: one record written and read back, to know whether a login may;
 //! - [`producer`]: how winners are written;
+//! - [`reading`]: clients that read without joining a group;
 //! - [`tail`]: reading a range of a topic without joining a group.
 
 pub mod admin;
@@ -10,6 +11,7 @@ mod config;
 mod headers;
 pub mod probe;
 pub mod producer;
+pub mod reading;
 pub mod tail;
 
 pub use config::client_config;

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::Message;
 use rdkafka::producer::future_producer::Delivery;
@@ -14,7 +14,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::admin::AdminError;
-use super::{client_config, producer};
+use super::{producer, reading};
 use crate::settings::Kafka;
 
 /// Why a record was not written and read back.
@@ -172,20 +172,9 @@ struct Reading {
 impl Reading {
     /// Blocks, at most until its deadline. The client is of this reading only: what an old one met would be told again.
     fn read(self, settings: &Kafka, client_id: &str) -> Result<(), TripError> {
-        let group = reader(&self.topic);
-        let config = client_config(
-            settings,
-            client_id,
-            &[
-                ("group.id", group.as_str()),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                ("auto.offset.reset", "earliest"),
-                ("fetch.wait.max.ms", "50"),
-                ("isolation.level", "read_uncommitted"),
-            ],
-        );
-        let consumer: BaseConsumer = config.create().map_err(|error| unmade(&self.topic, &error))?;
+        // Where it ends is nothing to wait for here: the record may still come.
+        let created = reading::reader(settings, client_id, &self.topic, &[("enable.partition.eof", "false")]);
+        let consumer = created.map_err(|error| unmade(&self.topic, &error))?;
         let mut list = TopicPartitionList::new();
         let assigned = list
             .add_partition_offset(&self.topic, 0, Offset::Offset(self.offset))
@@ -204,7 +193,7 @@ impl Reading {
                 Some(Ok(_)) | None => {}
                 Some(Err(error)) => {
                     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
-                    if let Some(refused) = refused(&self.topic, &group, code) {
+                    if let Some(refused) = refused(&self.topic, &reading::group(&self.topic), code) {
                         return Err(refused);
                     }
                     said = code.to_string();
@@ -212,11 +201,6 @@ impl Reading {
             }
         }
     }
-}
-
-/// What readers of a topic call themselves that join no group.
-fn reader(topic: &str) -> String {
-    format!("{topic}.reader")
 }
 
 /// Whether this answer to a reader is about a right.

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client_config;
+use super::reading;
 use crate::settings::Kafka;
 
 /// How long nothing may arrive before reading is given up.
@@ -140,7 +140,7 @@ pub fn read<E: From<TailError>>(
         return Ok(());
     }
     let turn = TURNS.take(TURN_DEADLINE).ok_or_else(|| TailError::Crowded { topic: topic.to_owned() })?;
-    let reader = Reader { consumer: consumer(settings, topic)?, topic, range };
+    let reader = Reader { consumer: client(settings, topic)?, topic, range };
     for some in wanted.chunks(PARTITIONS_AT_ONCE) {
         reader.read(some, &mut visit)?;
     }
@@ -150,38 +150,24 @@ pub fn read<E: From<TailError>>(
     Ok(())
 }
 
-fn consumer(settings: &Kafka, topic: &str) -> Result<BaseConsumer, TailError> {
+fn client(settings: &Kafka, topic: &str) -> Result<reading::Reader, TailError> {
     let (response, queued_kb, queued) = (RESPONSE.to_string(), QUEUED_KB.to_string(), QUEUED_RECORDS.to_string());
-    client_config(
-        settings,
-        "coupon-tail",
-        &[
-            // librdkafka wants a group id to hand out positions; it is never joined and nothing is committed to it. It starts
-            // like the topic, so that one ACL on the prefix covers both.
-            ("group.id", &format!("{topic}.reader")),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            ("auto.offset.reset", "earliest"),
-            ("enable.partition.eof", "true"),
-            ("fetch.wait.max.ms", "50"),
-            // Nobody writes transactions here; one left open by a stranger must not hide what lies behind it.
-            ("isolation.level", "read_uncommitted"),
-            ("queued.max.messages.kbytes", &queued_kb),
-            ("queued.min.messages", &queued),
-            // What is queued is taken in milliseconds; by default no more would be asked for before a second has passed.
-            ("fetch.queue.backoff.ms", "2"),
-            ("fetch.message.max.bytes", &response),
-            ("fetch.max.bytes", &response),
-            // Of a client that writes nothing: a response could not be smaller than this.
-            ("message.max.bytes", &response),
-        ],
-    )
-    .create()
-    .map_err(|source| TailError::Kafka { topic: topic.to_owned(), source })
+    let bounds = [
+        ("queued.max.messages.kbytes", queued_kb.as_str()),
+        ("queued.min.messages", &queued),
+        // What is queued is taken in milliseconds; by default no more would be asked for before a second has passed.
+        ("fetch.queue.backoff.ms", "2"),
+        ("fetch.message.max.bytes", &response),
+        ("fetch.max.bytes", &response),
+        // Of a client that writes nothing: a response could not be smaller than this.
+        ("message.max.bytes", &response),
+    ];
+    let made = reading::reader(settings, "coupon-tail", topic, &bounds);
+    made.map_err(|source| TailError::Kafka { topic: topic.to_owned(), source })
 }
 
 struct Reader<'a> {
-    consumer: BaseConsumer,
+    consumer: reading::Reader,
     topic: &'a str,
     range: &'a Range,
 }
@@ -246,7 +232,7 @@ impl Reader<'_> {
 }
 
 /// Whether everything up to the range's end was read or holds no record.
-fn reached(consumer: &BaseConsumer, topic: &str, partition: i32, range: &Range) -> bool {
+fn reached(consumer: &reading::Reader, topic: &str, partition: i32, range: &Range) -> bool {
     let Some((_, to)) = range.get(&partition) else { return true };
     let Ok(position) = consumer.position() else { return false };
     match position.find_partition(topic, partition).map(|found| found.offset()) {
@@ -307,6 +293,6 @@ mod tests {
             login: crate::settings::Login::default(),
             ca_pem: None,
         };
-        consumer(&kafka, "t").map(drop).unwrap();
+        client(&kafka, "t").map(drop).unwrap();
     }
 }

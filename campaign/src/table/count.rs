@@ -50,6 +50,16 @@ pub async fn highest_rank(
     }
 }
 
+/// The highest rank up to `most` that is a row; 0 if there is none.
+///
+/// # Errors
+/// The database failed.
+pub async fn highest_rank_up_to(pool: &MySqlPool, id: CampaignRowId, most: u64) -> Result<u64, TableError> {
+    let question = "SELECT MAX(issue_rank) FROM issued_coupon WHERE campaign_id = ? AND issue_rank <= ?";
+    let rank: Option<u64> = sqlx::query_scalar(question).bind(id.0).bind(most).fetch_one(pool).await?;
+    Ok(rank.unwrap_or(0))
+}
+
 fn is_unknown_variable(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == UNKNOWN_VARIABLE)

@@ -38,7 +38,7 @@ pub use campaign::{
     read_ranks, read_rows, register, register_in, set_issued_count, set_topic, try_set_issued_count,
 };
 pub use connect::{connect, explained};
-pub use count::{Highest, ServerQuestion, count_between, highest_rank};
+pub use count::{Highest, ServerQuestion, count_between, highest_rank, highest_rank_up_to};
 pub use custody::{Heir, hold, note_closed, note_fenced, rename_owner, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};

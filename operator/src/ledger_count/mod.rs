@@ -27,6 +27,8 @@ pub struct LedgerCount {
     /// The counts.
     pub pages: Pages,
     question: ServerQuestion,
+    /// Highest rank of a row above those that are counted.
+    foreign: Option<u64>,
     /// When counting began; the zero of the times in `pages`.
     began: Option<Instant>,
     /// When all growing pages were last counted because a gap was seen.
@@ -39,13 +41,19 @@ impl LedgerCount {
         i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
 
-    /// Counts what is due. What is in `pages` afterwards was found in this database.
+    /// Counts what is due. What is in `pages` afterwards was found in this database. Rows above rank `most` are no winners', however many
+    /// winners have none; and whoever writes a rank of many digits does not have as many pages counted.
     ///
     /// # Errors
     /// The database failed, or took longer than a minute; the next call goes on from what was counted.
-    pub async fn refresh(&mut self, sql: &MySqlPool, row: &CampaignRow) -> Result<(), TableError> {
+    pub async fn refresh(&mut self, sql: &MySqlPool, row: &CampaignRow, most: u64) -> Result<(), TableError> {
         let asking = table::highest_rank(sql, row.id, &mut self.question);
-        let Highest { rank, server } = table::within(QUESTION, asking).await?;
+        let Highest { rank: found, server } = table::within(QUESTION, asking).await?;
+        self.foreign = Some(found).filter(|found| *found > most);
+        let rank = match self.foreign {
+            None => found,
+            Some(_) => table::within(QUESTION, table::highest_rank_up_to(sql, row.id, most)).await?,
+        };
         let now_ms = self.now_ms();
         if let Some(why) = self.pages.begin(row, &server, rank, now_ms) {
             tracing::info!(row = row.id.0, ?why, server, "rows are counted anew");
@@ -82,6 +90,11 @@ impl LedgerCount {
         }
         self.looked_closely = Some(Instant::now());
         true
+    }
+
+    /// Highest rank of a row above those that are counted.
+    pub fn foreign(&self) -> Option<u64> {
+        self.foreign
     }
 
     /// How long ago the oldest count was made, in milliseconds.

@@ -35,7 +35,9 @@ pub struct LogView {
     pub dead_ranks: Option<u64>,
     /// Those of them that nobody has given up: winners who wait for somebody to look after them.
     pub stranded: Option<u64>,
-    /// Why neither is known, if that is so though the topics could be asked about.
+    /// Ranks that dead letters name for users for whom Redis does not hold them.
+    pub contradicted: Option<u64>,
+    /// Why none of these is known, if that is so though the topics could be asked about.
     pub dead_unread: Option<DeadUnread>,
 }
 
@@ -193,6 +195,7 @@ impl Answers {
             dead_letters: dead_span.as_ref().map(|span| span.values().map(|(from, to)| natural(to - from)).sum()),
             dead_ranks: None,
             stranded: None,
+            contradicted: None,
             dead_unread: None,
         };
         Ok(Sighted { view, dead_span })

@@ -62,6 +62,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation, done: &mut
             }
             (Step::Suspend, _) => {
                 let keys = StockKeys::of(pass.id);
+                pass.context.memory.update(pass.uid, |memory| memory.terms_seen.stop());
                 pass.systems.with_redis(async |redis| stock::suspend(redis, &keys).await).await?;
             }
             (Step::CorrectTime, _) => {

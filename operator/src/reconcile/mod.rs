@@ -9,6 +9,7 @@ mod apply;
 mod cluster;
 mod control_token;
 mod deletion;
+mod differs;
 mod doubt;
 pub(crate) mod epochs;
 mod handover;
@@ -294,8 +295,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         Ok(stock) if stock.open.is_some() => systems.redis_refusal(id.realm()).await,
         _ => None,
     };
+    let given = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref()).map(|row| row.terms_number);
     if let Ok(stock) = &seen.stock
-        && let Some(text) = context.memory.update(uid, |memory| memory.terms_seen.see(stock.open.as_ref()))
+        && let Some(text) = context.memory.update(uid, |memory| memory.terms_seen.see(stock.open.as_ref(), given))
     {
         events::warn(context, campaign, tampering::CHANGED, &text).await;
     }
@@ -341,7 +343,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
 
     let mut compared = Ok(());
     if epochs.left(Instant::now()).is_none() {
-        compared = repair_what_differs(&pass, &seen, &mut plan).await;
+        compared = differs::repair_what_differs(&pass, &seen, &mut plan).await;
     }
     let mut done = apply::Done::default();
     let ledger = apply::ledger(&pass, &plan, &seen, &mut done).await;
@@ -365,7 +367,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let failure = failure.or(repair::look_for_missing(&pass, &seen, plan.key_by, at_rest).await.err());
     let failure = failure.or(repair::direct::publish_what_is_due(&pass, &seen, plan.key_by, at_rest).await.err());
-    let looked = context.memory.get(uid).scan.found();
+    let Memory { scan, compare, .. } = context.memory.get(uid);
+    let (looked, compared) = (scan.found(), compare.standing(&seen));
     // Kept here as well: the watch may show the status that was just written only after the next pass.
     let adopted = context.memory.update(uid, |memory| {
         memory.adopted = done.adopted.or(memory.adopted);
@@ -396,6 +399,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         consumer: consumer.as_deref(),
         adopted,
         looked: &looked,
+        compared,
         nobody_serves: serving.nobody_serves().filter(|_| service != Service::Grants),
         service: &service,
         users_reach_issuers: pass.users_reach_issuers(),
@@ -458,30 +462,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         return Ok(Action::requeue(pause.min(BUSY)));
     }
     let class_ails = measured.as_ref().is_some_and(|measured| !measured.findings.is_empty());
-    Ok(next(&plan, &serving, class_ails || letters_wait, context.elapsed_ms()))
+    let ails = class_ails || letters_wait || compared.suspect.is_some();
+    Ok(next(&plan, &serving, ails, context.elapsed_ms()))
 }
-
-/// Compares some of the rows with Redis, and has Redis filled again where it differs from them.
-async fn repair_what_differs(pass: &Pass<'_>, seen: &Observation, plan: &mut Plan) -> Result<(), ReconcileError> {
-    let Pass { context, campaign, uid, systems, id, .. } = pass;
-    let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
-    let mut memory = context.memory.get(uid);
-    let differs = repair::compare::take_turn(systems, id, seen, at_rest, &mut memory).await;
-    context.memory.update(uid, |kept| kept.compare = memory.compare);
-    if let Some(rank) = differs? {
-        let text = format!(
-            "Redis and the rows in the database differ, at rank {rank} first: somebody has changed one of them by hand. Redis is filled again, \
-             and the rows stand; somebody may have been told another rank meanwhile"
-        );
-        tracing::warn!(campaign = %id, "{text}");
-        events::warn(context, campaign, REDIS_DIFFERS, &text).await;
-        plan.reopen(REDIS_DIFFERS);
-    }
-    Ok(())
-}
-
-/// The reason of the event, and of the epoch that mends it.
-const REDIS_DIFFERS: &str = "RedisDiffers";
 
 /// Whether this pass would open a campaign for the first time. What its class is known not to be able to do is not tried, and no
 /// epoch is used up for it; a campaign that has had one is repaired as well as it goes.
@@ -501,6 +484,7 @@ pub async fn look_and_decide(
     known: &mut Known,
 ) -> (Observation, Plan) {
     let decide = |seen: &Observation| plan::plan(campaign, class, id, cluster, seen, Timestamp::now().as_millisecond());
+    known.most.asked = terms::asked(campaign).total;
     let mut seen = observe::observe(systems, id, consumers, known).await;
     let mut plan = decide(&seen);
     if plan.wants_count {

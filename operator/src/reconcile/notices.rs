@@ -12,7 +12,7 @@ use crate::children::Component;
 use crate::children::additions::additions;
 use crate::events;
 use crate::log_view::LogView;
-use crate::reconcile::report::{DEAD_LETTERS, NEWER_RECORD, dead_unread};
+use crate::reconcile::report::{DEAD_LETTERS, NEWER_RECORD, contradicted, dead_unread};
 
 /// What was told last, by subject. Losing it costs one event more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +63,10 @@ impl Pass<'_> {
         let unread = log.and_then(|log| dead_unread(self.id, log)).filter(|(reason, _)| *reason == NEWER_RECORD);
         if log.is_some_and(|log| log.dead_ranks.is_some()) || unread.is_some() {
             self.caution(NEWER_RECORD, unread.as_ref().map(|(_, text)| text.as_str())).await;
+        }
+        if log.is_some_and(|log| log.contradicted.is_some()) {
+            let text = log.and_then(contradicted);
+            self.caution("DeadLettersContradicted", text.as_deref()).await;
         }
         let Some(stranded) = log.and_then(|log| log.stranded) else { return };
         let text = "winners that were told a rank are dead letters and no rows: condition LedgerConsistent says how many, and \

@@ -9,6 +9,7 @@ use sqlx::mysql::MySqlPool;
 
 use crate::connections::Systems;
 use crate::dead::{DeadBarriers, DeadRanks};
+use crate::dead_held::Judge;
 use crate::dead_log::DeadLog;
 use crate::epoch::ranks::Ranks;
 use crate::ledger_count::{Effort, LedgerCount, QUESTION};
@@ -36,10 +37,12 @@ pub struct Observation {
 pub struct LedgerView {
     /// Its row; `None` before it was registered.
     pub row: Option<CampaignRow>,
-    /// Coupons stored, as they were counted.
+    /// Coupons stored, as they were counted: rows of ranks that there may have been.
     pub stored: u64,
-    /// Highest rank stored.
+    /// Highest rank of these.
     pub highest: u64,
+    /// Highest rank of a row above every rank that there may have been: no winner's, so it is not among those that are counted.
+    pub foreign: Option<u64>,
     /// Whether all of them were counted in this pass.
     pub counted_whole: bool,
     /// How long ago the oldest of the counts was made that make up `stored`, in milliseconds.
@@ -53,15 +56,16 @@ pub struct LedgerView {
 impl LedgerView {
     /// A campaign that has no row.
     pub fn unregistered() -> Self {
-        Self { row: None, stored: 0, highest: 0, counted_whole: true, count_age_ms: 0, had: 0, unpublished: false }
+        let (counted_whole, unpublished) = (true, false);
+        Self { row: None, stored: 0, highest: 0, foreign: None, counted_whole, count_age_ms: 0, had: 0, unpublished }
     }
 
     fn of(row: CampaignRow, count: &mut LedgerCount, unpublished: bool) -> Self {
-        let count_age_ms = count.age_ms();
+        let (count_age_ms, foreign) = (count.age_ms(), count.foreign());
         let pages = &count.pages;
         let stored = pages.stored().unwrap_or(0);
         let (highest, counted_whole, had) = (pages.highest(), pages.are_whole(), pages.had());
-        Self { row: Some(row), stored, highest, counted_whole, count_age_ms, had, unpublished }
+        Self { row: Some(row), stored, highest, foreign, counted_whole, count_age_ms, had, unpublished }
     }
 }
 
@@ -76,14 +80,32 @@ pub struct Known {
     pub dead: DeadRanks,
     /// What they are judged by.
     pub dead_barriers: DeadBarriers,
+    /// Coupons that there may be beside what the campaign's row says, which may be that of a backup.
+    pub most: Most,
+}
+
+/// How many coupons there may be, by others than the campaign's row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Most {
+    /// As many are asked for.
+    pub asked: u64,
+    /// Redis had this total when it was last read.
+    pub in_redis: u64,
+}
+
+impl Most {
+    /// The most, with what the row says.
+    fn of(self, row: &CampaignRow) -> u64 {
+        self.asked.max(self.in_redis).max(row.total)
+    }
 }
 
 /// Reads all three; of the consumer group its `members` only if they are asked for. Brings `known` up to date.
 pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, known: &mut Known) -> Observation {
-    let Known { rows, drained, .. } = known;
+    let Known { rows, drained, most, .. } = known;
     // Redis after the database: every row that was read had been granted before, so Redis must know its rank.
     let in_order = async {
-        let ledger = ledger(systems, campaign, rows, drained).await;
+        let ledger = ledger(systems, campaign, rows, drained, *most).await;
         let before = systems.witnesses();
         let stock = stock(systems, campaign).await;
         (ledger, stock, before.between(&systems.witnesses()))
@@ -93,6 +115,9 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
         Ok(view) => Ok(view),
         Err(error) => Err(systems.explained(error).await),
     };
+    if let Some(open) = stock.as_ref().ok().and_then(|stock| stock.open.as_ref()) {
+        known.most.in_redis = open.terms.total;
+    }
     let row = ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
     let log = match log {
         Ok(Sighted { mut view, dead_span }) => {
@@ -102,8 +127,14 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
                     TopicState::Present(topic) => topic.topic_id.as_str(),
                     TopicState::Absent => "",
                 };
-                match dead_ranks(systems, campaign, row, (topic_id, span), known).await {
-                    Ok((ranks, stranded)) => (view.dead_ranks, view.stranded) = (Some(ranks), Some(stranded)),
+                let serves = |epoch: &u64| stock.as_ref().is_ok_and(|stock| stock.serves(*epoch));
+                let judge = |epoch| Judge { systems, campaign, row: row.id, epoch };
+                let judge = row.open_epoch.filter(serves).map(judge);
+                match dead_ranks(systems, campaign, row, (topic_id, span), known, judge.as_ref()).await {
+                    Ok((ranks, stranded)) => {
+                        (view.dead_ranks, view.stranded) = (Some(ranks), Some(stranded));
+                        view.contradicted = Some(known.dead.contradicted());
+                    }
                     Err(why) => view.dead_unread = Some(why),
                 }
             }
@@ -193,6 +224,7 @@ async fn dead_ranks(
     row: &CampaignRow,
     (topic_id, span): (&str, Range),
     known: &mut Known,
+    judge: Option<&Judge<'_>>,
 ) -> Result<(u64, u64), DeadUnread> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         tracing::warn!(%campaign, %error, "{what}");
@@ -208,7 +240,7 @@ async fn dead_ranks(
     };
     let dead = &mut known.dead;
     let kafka = &systems.settings.operator.kafka;
-    match dead.clone().refresh(kafka, campaign, log, &known.dead_barriers, row.total).await {
+    match dead.clone().refresh(kafka, campaign, log, &known.dead_barriers, row.total, judge).await {
         Ok(fresh) => *dead = fresh,
         Err(error) => return Err(failed("dead letters could not be read", &error)),
     }
@@ -253,11 +285,12 @@ async fn ledger(
     campaign: &CampaignId,
     rows: &mut LedgerCount,
     drained: &mut Drained,
+    most: Most,
 ) -> Result<LedgerView, TableError> {
     systems.migrate().await?;
     let found = table::within(QUESTION, table::find(&systems.sql, campaign)).await?;
     let Some(row) = found else { return Ok(LedgerView::unregistered()) };
-    rows.refresh(&systems.sql, &row).await?;
+    rows.refresh(&systems.sql, &row, most.of(&row)).await?;
     table::within(QUESTION, drained.refresh(&systems.sql, &row, rows.pages.generation())).await?;
     let unpublished = table::within(QUESTION, table::has_unpublished(&systems.sql, row.id)).await?;
     Ok(LedgerView::of(row, rows, unpublished))

@@ -131,17 +131,17 @@ pub fn plan(
     let time = seen.time(clock_ms);
     let now_ms = time.now_ms;
     let in_redis = stock.and_then(|stock| stock.open.as_ref());
-    let foreign = ledger.map(|ledger| ledger.highest).filter(|highest| {
-        row.is_some_and(|row| *highest > terms::most(&terms::asked(campaign), row, in_redis.map(|open| open.terms)))
-    });
-    let highest = in_redis
-        .map_or(0, |open| open.highest)
-        .max(ledger.filter(|_| foreign.is_none()).map_or(0, |ledger| ledger.highest));
+    let most = row.map_or(0, |row| terms::most(&terms::asked(campaign), row, in_redis.map(|open| open.terms)));
+    let foreign = ledger
+        .map(|ledger| ledger.foreign.unwrap_or(ledger.highest))
+        .filter(|highest| row.is_some() && *highest > most);
+    let believed = ledger.filter(|ledger| row.is_none() || ledger.highest <= most);
+    let in_rows = believed.map_or(0, |ledger| ledger.highest);
+    let highest = in_redis.map_or(0, |open| open.highest).max(in_rows);
     // Rows that Redis does not remember: it was set back without changing its identity.
-    let set_back = foreign.is_none()
-        && ledger.zip(stock).is_some_and(|(ledger, stock)| {
-            stock.open.as_ref().is_some_and(|open| open.highest < ledger.highest || stock.issued < ledger.stored)
-        });
+    let set_back = believed.zip(stock).is_some_and(|(ledger, stock)| {
+        stock.open.as_ref().is_some_and(|open| open.highest < in_rows || stock.issued < ledger.stored)
+    });
     let issued = seen.issued();
     let work = Work::of(ledger, log, issued);
     let in_force = stock.filter(|_| !set_back).and_then(|stock| terms::in_force(row, stock));

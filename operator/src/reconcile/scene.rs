@@ -74,6 +74,7 @@ impl Scene {
             dead_letters: Some(0),
             dead_ranks: Some(0),
             stranded: Some(0),
+            contradicted: Some(0),
             dead_unread: None,
         };
         Self {
@@ -141,10 +142,9 @@ impl Scene {
         self.stock().open.as_mut().unwrap()
     }
 
-    /// The database has a row of this rank.
-    pub fn highest_row(&mut self, rank: u64) {
-        let ledger = self.ledger.as_mut().unwrap();
-        (ledger.highest, ledger.stored) = (rank, ledger.stored + 1);
+    /// The database has a row of this rank, above every one that there may have been.
+    pub fn foreign_row(&mut self, rank: u64) {
+        self.ledger.as_mut().unwrap().foreign = Some(rank);
     }
 
     pub fn log(&mut self) -> &mut LogView {
@@ -219,7 +219,7 @@ impl Scene {
     /// Which ranks dead letters hold cannot be told.
     pub fn dead_letters_unread(mut self, why: DeadUnread) -> Self {
         let log = self.log();
-        (log.dead_letters, log.dead_ranks, log.stranded) = (Some(1), None, None);
+        (log.dead_letters, log.dead_ranks, log.stranded, log.contradicted) = (Some(1), None, None, None);
         log.dead_unread = Some(why);
         self
     }

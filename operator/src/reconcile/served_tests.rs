@@ -333,7 +333,7 @@ fn a_suspension_that_nobody_asked_for_counts_and_one_that_somebody_did_does_not(
         let mut life = Life::new();
         life.scene = life.scene.with(|scene| {
             scene.in_redis().terms.suspended = true;
-            scene.highest_row(5000);
+            scene.foreign_row(5000);
             scene.campaign.spec.suspend = asked;
         });
         life.pass(0, Err("issuing is stopped"));

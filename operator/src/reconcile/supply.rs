@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn foreign(scene: Scene) -> Scene {
-        suspended_in_redis(scene.with(|scene| scene.highest_row(5000)))
+        suspended_in_redis(scene.with(|scene| scene.foreign_row(5000)))
     }
 
     fn below_issued() -> Scene {

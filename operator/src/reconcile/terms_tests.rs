@@ -105,7 +105,7 @@ fn fewer_coupons_than_are_issued_close_the_sale_at_what_is_issued() {
 /// Wrong: a row that somebody else wrote, above every total, raises the total, and the sale goes on up to it.
 #[test]
 fn a_row_above_every_total_raises_nothing_and_stops_the_sale() {
-    let scene = Scene::open().issued(7).stored(7).with(|s| s.highest_row(200));
+    let scene = Scene::open().issued(7).stored(7).with(|s| s.foreign_row(200));
     let plan = scene.plan();
     let stopping = Terms { suspended: true, ..terms() };
     assert_eq!((plan.steps.as_slice(), reasons(&plan)), ([Step::Configure(stopping)].as_slice(), vec!["ForeignRow"]));

@@ -1,13 +1,14 @@
 //! Holds rows and Redis against each other by rank, some at a time and all the time: numbers fit as well where somebody has changed a score in
 //! Redis, or a row, by hand. What differs is mended as all that Redis has lost: from the ledger, in which rows come first.
 //!
-//! Every row was granted before it was read, so Redis has its holder at its rank; a difference is believed when it is there twice.
+//! Every row was granted before it was read, so Redis has its holder at its rank; a difference is believed when it is there twice. And only
+//! rows that were found to be what Redis holds prove that all winners are stored.
 
 use std::time::{Duration, Instant};
 
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
-use campaign::stock::{self, StockKeys};
+use campaign::stock::{self, Held, StockError, StockKeys};
 use campaign::table::{self, CampaignRow, CampaignRowId};
 
 use crate::connections::Systems;
@@ -24,8 +25,37 @@ const PAGES: usize = 10;
 const TURN: Duration = Duration::from_millis(100);
 /// Rounds begin this far apart, at least, unless something points to a difference.
 const EVERY: Duration = Duration::from_secs(30);
+/// The same while there are as many rows as winners, and it is not known that they are the same.
+const SOON: Duration = Duration::from_secs(5);
 /// So many of the rows of a look that differ are asked about one by one: whether somebody was forgotten.
 const EXPLAINED: usize = 20;
+
+/// A row that Redis does not hold as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Difference {
+    /// Its rank.
+    pub rank: u64,
+    /// What Redis has there.
+    pub held: Holder,
+}
+
+/// Who has the rank of a row in Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody: no grant explains the row, or Redis has lost it.
+    Nobody,
+    /// Somebody else than in the row.
+    Another,
+}
+
+/// What the comparisons have come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// As many rows as there are winners that should be some were found to be what Redis holds, rank by rank.
+    pub proves: bool,
+    /// A rank that differed in the last look, and is looked at again.
+    pub suspect: Option<u64>,
+}
 
 /// Where the comparison of a campaign is. Losing it costs a round.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,8 +64,12 @@ pub(crate) struct CompareWatch {
     epoch: u64,
     /// When this round began, and up to which rank all was compared.
     round: Option<(Instant, u64)>,
+    /// Rows of this round that are what Redis holds; `None`: some were passed over.
+    rows: Option<u64>,
     /// The last round was gone through.
     is_over: bool,
+    /// So many rows were what Redis holds in the last round that was gone through.
+    matched: u64,
     /// A rank that differed in the last look.
     suspect: Option<u64>,
     /// Dead letters that there were.
@@ -43,34 +77,53 @@ pub(crate) struct CompareWatch {
 }
 
 impl CompareWatch {
+    /// What is known of these winners. Fewer rows than winners are another matter; as many prove nothing, as one may be nobody's.
+    pub(crate) fn standing(&self, seen: &Observation) -> Standing {
+        let dead = seen.log.as_ref().ok().and_then(|log| log.dead_ranks).unwrap_or(0);
+        let proves = seen.issued().is_some_and(|issued| self.matched.saturating_add(dead) >= issued);
+        Standing { proves, suspect: self.suspect }
+    }
+
     /// Above which rank this pass compares, if it does. `letters`: dead letters; one more may be a winner whose place is another's.
-    fn turn(&mut self, epoch: u64, letters: Option<u64>, now: Instant) -> Option<u64> {
+    /// `unproven`: all winners seem to be rows.
+    fn turn(&mut self, epoch: u64, letters: Option<u64>, unproven: bool, now: Instant) -> Option<u64> {
         let more = letters.is_some_and(|letters| letters > std::mem::replace(&mut self.letters, letters));
         if epoch != self.epoch {
-            // What was filled just now is as the rows say.
-            *self = Self { epoch, round: Some((now, 0)), is_over: true, letters: self.letters, ..Self::default() };
-            return None;
+            *self = Self { epoch, letters: self.letters, ..Self::default() };
         }
         if let Some(rank) = self.suspect {
             return Some(rank - 1);
         }
+        let pause = if unproven { SOON } else { EVERY };
         match self.round {
-            Some((began, _)) if self.is_over && !more && now.saturating_duration_since(began) < EVERY => None,
+            Some((began, _)) if self.is_over && !more && now.saturating_duration_since(began) < pause => None,
             Some((_, above)) if !self.is_over && !more => Some(above),
             _ => {
-                (self.round, self.is_over) = (Some((now, 0)), false);
+                (self.round, self.rows, self.is_over) = (Some((now, 0)), Some(0), false);
                 Some(0)
             }
         }
     }
 
-    /// Takes in what a look found above the rank of its turn. The rank that differs, if it did so twice.
-    fn take(&mut self, found: &Compared) -> Option<u64> {
-        let twice = found.differs.filter(|rank| self.suspect == Some(*rank));
-        self.suspect = found.differs.filter(|_| twice.is_none());
-        if let (None, Some((_, above))) = (found.differs, &mut self.round) {
-            *above = found.up_to;
-            self.is_over = found.is_end;
+    /// Takes in what a look found above the rank of its turn. What differs, if it did so twice.
+    fn take(&mut self, found: &Compared) -> Option<Difference> {
+        let twice = found.differs.filter(|differs| self.suspect == Some(differs.rank));
+        self.suspect = found.differs.filter(|_| twice.is_none()).map(|differs| differs.rank);
+        match (found.differs, &mut self.round) {
+            (None, Some((_, above))) => {
+                *above = found.up_to;
+                self.is_over = found.is_end;
+                self.rows = self.rows.map(|rows| rows + found.rows);
+                if let (true, Some(rows)) = (self.is_over, self.rows) {
+                    self.matched = rows;
+                }
+            }
+            // The next look begins right below it.
+            (Some(_), _) => self.rows = None,
+            _ => {}
+        }
+        if twice.is_some() {
+            self.matched = 0;
         }
         twice
     }
@@ -81,14 +134,16 @@ impl CompareWatch {
 struct Compared {
     /// All rows up to this rank are in Redis what they are, but for the one that differs.
     up_to: u64,
+    /// How many these are.
+    rows: u64,
     /// There are no rows above.
     is_end: bool,
     /// The first row that Redis has otherwise, or not at all.
-    differs: Option<u64>,
+    differs: Option<Difference>,
 }
 
-/// Compares some more, if it is time to. A rank that Redis has otherwise than its row says, if there is one. `at_rest`: nothing is to be done
-/// to the ledger.
+/// Compares some more, if it is time to. A row that Redis does not have as it is, if there is one. `at_rest`: nothing is to be done to the
+/// ledger.
 ///
 /// # Errors
 /// A system failed; the comparison goes on where it was.
@@ -98,14 +153,17 @@ pub async fn take_turn(
     seen: &Observation,
     at_rest: bool,
     memory: &mut Memory,
-) -> Result<Option<u64>, ReconcileError> {
+) -> Result<Option<Difference>, ReconcileError> {
     let (Some(epoch), Ok(ledger), Ok(stock)) = (seen.served(), &seen.ledger, &seen.stock) else { return Ok(None) };
     let (Some(row), Some(open)) = (&ledger.row, &stock.open) else { return Ok(None) };
-    let letters = seen.log.as_ref().ok().and_then(|log| log.dead_letters);
+    let log = seen.log.as_ref().ok();
     if !at_rest || ledger.highest == 0 {
         return Ok(None);
     }
-    let Some(above) = memory.compare.turn(epoch, letters, Instant::now()) else { return Ok(None) };
+    let counted = ledger.stored.saturating_add(log.and_then(|log| log.dead_ranks).unwrap_or(0));
+    let unproven = counted >= stock.issued && !memory.compare.standing(seen).proves;
+    let letters = log.and_then(|log| log.dead_letters);
+    let Some(above) = memory.compare.turn(epoch, letters, unproven, Instant::now()) else { return Ok(None) };
     // What somebody wrote above every rank is another matter.
     let found = compare(systems, campaign, row, above, open.highest.min(row.total)).await?;
     Ok(memory.compare.take(&found))
@@ -129,11 +187,12 @@ async fn compare(
             found.is_end = true;
             break;
         };
-        if let Some(rank) = first_difference(systems, campaign, row.id, &rows).await? {
-            found.differs = Some(rank);
+        if let Some(differs) = first_difference(systems, campaign, row.id, &rows).await? {
+            found.differs = Some(differs);
             break;
         }
         (found.up_to, found.is_end) = (last, is_last);
+        found.rows += rows.len() as u64;
         if is_last || begun.elapsed() > TURN {
             break;
         }
@@ -147,22 +206,31 @@ async fn first_difference(
     campaign: &CampaignId,
     id: CampaignRowId,
     rows: &[CouponIssued],
-) -> Result<Option<u64>, ReconcileError> {
+) -> Result<Option<Difference>, ReconcileError> {
     let keys = StockKeys::of(campaign);
     let ranks = systems.with_redis(async |redis| stock::ranks_of(redis, &keys, rows).await).await?;
     let differing: Vec<&CouponIssued> =
         rows.iter().zip(ranks).filter(|(row, rank)| *rank != Some(row.rank)).map(|(row, _)| row).collect();
-    if differing.is_empty() || table::within(QUESTION, table::forgotten_number(&systems.sql, id)).await? == 0 {
-        return Ok(differing.first().map(|row| row.rank));
+    let Some(first) = differing.first().copied() else { return Ok(None) };
+    let at = async |rank: u64| {
+        let reading = systems.with_redis(async |redis| stock::read_winners(redis, &keys, rank, 1).await).await;
+        Ok::<_, StockError>(reading?.into_iter().find(|held| held.rank == rank))
+    };
+    let differs = |rank, held: Option<&Held>| {
+        let held = held.map_or(Holder::Nobody, |_| Holder::Another);
+        Ok(Some(Difference { rank, held }))
+    };
+    if table::within(QUESTION, table::forgotten_number(&systems.sql, id)).await? == 0 {
+        return differs(first.rank, at(first.rank).await?.as_ref());
     }
     // Whoever is being forgotten has a pseudonym in the rows first.
     let asked = differing.iter().take(EXPLAINED).map(|row| row.rank);
     let known = table::within(QUESTION, table::pseudonyms(&systems.sql, id, asked)).await?;
     for row in &differing {
-        let at = async |redis: &mut _| stock::read_winners(redis, &keys, row.rank, 1).await;
-        let held = systems.with_redis(at).await?.into_iter().find(|held| held.rank == row.rank);
-        if !held.is_some_and(|held| held.n == row.n && known.of(row.rank, &held.user) == Some(&row.user_id)) {
-            return Ok(Some(row.rank));
+        let held = at(row.rank).await?;
+        let is_named = |held: &Held| held.n == row.n && known.of(row.rank, &held.user) == Some(&row.user_id);
+        if !held.as_ref().is_some_and(is_named) {
+            return differs(row.rank, held.as_ref());
         }
     }
     Ok(None)
@@ -171,8 +239,13 @@ async fn first_difference(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::scene::Scene;
 
-    const BEGIN: Compared = Compared { up_to: 0, is_end: false, differs: None };
+    const BEGIN: Compared = Compared { up_to: 0, rows: 0, is_end: false, differs: None };
+
+    fn differs(up_to: u64, rank: u64) -> Compared {
+        Compared { up_to, differs: Some(Difference { rank, held: Holder::Nobody }), ..BEGIN }
+    }
 
     /// Wrong: rows are compared in every pass, or never to the end; or what passes within a moment is a repair.
     #[test]
@@ -180,21 +253,53 @@ mod tests {
         let begin = Instant::now();
         let at = |second| begin + Duration::from_secs(second);
         let mut watch = CompareWatch::default();
-        assert_eq!(watch.turn(1, Some(0), at(0)), None, "an epoch was opened");
-        assert_eq!(watch.turn(1, Some(0), at(29)), None);
-        assert_eq!(watch.turn(1, Some(0), at(30)), Some(0));
+        assert_eq!(watch.turn(1, Some(0), false, at(0)), Some(0), "an epoch was opened, or this process has begun");
+        assert_eq!(watch.take(&Compared { is_end: true, ..BEGIN }), None);
+        assert_eq!(watch.turn(1, Some(0), false, at(29)), None);
+        assert_eq!(watch.turn(1, Some(0), false, at(30)), Some(0));
         assert_eq!(watch.take(&Compared { up_to: 20_000, ..BEGIN }), None);
-        assert_eq!(watch.turn(1, None, at(32)), Some(20_000), "it goes on behind what was compared");
+        assert_eq!(watch.turn(1, None, false, at(32)), Some(20_000), "it goes on behind what was compared");
         assert_eq!(watch.take(&Compared { up_to: 20_005, is_end: true, ..BEGIN }), None);
-        assert_eq!(watch.turn(1, Some(0), at(59)), None);
-        assert_eq!(watch.turn(1, Some(1), at(59)), Some(0), "a dead letter may be a winner whose place is taken");
-        assert_eq!(watch.take(&Compared { up_to: 8_000, differs: Some(8_007), ..BEGIN }), None, "once");
-        assert_eq!(watch.turn(1, Some(1), at(60)), Some(8_006));
+        assert_eq!(watch.turn(1, Some(0), false, at(59)), None);
+        assert_eq!(
+            watch.turn(1, Some(1), false, at(59)),
+            Some(0),
+            "a dead letter may be a winner whose place is taken"
+        );
+        assert_eq!(watch.take(&differs(8_000, 8_007)), None, "once");
+        assert_eq!(watch.turn(1, Some(1), false, at(60)), Some(8_006));
         assert_eq!(watch.take(&Compared { up_to: 8_100, is_end: false, ..BEGIN }), None, "it has passed");
-        assert_eq!(watch.turn(1, Some(1), at(62)), Some(8_100));
-        assert_eq!(watch.take(&Compared { up_to: 8_100, differs: Some(8_107), ..BEGIN }), None);
-        assert_eq!(watch.turn(1, Some(1), at(64)), Some(8_106));
-        assert_eq!(watch.take(&Compared { up_to: 8_106, differs: Some(8_107), ..BEGIN }), Some(8_107), "it stays");
-        assert_eq!(watch.turn(2, Some(1), at(66)), None, "another epoch was opened, from the rows");
+        assert_eq!(watch.turn(1, Some(1), false, at(62)), Some(8_100));
+        assert_eq!(watch.take(&differs(8_100, 8_107)), None);
+        assert_eq!(watch.turn(1, Some(1), false, at(64)), Some(8_106));
+        assert_eq!(watch.take(&differs(8_106, 8_107)).map(|found| found.rank), Some(8_107), "it stays");
+        assert_eq!(watch.turn(2, Some(1), false, at(66)), Some(0), "another epoch was opened, from the rows");
+    }
+
+    /// Wrong: as many rows as winners pass for the winners' rows, though one is nobody's and one is missing.
+    #[test]
+    fn only_rows_that_were_compared_prove_that_all_are_stored() {
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        let seen = |issued| Scene::open().issued(issued).stored(issued).observation();
+        let mut watch = CompareWatch::default();
+        assert!(!watch.standing(&seen(3)).proves, "nothing was compared");
+        watch.turn(1, Some(0), true, at(0));
+        watch.take(&Compared { up_to: 2, rows: 2, is_end: false, ..BEGIN });
+        assert!(!watch.standing(&seen(3)).proves, "half a round");
+        watch.turn(1, Some(0), true, at(2));
+        watch.take(&Compared { up_to: 3, rows: 1, is_end: true, ..BEGIN });
+        assert!(watch.standing(&seen(3)).proves);
+        assert!(!watch.standing(&seen(4)).proves, "one more was given since");
+        let letter = Scene::open().issued(4).stored(3).dead_letters(1).observation();
+        assert!(watch.standing(&letter).proves, "it is a dead letter");
+
+        assert_eq!(watch.turn(1, Some(0), true, at(4)), None);
+        assert_eq!(watch.turn(1, Some(0), true, at(5)), Some(0), "it is wanted, and not waited for");
+        watch.take(&differs(0, 2));
+        assert_eq!(watch.standing(&seen(3)), Standing { proves: true, suspect: Some(2) });
+        watch.turn(1, Some(0), true, at(7));
+        watch.take(&differs(1, 2));
+        assert_eq!(watch.standing(&seen(3)), Standing::default(), "what was compared before is not so any more");
     }
 }

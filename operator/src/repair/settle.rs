@@ -35,10 +35,8 @@ pub struct Settled {
 /// Some are not, or one of the systems failed; what was stored stays stored.
 pub async fn settle(systems: &Systems, campaign: &CampaignId, known: &mut Known) -> Result<Settled, ReconcileError> {
     let mut settled = Settled::default();
-    let Some((row, missing)) = count(systems, campaign, known, settled).await? else { return Ok(settled) };
-    if missing == 0 {
-        return Ok(settled);
-    }
+    // Rank by rank, also where there are as many rows as winners: one of them may be nobody's.
+    let Some((row, _)) = count(systems, campaign, known, settled).await? else { return Ok(settled) };
     let keys = StockKeys::of(campaign);
     let mut from = 0;
     loop {

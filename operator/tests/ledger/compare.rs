@@ -5,7 +5,7 @@ use campaign::stock::rebuild::Ledger;
 use campaign::table::{self, StoreMode, store};
 use operator::context::Memory;
 use operator::reconcile::observe::{Known, observe};
-use operator::repair::compare::take_turn;
+use operator::repair::compare::{Difference, Holder, take_turn};
 
 use crate::missing_winners::held;
 use crate::stage::Stage;
@@ -19,7 +19,7 @@ struct Eyes {
 
 impl Eyes {
     /// What two looks find.
-    async fn find(&mut self, stage: &Stage) -> Option<u64> {
+    async fn find(&mut self, stage: &Stage) -> Option<Difference> {
         let mut found = None;
         for _ in 0..2 {
             let mut seen = observe(&stage.systems, &stage.campaign, false, &mut Known::default()).await;
@@ -44,10 +44,10 @@ async fn with_three_winners() -> (Stage, Eyes) {
 /// Wrong: what fits in number passes for the same.
 #[tokio::test]
 async fn a_rank_that_is_another_in_redis_is_found_by_its_row() {
-    for (what, changes, differs) in [
-        ("two scores are swapped", vec![("2", "1:user-3"), ("3", "1:user-2")], 2),
-        ("two share one", vec![("1", "1:user-3")], 3),
-        ("a free rank", vec![("9", "1:user-1")], 1),
+    for (what, changes, rank, held) in [
+        ("two scores are swapped", vec![("2", "1:user-3"), ("3", "1:user-2")], 2, Holder::Another),
+        ("two share one", vec![("1", "1:user-3")], 3, Holder::Nobody),
+        ("a free rank", vec![("9", "1:user-1")], 1, Holder::Nobody),
     ] {
         let (stage, mut eyes) = with_three_winners().await;
         let mut redis = stage.systems.redis().await.unwrap();
@@ -56,7 +56,7 @@ async fn a_rank_that_is_another_in_redis_is_found_by_its_row() {
             change.arg(StockKeys::of(&stage.campaign).issued).arg(score).arg(member);
             change.query_async::<()>(&mut redis).await.unwrap();
         }
-        assert_eq!(eyes.find(&stage).await, Some(differs), "{what}");
+        assert_eq!(eyes.find(&stage).await, Some(Difference { rank, held }), "{what}");
     }
 }
 
@@ -72,5 +72,5 @@ async fn whoever_is_forgotten_is_no_difference() {
     let mut change = redis::cmd("ZADD");
     change.arg(StockKeys::of(&stage.campaign).issued).arg(2).arg("1:user-3");
     change.query_async::<()>(&mut redis).await.unwrap();
-    assert_eq!(eyes.find(&stage).await, Some(3));
+    assert_eq!(eyes.find(&stage).await.map(|found| found.rank), Some(3));
 }

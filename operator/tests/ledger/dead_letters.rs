@@ -25,7 +25,8 @@ impl Eyes {
         self.barriers = self.barriers.clone().refresh(sql, &stage.row().await).await.unwrap();
         let row = stage.row().await;
         let log = DeadLog::of(sql, row.id, DEAD_TOPIC, span).await.unwrap();
-        self.dead = self.dead.clone().refresh(kafka, &stage.campaign, log, &self.barriers, row.total).await.unwrap();
+        self.dead =
+            self.dead.clone().refresh(kafka, &stage.campaign, log, &self.barriers, row.total, None).await.unwrap();
         self.dead.ranks().iter().collect()
     }
 }
@@ -74,7 +75,7 @@ async fn what_did_not_change_is_not_read_again() {
     let mut nowhere = stage.systems.settings.operator.kafka.clone();
     nowhere.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
     let log = DeadLog { range: span, ..DeadLog::default() };
-    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, log, &eyes.barriers, row.total).await.unwrap();
+    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, log, &eyes.barriers, row.total, None).await.unwrap();
     assert_eq!(dead.ranks().count(), 1, "no question to Kafka");
 }
 

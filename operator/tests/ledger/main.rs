@@ -7,6 +7,7 @@ mod compare;
 mod dead_letters;
 mod direct;
 mod discarded;
+mod forged;
 mod forgotten;
 mod later_version;
 mod log;

@@ -11,7 +11,7 @@ use crate::api::{ConditionType, Phase};
 use crate::log_view::{DeadUnread, LogView};
 use crate::reconcile::observe::LedgerView;
 use crate::reconcile::plan::Work;
-use crate::reconcile::terms::time;
+use crate::reconcile::terms::{FOREIGN_ROW, time};
 use crate::reconcile::unserved::Unserved;
 use crate::repair::scan::Looked;
 
@@ -63,6 +63,27 @@ pub(crate) const DEAD_LETTERS: &str = "DeadLetters";
 
 /// What the condition `LedgerConsistent` says.
 pub(super) fn consistency(facts: &Facts<'_>) -> Report {
+    let mut report = of_winners(facts);
+    if let Some(rank) = facts.seen.ledger.as_ref().ok().and_then(|ledger| ledger.foreign) {
+        let foreign =
+            format!("a row of rank {rank} is no winner's: there were never so many coupons, so somebody else wrote it");
+        report = match report.status {
+            // What is wrong with winners comes first.
+            Some(false) => Report { message: format!("{}; {foreign}", report.message), ..report },
+            _ => {
+                let text = format!("{foreign}. It is not counted; of the others: {}", report.message);
+                Report::no(ConditionType::LedgerConsistent, FOREIGN_ROW, text)
+            }
+        };
+    }
+    if let Some(text) = facts.seen.log.as_ref().ok().and_then(contradicted) {
+        report.message = format!("{}; {text}", report.message);
+    }
+    report
+}
+
+/// The same as far as it is about winners.
+fn of_winners(facts: &Facts<'_>) -> Report {
     use ConditionType::LedgerConsistent;
     let ledger = facts.seen.ledger.as_ref().ok();
     let issued = facts.seen.issued();
@@ -102,6 +123,17 @@ pub(super) fn consistency(facts: &Facts<'_>) -> Report {
         Work::None if ledger.is_some_and(|ledger| ledger.count_age_ms > COUNTED_LATELY_MS) => {
             Report::unknown(LedgerConsistent, "NotCounted", "some rows were not counted for ten minutes and more")
         }
+        Work::None if facts.compared.suspect.is_some() => {
+            let rank = facts.compared.suspect.unwrap_or_default();
+            let text = format!("rank {rank} is not the same in the rows and in Redis; it is looked at again");
+            Report::unknown(LedgerConsistent, "NotCompared", text)
+        }
+        // Where Redis holds nothing any more, all was compared before it was removed.
+        Work::None if !facts.compared.proves && !facts.plan.keys_removed => Report::yes(
+            LedgerConsistent,
+            "AllCounted",
+            "there are as many rows as winners; they are being compared, rank by rank",
+        ),
         Work::None if facts.plan.phase == Phase::Draining && ledger.is_some_and(|ledger| ledger.unpublished) => {
             Report::yes(
                 LedgerConsistent,
@@ -159,6 +191,16 @@ fn stranded(log: Option<&LogView>) -> Option<String> {
     Some(format!(
         "{count} winners were told a rank and are no rows{letters}, as the database refused them; `coupon-consumer dead-letters list` \
          says why, and puts them back once the cause is gone"
+    ))
+}
+
+/// What is to be said of dead letters that are no winners' by what Redis holds.
+pub(in crate::reconcile) fn contradicted(log: &LogView) -> Option<String> {
+    let count = log.contradicted.filter(|count| *count > 0)?;
+    Some(format!(
+        "dead letters name {count} ranks for users for whom Redis does not hold them, and count as no winners: either somebody else wrote \
+         these records, and nobody was told, or another row was written into the place by hand, and that row stands; `coupon-consumer \
+         dead-letters list` says which, and `replay --trim --discard` removes them"
     ))
 }
 

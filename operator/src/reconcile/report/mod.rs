@@ -29,10 +29,11 @@ use crate::children::ownership::NotOurs;
 use crate::diagnosis::Cause;
 use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
 use crate::measure::{Measured, System};
+use crate::repair::compare::Standing;
 use crate::repair::scan::Looked;
 use crate::serving::Service;
 use crate::stop::Stop;
-pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, dead_unread};
+pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, contradicted, dead_unread};
 pub(super) use topic::unread_text;
 pub(super) use without_class::{Leaving, status_while_leaving};
 pub use without_class::{status_elsewhere, status_without_class};
@@ -62,6 +63,8 @@ pub struct Facts<'a> {
     pub adopted: Option<u64>,
     /// What the looks for missing winners found.
     pub looked: &'a Looked,
+    /// What comparing rows and Redis has come to.
+    pub compared: Standing,
     /// The offsets have been unreadable for long.
     pub offsets_unread: bool,
     /// Consumers have stored nothing for long though records wait: which, and since when.

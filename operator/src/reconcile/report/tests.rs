@@ -65,6 +65,8 @@ struct Lasting<'a> {
     epochs: EpochWatch,
     /// What issuers say of a right.
     right_missing: Option<&'a str>,
+    /// What comparing has come to; `None`: rows and Redis are the same.
+    compared: Option<Standing>,
 }
 
 fn status_while(
@@ -84,6 +86,7 @@ fn status_while(
         strays,
         epochs,
         right_missing,
+        compared,
     }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
@@ -102,6 +105,7 @@ fn status_while(
         consumer: Some(&consumer),
         adopted,
         looked: &Looked::default(),
+        compared: compared.unwrap_or(Standing { proves: true, suspect: None }),
         measured: None,
         nobody_serves: None,
         service: &service,
@@ -451,6 +455,31 @@ fn winners_that_are_nowhere_durable_are_counted() {
     }
 }
 
+/// Wrong: a row that is nobody's stands for the one that is missing, and all is said to be stored.
+#[test]
+fn counts_alone_prove_nothing_and_rows_that_are_nobodys_are_said() {
+    use ConditionType::LedgerConsistent;
+    let all = || Scene::open().issued(10).stored(10);
+    let foreign = |scene: Scene| scene.with(|s| s.foreign_row(5_000));
+    let compared = Some(Standing { proves: true, suspect: None });
+    let forged = |scene: Scene| scene.with(|s| (s.log().dead_letters, s.log().contradicted) = (Some(1), Some(1)));
+    for (what, scene, compared, expected, part) in [
+        ("compared", all(), compared, "True/AllStored", "every winner is a row"),
+        ("counted", all(), Some(Standing::default()), "True/AllCounted", "as many rows as winners"),
+        ("differs", all(), Some(Standing { proves: true, suspect: Some(7) }), "Unknown/NotCompared", "rank 7"),
+        ("a foreign row", foreign(all()), compared, "False/ForeignRow", "a row of rank 5000 is no winner's"),
+        ("beside all others", foreign(all()), compared, "False/ForeignRow", "every winner is a row"),
+        ("and one is missing", foreign(all().stored(9)), compared, "False/Unconfirmed", "rank 5000"),
+        ("a forged record", forged(all()), compared, "True/AllStored", "name 1 ranks for users"),
+        ("and one is missing", forged(all().stored(9)), compared, "False/Unconfirmed", "name 1 ranks for users"),
+    ] {
+        let status = status_while(&scene, 3, None, None, NOW, Lasting { compared, ..Lasting::default() });
+        assert_eq!(says(&status, LedgerConsistent), expected, "{what}");
+        let text = message(&status, LedgerConsistent);
+        assert!(text.contains(part), "{what}: {text}");
+    }
+}
+
 /// Wrong: winners that database and Redis have both lost are passed over in silence.
 #[test]
 fn rows_that_nothing_can_bring_back_are_said_in_numbers() {
@@ -776,6 +805,7 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         consumer: None,
         adopted: None,
         looked: &Looked::default(),
+        compared: Standing { proves: true, suspect: None },
         measured: None,
         nobody_serves: None,
         service: &Service::Silent,

@@ -1,7 +1,7 @@
-//! Live connections to the systems of each class, shared by all of its campaigns.
+//! Live connections to the systems of one class.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,23 +13,20 @@ use campaign::settings;
 use campaign::stock::connect::connect;
 use campaign::stock::{self, Afterwards, StockError, StockKeys, probe, sentinel};
 use campaign::table;
-use kube::{Client, ResourceExt};
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::MySqlPool;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify};
 
-use crate::api::CampaignClass;
-use crate::class::{self, ClassConnections};
+use super::tried::Tried;
+use crate::class::ClassConnections;
 use crate::error::ReconcileError;
 use crate::log_view::reader::LogReader;
 use crate::measure::clocks::Witnesses;
 use crate::measure::{self, Measured};
 use crate::topic::make::TopicMaker;
 
-/// How long the Secrets of a class are taken as read.
-pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
-/// How long what came of trying a write is taken as known.
-const REFUSAL_FRESH: Duration = Duration::from_millis(1900);
+/// How long what came of trying something is taken as known.
+const TRIED_FRESH: Duration = Duration::from_millis(1900);
 /// A look at the class that is younger than this is not doubted.
 const DOUBTED_AFTER: Duration = Duration::from_secs(5);
 /// How long one call to Redis may take.
@@ -40,10 +37,6 @@ const LAST_CALL: Duration = Duration::from_secs(3);
 const PROBE_CLIENT: &str = "coupon-operator-probe";
 /// Database connections of the operator per class.
 const SQL_CONNECTIONS: u32 = 8;
-/// Passes over campaigns of one class at the same time. They mostly wait, and Kafka is read once for those that come together.
-const PASSES: usize = 64;
-// Whatever is repaired, most of them are left for others.
-const _: () = assert!(2 * crate::epoch::MOST_PASSES <= PASSES);
 
 /// The three systems of a class, as the operator reaches them.
 pub struct Systems {
@@ -70,10 +63,10 @@ pub struct Systems {
     migrated: Mutex<Option<Instant>>,
     /// Held by who asks how much memory a campaign takes.
     sizing: Mutex<()>,
-    /// What came of the last try to write to Redis, and when that was.
-    refusal: Mutex<Option<(Option<Arc<StockError>>, Instant)>>,
-    /// What Redis was last found not to let a login of the pods run, and when that was.
-    lacking: Mutex<Option<(settings::Redis, Option<String>, Instant)>>,
+    /// What came of the last try to write to Redis.
+    refusal: Tried<(), Option<Arc<StockError>>>,
+    /// What Redis was last found not to let a login of the pods run.
+    lacking: Tried<settings::Redis, Option<String>>,
     /// Campaigns have met something else than the last look at the class found.
     doubted: AtomicBool,
     /// What the last look at the class found.
@@ -129,8 +122,8 @@ impl Systems {
             redis,
             migrated: Mutex::default(),
             sizing: Mutex::default(),
-            refusal: Mutex::default(),
-            lacking: Mutex::default(),
+            refusal: Tried::default(),
+            lacking: Tried::default(),
             doubted: AtomicBool::new(false),
             _sentinel: AbortOnDrop(sentinel),
             settings,
@@ -151,31 +144,18 @@ impl Systems {
     /// Why Redis takes no writes though it answers, if it does not: tried with a script of the product, on keys of no campaign, for all
     /// campaigns of the class together.
     pub async fn redis_refusal(&self, realm: &str) -> Option<Arc<StockError>> {
-        let mut tried = self.refusal.lock().await;
-        if let Some((refusal, at)) = tried.as_ref()
-            && at.elapsed() < REFUSAL_FRESH
-        {
-            return refusal.clone();
-        }
-        let trying = self.with_redis(async |redis| probe::probe(redis, realm, probe::Role::Issuer).await);
-        // That nobody answers is no refusal, and shows elsewhere.
-        let refusal = trying.await.err().filter(StockError::is_answer).map(Arc::new);
-        *tried = Some((refusal.clone(), Instant::now()));
-        refusal
+        let trying = async || {
+            let tried = self.with_redis(async |redis| probe::probe(redis, realm, probe::Role::Issuer).await);
+            // That nobody answers is no refusal, and shows elsewhere.
+            tried.await.err().filter(StockError::is_answer).map(Arc::new)
+        };
+        self.refusal.get(&(), TRIED_FRESH, trying).await
     }
 
     /// What Redis does not let this login of the pods run, in words: tried on keys of no campaign, for all campaigns of the class together.
     pub(crate) async fn pods_lack(&self, login: &settings::Redis, realm: &str) -> Option<String> {
-        let mut tried = self.lacking.lock().await;
-        if let Some((of, said, at)) = tried.as_ref()
-            && of == login
-            && at.elapsed() < REFUSAL_FRESH
-        {
-            return said.clone();
-        }
-        let said = measure::pods_lack(login, realm).await.map(|finding| finding.to_string());
-        *tried = Some((login.clone(), said.clone(), Instant::now()));
-        said
+        let trying = async || measure::pods_lack(login, realm).await.map(|finding| finding.to_string());
+        self.lacking.get(login, TRIED_FRESH, trying).await
     }
 
     /// Makes the next [`Self::redis`] connect anew.
@@ -288,151 +268,5 @@ impl Systems {
     /// A failed statement with its cause, where the pool hides it.
     pub async fn explained(&self, error: table::TableError) -> table::TableError {
         table::explained(&self.settings.operator.database, error).await
-    }
-}
-
-/// What is known of one class.
-#[derive(Default)]
-struct Slot {
-    /// Taken while Secrets are read: one class waits for its own only.
-    known: Mutex<Option<Known>>,
-    /// Looks in a row that found something wrong.
-    troubled: AtomicU32,
-    /// Passes of its campaigns at the same time.
-    passes: OnceLock<Arc<Semaphore>>,
-}
-
-struct Known {
-    systems: Arc<Systems>,
-    generation: Option<i64>,
-    read_at: Instant,
-}
-
-/// The systems of every class in use, each with a lock, connections and pauses of its own: a class that does not work delays no other.
-#[derive(Default)]
-pub struct SystemsByClass {
-    slots: StdMutex<HashMap<String, Arc<Slot>>>,
-}
-
-impl SystemsByClass {
-    fn slot(&self, class: &str) -> Arc<Slot> {
-        // Slots are plain values: one that a panicking pass left behind is as good as any.
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(class.to_owned()).or_default())
-    }
-
-    /// The systems of `class`. Secrets are read again every few seconds; new connections are made only when they changed.
-    pub async fn get(
-        &self,
-        client: &Client,
-        class: &CampaignClass,
-        own_namespace: &str,
-    ) -> Result<Arc<Systems>, ReconcileError> {
-        let slot = self.slot(&class.name_any());
-        let mut known = slot.known.lock().await;
-        if let Some(entry) = known.as_ref()
-            && entry.generation == class.metadata.generation
-            && entry.read_at.elapsed() < SECRETS_FRESH
-        {
-            return Ok(Arc::clone(&entry.systems));
-        }
-        let settings = class::connections(client, class, own_namespace).await?;
-        let systems = match known.as_ref() {
-            Some(entry) if entry.systems.settings == settings => Arc::clone(&entry.systems),
-            _ => Arc::new(Systems::new(settings)?),
-        };
-        let (generation, read_at) = (class.metadata.generation, Instant::now());
-        *known = Some(Known { systems: Arc::clone(&systems), generation, read_at });
-        Ok(systems)
-    }
-
-    /// Waits for the turn of a pass over a campaign of this class. Passes that hang, as their class's servers do, take turns from
-    /// each other only.
-    pub async fn turn(&self, class: &str) -> Option<OwnedSemaphorePermit> {
-        let slot = self.slot(class);
-        let passes = slot.passes.get_or_init(|| Arc::new(Semaphore::new(PASSES)));
-        // Nobody closes it.
-        Arc::clone(passes).acquire_owned().await.ok()
-    }
-
-    /// Takes in how a look at a class ended. Answers how many in a row have found something wrong.
-    pub fn looked(&self, class: &str, well: bool) -> u32 {
-        let slot = self.slot(class);
-        if well {
-            slot.troubled.store(0, Ordering::Relaxed);
-            return 0;
-        }
-        slot.troubled.fetch_add(1, Ordering::Relaxed).saturating_add(1)
-    }
-
-    /// Closes the connections of classes that are not there any more, and removes what looks at them have made. `probed`: the topics of
-    /// looks at classes that are there.
-    pub async fn keep_only(&self, classes: &BTreeSet<String>, probed: &BTreeSet<String>) {
-        let gone: Vec<(String, Arc<Slot>)> = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            slots.extract_if(|name, _| !classes.contains(name)).collect()
-        };
-        for (class, slot) in gone {
-            // A pass that still has them notices, and ends; Kafka's clients go with the last of their users.
-            if let Some(known) = slot.known.lock().await.take() {
-                known.systems.remove_probed(&class, probed).await;
-                known.systems.sql.close().await;
-                known.systems.forget_redis().await;
-            }
-        }
-    }
-
-    /// The classes of which something is known.
-    pub fn classes(&self) -> BTreeSet<String> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fixtures;
-
-    /// Wrong: campaigns of a class whose servers do not answer keep those of another one from their turn.
-    #[tokio::test(start_paused = true)]
-    async fn passes_of_one_class_take_no_turns_from_another() {
-        let all = SystemsByClass::default();
-        let mut hanging = Vec::new();
-        for _ in 0..PASSES {
-            hanging.push(all.turn("broken").await.unwrap());
-        }
-        let within = |class: &'static str| tokio::time::timeout(Duration::from_secs(1), all.turn(class));
-        assert!(within("broken").await.is_err(), "its own wait");
-        assert!(within("healthy").await.is_ok());
-        hanging.pop();
-        assert!(within("broken").await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn classes_that_are_gone_are_forgotten_and_their_troubles_with_them() {
-        let all = SystemsByClass::default();
-        assert_eq!((all.looked("a", false), all.looked("a", false), all.looked("b", false)), (1, 2, 1));
-        assert_eq!((all.looked("a", true), all.looked("a", false)), (0, 1));
-        all.keep_only(&BTreeSet::from(["b".to_owned()]), &BTreeSet::new()).await;
-        assert_eq!(all.classes(), BTreeSet::from(["b".to_owned()]));
-        assert_eq!((all.looked("a", false), all.looked("b", false)), (1, 2));
-    }
-
-    /// Wrong: the process dials the dead servers of a class that is gone for as long as it lives.
-    #[tokio::test]
-    async fn what_leads_to_the_servers_of_a_class_that_is_gone_is_closed() {
-        let all = SystemsByClass::default();
-        let both = ClassConnections { operator: fixtures::connections(), workload: fixtures::connections() };
-        let mut systems = Vec::new();
-        for class in ["gone", "there"] {
-            let made = Arc::new(Systems::new(both.clone()).unwrap());
-            let known = Known { systems: Arc::clone(&made), generation: None, read_at: Instant::now() };
-            *all.slot(class).known.lock().await = Some(known);
-            systems.push(made);
-        }
-        all.keep_only(&BTreeSet::from(["there".to_owned()]), &BTreeSet::new()).await;
-        assert_eq!((systems[0].sql.is_closed(), systems[1].sql.is_closed()), (true, false));
-        // Clients of Kafka, and the watch of Sentinel, end with their last user, and nobody but us is one any more.
-        assert_eq!((Arc::strong_count(&systems[0]), Arc::strong_count(&systems[1])), (1, 2));
     }
 }

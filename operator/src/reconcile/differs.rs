@@ -1,0 +1,39 @@
+//! What comes of a row that Redis does not hold as it is.
+
+use super::Pass;
+use super::observe::Observation;
+use super::plan::{Plan, Step};
+use crate::error::ReconcileError;
+use crate::events;
+use crate::repair::compare::{self, Difference, Holder};
+
+/// The reason of the event, and of the epoch that mends it.
+const REDIS_DIFFERS: &str = "RedisDiffers";
+
+/// Compares some of the rows with Redis, and has Redis filled again where it differs from them.
+pub(super) async fn repair_what_differs(
+    pass: &Pass<'_>,
+    seen: &Observation,
+    plan: &mut Plan,
+) -> Result<(), ReconcileError> {
+    let Pass { context, campaign, uid, systems, id, .. } = pass;
+    let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
+    let mut memory = context.memory.get(uid);
+    let differs = compare::take_turn(systems, id, seen, at_rest, &mut memory).await;
+    context.memory.update(uid, |kept| kept.compare = memory.compare);
+    if let Some(Difference { rank, held }) = differs? {
+        let what = match held {
+            Holder::Nobody => "which is a row, and nobody's in Redis",
+            Holder::Another => "which is one user's in its row, and another's in Redis",
+        };
+        let text = format!(
+            "Redis and the rows in the database differ, at rank {rank} first, {what}: somebody has changed one of them by hand. Redis is \
+             filled again, and the rows stand; winners of Redis that are no rows, and whose ranks are free, are published again; somebody may \
+             have been told another rank meanwhile"
+        );
+        tracing::warn!(campaign = %id, "{text}");
+        events::warn(context, campaign, REDIS_DIFFERS, &text).await;
+        plan.reopen(REDIS_DIFFERS);
+    }
+    Ok(())
+}
