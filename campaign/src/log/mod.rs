@@ -12,7 +12,9 @@ mod headers;
 pub mod probe;
 pub mod producer;
 pub mod reading;
+mod rights;
 pub mod tail;
 
 pub use config::client_config;
 pub use headers::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, RawHeader, header_bytes, origin, raw_headers};
+pub use rights::{lacks_a_right, says_missing_right};

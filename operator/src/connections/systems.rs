@@ -1,7 +1,6 @@
 //! Live connections to the systems of one class.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::tried::Tried;
 use crate::class::ClassConnections;
+use crate::doubts::Doubts;
 use crate::error::ReconcileError;
 use crate::log_view::reader::LogReader;
 use crate::measure::clocks::Witnesses;
@@ -27,8 +27,6 @@ use crate::topic::make::TopicMaker;
 
 /// How long what came of trying something is taken as known.
 const TRIED_FRESH: Duration = Duration::from_millis(1900);
-/// A look at the class that is younger than this is not doubted.
-const DOUBTED_AFTER: Duration = Duration::from_secs(5);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long removing what looks have made may take, each part of it, when the class is gone.
@@ -68,7 +66,7 @@ pub struct Systems {
     /// What Redis was last found not to let a login of the pods run.
     lacking: Tried<settings::Redis, Option<String>>,
     /// Campaigns have met something else than the last look at the class found.
-    doubted: AtomicBool,
+    doubts: Doubts,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -124,7 +122,7 @@ impl Systems {
             sizing: Mutex::default(),
             refusal: Tried::default(),
             lacking: Tried::default(),
-            doubted: AtomicBool::new(false),
+            doubts: Doubts::default(),
             _sentinel: AbortOnDrop(sentinel),
             settings,
         })
@@ -194,21 +192,20 @@ impl Systems {
     /// Whether they were measured within this time, and nothing was wrong.
     pub fn found_well_within(&self, time: Duration) -> bool {
         let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        let well = |measured: &Measured| measured.forbids_opening().is_none() && !self.doubted.load(Ordering::Relaxed);
+        let well = |measured: &Measured| measured.forbids_opening().is_none() && !self.doubts.is_open();
         measured.as_ref().is_some_and(|(measured, at)| at.elapsed() < time && well(measured))
     }
 
     /// Campaigns have met something else than the last look at the class found. False: that look was a moment ago, and stands.
     pub(crate) fn doubt(&self) -> bool {
         let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = measured.as_ref().is_some_and(|(_, at)| at.elapsed() >= DOUBTED_AFTER);
-        is_old && !self.doubted.swap(true, Ordering::Relaxed)
+        measured.as_ref().is_some_and(|(_, at)| self.doubts.raise(at.elapsed()))
     }
 
     /// Remembers what a look found.
     pub fn set_measured(&self, measured: Arc<Measured>) {
+        self.doubts.looked(measured.forbids_opening().is_none());
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
-        self.doubted.store(false, Ordering::Relaxed);
     }
 
     /// Remembers that a look has found, or made, the topic of these names.
