@@ -9,7 +9,7 @@ use campaign::event::CouponIssued;
 use campaign::identity::{CampaignId, RequestKey, UserId};
 use campaign::table::{
     self, CampaignRow, CampaignRowId, Custody, EpochCommit, Fault, Heir, LoggedWinner, Numbers, OpenedWindow, Position,
-    RowOutcome, StoreMode, Stored, TableError, TotalSet, Unfenced,
+    RecordPlace, RowOutcome, StoreMode, Stored, TableError, TotalSet, Unfenced,
 };
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 
@@ -307,6 +307,28 @@ async fn only_the_newest_epoch_gets_a_barrier_and_opens() {
     assert!(barriers.voids(first, 0, 10) && !barriers.voids(first, 0, 9) && !barriers.voids(second, 0, 10));
     assert!(!table::barriers(&ledger.pool, ledger.id, "another").await.unwrap().voids(first, 0, 10));
     assert_eq!(table::open_epoch(&ledger.pool, ledger.id, second).await.unwrap(), EpochCommit::Done);
+}
+
+/// Wrong: what people have given up is a row after all, once a program can read it; or a topic that was made anew loses what lies there.
+#[tokio::test]
+async fn a_record_that_was_given_up_is_void_in_its_topic_only() {
+    let ledger = Ledger::new(100).await;
+    let (pool, id) = (&ledger.pool, ledger.id);
+    table::set_topic(pool, id, "topic", "cluster").await.unwrap();
+    let at = Position { partition: 0, offset: 1 };
+    let place = RecordPlace { topic_id: "topic".to_owned(), at };
+    table::discard_record(pool, id, &place, "NewerRecord").await.unwrap();
+    table::discard_record(pool, id, &place, "and once more, with more words than there is room for").await.unwrap();
+    assert!(table::is_discarded(pool, id, at).await.unwrap());
+    assert!(table::barriers(pool, id, "topic").await.unwrap().has_discarded(at));
+    let winners = [ledger.winner(1, "anna", 1), ledger.winner(2, "bert", 1), ledger.winner(3, "carl", 1)];
+    let stored = ledger.store(&winners).await;
+    assert_eq!(stored.outcomes, [RowOutcome::Stored, RowOutcome::Void, RowOutcome::Stored]);
+
+    table::set_topic(pool, id, "another", "cluster").await.unwrap();
+    assert!(!table::is_discarded(pool, id, at).await.unwrap());
+    assert!(table::discarded_records(pool, id, "another").await.unwrap().is_empty());
+    assert_eq!(ledger.store(&winners).await.outcomes, all_stored(3));
 }
 
 /// Wrong: a smaller total makes coupons illegal that were promised.

@@ -175,8 +175,9 @@ mod tests {
         assert!(replay.dry_run && replay.trim && replay.place.json && replay.wait_seconds == 5);
         let discarded: Vec<_> = replay.discard.iter().map(|at| (at.partition, at.offset)).collect();
         assert_eq!(discarded, [(1, 7), (2, 0)]);
+        let alone = "dead-letters replay --campaign prod/shop/spring --discard 1:7";
+        assert!(parse(alone.split_whitespace()).is_ok(), "who may not remove may give up all the same");
         for bad in [
-            "--discard 1:7",
             "--trim --discard 7",
             "--trim --discard 1:-7",
             "--offset 7",

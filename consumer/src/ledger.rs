@@ -6,7 +6,7 @@ use sqlx::mysql::MySqlPool;
 
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
-use campaign::table::{self, CampaignRowId, LoggedWinner, StoreMode, Stored, TableError};
+use campaign::table::{self, CampaignRowId, LoggedWinner, Position, StoreMode, Stored, TableError};
 
 /// How long a transaction may take. Longer than a lock is waited for, so that a lock timeout is seen as what it is.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -60,6 +60,19 @@ impl Ledger {
     pub async fn discarded(&mut self, winners: &[&CouponIssued]) -> Result<Vec<CouponIssued>, TableError> {
         let row = self.find().await?;
         in_time(table::discarded_among(&self.pool, &self.campaign, row, winners)).await
+    }
+
+    /// Whether people have given up the record of this place for good.
+    ///
+    /// # Errors
+    /// As [`table::is_discarded`].
+    pub async fn is_discarded(&mut self, at: Position) -> Result<bool, TableError> {
+        let row = self.find().await?;
+        let found = in_time(table::is_discarded(&self.pool, row, at)).await;
+        if found.is_err() {
+            self.row = None;
+        }
+        found
     }
 }
 

@@ -14,7 +14,7 @@ use campaign::table::{LoggedWinner, Position, RowOutcome, Stored, TableError};
 
 use crate::ceiling::{ASK_AGAIN, Ceiling};
 use crate::dead_letter::DeadLetter;
-use crate::decide::{Breaker, Fate, PROBE_INTERVAL, Reason, Step, Tries, fate};
+use crate::decide::{Breaker, Fate, PROBE_INTERVAL, Reason, Step, Tries, fate, outage_delay};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::queue::{Progress, Record};
@@ -170,6 +170,17 @@ impl Writer {
             match CouponIssued::of_record(&self.campaign, &record.message) {
                 Ok(event) => unit.push(record, event),
                 Err(error) => {
+                    if error.newer().is_some() {
+                        match self.is_given_up(&record).await {
+                            None => return false,
+                            Some(false) => {}
+                            Some(true) => {
+                                self.metrics.record("discarded");
+                                record.complete();
+                                continue;
+                            }
+                        }
+                    }
                     self.metrics.record("unreadable");
                     if !self.bury(record, Reason::Unreadable(error), 0).await {
                         return false;
@@ -332,6 +343,29 @@ impl Writer {
             tracing::warn!(%error, "it cannot be read which grants are given up; conflicts become dead letters");
             Vec::new()
         })
+    }
+
+    /// Whether people have given up this record, which nobody here can read: a group that has lost its offsets reads it again. `None`: the
+    /// process stops before the database has said so.
+    async fn is_given_up(&mut self, record: &Record) -> Option<bool> {
+        let at = Position { partition: record.partition(), offset: record.offset() };
+        let mut tries = 0;
+        while record.is_wanted() {
+            let error = match self.ledger.is_discarded(at).await {
+                Ok(given_up) => {
+                    self.status.release_database();
+                    return Some(given_up);
+                }
+                Err(error) => error,
+            };
+            self.metrics.retry("database");
+            self.status.hold_database(error.fault(), error.to_string());
+            if !self.pause(outage_delay(tries)).await {
+                return None;
+            }
+            tries += 1;
+        }
+        Some(false)
     }
 
     /// Hands a record to the dead letter topic. False when the process stops before there is room for it.

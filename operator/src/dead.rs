@@ -11,6 +11,7 @@ use campaign::settings::Kafka;
 use campaign::table::{self, Barriers, CampaignRow, Position, TableError};
 use sqlx::mysql::MySqlPool;
 
+use crate::dead_log::DeadLog;
 use crate::epoch::EpochError;
 use crate::epoch::ranks::Ranks;
 use crate::epoch::read::{self, Letter};
@@ -44,7 +45,7 @@ impl DeadBarriers {
 /// Cheap to clone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadRanks {
-    read: Range,
+    read: DeadLog,
     barriers: Arc<Barriers>,
     /// Ranks above it were left out: no winner has them.
     total: u64,
@@ -57,8 +58,8 @@ pub struct DeadRanks {
 }
 
 impl DeadRanks {
-    /// The first dead letter that only a newer program can read, and where it lies. One is enough: with records that are removed all are
-    /// read again.
+    /// The first dead letter that only a newer program can read, and where it lies. One is enough: with records that are removed, or given
+    /// up, all are read again.
     pub fn newer(&self) -> Option<&(Position, Newer)> {
         self.newer.as_ref()
     }
@@ -83,8 +84,8 @@ impl DeadRanks {
         self
     }
 
-    /// Brings them up to date: `span` is the part of the topic that is there now, `total` the quantity. Reads only what is new,
-    /// unless records were removed, or another epoch or quantity judges otherwise what was read before: then all of it.
+    /// Brings them up to date: `log` is what is there now of the topic, `total` the quantity. Reads only what is new, unless records were
+    /// removed or given up, or another epoch or quantity judges otherwise what was read before: then all of it.
     ///
     /// # Errors
     /// The topic cannot be read.
@@ -92,19 +93,20 @@ impl DeadRanks {
         mut self,
         kafka: &Kafka,
         campaign: &CampaignId,
-        span: Range,
+        log: DeadLog,
         barriers: &DeadBarriers,
         total: u64,
     ) -> Result<Self, EpochError> {
-        let same = self.barriers == barriers.barriers && self.total == total;
-        if same && span == self.read {
+        let judged = self.barriers == barriers.barriers && self.total == total;
+        if judged && log == self.read {
             return Ok(self);
         }
-        let (mut letters, missing) = match added(&self.read, &span).filter(|_| same) {
-            Some(added) => (Arc::unwrap_or_clone(self.letters), added),
+        let same = judged && log.discarded == self.read.discarded;
+        let (mut letters, missing) = match added(&self.read.range, &log.range).filter(|_| same) {
+            Some(added) => (Arc::unwrap_or_clone(self.letters), DeadLog { range: added, ..log.clone() }),
             None => {
                 self.newer = None;
-                (Ranks::default(), span.clone())
+                (Ranks::default(), log.clone())
             }
         };
         let mut reading = read::dead_letters(kafka, campaign, missing, (*barriers.barriers).clone());
@@ -119,7 +121,7 @@ impl DeadRanks {
                 }
             }
         }
-        (self.read, self.total) = (span, total);
+        (self.read, self.total) = (log, total);
         self.barriers = Arc::clone(&barriers.barriers);
         self.letters = Arc::new(letters);
         self.ranks = Arc::new((*self.letters).clone().and(&self.discarded));

@@ -25,6 +25,7 @@ pub mod connections;
 pub mod context;
 pub mod controller;
 pub mod dead;
+pub mod dead_log;
 pub(crate) mod diagnosis;
 pub mod epoch;
 pub mod error;

@@ -1,6 +1,8 @@
 //! The barrier rule: it makes late records of a closed epoch harmless.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::position::Position;
 
 /// Where the log ended when an epoch began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,22 +13,36 @@ pub struct Barrier {
     pub ends: BTreeMap<i32, i64>,
 }
 
-/// All barriers of a campaign's present topic.
+/// All barriers of a campaign's present topic, and the records there that people have given up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Barriers(Vec<Barrier>);
+pub struct Barriers {
+    all: Vec<Barrier>,
+    discarded: BTreeSet<Position>,
+}
 
 impl Barriers {
     /// In any order.
     pub fn new(barriers: Vec<Barrier>) -> Self {
-        Self(barriers)
+        Self { all: barriers, discarded: BTreeSet::new() }
     }
 
-    /// A record is void when its epoch is older than a barrier that it lies at or beyond. A partition that did not exist
-    /// when the barrier was made ended at 0.
+    /// The same, beside these records that are given up.
+    #[must_use]
+    pub fn and_discarded(self, discarded: BTreeSet<Position>) -> Self {
+        Self { discarded, ..self }
+    }
+
+    /// Whether people have given the record of this place up, whoever can read it.
+    pub fn has_discarded(&self, at: Position) -> bool {
+        self.discarded.contains(&at)
+    }
+
+    /// A record is void when its epoch is older than a barrier that it lies at or beyond, or when it is given up. A partition that did
+    /// not exist when the barrier was made ended at 0.
     pub fn voids(&self, epoch: u64, partition: i32, offset: i64) -> bool {
-        self.0
-            .iter()
-            .any(|barrier| epoch < barrier.epoch && offset >= barrier.ends.get(&partition).copied().unwrap_or(0))
+        let late =
+            |barrier: &Barrier| epoch < barrier.epoch && offset >= barrier.ends.get(&partition).copied().unwrap_or(0);
+        self.has_discarded(Position { partition, offset }) || self.all.iter().any(late)
     }
 }
 
@@ -55,5 +71,16 @@ mod tests {
             assert_eq!(barriers.voids(epoch, partition, offset), void, "epoch {epoch} at {partition}/{offset}");
         }
         assert!(!Barriers::default().voids(1, 0, 0));
+    }
+
+    /// Wrong: what people have given up counts again for a program that can read it.
+    #[test]
+    fn a_record_that_was_given_up_is_void_where_it_lies() {
+        let given_up = Position { partition: 1, offset: 7 };
+        let barriers = Barriers::new(vec![]).and_discarded(BTreeSet::from([given_up]));
+        assert!(barriers.voids(9, 1, 7) && barriers.has_discarded(given_up));
+        for (partition, offset) in [(0, 7), (1, 6), (1, 8)] {
+            assert!(!barriers.voids(9, partition, offset), "{partition}/{offset}");
+        }
     }
 }

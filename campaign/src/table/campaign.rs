@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
 use sqlx::{FromRow, MySql, QueryBuilder, Row};
 
-use super::barrier::{Barrier, Barriers};
 use super::custody::{Custody, Unfenced};
 use super::error::TableError;
 use crate::event::CouponIssued;
@@ -274,47 +273,6 @@ pub async fn commit_barrier(
     }
     tx.commit().await?;
     Ok(EpochCommit::Done)
-}
-
-/// Barriers of the campaign's topic, read inside a transaction.
-pub(super) async fn read_barriers(
-    connection: &mut MySqlConnection,
-    id: CampaignRowId,
-    topic_id: &[u8],
-) -> Result<Barriers, TableError> {
-    let rows: Vec<(u64, i32, i64)> = sqlx::query_as(
-        "SELECT epoch, partition_id, end_offset FROM epoch_barrier WHERE campaign_id = ? AND topic_id = ? ORDER BY epoch",
-    )
-    .bind(id.0)
-    .bind(topic_id)
-    .fetch_all(connection)
-    .await?;
-    let mut by_epoch: BTreeMap<u64, BTreeMap<i32, i64>> = BTreeMap::new();
-    for (epoch, partition, end) in rows {
-        by_epoch.entry(epoch).or_default().insert(partition, end);
-    }
-    Ok(Barriers::new(by_epoch.into_iter().map(|(epoch, ends)| Barrier { epoch, ends }).collect()))
-}
-
-/// Barriers of the topic with this id.
-pub async fn barriers(pool: &MySqlPool, id: CampaignRowId, topic_id: &str) -> Result<Barriers, TableError> {
-    let mut connection = pool.acquire().await?;
-    read_barriers(&mut connection, id, topic_id.as_bytes()).await
-}
-
-/// Barriers by which a dead letter can be judged: it says where its record lay, but not in which topic. So there are none if the
-/// campaign ever had another topic than the one with this id.
-pub async fn barriers_of_dead_letters(
-    pool: &MySqlPool,
-    id: CampaignRowId,
-    topic_id: &str,
-) -> Result<Barriers, TableError> {
-    let others: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM epoch_barrier WHERE campaign_id = ? AND topic_id <> ?")
-        .bind(id.0)
-        .bind(topic_id.as_bytes())
-        .fetch_one(pool)
-        .await?;
-    if others > 0 { Ok(Barriers::default()) } else { barriers(pool, id, topic_id).await }
 }
 
 /// How many rows have a rank above `above`, and the highest rank. Counting only the tail keeps this cheap for big campaigns.

@@ -36,6 +36,7 @@ const FILES: &[(i64, &str, &str)] = &[
     (7, "owner", include_str!("../../../migrations/0007_owner.sql")),
     (8, "forgotten", include_str!("../../../migrations/0008_forgotten.sql")),
     (9, "removed", include_str!("../../../migrations/0009_removed.sql")),
+    (10, "discarded records", include_str!("../../../migrations/0010_discarded_records.sql")),
 ];
 
 /// One migration of this program.

@@ -4,12 +4,14 @@
 //! replaced or deleted; [`forget`] puts one under a pseudonym.
 
 mod barrier;
+mod barriers;
 mod campaign;
 mod connect;
 mod count;
 mod custody;
 mod direct;
 mod discard;
+mod discard_record;
 mod drained;
 mod error;
 mod forgotten;
@@ -18,6 +20,7 @@ mod migrate;
 mod moved;
 mod open;
 mod opened;
+mod position;
 pub mod probe;
 mod removed;
 mod script;
@@ -27,16 +30,18 @@ mod terms;
 mod trust;
 
 pub use barrier::{Barrier, Barriers};
+pub use barriers::{barriers, barriers_of_dead_letters};
 pub use campaign::{
-    CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, barriers, barriers_of_dead_letters, begin_epoch,
-    commit_barrier, count_rows_of, count_stored, find, held_by, read_ranks, read_rows, register, register_in,
-    set_issued_count, set_topic, try_set_issued_count,
+    CampaignRow, CampaignRowId, EpochCommit, Numbers, allot_epoch, begin_epoch, commit_barrier, count_rows_of,
+    count_stored, find, held_by, read_ranks, read_rows, register, register_in, set_issued_count, set_topic,
+    try_set_issued_count,
 };
 pub use connect::{connect, explained};
 pub use count::{Highest, ServerQuestion, count_between, highest_rank};
 pub use custody::{Custody, Heir, Unfenced, hold, note_closed, note_fenced, rename_owner, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
+pub use discard_record::{discard_record, discarded_records, is_discarded};
 pub use drained::{drained, set_drained};
 pub use error::{Fault, TableError, within};
 pub use forgotten::{
@@ -47,7 +52,8 @@ pub use migrate::{Migration, migrate, migrations};
 pub use moved::has_moved_since;
 pub use open::open_epoch;
 pub use opened::{OpenedWindow, claim, set_opened};
+pub use position::{Position, RecordPlace};
 pub use removed::set_keys_removed;
 pub use script::script;
-pub use store::{EPOCHS_AHEAD, LoggedWinner, Position, RowOutcome, StoreMode, Stored, store};
+pub use store::{EPOCHS_AHEAD, LoggedWinner, RowOutcome, StoreMode, Stored, store};
 pub use terms::{TotalSet, allot_terms, set_total};

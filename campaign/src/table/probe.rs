@@ -25,12 +25,13 @@ pub enum Role {
 }
 
 /// What is done to each table, in SQL that changes nothing. `_` stands for the table; the column is one that it has.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("campaign", "issued_count"),
     ("issued_coupon", "epoch"),
     ("epoch_barrier", "end_offset"),
     ("drained", "end_offset"),
     ("discarded_coupon", "epoch"),
+    ("discarded_record", "record_offset"),
     ("direct_coupon", "published"),
     ("forgotten_coupon", "issue_rank"),
     ("schema_compatibility", "minimum_reader"),
@@ -48,12 +49,23 @@ const KEYS: [(&str, &str); 3] = [
 enum Writes {
     Nothing,
     Updates,
+    Inserts,
     UpdatesAndInserts,
+}
+
+impl Writes {
+    fn updates(self) -> bool {
+        matches!(self, Self::Updates | Self::UpdatesAndInserts)
+    }
+
+    fn inserts(self) -> bool {
+        matches!(self, Self::Inserts | Self::UpdatesAndInserts)
+    }
 }
 
 /// What is done to each of [`TABLES`].
 fn writes(role: Role, table: &str) -> Writes {
-    use Writes::{Nothing, Updates, UpdatesAndInserts};
+    use Writes::{Inserts, Nothing, Updates, UpdatesAndInserts};
     match (role, table) {
         (Role::Operator, "schema_compatibility") => Nothing,
         (Role::Operator, _) => UpdatesAndInserts,
@@ -61,6 +73,7 @@ fn writes(role: Role, table: &str) -> Writes {
         (Role::Workload, "issued_coupon" | "discarded_coupon" | "direct_coupon" | "forgotten_coupon") => {
             UpdatesAndInserts
         }
+        (Role::Workload | Role::Discard, "discarded_record") => Inserts,
         (Role::Forget, "campaign" | "issued_coupon" | "discarded_coupon") => Updates,
         (Role::Forget, "forgotten_coupon") | (Role::Discard, "discarded_coupon") => UpdatesAndInserts,
         (Role::Workload | Role::Forget | Role::Discard, _) => Nothing,
@@ -73,11 +86,11 @@ fn statements(role: Role) -> Vec<(&'static str, String)> {
     for (table, column) in TABLES {
         all.push((table, format!("SELECT {column} FROM {table} LIMIT 0")));
         let writes = writes(role, table);
-        if writes != Writes::Nothing {
+        if writes.updates() {
             // A sale changes no row of `issued_coupon`, but `ON DUPLICATE KEY UPDATE` asks for the right to.
             all.push((table, format!("UPDATE {table} SET {column} = {column} WHERE 1 = 0")));
         }
-        if writes == Writes::UpdatesAndInserts {
+        if writes.inserts() {
             all.push((table, format!("INSERT INTO {table} SELECT * FROM {table} WHERE 1 = 0")));
         }
     }
@@ -326,7 +339,10 @@ mod tests {
                 .map(|each| each.split(' ').take(3).collect::<Vec<_>>().join(" "))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(written(Role::Discard), ["UPDATE discarded_coupon SET", "INSERT INTO discarded_coupon"]);
+        assert_eq!(
+            written(Role::Discard),
+            ["UPDATE discarded_coupon SET", "INSERT INTO discarded_coupon", "INSERT INTO discarded_record"]
+        );
         assert_eq!(
             written(Role::Forget),
             [

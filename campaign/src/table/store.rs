@@ -10,25 +10,18 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, QueryBuilder, Row};
 
 use super::barrier::Barriers;
-use super::campaign::{CampaignRowId, read_barriers};
+use super::barriers::read_barriers;
+use super::campaign::CampaignRowId;
 use super::direct;
 use super::error::TableError;
 use super::forgotten;
+use super::position::Position;
 use crate::event::CouponIssued;
 use crate::sabotage::{CrashPoint, Defence, crash_point, without};
 
 /// A database that was restored may have forgotten epochs, which records of the log remember. So many ahead of it are believed, here
 /// and where a repair reads the log; a record beyond them is no ledger's: what a stranger wrote must not raise epochs for ever.
 pub const EPOCHS_AHEAD: u64 = 1_000;
-
-/// Where a record lies in the campaign's topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// Partition number.
-    pub partition: i32,
-    /// Offset in it.
-    pub offset: i64,
-}
 
 /// A winner and where it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +46,8 @@ pub enum StoreMode<'a> {
 pub enum RowOutcome {
     /// A new row, or the row was there with the same content: success either way.
     Stored,
-    /// The record is void: it belongs to an epoch that ended before it arrived, or to one that is more than [`EPOCHS_AHEAD`] ahead.
-    /// Nobody was told about it.
+    /// The record is void: it belongs to an epoch that ended before it arrived, or to one that is more than [`EPOCHS_AHEAD`] ahead, and
+    /// nobody was told about it; or people have given it up.
     Void,
     /// Another row holds the rank, or the user's n-th place. It stands; this one is not stored.
     Conflict,
@@ -102,7 +95,11 @@ pub async fn store(pool: &MySqlPool, id: CampaignRowId, mode: StoreMode<'_>) -> 
         }
     }
     let barriers = match mode {
-        StoreMode::Logged(_) => read_barriers(&mut tx, id, &topic_id.unwrap_or_default()).await?,
+        StoreMode::Logged(winners) => {
+            let offsets = || winners.iter().map(|winner| winner.position.offset);
+            let among = offsets().min().unwrap_or(0)..=offsets().max().unwrap_or(0);
+            read_barriers(&mut tx, id, &topic_id.unwrap_or_default(), among).await?
+        }
         StoreMode::Direct(_) => Barriers::default(),
     };
     let void = |index: usize, event: &CouponIssued| match mode {

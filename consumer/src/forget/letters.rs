@@ -10,12 +10,13 @@ use campaign::format::Newer;
 use campaign::identity::UserId;
 use campaign::log::admin::AdminError;
 use campaign::log::{client_config, raw_headers, tail};
-use campaign::table;
+use campaign::table::{self, CampaignRowId, Position};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::dead_letter::{FAILURE, TRUNCATED};
+use crate::ledger::in_time;
 use crate::replay::letters::{self, Letter};
 use crate::replay::progress::Progress;
 use crate::replay::{CLIENT_ID, Office, ReplayError};
@@ -29,9 +30,12 @@ pub struct Mine {
     pub ranks: BTreeMap<u64, u32>,
     /// Partition -> its first offset, and the one behind the user's last letter.
     span: BTreeMap<i32, (i64, i64)>,
-    /// One of them was written by a newer program: nobody here knows how to write it again without the user.
-    newer: Option<Newer>,
+    /// Those that were written by a newer program: nobody here knows how to write them again without the user.
+    newer: BTreeMap<Position, Newer>,
 }
+
+/// The letters of each of a user's ids.
+pub type ById = BTreeMap<UserId, Mine>;
 
 /// Whose letter it is, by its winner, or by its key where no winner can be read.
 fn is_of(user: &UserId, winner: Option<&CouponIssued>, key: Option<&[u8]>) -> bool {
@@ -41,42 +45,49 @@ fn is_of(user: &UserId, winner: Option<&CouponIssued>, key: Option<&[u8]>) -> bo
     }
 }
 
-/// Looks through all letters.
-pub async fn find(office: &Office, user: &UserId) -> Result<Mine, ReplayError> {
-    let span = match office.dead_letter_span().await {
+/// Looks through all letters for these users, once; answers for each of them.
+pub async fn find(office: &Office, users: &[UserId]) -> Result<ById, ReplayError> {
+    let mut found: ById = users.iter().map(|user| (user.clone(), Mine::default())).collect();
+    let span = match office.dead_topic().await {
         // A campaign that was deleted with its topics has none.
-        Err(ReplayError::Kafka(AdminError::UnknownTopic { .. })) => return Ok(Mine::default()),
-        span => span?,
+        Err(ReplayError::Kafka(AdminError::UnknownTopic { .. })) => return Ok(found),
+        topic => topic?.span,
     };
-    let (kafka, campaign, user) = (office.connections.kafka.clone(), office.campaign.clone(), user.clone());
+    let (kafka, campaign) = (office.connections.kafka.clone(), office.campaign.clone());
     let reading = tokio::task::spawn_blocking(move || {
-        let mut mine = Mine::default();
         tail::read::<tail::TailError>(&kafka, &campaign.dead_letter_topic(), &span, |message| {
             let read = CouponIssued::of_record(&campaign, message);
             let newer = read.as_ref().err().and_then(DecodeError::newer);
             let winner = read.ok();
-            if is_of(&user, winner.as_ref(), message.key()) {
-                mine.count += 1;
-                mine.newer = mine.newer.take().or(newer);
-                mine.ranks.extend(winner.map(|winner| (winner.rank, winner.n)));
-                let start = span.get(&message.partition()).map_or(0, |(start, _)| *start);
-                mine.span.insert(message.partition(), (start, message.offset() + 1));
+            let at = Position { partition: message.partition(), offset: message.offset() };
+            for (user, mine) in &mut found {
+                if is_of(user, winner.as_ref(), message.key()) {
+                    mine.count += 1;
+                    mine.newer.extend(newer.clone().map(|newer| (at, newer)));
+                    mine.ranks.extend(winner.as_ref().map(|winner| (winner.rank, winner.n)));
+                    let start = span.get(&at.partition).map_or(0, |(start, _)| *start);
+                    mine.span.insert(at.partition, (start, at.offset + 1));
+                }
             }
             Ok(())
         })?;
-        Ok::<_, tail::TailError>(mine)
+        Ok::<_, tail::TailError>(found)
     });
     Ok(reading.await??)
 }
 
-/// Puts the user's letters under these pseudonyms. The inner error says in words why letters were left as they are.
+/// Puts the user's letters under these pseudonyms. What people have given up is not written again: at another place it would count anew.
+/// The inner error says in words why letters were left as they are.
 pub async fn rewrite(
     office: &Office,
+    row: CampaignRowId,
     user: &UserId,
     mine: &Mine,
     pseudonyms: &BTreeMap<u64, UserId>,
 ) -> Result<Result<(), String>, ReplayError> {
-    if let Some(newer) = &mine.newer {
+    let topic_id = office.dead_topic().await?.id;
+    let discarded = in_time(table::discarded_records(&office.pool, row, &topic_id)).await?;
+    if let Some((_, newer)) = mine.newer.iter().find(|(at, _)| !discarded.contains(at)) {
         return Ok(Err(newer.to_string()));
     }
     let firsts = mine.span.iter().map(|(partition, (start, _))| (*partition, *start)).collect();
@@ -88,7 +99,7 @@ pub async fn rewrite(
     let mut range = mine.span.clone();
     while range.values().any(|(from, to)| from < to) {
         let part = letters::read_range(office, range.clone(), Progress::hidden()).await?;
-        for letter in &part.all {
+        for letter in part.all.iter().filter(|letter| !discarded.contains(&letter.position)) {
             if let Err(error) = write(office, &producer, letter, user, pseudonyms).await {
                 return Ok(Err(error.to_string()));
             }

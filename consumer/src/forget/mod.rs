@@ -29,7 +29,7 @@ use crate::ledger::in_time;
 use crate::replay::{Office, ReplayError};
 use crate::rights::Missing;
 use args::Forget;
-use letters::Mine;
+use letters::{ById, Mine};
 use report::{Done, Report, Trouble};
 
 /// How long Redis may take to answer.
@@ -66,14 +66,16 @@ pub enum ForgetError {
 /// [`ForgetError::Look`]: a system failed before anything was changed.
 pub async fn forget(wanted: &Forget, connections: Connections, out: &mut impl Write) -> Result<Ending, ForgetError> {
     let offices = offices(wanted, connections).await?;
-    let missing = missing_rights(&offices, wanted).await?;
-    if !missing.is_empty() {
-        report::refuse(&missing, wanted, out)?;
-        return Ok(Ending::SomethingLeft);
-    }
+    let found = match letters_or_missing(&offices, wanted).await? {
+        Ok(found) => found,
+        Err(missing) => {
+            report::refuse(&missing, wanted, out)?;
+            return Ok(Ending::SomethingLeft);
+        }
+    };
     let mut reports = Vec::new();
-    for office in &offices {
-        reports.push(look(office, wanted).await?);
+    for (office, letters) in offices.iter().zip(found) {
+        reports.push(look(office, wanted, letters).await?);
     }
     let broken = !wanted.dry_run && act(&offices, &mut reports, wanted).await.is_err();
     report::write(&reports, wanted, out)?;
@@ -93,9 +95,12 @@ async fn offices(wanted: &Forget, connections: Connections) -> Result<Vec<Office
     all.into_iter().map(|campaign| Office::new(campaign, connections.clone())).collect()
 }
 
-/// What the login may not do of all that this takes.
-async fn missing_rights(offices: &[Office], wanted: &Forget) -> Result<BTreeSet<Missing>, ReplayError> {
-    let mut missing = BTreeSet::new();
+/// The user's dead letters in each campaign, by each of their ids; or what the login may not do of all that this takes.
+async fn letters_or_missing(
+    offices: &[Office],
+    wanted: &Forget,
+) -> Result<Result<Vec<ById>, BTreeSet<Missing>>, ReplayError> {
+    let (mut missing, mut found) = (BTreeSet::new(), Vec::new());
     // The same for all campaigns of a realm.
     if let Some(office) = offices.first() {
         missing.extend(office.lacks_in_redis(stock::probe::Role::Forget).await?);
@@ -103,20 +108,18 @@ async fn missing_rights(offices: &[Office], wanted: &Forget) -> Result<BTreeSet<
     }
     for office in offices {
         let topic = office.campaign.dead_letter_topic();
-        let Some(unreadable) = office.lacks_on_topic(&topic, &[Operation::Read]).await? else {
-            // Who has no letters needs no more.
-            let mut letters = 0;
-            for user in ids(&wanted.user) {
-                letters += letters::find(office, &user).await?.count;
-            }
-            if letters > 0 {
-                missing.extend(office.lacks_on_topic(&topic, &[Operation::Write, Operation::Delete]).await?);
-            }
+        if let Some(unreadable) = office.lacks_on_topic(&topic, &[Operation::Read]).await? {
+            missing.insert(unreadable);
             continue;
-        };
-        missing.insert(unreadable);
+        }
+        let letters = letters::find(office, &ids(&wanted.user)).await?;
+        // Who has no letters needs no more.
+        if letters.values().any(|mine| mine.count > 0) {
+            missing.extend(office.lacks_on_topic(&topic, &[Operation::Write, Operation::Delete]).await?);
+        }
+        found.push(letters);
     }
-    Ok(missing)
+    Ok(if missing.is_empty() { Ok(found) } else { Err(missing) })
 }
 
 /// As it was sent, and as it is taken: both may be stored.
@@ -125,14 +128,13 @@ fn ids(text: &str) -> Vec<UserId> {
     texts.into_iter().filter_map(|text| UserId::new(text).ok()).collect()
 }
 
-/// What would be done, and whether it may be. Changes nothing.
-async fn look(office: &Office, wanted: &Forget) -> Result<Report, ReplayError> {
+/// What would be done, and whether it may be. `letters`: the user's, by each of their ids. Changes nothing.
+async fn look(office: &Office, wanted: &Forget, letters: ById) -> Result<Report, ReplayError> {
     let row = row(office).await?;
     let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
     let keys = StockKeys::of(&office.campaign);
     let mut report = Report::of(&office.campaign);
-    for user in ids(&wanted.user) {
-        let mine = letters::find(office, &user).await?;
+    for (user, mine) in letters {
         let stored = in_time(table::ranks_of(&office.pool, row.id, &user)).await?;
         let held = stock::places_of(&mut redis, &keys, &user, &further_places(&stored, &mine)).await?;
         let coupons: BTreeSet<u64> = stored.keys().copied().chain(held.iter().map(|place| place.rank)).collect();
@@ -200,7 +202,8 @@ async fn forget_id(
     done: &mut Done,
 ) -> Result<(), ReplayError> {
     let keys = StockKeys::of(&office.campaign);
-    let mine = letters::find(office, user).await?;
+    // Not those of the look: more may have come.
+    let mine = letters::find(office, std::slice::from_ref(user)).await?.remove(user).unwrap_or_default();
     report.letters += mine.count;
     let mut pseudonyms = BTreeMap::new();
     let mut coupons = BTreeSet::new();
@@ -230,7 +233,7 @@ async fn forget_id(
     }
     report.coupons += coupons.len() as u64;
     if mine.count > 0 {
-        let rewritten = letters::rewrite(office, user, &mine, &pseudonyms).await?;
+        let rewritten = letters::rewrite(office, row.id, user, &mine, &pseudonyms).await?;
         if let Err(why) = rewritten {
             report.trouble = Some(Trouble::LettersStay(why));
         }

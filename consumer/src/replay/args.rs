@@ -108,13 +108,14 @@ pub struct Replay {
     /// Longest time to wait until the letters are rows, in seconds; 0 does not wait.
     #[arg(long = "wait", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub wait_seconds: u64,
-    /// In the end, remove letters that are rows from the head of each partition of the dead-letter topic, chosen or not.
-    /// The first one that is no row, and not discarded, stops it. Needs the right to delete records.
+    /// In the end, remove letters that are rows, or discarded, from the head of each partition of the dead-letter topic, chosen
+    /// or not. The first one that is neither stops it, and is named. Needs the right to delete records.
     #[arg(long)]
     pub trim: bool,
-    /// Letter of this partition and offset of the dead-letter topic, which --trim may remove although it is no row. Refused
-    /// while it can still become one. May be repeated.
-    #[arg(long, value_name = "PARTITION:OFFSET", requires = "trim", value_parser = position)]
+    /// Letter of this partition and offset of the dead-letter topic that is given up for good although it is no row: it counts
+    /// for nothing from now on, and --trim may remove it. Refused while it can still become a row, and while only a Redis that
+    /// does not serve could tell whose its rank is. May be repeated.
+    #[arg(long, value_name = "PARTITION:OFFSET", value_parser = position)]
     pub discard: Vec<Position>,
 }
 

@@ -29,6 +29,8 @@ pub struct Facts<'a> {
     pub of_rank: Option<&'a CouponIssued>,
     /// The row that holds the n-th place of the letter's user.
     pub of_place: Option<&'a CouponIssued>,
+    /// Whether people have given it up before.
+    pub discarded: bool,
     /// Whether the record was void where it first lay.
     pub void: bool,
     /// What Redis says.
@@ -47,6 +49,9 @@ pub enum Verdict {
     /// Nothing: it is a row.
     #[error("it is a row already")]
     AlreadyStored,
+    /// Nothing: people have given it up before.
+    #[error("it was discarded before, and counts for nothing")]
+    AlreadyDiscarded,
     /// Nothing here: a newer program reads it.
     #[error("{0}")]
     Newer(Newer),
@@ -96,6 +101,7 @@ impl Verdict {
         match self {
             Self::Replay { .. } => "Replayable",
             Self::AlreadyStored => "AlreadyStored",
+            Self::AlreadyDiscarded => "AlreadyDiscarded",
             Self::Newer(_) => "NewerRecord",
             Self::Unreadable(_) => "UnreadableRecord",
             Self::Conflict { .. } => "RankConflict",
@@ -111,7 +117,12 @@ impl Verdict {
     /// Whether no row can come of the letter any more, whatever people do.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Unreadable(_) | Self::Conflict { .. } | Self::Void | Self::RankTaken { .. } | Self::NotHeld => true,
+            Self::AlreadyDiscarded
+            | Self::Unreadable(_)
+            | Self::Conflict { .. }
+            | Self::Void
+            | Self::RankTaken { .. }
+            | Self::NotHeld => true,
             Self::Replay { .. }
             | Self::AlreadyStored
             | Self::Newer(_)
@@ -127,26 +138,31 @@ impl Verdict {
     }
 }
 
+/// Why Redis says nothing of the campaign's ranks.
+pub fn not_serving(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Closed => "it is closed",
+        Refusal::HistoryChanged => "its history changed",
+        Refusal::OtherEpoch { .. } | Refusal::Behind => "it is behind",
+        Refusal::Damaged => "its keys are damaged",
+    }
+}
+
 /// Judges one letter. SQL's rows come first, as no stored row is ever replaced; then Redis must hold the same grant.
 pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> Verdict {
+    let stored = facts.of_rank.or(facts.of_place);
     let event = match event {
+        Ok(event) if stored.is_some_and(|row| row.same_grant(event)) => return Verdict::AlreadyStored,
+        _ if facts.discarded => return Verdict::AlreadyDiscarded,
         Ok(event) => event,
         Err(DecodeError::Newer(newer)) => return Verdict::Newer(newer.clone()),
         Err(error) => return Verdict::Unreadable(error.clone()),
     };
-    if let Some(row) = facts.of_rank.or(facts.of_place) {
-        return match row.same_grant(event) {
-            true => Verdict::AlreadyStored,
-            false => Verdict::Conflict { rank: row.rank, user: row.user_id.to_string() },
-        };
+    if let Some(row) = stored {
+        return Verdict::Conflict { rank: row.rank, user: row.user_id.to_string() };
     }
     match facts.stock {
-        Stock::Refused(refusal) => Verdict::NotServing(match refusal {
-            Refusal::Closed => "it is closed",
-            Refusal::HistoryChanged => "its history changed",
-            Refusal::OtherEpoch { .. } | Refusal::Behind => "it is behind",
-            Refusal::Damaged => "its keys are damaged",
-        }),
+        Stock::Refused(refusal) => Verdict::NotServing(not_serving(refusal)),
         Stock::Removed => Verdict::KeysRemoved,
         Stock::Found { epoch, held: Some(held) } if held.user == event.user_id && held.n == event.n => {
             match event.rank > facts.total {
@@ -190,7 +206,8 @@ mod tests {
         let others = held(7, "bob", 1);
         let (row, taken, elsewhere) = (event(7, "anna", 1), event(7, "bob", 1), event(3, "anna", 1));
         let found = |held| Stock::Found { epoch: 4, held };
-        let base = Facts { total: 10, of_rank: None, of_place: None, void: false, stock: found(Some(&own)) };
+        let base =
+            Facts { total: 10, of_rank: None, of_place: None, discarded: false, void: false, stock: found(Some(&own)) };
         let conflict = |rank, user: &str| Verdict::Conflict { rank, user: user.to_owned() };
         let taken_by = |user: &str| Verdict::RankTaken { user: user.to_owned() };
         for (what, facts, expected) in [
@@ -211,6 +228,13 @@ mod tests {
                 Facts { of_rank: Some(&row), stock: Stock::Removed, ..base },
                 Verdict::AlreadyStored,
             ),
+            ("given up, whatever Redis holds", Facts { discarded: true, ..base }, Verdict::AlreadyDiscarded),
+            (
+                "given up, in another's place",
+                Facts { discarded: true, of_place: Some(&elsewhere), ..base },
+                Verdict::AlreadyDiscarded,
+            ),
+            ("given up, and a row", Facts { discarded: true, of_rank: Some(&row), ..base }, Verdict::AlreadyStored),
             ("closed", Facts { stock: Stock::Refused(Refusal::Closed), ..base }, Verdict::NotServing("it is closed")),
         ] {
             assert_eq!(decide(&Ok(event(7, "anna", 1)), &facts), expected, "{what}");
@@ -218,6 +242,8 @@ mod tests {
         let unreadable = Err(DecodeError::Size(0));
         assert_eq!(decide(&unreadable, &base), Verdict::Unreadable(DecodeError::Size(0)));
         let newer = Newer { what: "the record", found: 2, known: 1 };
+        let given_up = Facts { discarded: true, ..base };
+        assert_eq!(decide(&Err(DecodeError::Newer(newer.clone())), &given_up), Verdict::AlreadyDiscarded);
         let verdict = decide(&Err(DecodeError::Newer(newer.clone())), &base);
         assert_eq!((verdict.is_final(), verdict), (false, Verdict::Newer(newer)), "a newer program may find a winner");
     }

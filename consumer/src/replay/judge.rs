@@ -1,10 +1,11 @@
 //! Finds the facts about letters and has them judged.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use campaign::event::CouponIssued;
 use campaign::stock::{self, Grants, Held, MAX_BATCH, Refusal, StockKeys};
-use campaign::table::{self, Barriers, CampaignRow};
+use campaign::table::{self, Barriers, CampaignRow, Position};
 
 use super::decide::{Facts, Stock, Verdict, decide};
 use super::letters::Letter;
@@ -21,17 +22,19 @@ pub struct Judge<'a> {
     office: &'a Office,
     row: &'a CampaignRow,
     barriers: Barriers,
+    discarded: BTreeSet<Position>,
 }
 
 impl<'a> Judge<'a> {
-    /// Reads the campaign's barriers.
+    /// Reads the campaign's barriers, and which letters of the topic with this id are given up.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn new(office: &'a Office, row: &'a CampaignRow) -> Result<Self, ReplayError> {
+    pub async fn new(office: &'a Office, row: &'a CampaignRow, dead_topic: &str) -> Result<Self, ReplayError> {
         let topic_id = row.topic_id.as_deref().unwrap_or_default();
         let barriers = in_time(table::barriers(&office.pool, row.id, topic_id)).await?;
-        Ok(Self { office, row, barriers })
+        let discarded = in_time(table::discarded_records(&office.pool, row.id, dead_topic)).await?;
+        Ok(Self { office, row, barriers, discarded })
     }
 
     /// One verdict per letter, at most [`BATCH`] of them. Redis is asked only about those that are no rows.
@@ -54,14 +57,16 @@ impl<'a> Judge<'a> {
         ranks.sort_unstable();
         ranks.dedup();
         let grants = self.grants(&ranks).await?;
-        let verdicts = letters.iter().map(|letter| {
+        let given_up = are_discarded(self.office, self.row, letters, &self.discarded).await?;
+        let verdicts = letters.iter().zip(given_up).map(|(letter, discarded)| {
             let (of_rank, of_place) = letter.event.as_ref().map_or((None, None), of);
             let stock = match &grants {
                 Grants::Refused(Refusal::Closed) if self.row.keys_removed_ms.is_some() => Stock::Removed,
                 Grants::Refused(refusal) => Stock::Refused(*refusal),
                 Grants::Found { epoch, held, .. } => Stock::Found { epoch: *epoch, held: holder(letter, &ranks, held) },
             };
-            let facts = Facts { total: self.row.total, of_rank, of_place, void: self.was_void(letter), stock };
+            let void = self.was_void(letter);
+            let facts = Facts { total: self.row.total, of_rank, of_place, discarded, void, stock };
             decide(&letter.event, &facts)
         });
         Ok(verdicts.collect())
@@ -99,4 +104,19 @@ pub async fn are_rows(office: &Office, row: &CampaignRow, letters: &[&Letter]) -
     let is_row =
         |letter: &&Letter| letter.event.as_ref().is_ok_and(|event| rows.iter().any(|row| row.same_grant(event)));
     Ok(letters.iter().map(is_row).collect())
+}
+
+/// For each letter whether people have given it up before: by its place, of which these are, or by its grant.
+pub async fn are_discarded(
+    office: &Office,
+    row: &CampaignRow,
+    letters: &[&Letter],
+    places: &BTreeSet<Position>,
+) -> Result<Vec<bool>, ReplayError> {
+    let events: Vec<&CouponIssued> = letters.iter().filter_map(|letter| letter.event.as_ref().ok()).collect();
+    let grants = in_time(table::discarded_among(&office.pool, &office.campaign, row.id, &events)).await?;
+    let is_meant = |event: &CouponIssued| grants.iter().any(|grant| grant.same_grant(event));
+    let is_discarded =
+        |letter: &&Letter| places.contains(&letter.position) || letter.event.as_ref().is_ok_and(is_meant);
+    Ok(letters.iter().map(is_discarded).collect())
 }

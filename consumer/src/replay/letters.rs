@@ -12,7 +12,7 @@ use campaign::shown::shown;
 use campaign::table::Position;
 
 use super::progress::Progress;
-use super::{MAX_LETTERS, Office, ReplayError};
+use super::{DeadTopic, MAX_LETTERS, Office, ReplayError};
 
 /// Stands for the reason of a letter that does not say it.
 pub const UNKNOWN: &str = "Unknown";
@@ -44,9 +44,13 @@ pub struct Letter {
 
 /// What was found.
 pub struct Letters {
-    /// In the order of their partitions and offsets.
+    /// Id of their topic.
+    pub topic_id: String,
+    /// The oldest, in the order of their partitions and offsets.
     pub all: Vec<Letter>,
-    /// How many more there are.
+    /// Others that were asked for by their places.
+    pub named: Vec<Letter>,
+    /// How many more there are, those among them.
     pub left: u64,
     /// The end of each partition when reading began.
     pub ends: BTreeMap<i32, i64>,
@@ -91,15 +95,32 @@ fn printable(bytes: &[u8]) -> String {
     shown(&String::from_utf8_lossy(bytes), MAX_EXPLANATION)
 }
 
-/// The oldest letters: at most [`MAX_LETTERS`], and [`MAX_BYTES`].
-pub async fn read(office: &Office, progress: &Progress) -> Result<Letters, ReplayError> {
-    let span = office.dead_letter_span().await?;
+/// The oldest letters, at most [`MAX_LETTERS`] and [`MAX_BYTES`], and those of these places.
+pub async fn read(office: &Office, places: &[Position], progress: &Progress) -> Result<Letters, ReplayError> {
+    let DeadTopic { id: topic_id, span } = office.dead_topic().await?;
     let (range, _) = oldest(&span, MAX_LETTERS);
     let Part { all, next, .. } = read_range(office, range, progress.clone()).await?;
+    let mut named: Vec<Letter> = Vec::new();
+    for Position { partition, offset } in places {
+        let Some((_, end)) = span.get(partition) else { continue };
+        if (next.get(partition).copied().unwrap_or(*end)..*end).contains(offset) {
+            let one = Range::from([(*partition, (*offset, *offset + 1))]);
+            named.extend(read_range(office, one, Progress::hidden()).await?.all);
+        }
+    }
+    named.sort_by_key(|letter| letter.position);
+    named.dedup_by_key(|letter| letter.position);
     let left = |(partition, (start, end)): (&i32, &(i64, i64))| end - next.get(partition).copied().unwrap_or(*start);
     let left = span.iter().map(|each| left(each).max(0).unsigned_abs()).sum();
     let ends = span.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
-    Ok(Letters { all, left, ends })
+    Ok(Letters { topic_id, all, named, left, ends })
+}
+
+impl Letters {
+    /// All that were read.
+    pub fn iter(&self) -> impl Iterator<Item = &Letter> {
+        self.all.iter().chain(&self.named)
+    }
 }
 
 /// What was read of a range.

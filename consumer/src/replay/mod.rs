@@ -1,7 +1,7 @@
 //! Dead letters, looked at and replayed by people: `coupon-consumer dead-letters list|replay`.
 //!
 //! ```text
-//! letters (read) -> judge (rows, Redis) -> decide (pure) -> publish -> watch until they are rows -> trim (if asked)
+//! letters (read) -> judge (rows, Redis) -> decide (pure) -> publish -> watch until they are rows -> settle, trim (if asked)
 //! ```
 //!
 //! A letter is replayed only if the present Redis holds its grant: same rank, same user, same n. It goes to the campaign's
@@ -13,6 +13,7 @@ pub mod args;
 mod decide;
 mod judge;
 pub(crate) mod letters;
+mod origin;
 mod outcome;
 pub(crate) mod progress;
 mod publish;
@@ -47,7 +48,7 @@ use letters::{Letter, Letters};
 use outcome::Outcome;
 use progress::Progress;
 use publish::Publisher;
-use trim::Trimmed;
+use trim::{Kept, Plan, Trimmed};
 
 /// Names this program to the brokers.
 pub(crate) const CLIENT_ID: &str = "coupon-dead-letters";
@@ -98,6 +99,14 @@ impl ReplayError {
     }
 }
 
+/// The dead-letter topic as it is at one moment.
+pub(crate) struct DeadTopic {
+    /// Its id.
+    pub(crate) id: String,
+    /// First and next offset of each partition.
+    pub(crate) span: BTreeMap<i32, (i64, i64)>,
+}
+
 /// Where a campaign's dead letters are.
 pub struct Office {
     pub(crate) campaign: CampaignId,
@@ -124,7 +133,7 @@ impl Office {
     /// [`ReplayError`] when the topic cannot be read.
     pub async fn list(&self, choice: &Choice, json: bool, out: &mut impl Write) -> Result<(), ReplayError> {
         let progress = Progress::new("reading dead letters");
-        let letters = letters::read(self, &progress).await?;
+        let letters = letters::read(self, &[], &progress).await?;
         progress.done();
         let chosen: Vec<&Letter> = letters.all.iter().filter(|letter| choice.takes(letter)).collect();
         report::list(&self.campaign, &chosen, letters.left, json, out)?;
@@ -145,32 +154,28 @@ impl Office {
         let row = in_time(table::find(&self.pool, &self.campaign)).await?;
         let row = row.ok_or_else(|| TableError::NoCampaign(self.campaign.to_string()))?;
         let reading = Progress::new("reading dead letters");
-        let mut letters = letters::read(self, &reading).await?;
+        let mut letters = letters::read(self, &wanted.discard, &reading).await?;
         reading.done();
-        self.rename_forgotten(&row, &mut letters.all).await?;
+        self.rename_forgotten(&row, &mut letters).await?;
         let chosen = |letter: &&Letter| wanted.choice.takes(letter) || wanted.discards(letter);
-        let chosen: Vec<&Letter> = letters.all.iter().filter(chosen).collect();
-        let mut outcomes = self.judge_and_publish(&row, &chosen, wanted).await?;
+        let older = letters.all.iter().filter(chosen);
+        // Others were read only to be discarded.
+        let chosen: Vec<&Letter> = older.chain(&letters.named).collect();
+        let mut outcomes = self.judge_and_publish(&row, &letters.topic_id, &chosen, wanted).await?;
         if !wanted.dry_run && wanted.wait_seconds > 0 {
             let deadline = Duration::from_secs(wanted.wait_seconds);
             watch::until_rows(self, &row, &letters.ends, &chosen, &mut outcomes, deadline).await?;
         }
+        let place = settle::Place { office: self, row: &row, topic_id: &letters.topic_id };
+        settle::settle(&place, &chosen, &mut outcomes, wanted.dry_run).await?;
         let results: Vec<(&Letter, &Outcome)> = chosen.iter().copied().zip(&outcomes).collect();
-        let trimmed = match wanted.trim && !wanted.dry_run {
-            true => {
-                // First, or a rank would be neither a letter's nor settled for a moment.
-                settle::settle(self, &row, &chosen, &outcomes).await?;
-                self.trim(&row, &letters, &results).await?
-            }
-            false => Trimmed::NotAsked,
+        let (trimmed, kept) = match wanted.trim && !wanted.dry_run {
+            true => self.trim(&row, &letters).await?,
+            false => (Trimmed::NotAsked, Vec::new()),
         };
-        let unknown: Vec<Position> = wanted
-            .discard
-            .iter()
-            .filter(|at| letters.all.iter().all(|letter| letter.position != **at))
-            .copied()
-            .collect();
-        let end = report::End { left: letters.left, trimmed, unknown };
+        let is_unknown = |at: &&Position| letters.iter().all(|letter| letter.position != **at);
+        let unknown: Vec<Position> = wanted.discard.iter().filter(is_unknown).copied().collect();
+        let end = report::End { left: letters.left, trimmed, kept: explained(kept, &letters, &results), unknown };
         report::replay(&self.campaign, &results, &end, wanted, out)?;
         Ok(outcomes.iter().all(Outcome::is_well) && !matches!(end.trimmed, Trimmed::Failed { .. }))
     }
@@ -189,20 +194,22 @@ impl Office {
     }
 
     /// A letter that still names who was forgotten is meant, and replayed, under the pseudonym.
-    async fn rename_forgotten(&self, row: &CampaignRow, letters: &mut [Letter]) -> Result<(), ReplayError> {
+    async fn rename_forgotten(&self, row: &CampaignRow, letters: &mut Letters) -> Result<(), ReplayError> {
         let ranks = letters.iter().filter_map(|letter| Some(letter.event.as_ref().ok()?.rank));
         let pseudonyms = in_time(table::pseudonyms(&self.pool, row.id, ranks)).await?;
-        letters.iter_mut().filter_map(|letter| letter.event.as_mut().ok()).for_each(|event| pseudonyms.rename(event));
+        let all = letters.all.iter_mut().chain(&mut letters.named);
+        all.filter_map(|letter| letter.event.as_mut().ok()).for_each(|event| pseudonyms.rename(event));
         Ok(())
     }
 
     async fn judge_and_publish(
         &self,
         row: &CampaignRow,
+        dead_topic: &str,
         chosen: &[&Letter],
         wanted: &Replay,
     ) -> Result<Vec<Outcome>, ReplayError> {
-        let mut judge = Judge::new(self, row).await?;
+        let mut judge = Judge::new(self, row, dead_topic).await?;
         let mut publisher: Option<Publisher> = None;
         let mut outcomes = Vec::with_capacity(chosen.len());
         let progress = Progress::of("replaying", chosen.len());
@@ -231,34 +238,30 @@ impl Office {
         Ok(outcomes)
     }
 
-    /// Removes the letters at the head of each partition that are rows by now, or given up. That Kafka refuses is no error: what
-    /// was done before is to be told.
-    async fn trim(
-        &self,
-        row: &CampaignRow,
-        letters: &Letters,
-        results: &[(&Letter, &Outcome)],
-    ) -> Result<Trimmed, ReplayError> {
-        let discarded: BTreeSet<Position> = results
-            .iter()
-            .filter(|(_, outcome)| matches!(outcome, Outcome::Discarded(_)))
-            .map(|(letter, _)| letter.position)
-            .collect();
-        let mut stored = Vec::with_capacity(letters.all.len());
+    /// Removes the letters at the head of each partition that are rows by now, or given up, and tells which have to stay. That Kafka refuses
+    /// is no error: what was done before is to be told.
+    async fn trim(&self, row: &CampaignRow, letters: &Letters) -> Result<(Trimmed, Vec<Kept>), ReplayError> {
+        let places = in_time(table::discarded_records(&self.pool, row.id, &letters.topic_id)).await?;
+        let mut settled = Vec::with_capacity(letters.all.len());
         for batch in letters.all.chunks(judge::BATCH) {
             let batch: Vec<&Letter> = batch.iter().collect();
-            stored.extend(judge::are_rows(self, row, &batch).await?);
+            let stored = judge::are_rows(self, row, &batch).await?;
+            let discarded = judge::are_discarded(self, row, &batch, &places).await?;
+            settled.extend(stored.into_iter().zip(discarded).map(|(stored, discarded)| stored || discarded));
         }
-        let done =
-            |(letter, stored): (&Letter, bool)| (letter.position, stored || discarded.contains(&letter.position));
-        let before = trim::heads(letters.all.iter().zip(stored).map(done));
+        let Plan { before, kept } =
+            Plan::of(letters.all.iter().zip(settled).map(|(letter, settled)| (letter.position, settled)));
         if before.is_empty() {
-            return Ok(Trimmed::Removed(0));
+            return Ok((Trimmed::Removed(0), kept));
         }
+        Ok((self.remove(letters, &before).await, kept))
+    }
+
+    async fn remove(&self, letters: &Letters, before: &BTreeMap<i32, i64>) -> Trimmed {
         let topic = self.campaign.dead_letter_topic();
-        let answers = match self.admin.delete_records(&topic, &before).await {
+        let answers = match self.admin.delete_records(&topic, before).await {
             Ok(answers) => answers,
-            Err(error) => return Ok(Trimmed::failed(0, &topic, &error)),
+            Err(error) => return Trimmed::failed(0, &topic, &error),
         };
         let gone = |letter: &&Letter| {
             let Position { partition, offset } = letter.position;
@@ -266,14 +269,14 @@ impl Office {
             removed && before.get(&partition).is_some_and(|end| offset < *end)
         };
         let removed = letters.all.iter().filter(gone).count() as u64;
-        Ok(match answers.values().find_map(|answer| answer.as_ref().err()) {
+        match answers.values().find_map(|answer| answer.as_ref().err()) {
             None => Trimmed::Removed(removed),
             Some(error) => Trimmed::failed(removed, &topic, error),
-        })
+        }
     }
 
-    /// First and next offset of each partition of the dead-letter topic.
-    pub(crate) async fn dead_letter_span(&self) -> Result<BTreeMap<i32, (i64, i64)>, ReplayError> {
+    /// The dead-letter topic as it is now.
+    pub(crate) async fn dead_topic(&self) -> Result<DeadTopic, ReplayError> {
         use campaign::log::admin::TopicState;
         let topic = self.campaign.dead_letter_topic();
         let mut found = self.admin.describe_topics(&[&topic]).await?;
@@ -287,6 +290,14 @@ impl Office {
         for ((start, end), (_, partition)) in starts.into_values().zip(ends.into_values()).zip(&partitions) {
             span.insert(*partition, (start?, end?));
         }
-        Ok(span)
+        Ok(DeadTopic { id: described.topic_id, span })
     }
+}
+
+/// Each with why what it lies behind is not dealt with.
+fn explained(kept: Vec<Kept>, letters: &Letters, results: &[(&Letter, &Outcome)]) -> Vec<(Kept, String)> {
+    let outcome = |at: Position| results.iter().find(|(letter, _)| letter.position == at).map(|(_, end)| end.name());
+    let reason = |at: Position| letters.iter().find(|letter| letter.position == at).map(|each| each.reason.as_str());
+    let why = |at: Position| outcome(at).or_else(|| reason(at)).unwrap_or_default().to_owned();
+    kept.into_iter().map(|kept| (kept, why(kept.behind))).collect()
 }

@@ -9,7 +9,7 @@ pub enum Outcome {
     Judged(Verdict),
     /// People have given it up, and no row can come of it.
     Discarded(Verdict),
-    /// People have given it up, but a row can still come of it.
+    /// People want to give it up, but a row can still come of it, or nobody can tell whose its rank is.
     NotDiscarded(Verdict),
     /// Kafka has acknowledged it; nobody waited for its row.
     Published,
@@ -32,7 +32,7 @@ impl Outcome {
     /// What becomes of a letter that people have given up.
     pub fn of_discarded(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::AlreadyStored => Self::Judged(verdict),
+            Verdict::AlreadyStored | Verdict::AlreadyDiscarded => Self::Judged(verdict),
             // Only a newer program could tell, and there may be none: it has been named, letter by letter.
             verdict if verdict.is_final() || matches!(verdict, Verdict::Newer(_)) => Self::Discarded(verdict),
             verdict => Self::NotDiscarded(verdict),
@@ -62,6 +62,9 @@ impl Outcome {
     pub fn text(&self) -> String {
         match self {
             Self::Judged(verdict) | Self::Discarded(verdict) => verdict.to_string(),
+            Self::NotDiscarded(verdict @ (Verdict::NotServing(_) | Verdict::KeysRemoved)) => {
+                format!("nothing was discarded, as only Redis can tell whether anybody holds the rank: {verdict}")
+            }
             Self::NotDiscarded(verdict) => format!("it can still become a row: {verdict}"),
             Self::Published | Self::Stored => String::new(),
             Self::FailedAgain { reason, explanation } => format!("{reason}: {explanation}"),
@@ -77,7 +80,9 @@ impl Outcome {
     pub fn is_well(&self) -> bool {
         match self {
             Self::Published | Self::Stored | Self::Discarded(_) => true,
-            Self::Judged(verdict) => matches!(verdict, Verdict::AlreadyStored | Verdict::Replay { .. }),
+            Self::Judged(verdict) => {
+                matches!(verdict, Verdict::AlreadyStored | Verdict::AlreadyDiscarded | Verdict::Replay { .. })
+            }
             Self::NotDiscarded(_) | Self::FailedAgain { .. } | Self::NotStoredYet | Self::NotPublished(_) => false,
         }
     }
@@ -104,6 +109,10 @@ mod tests {
             assert!(!outcome.is_well() && !outcome.is_replayable());
             assert_eq!(outcome, Outcome::NotDiscarded(verdict));
         }
-        assert_eq!(Outcome::of_discarded(Verdict::AlreadyStored), Outcome::Judged(Verdict::AlreadyStored));
+        for verdict in [Verdict::AlreadyStored, Verdict::AlreadyDiscarded] {
+            let outcome = Outcome::of_discarded(verdict.clone());
+            assert!(outcome.is_well());
+            assert_eq!(outcome, Outcome::Judged(verdict));
+        }
     }
 }

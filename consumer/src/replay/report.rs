@@ -11,7 +11,7 @@ use super::args::Replay;
 use super::decide::Verdict;
 use super::letters::Letter;
 use super::outcome::Outcome;
-use super::trim::Trimmed;
+use super::trim::{Kept, Trimmed};
 use crate::rights::{self, Missing};
 
 /// Longest cell but the last of a row, in characters.
@@ -40,6 +40,8 @@ pub struct End {
     pub left: u64,
     /// What became of letters that could go.
     pub trimmed: Trimmed,
+    /// Letters that could not go, each with why what they lie behind is not dealt with.
+    pub kept: Vec<(Kept, String)>,
     /// Letters to be discarded that are not there, or were not read.
     pub unknown: Vec<Position>,
 }
@@ -65,6 +67,7 @@ pub fn replay(
         let summary = json!({
             "campaign": campaign.to_string(), "dryRun": wanted.dry_run, "letters": letters.collect::<Vec<_>>(),
             "counts": counts, "trimmed": end.trimmed.removed(), "trimFailed": failure(end), "notRead": end.left,
+            "notTrimmed": end.kept.iter().map(|(kept, why)| kept_as_json(*kept, why)).collect::<Vec<_>>(),
             "notFound": end.unknown.iter().map(|at| json!({"partition": at.partition, "offset": at.offset})).collect::<Vec<_>>(),
         });
         return writeln!(out, "{summary}");
@@ -76,10 +79,28 @@ pub fn replay(
     });
     table(&["PARTITION", "OFFSET", "RANK", "USER", "REASON", "RESULT", ""], rows.collect(), out)?;
     writeln!(out, "{}", summary(results, &counts, end, wanted.dry_run) + &not_read(end.left))?;
+    for (kept, why) in &end.kept {
+        writeln!(out, "{}", kept_text(*kept, why))?;
+    }
     match &end.trimmed {
         Trimmed::Failed { text, .. } => writeln!(out, "{text}"),
         Trimmed::NotAsked | Trimmed::Removed(_) => Ok(()),
     }
+}
+
+fn kept_as_json(kept: Kept, why: &str) -> Value {
+    let Position { partition, offset } = kept.behind;
+    json!({"partition": partition, "letters": kept.count, "behindOffset": offset, "reason": why, "text": kept_text(kept, why)})
+}
+
+/// Why letters that are dealt with are still there.
+fn kept_text(Kept { count, behind }: Kept, why: &str) -> String {
+    let Position { partition, offset } = behind;
+    format!(
+        "partition {partition}: {count} letters that are rows or discarded stay in the topic, as offset {offset} lies before them and is \
+         neither ({why}), and Kafka removes from the head only; what is discarded counts for nothing all the same. Deal with offset {offset}, \
+         or discard it, and say --trim again"
+    )
 }
 
 /// Writes which rights are missing.
@@ -90,7 +111,14 @@ pub fn refuse(
     out: &mut impl Write,
 ) -> io::Result<()> {
     if !wanted.place.json {
-        return writeln!(out, "{}", rights::refusal(missing));
+        writeln!(out, "{}", rights::refusal(missing))?;
+        return match wanted.trim && !wanted.discard.is_empty() {
+            true => writeln!(
+                out,
+                "without --trim a discarded letter counts for nothing as well, and no right to delete is needed"
+            ),
+            false => Ok(()),
+        };
     }
     let all: Vec<Value> = missing.iter().map(Missing::as_json).collect();
     let campaign = campaign.to_string();
@@ -128,7 +156,10 @@ fn summary(results: &[(&Letter, &Outcome)], counts: &BTreeMap<&str, u64>, end: &
         (discarded, true) => format!(", {discarded} would be discarded"),
         (discarded, false) => format!(", {discarded} discarded"),
     };
-    let trimmed = end.trimmed.removed().map(|count| format!("; {count} removed from the topic")).unwrap_or_default();
+    let staying: u64 = end.kept.iter().map(|(kept, _)| kept.count).sum();
+    let stay = if staying == 0 { String::new() } else { format!(", {staying} not") };
+    let trimmed =
+        end.trimmed.removed().map(|count| format!("; {count} removed from the topic{stay}")).unwrap_or_default();
     let unknown: Vec<String> = end.unknown.iter().map(|at| format!("{}:{}", at.partition, at.offset)).collect();
     let unknown = if unknown.is_empty() { String::new() } else { format!("; not found: {}", unknown.join(", ")) };
     let chosen = results.len();

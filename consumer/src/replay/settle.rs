@@ -1,77 +1,143 @@
-//! Settles what people have given up: a grant that Redis holds and no row can come of keeps its rank for good, so that nobody
-//! publishes it again when its letter is gone.
+//! Settles what people have given up. A grant that Redis holds and no row can come of keeps its rank for good, so that nobody publishes it
+//! again when its letter is gone. A letter counts for nothing any more where it lies, as it may have to lie there for long; and one that
+//! nobody here can read takes its record in the campaign's topic with it, which would stop whoever reads the topic again.
 
 use std::time::Duration;
 
-use campaign::stock::{self, Grants, MAX_BATCH, StockKeys};
-use campaign::table::{self, CampaignRow};
+use campaign::stock::{self, Grants, MAX_BATCH, Refusal, StockKeys};
+use campaign::table::{self, CampaignRow, RecordPlace};
 
-use super::decide::Verdict;
-use super::judge;
+use super::decide::{Verdict, not_serving};
 use super::letters::Letter;
 use super::outcome::Outcome;
-use super::{Office, ReplayError};
+use super::{Office, ReplayError, judge, origin};
 use crate::ledger::in_time;
 
 /// How long Redis may take to answer.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Records the grants of discarded letters whose rank is nobody else's. Only another coupon in the user's place leaves such a
-/// rank: in every other case Redis does not hold the grant, or the rank is a row.
+/// What is settled where.
+pub struct Place<'a> {
+    /// The systems.
+    pub office: &'a Office,
+    /// The campaign.
+    pub row: &'a CampaignRow,
+    /// Id of the dead-letter topic.
+    pub topic_id: &'a str,
+}
+
+/// Settles discarded letters, or, if nothing may be written, says what would be. A letter whose rank might be taken from everybody for
+/// nobody, as Redis does not say who holds it, is not discarded.
 pub async fn settle(
-    office: &Office,
-    row: &CampaignRow,
+    place: &Place<'_>,
     chosen: &[&Letter],
-    outcomes: &[Outcome],
+    outcomes: &mut [Outcome],
+    dry_run: bool,
 ) -> Result<(), ReplayError> {
-    let open: Vec<(&Letter, &Verdict)> = chosen
-        .iter()
-        .zip(outcomes)
-        .filter_map(|(letter, outcome)| match outcome {
-            Outcome::Discarded(verdict @ Verdict::Conflict { .. }) => Some((*letter, verdict)),
+    let Place { office, row, .. } = place;
+    let keeping = ranks_to_keep(place, chosen, outcomes).await?;
+    if dry_run {
+        return Ok(());
+    }
+    for index in keeping {
+        if let (Outcome::Discarded(Verdict::Conflict { rank, .. }), Ok(grant)) =
+            (&outcomes[index], &chosen[index].event)
+        {
+            // Without a name: it stays when the user is forgotten.
+            let why = format!("the user's place is rank {rank}, which is stored and stands");
+            in_time(table::discard(&office.pool, row.id, grant, &why)).await?;
+        }
+    }
+    // Ranks first, or one would be neither a letter's nor settled for a moment.
+    for (letter, outcome) in chosen.iter().zip(outcomes.iter()) {
+        let Outcome::Discarded(verdict) = outcome else { continue };
+        let letters = RecordPlace { topic_id: place.topic_id.to_owned(), at: letter.position };
+        let records = match verdict {
+            Verdict::Newer(_) => origin::find(office, letter).await?,
             _ => None,
-        })
-        .collect();
-    for batch in open.chunks(MAX_BATCH) {
-        let letters: Vec<&Letter> = batch.iter().map(|(letter, _)| *letter).collect();
-        let holders = holders(office, &letters).await?;
-        let rows = judge::rows(office, row, &letters).await?;
-        for ((letter, verdict), holder) in batch.iter().zip(holders) {
-            let Ok(grant) = &letter.event else { continue };
-            let is_row = rows.iter().any(|row| row.rank == grant.rank);
-            if grant.rank <= row.total && !is_row && holder.keeps(grant.user_id.as_str()) {
-                in_time(table::discard(&office.pool, row.id, grant, &verdict.to_string())).await?;
-            }
+        };
+        for lies in records.into_iter().chain([letters]) {
+            in_time(table::discard_record(&office.pool, row.id, &lies, verdict.name())).await?;
         }
     }
     Ok(())
+}
+
+/// Which of the discarded letters have grants whose rank is to be kept. Only another coupon in the user's place leaves such a rank: in
+/// every other case Redis does not hold the grant, or the rank is a row. What cannot be told becomes [`Outcome::NotDiscarded`].
+async fn ranks_to_keep(
+    Place { office, row, .. }: &Place<'_>,
+    chosen: &[&Letter],
+    outcomes: &mut [Outcome],
+) -> Result<Vec<usize>, ReplayError> {
+    let is_open = |index: &usize| matches!(&outcomes[*index], Outcome::Discarded(Verdict::Conflict { .. }));
+    let open: Vec<usize> = (0..chosen.len()).filter(is_open).collect();
+    let mut keeping = Vec::new();
+    for batch in open.chunks(MAX_BATCH) {
+        let letters: Vec<&Letter> = batch.iter().map(|index| chosen[*index]).collect();
+        let rows = judge::rows(office, row, &letters).await?;
+        let holders = holders(office, row, &letters).await?;
+        for ((index, letter), holder) in batch.iter().zip(&letters).zip(holders) {
+            let Ok(grant) = &letter.event else { continue };
+            if grant.rank > row.total || rows.iter().any(|row| row.rank == grant.rank) {
+                continue;
+            }
+            match holder.rank_of(grant.user_id.as_str()) {
+                Rank::Kept => keeping.push(*index),
+                Rank::NotTheirs => {}
+                Rank::Unknown(why) => outcomes[*index] = Outcome::NotDiscarded(Verdict::NotServing(why)),
+            }
+        }
+    }
+    Ok(keeping)
 }
 
 /// Who holds a rank in Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Holder {
     /// Redis does not serve the campaign now, so it cannot be asked.
-    Unknown,
+    Unknown(&'static str),
     /// This user, or nobody.
     Known(Option<String>),
 }
 
+/// What becomes of the rank of a grant that is given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rank {
+    /// It is kept: somebody may have been told it.
+    Kept,
+    /// It is another's, or nobody's, and will be given.
+    NotTheirs,
+    /// Kept, it might be taken from everybody though nobody was granted it; not kept, it might be given to two people.
+    Unknown(&'static str),
+}
+
 impl Holder {
-    /// Whether the rank is to be kept for this user. Where Redis cannot be asked it is: a rank that is somebody else's by now
-    /// becomes a row all the same when its record comes.
-    fn keeps(&self, user: &str) -> bool {
+    fn rank_of(&self, user: &str) -> Rank {
         match self {
-            Self::Unknown => true,
-            Self::Known(holder) => holder.as_deref() == Some(user),
+            Self::Unknown(why) => Rank::Unknown(*why),
+            Self::Known(Some(holder)) if holder == user => Rank::Kept,
+            Self::Known(_) => Rank::NotTheirs,
+        }
+    }
+
+    /// Of every rank, where Redis says nothing. When keys were removed on purpose each winner in them was a row, or given up for good: a rank
+    /// that is neither was nobody's.
+    fn of_refusal(refusal: Refusal, keys_removed: bool) -> Self {
+        match refusal {
+            Refusal::Closed if keys_removed => Self::Known(None),
+            refusal => Self::Unknown(not_serving(refusal)),
         }
     }
 }
 
-async fn holders(office: &Office, letters: &[&Letter]) -> Result<Vec<Holder>, ReplayError> {
+async fn holders(office: &Office, row: &CampaignRow, letters: &[&Letter]) -> Result<Vec<Holder>, ReplayError> {
     let ranks: Vec<u64> = letters.iter().filter_map(|letter| Some(letter.event.as_ref().ok()?.rank)).collect();
     let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
     Ok(match stock::grants(&mut redis, &StockKeys::of(&office.campaign), &ranks).await? {
-        Grants::Refused(_) => vec![Holder::Unknown; ranks.len()],
+        Grants::Refused(refusal) => {
+            vec![Holder::of_refusal(refusal, row.keys_removed_ms.is_some()); ranks.len()]
+        }
         Grants::Found { held, .. } => {
             held.into_iter().map(|held| Holder::Known(held.map(|held| held.user.to_string()))).collect()
         }
@@ -86,10 +152,16 @@ mod tests {
     #[test]
     fn only_a_rank_that_its_user_still_holds_is_kept() {
         let known = |user: Option<&str>| Holder::Known(user.map(str::to_owned));
-        for (holder, expected) in
-            [(known(Some("anna")), true), (known(Some("bob")), false), (known(None), false), (Holder::Unknown, true)]
-        {
-            assert_eq!(holder.keeps("anna"), expected, "{holder:?}");
+        let closed = Rank::Unknown("it is closed");
+        for (holder, expected) in [
+            (known(Some("anna")), Rank::Kept),
+            (known(Some("bob")), Rank::NotTheirs),
+            (known(None), Rank::NotTheirs),
+            (Holder::of_refusal(Refusal::Closed, false), closed),
+            (Holder::of_refusal(Refusal::Closed, true), Rank::NotTheirs),
+            (Holder::of_refusal(Refusal::HistoryChanged, true), Rank::Unknown("its history changed")),
+        ] {
+            assert_eq!(holder.rank_of("anna"), expected, "{holder:?}");
         }
     }
 }

@@ -32,7 +32,9 @@ impl Trimmed {
             }
             error => format!("deleting records of topic {topic} failed: {error}"),
         };
-        Self::Failed { removed, reason: error.reason(), text: format!("{text}; running it again is harmless") }
+        let text =
+            format!("{text}; what is discarded counts for nothing all the same, and running it again is harmless");
+        Self::Failed { removed, reason: error.reason(), text }
     }
 
     /// How many are removed; `None` if none were to be.
@@ -44,19 +46,44 @@ impl Trimmed {
     }
 }
 
-/// For each partition the offset before which everything is dealt with, where that is anything. Letters come in the order
-/// of their offsets, each with whether it is dealt with.
-pub fn heads(letters: impl IntoIterator<Item = (Position, bool)>) -> BTreeMap<i32, i64> {
-    let mut heads: BTreeMap<i32, (Option<i64>, bool)> = BTreeMap::new();
-    for (position, done) in letters {
-        let (next, stopped) = heads.entry(position.partition).or_default();
-        if done && !*stopped {
-            *next = Some(position.offset + 1);
-        } else {
-            *stopped = true;
+/// What can be removed of letters that are dealt with. Kafka removes from the head of a partition only.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// For each partition the offset before which everything is dealt with, where that is anything.
+    pub before: BTreeMap<i32, i64>,
+    /// What has to stay.
+    pub kept: Vec<Kept>,
+}
+
+/// Letters of a partition that are dealt with, and stay behind one that is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// So many.
+    pub count: u64,
+    /// The first one that is neither a row nor discarded.
+    pub behind: Position,
+}
+
+impl Plan {
+    /// Letters come in the order of their offsets, each with whether it is dealt with.
+    pub fn of(letters: impl IntoIterator<Item = (Position, bool)>) -> Self {
+        let mut plan = Self::default();
+        let mut firsts: BTreeMap<i32, Kept> = BTreeMap::new();
+        for (position, done) in letters {
+            match (done, firsts.get_mut(&position.partition)) {
+                (true, None) => {
+                    plan.before.insert(position.partition, position.offset + 1);
+                }
+                (true, Some(kept)) => kept.count += 1,
+                (false, None) => {
+                    firsts.insert(position.partition, Kept { count: 0, behind: position });
+                }
+                (false, Some(_)) => {}
+            }
         }
+        plan.kept = firsts.into_values().filter(|kept| kept.count > 0).collect();
+        plan
     }
-    heads.into_iter().filter_map(|(partition, (next, _))| Some((partition, next?))).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +105,10 @@ mod tests {
         let letters =
             [(0, 4, true), (0, 7, true), (0, 8, false), (0, 9, true), (1, 0, false), (1, 1, true), (2, 5, true)];
         let letters = letters.map(|(partition, offset, done)| (Position { partition, offset }, done));
-        assert_eq!(heads(letters), BTreeMap::from([(0, 8), (2, 6)]));
-        assert_eq!(heads([]), BTreeMap::new());
+        let plan = Plan::of(letters);
+        assert_eq!(plan.before, BTreeMap::from([(0, 8), (2, 6)]));
+        let kept = |partition, behind| Kept { count: 1, behind: Position { partition, offset: behind } };
+        assert_eq!(plan.kept, [kept(0, 8), kept(1, 0)], "what stays is told, with what keeps it");
+        assert_eq!(Plan::of([]), Plan::default());
     }
 }

@@ -69,7 +69,7 @@ pub async fn until_rows(
 async fn new_letters(office: &Office, seen: &mut BTreeMap<i32, i64>) -> Result<Vec<Letter>, ReplayError> {
     let most = i64::try_from(MAX_LETTERS).unwrap_or(i64::MAX);
     let mut range = BTreeMap::new();
-    for (partition, (start, end)) in office.dead_letter_span().await? {
+    for (partition, (start, end)) in office.dead_topic().await?.span {
         let from = start.max(seen.get(&partition).copied().unwrap_or(0));
         range.insert(partition, (from, end.min(from.saturating_add(most))));
     }

@@ -9,6 +9,7 @@ use campaign::table;
 use rdkafka::message::Message;
 use serde_json::Value;
 
+use crate::discarded::publish_of_a_later_version;
 use crate::replay::{Refusal, dead_letters, program, redis_holds, results};
 use crate::stage::Stage;
 
@@ -172,4 +173,30 @@ async fn letters_that_cannot_be_removed_are_told_and_not_copied() {
     assert_eq!((code, results(&replayed)), (0, vec!["Stored"]));
     assert_eq!(everywhere(&stage).await[0][0].1, done["pseudonyms"][0].as_str().unwrap());
     consumer.stop().await;
+}
+
+/// Wrong: what people gave up comes back with the letters of somebody who is forgotten, at a place where nobody gave it up; or it keeps
+/// them from being forgotten.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_is_not_written_again() {
+    let stage = Stage::new(1).await;
+    let refusal = Refusal::of(&stage, "anna").await;
+    for user in ["bert", "anna"] {
+        publish_of_a_later_version(&stage, user).await;
+    }
+    stage.publish_to(0, &annas(&stage, 1, 1)).await;
+    let consumer = stage.start();
+    stage.all_committed().await;
+    consumer.stop().await;
+    refusal.lift().await;
+    redis_holds(&stage, 1, &[annas(&stage, 1, 1)]).await;
+    assert_eq!(stage.dead_letters().await.len(), 3);
+    let (code, held_up) = forget(&stage, "--while-open").await;
+    assert_eq!((code, held_up["trouble"]["name"].as_str()), (3, Some("DeadLettersStay")));
+    let (code, _) = dead_letters(&stage, &stage.connections, "replay --discard 0:0 --discard 0:1 --rank 77").await;
+    assert_eq!(code, 0);
+    let (code, done) = forget(&stage, "--while-open").await;
+    assert_eq!((code, done["deadLetters"].as_u64()), (0, Some(2)), "{done}");
+    let [letter] = &stage.dead_letters().await[..] else { panic!("one letter, which is anna's no more") };
+    assert_ne!(letter.key(), Some(&b"anna"[..]));
 }

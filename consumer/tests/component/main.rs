@@ -5,6 +5,7 @@
 
 mod crash;
 mod dead_letters;
+mod discarded;
 mod drain;
 mod forget;
 mod large;

@@ -179,13 +179,15 @@ async fn a_right_that_is_missing_is_named_before_anything_is_changed() {
         }
     }
     // Letters, too: what is asked for can be done, or nothing is.
-    for arguments in ["replay --trim", "replay --trim --dry-run"] {
+    for arguments in ["replay --trim", "replay --trim --dry-run", "replay --trim --discard 0:0"] {
         let (code, said) = scene.run(&format!("dead-letters {arguments}"), 1).await;
         assert_eq!((code, said["missingRights"][0]["right"].as_str()), (3, Some(kafka.1.as_str())), "{said}");
         assert_eq!(scene.named().await, before);
     }
-    let (code, said) = scene.run("dead-letters replay", 0).await;
-    assert_eq!((code, results(&said)), (0, vec!["AlreadyStored"]), "without --trim that right is not needed");
+    for arguments in ["replay", "replay --discard 0:0"] {
+        let (code, said) = scene.run(&format!("dead-letters {arguments}"), 0).await;
+        assert_eq!((code, results(&said)), (0, vec!["AlreadyStored"]), "without --trim that right is not needed");
+    }
 
     scene.may_delete_records();
     let (code, done) = scene.run("forget --user anna --while-open", 0).await;

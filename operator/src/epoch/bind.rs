@@ -48,8 +48,8 @@ async fn joined(sources: &Sources<'_>, redis: &mut MultiplexedConnection) -> Res
     if sources.compare(redis, &mut join, Forgotten::MayNotBeNamed).await? != Compared::Same {
         return Ok(None);
     }
-    let dead = sources.dead_range().await?;
-    if read::size(&dead) > MAX_EXTRA {
+    let dead = sources.dead_log().await?;
+    if read::size(&dead.range) > MAX_EXTRA {
         return Ok(None);
     }
     let mut log = sources.log(dead).await?;

@@ -202,6 +202,12 @@ impl Once {
     pub fn must_be(&self) -> u64 {
         self.stored.saturating_sub(self.given_up)
     }
+
+    /// Whether there were more than these winners, and than these ranks that are kept for grants which people have given up: those were
+    /// given, and are no rows.
+    fn misses(&self, winners: u64, kept: u64) -> bool {
+        winners < self.stored || winners + kept < self.issued
+    }
 }
 
 /// What is remembered beside the ledger's own systems.
@@ -333,20 +339,24 @@ pub async fn open(
 
 async fn topic(systems: &Systems, campaign: &CampaignId) -> Result<(String, i32), EpochError> {
     let name = campaign.topic();
-    let mut found = systems.kafka.describe_topics(&[&name]).await?;
-    match found.remove(&name).unwrap_or(Ok(TopicState::Absent))? {
-        TopicState::Present(topic) => Ok((topic.topic_id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX))),
-        TopicState::Absent => Err(AdminError::UnknownTopic { topic: name }.into()),
-    }
+    described(systems, &name).await?.ok_or_else(|| AdminError::UnknownTopic { topic: name }.into())
+}
+
+/// Id and partitions of a topic; `None` when it is absent.
+async fn described(systems: &Systems, topic: &str) -> Result<Option<(String, i32)>, AdminError> {
+    let mut found = systems.kafka.describe_topics(&[topic]).await?;
+    Ok(match found.remove(topic).unwrap_or(Ok(TopicState::Absent))? {
+        TopicState::Present(topic) => {
+            let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+            Some((topic.topic_id, partitions))
+        }
+        TopicState::Absent => None,
+    })
 }
 
 /// Partitions of a topic; 0 when it is absent.
 pub async fn partitions(systems: &Systems, topic: &str) -> Result<i32, AdminError> {
-    let mut found = systems.kafka.describe_topics(&[topic]).await?;
-    Ok(match found.remove(topic).unwrap_or(Ok(TopicState::Absent))? {
-        TopicState::Present(topic) => i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-        TopicState::Absent => 0,
-    })
+    Ok(described(systems, topic).await?.map_or(0, |(_, partitions)| partitions))
 }
 
 /// End offset of each partition; an error if one cannot be read.
@@ -354,4 +364,19 @@ pub async fn ends(systems: &Systems, topic: &str, partitions: i32) -> Result<BTr
     let wanted: Vec<(&str, i32)> = (0..partitions).map(|partition| (topic, partition)).collect();
     let found = systems.kafka.end_offsets(&wanted).await?;
     found.into_iter().map(|((_, partition), offset)| Ok((partition, offset?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: all records are read, with each repair, as a grant that people gave up is taken for a winner who is missing; or winners
+    /// who are missing are not looked for.
+    #[test]
+    fn a_grant_that_was_given_up_is_no_winner_who_is_missing() {
+        let once = Once { stored: 8, given_up: 0, issued: 10 };
+        for (winners, kept, misses) in [(10, 0, false), (9, 0, true), (8, 2, false), (7, 3, true), (8, 1, true)] {
+            assert_eq!(once.misses(winners, kept), misses, "{winners} and {kept}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::EpochError;
+use crate::dead_log::DeadLog;
 
 /// What readers of logs may hold together, bytes. The chart allows the operator 128 MiB, of which a thousand campaigns take 60.
 const READERS_MAY_HOLD: usize = 48 << 20;
@@ -37,21 +38,12 @@ pub fn size(range: &Range) -> u64 {
 /// Winners in a range of the topic that are not void.
 pub fn tail(settings: &Kafka, campaign: &CampaignId, range: Range, barriers: Barriers) -> Records<CouponIssued> {
     Records::read(settings, campaign, campaign.topic(), range, move |event, message| {
-        let event = event?;
-        Ok((!barriers.voids(event.epoch, message.partition(), message.offset())).then_some(event))
-    })
-}
-
-/// Winners in a range of the dead-letter topic that hold their ranks by these barriers.
-pub fn dead_winners(
-    settings: &Kafka,
-    campaign: &CampaignId,
-    range: Range,
-    barriers: Barriers,
-) -> Records<CouponIssued> {
-    Records::read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
-        let event = event?;
-        Ok(holds_its_rank(event.epoch, log::origin(message), &barriers).then_some(event))
+        let at = place(message);
+        match event {
+            Ok(event) => Ok((!barriers.voids(event.epoch, at.partition, at.offset)).then_some(event)),
+            Err(_) if barriers.has_discarded(at) => Ok(None),
+            Err(newer) => Err(newer),
+        }
     })
 }
 
@@ -64,18 +56,46 @@ pub(crate) enum Letter {
     Newer(Position, Newer),
 }
 
-/// The same as [`dead_winners`], past what only a newer program can read.
+/// Dead letters that may hold ranks by these barriers.
 pub(crate) fn dead_letters(
     settings: &Kafka,
     campaign: &CampaignId,
-    range: Range,
+    log: DeadLog,
     barriers: Barriers,
 ) -> Records<Letter> {
+    letters(settings, campaign, log, barriers, Ok)
+}
+
+/// The same where what only a newer program can read ends the reading.
+pub fn dead_winners(
+    settings: &Kafka,
+    campaign: &CampaignId,
+    log: DeadLog,
+    barriers: Barriers,
+) -> Records<CouponIssued> {
+    letters(settings, campaign, log, barriers, |letter| match letter {
+        Letter::Winner(event) => Ok(event),
+        Letter::Newer(_, newer) => Err(newer),
+    })
+}
+
+/// Dead letters that may hold ranks, each as `of` makes it. One that is given up holds none, whatever it is.
+fn letters<T: Send + 'static>(
+    settings: &Kafka,
+    campaign: &CampaignId,
+    log: DeadLog,
+    barriers: Barriers,
+    of: impl Fn(Letter) -> Result<T, Newer> + Send + 'static,
+) -> Records<T> {
+    let DeadLog { range, discarded } = log;
     Records::read(settings, campaign, campaign.dead_letter_topic(), range, move |event, message| {
-        Ok(match event {
-            Ok(event) => holds_its_rank(event.epoch, log::origin(message), &barriers).then_some(Letter::Winner(event)),
-            Err(newer) => Some(Letter::Newer(place(message), newer)),
-        })
+        let letter = match event {
+            _ if discarded.contains(&place(message)) => return Ok(None),
+            Ok(event) if holds_its_rank(event.epoch, log::origin(message), &barriers) => Letter::Winner(event),
+            Ok(_) => return Ok(None),
+            Err(newer) => Letter::Newer(place(message), newer),
+        };
+        of(letter).map(Some)
     })
 }
 

@@ -12,11 +12,12 @@ use campaign::table::{self, CampaignRowId, TableError};
 use rand::RngExt;
 use redis::aio::MultiplexedConnection;
 
-use super::fill::{Filling, from_event, from_held, kept};
+use super::fill::{self, Filling, from_event, from_held};
 use super::join::{Join, Next};
 use super::read::{self, Records};
-use super::{EpochError, Once, Opened, ends, partitions};
+use super::{EpochError, Once, Opened, described, ends};
 use crate::connections::Systems;
+use crate::dead_log::DeadLog;
 
 /// Rows, or members, of one call.
 const PAGE: u32 = 2_000;
@@ -180,14 +181,17 @@ impl Sources<'_> {
     }
 
     /// The dead-letter topic as it is now. To be asked for after the rows were read.
-    pub(super) async fn dead_range(&self) -> Result<Range, EpochError> {
+    pub(super) async fn dead_log(&self) -> Result<DeadLog, EpochError> {
         let topic = self.campaign.dead_letter_topic();
-        let partitions = partitions(self.systems, &topic).await?;
-        Ok(read::range(&BTreeMap::new(), &ends(self.systems, &topic, partitions).await?))
+        let Some((topic_id, partitions)) = described(self.systems, &topic).await? else {
+            return Ok(DeadLog::default());
+        };
+        let range = read::range(&BTreeMap::new(), &ends(self.systems, &topic, partitions).await?);
+        Ok(DeadLog::of(&self.systems.sql, self.id, &topic_id, range).await?)
     }
 
-    /// The unread records, and the dead letters of `dead`.
-    pub(super) async fn log(&self, dead: Range) -> Result<Log<'_>, EpochError> {
+    /// The unread records, and the letters of `dead`.
+    pub(super) async fn log(&self, dead: DeadLog) -> Result<Log<'_>, EpochError> {
         let (kafka, campaign, sql) = (&self.systems.settings.operator.kafka, self.campaign, &self.systems.sql);
         let dead_barriers = table::barriers_of_dead_letters(sql, self.id, &self.topic_id).await?;
         let barriers = table::barriers(sql, self.id, &self.topic_id).await?;
@@ -224,7 +228,7 @@ impl Sources<'_> {
             taken?;
             rows = next?;
         }
-        let mut log = self.log(self.dead_range().await?).await?;
+        let mut log = self.log(self.dead_log().await?).await?;
         while let Some(some) = log.next().await? {
             filling.take(some.into_iter().map(from_event).collect()).await?;
         }
@@ -236,13 +240,14 @@ impl Sources<'_> {
             (held, _) = self.held(redis, from).await?;
         }
         let mut winners = filling.winners();
+        let mut kept = 0;
         let mut given_up = self.discarded(0).await?;
         while let Some(last) = given_up.last().map(|event| event.rank) {
-            filling.take(given_up.into_iter().map(kept).collect()).await?;
+            kept += filling.take(given_up.into_iter().map(fill::kept).collect()).await?;
             given_up = self.discarded(last).await?;
         }
         // What a group has committed is proof of a row only while the database keeps its rows, and nobody else commits.
-        if winners < self.once.issued.max(self.once.stored) {
+        if self.once.misses(winners, kept) {
             tracing::warn!(campaign = %self.campaign, winners, once = ?self.once, "winners are missing: all records are read");
             let mut records = self.all_records().await?;
             while let Some(some) = records.next().await? {

@@ -1,7 +1,7 @@
 //! Reads what is there: database, Redis, Kafka. Each answers for itself, so that one that is away hides nothing of the others.
 
 use campaign::identity::CampaignId;
-use campaign::log::admin::AdminError;
+use campaign::log::admin::{AdminError, TopicState};
 use campaign::log::tail::Range;
 use campaign::stock::{self, StockError, StockKeys, StockState};
 use campaign::table::{self, CampaignRow, CampaignRowId, TableError};
@@ -9,6 +9,7 @@ use sqlx::mysql::MySqlPool;
 
 use crate::connections::Systems;
 use crate::dead::{DeadBarriers, DeadRanks};
+use crate::dead_log::DeadLog;
 use crate::epoch::ranks::Ranks;
 use crate::ledger_count::{Effort, LedgerCount, QUESTION};
 use crate::log_view::drained::Drained;
@@ -97,7 +98,11 @@ pub async fn observe(systems: &Systems, campaign: &CampaignId, members: bool, kn
         Ok(Sighted { mut view, dead_span }) => {
             known.drained.apply(&mut view);
             if let (Some(row), Some(span)) = (row, dead_span) {
-                match dead_ranks(systems, campaign, row, span, known).await {
+                let topic_id = match &view.topic.dead_letters {
+                    TopicState::Present(topic) => topic.topic_id.as_str(),
+                    TopicState::Absent => "",
+                };
+                match dead_ranks(systems, campaign, row, (topic_id, span), known).await {
                     Ok((ranks, stranded)) => (view.dead_ranks, view.stranded) = (Some(ranks), Some(stranded)),
                     Err(why) => view.dead_unread = Some(why),
                 }
@@ -186,7 +191,7 @@ async fn dead_ranks(
     systems: &Systems,
     campaign: &CampaignId,
     row: &CampaignRow,
-    span: Range,
+    (topic_id, span): (&str, Range),
     known: &mut Known,
 ) -> Result<(u64, u64), DeadUnread> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
@@ -197,9 +202,13 @@ async fn dead_ranks(
         Ok(fresh) => known.dead_barriers = fresh,
         Err(error) => return Err(failed("the barriers of dead letters could not be read", &error)),
     }
+    let log = match DeadLog::of(&systems.sql, row.id, topic_id, span).await {
+        Ok(log) => log,
+        Err(error) => return Err(failed("letters that are given up could not be read", &error)),
+    };
     let dead = &mut known.dead;
     let kafka = &systems.settings.operator.kafka;
-    match dead.clone().refresh(kafka, campaign, span, &known.dead_barriers, row.total).await {
+    match dead.clone().refresh(kafka, campaign, log, &known.dead_barriers, row.total).await {
         Ok(fresh) => *dead = fresh,
         Err(error) => return Err(failed("dead letters could not be read", &error)),
     }

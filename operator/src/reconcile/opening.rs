@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use campaign::format::Newer;
-use campaign::table::{CampaignRow, Position};
+use campaign::table::{self, CampaignRow, Position};
 use kube::ResourceExt;
 
 use super::Pass;
@@ -25,7 +25,7 @@ pub(super) async fn open_epoch(
     let known = Remembered { epoch: known_epoch(pass, seen), once: once(pass.campaign, row, seen) };
     let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
     let memory = &pass.context.memory;
-    if let Some(newer) = known_newer(pass, seen) {
+    if let Some(newer) = known_newer(pass, row, seen).await? {
         return Err(newer.into());
     }
     pods_may_give(pass).await?;
@@ -100,16 +100,25 @@ fn is_unread(at: Position, seen: &Observation) -> Option<bool> {
 }
 
 /// The record over which nothing is opened, if it is known before an epoch is allotted: one among the dead letters, which are read in each
-/// pass, or the one that the last attempt met.
-fn known_newer(pass: &Pass<'_>, seen: &Observation) -> Option<EpochError> {
+/// pass, or the one that the last attempt met, unless people have given it up since.
+async fn known_newer(
+    pass: &Pass<'_>,
+    row: &CampaignRow,
+    seen: &Observation,
+) -> Result<Option<EpochError>, ReconcileError> {
     if let Some(DeadUnread::Newer { at, newer }) = seen.log.as_ref().ok().and_then(|log| log.dead_unread.clone()) {
-        return Some(EpochError::NewerRecord { topic: pass.id.dead_letter_topic(), at, newer });
+        return Ok(Some(EpochError::NewerRecord { topic: pass.id.dead_letter_topic(), at, newer }));
     }
     let met = pass.context.memory.update(pass.uid, |memory| {
         memory.newer_met.take_if(|met| !met.still_stops(seen));
         memory.newer_met.clone()
-    })?;
-    Some(EpochError::NewerRecord { topic: pass.id.topic(), at: met.at, newer: met.newer })
+    });
+    let Some(met) = met else { return Ok(None) };
+    if table::is_discarded(&pass.systems.sql, row.id, met.at).await? {
+        pass.context.memory.update(pass.uid, |memory| memory.newer_met = None);
+        return Ok(None);
+    }
+    Ok(Some(EpochError::NewerRecord { topic: pass.id.topic(), at: met.at, newer: met.newer }))
 }
 
 /// Whether the pods' login may run what issuers do: the first request of one that may not would break the epoch, and the next one after it.

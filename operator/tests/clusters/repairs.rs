@@ -78,6 +78,31 @@ async fn a_record_that_no_repair_gets_past_is_said_and_uses_up_no_epoch() {
     assert_eq!(realm.row().await.epoch, epoch + 1);
 }
 
+/// Wrong: what people gave up goes on closing the campaign, as it still lies there, or as an earlier try had met it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_given_up_closes_nothing_any_more() {
+    let realm = Realm::new();
+    let cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
+    crowd.has_won(50).await;
+    crowd.leaves().await;
+    for topic in [realm.campaign.topic(), realm.campaign.dead_letter_topic()] {
+        let at = realm.record_of_a_later_version(&topic).await;
+        if topic == realm.campaign.dead_letter_topic() {
+            cluster.says("LedgerConsistent", "Unknown", "NewerRecord").await;
+        }
+        let epoch = realm.row().await.epoch;
+        realm.redis_is_another_one().await;
+        let said = cluster.waits_for("StockReady", "NewerRecord").await;
+        assert!(said.contains(&topic), "{said}");
+        realm.is_given_up(&topic, at).await;
+        cluster.says("StockReady", "True", "StockFilled").await;
+        assert!(realm.row().await.epoch <= epoch + 2, "one for the try that met it, and one for the one that was done");
+    }
+    realm.everybody_has_what_they_were_told(&crowd).await;
+}
+
 /// Wrong: the brokers refuse a setting of the topic after the epoch was opened, and nobody hears that Redis was filled again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_that_was_opened_is_told_although_a_later_step_fails() {

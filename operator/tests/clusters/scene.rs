@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use campaign::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
 use campaign::identity::{CampaignId, Identity};
+use campaign::log::admin::TopicState;
 use campaign::log::client_config;
 use campaign::names::KafkaNames;
 use campaign::settings::{Connections, Login, RedisServer};
 use campaign::stock::StockKeys;
-use campaign::table::{self, CampaignRow};
+use campaign::table::{self, CampaignRow, Position, RecordPlace};
 use campaign::telemetry;
 use clap::Parser;
 use consumer::drain::{self, Source};
@@ -87,15 +88,28 @@ impl Realm {
 
     /// A letter that only a newer program can read.
     pub async fn dead_letter_of_a_later_version(&self) {
+        self.record_of_a_later_version(&self.campaign.dead_letter_topic()).await;
+    }
+
+    /// The same in any topic. Where it lies.
+    pub async fn record_of_a_later_version(&self, topic: &str) -> Position {
         let kafka = &self.systems.settings.operator.kafka;
         let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
         let campaign = self.campaign.to_string();
         let headers = [(HEADER_VERSION, "2"), (HEADER_EVENT_TYPE, EVENT_TYPE), (HEADER_CAMPAIGN, campaign.as_str())]
             .iter()
             .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
-        let topic = self.campaign.dead_letter_topic();
-        let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"of a later day").headers(headers);
-        producer.send(record, PATIENCE).await.unwrap();
+        let record = FutureRecord::<[u8], [u8]>::to(topic).payload(b"of a later day").headers(headers);
+        let at = producer.send(record, PATIENCE).await.unwrap();
+        Position { partition: at.partition, offset: at.offset }
+    }
+
+    /// As whoever discards it does.
+    pub async fn is_given_up(&self, topic: &str, at: Position) {
+        let found = self.systems.kafka.describe_topics(&[topic]).await.unwrap().remove(topic).unwrap().unwrap();
+        let TopicState::Present(described) = found else { panic!("{topic} is not there") };
+        let place = RecordPlace { topic_id: described.topic_id, at };
+        table::discard_record(&self.systems.sql, self.row().await.id, &place, "NewerRecord").await.unwrap();
     }
 
     /// As whoever has looked into them does.

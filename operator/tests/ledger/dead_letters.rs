@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use campaign::table;
+use campaign::table::{self, RecordPlace};
 use operator::dead::{DeadBarriers, DeadRanks};
+use operator::dead_log::DeadLog;
 
+use crate::lost::of_a_later_version;
 use crate::stage::Stage;
+
+/// Id of the dead-letter topic, as the database knows it.
+const DEAD_TOPIC: &str = "topic-1.DLT";
 
 #[derive(Default)]
 struct Eyes {
@@ -19,7 +24,8 @@ impl Eyes {
         let span = stage.span(&stage.campaign.dead_letter_topic()).await;
         self.barriers = self.barriers.clone().refresh(sql, &stage.row().await).await.unwrap();
         let row = stage.row().await;
-        self.dead = self.dead.clone().refresh(kafka, &stage.campaign, span, &self.barriers, row.total).await.unwrap();
+        let log = DeadLog::of(sql, row.id, DEAD_TOPIC, span).await.unwrap();
+        self.dead = self.dead.clone().refresh(kafka, &stage.campaign, log, &self.barriers, row.total).await.unwrap();
         self.dead.ranks().iter().collect()
     }
 }
@@ -67,7 +73,8 @@ async fn what_did_not_change_is_not_read_again() {
 
     let mut nowhere = stage.systems.settings.operator.kafka.clone();
     nowhere.bootstrap_servers = vec!["127.0.0.1:1".to_owned()];
-    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, span, &eyes.barriers, row.total).await.unwrap();
+    let log = DeadLog { range: span, ..DeadLog::default() };
+    let dead = eyes.dead.refresh(&nowhere, &stage.campaign, log, &eyes.barriers, row.total).await.unwrap();
     assert_eq!(dead.ranks().count(), 1, "no question to Kafka");
 }
 
@@ -83,4 +90,22 @@ async fn ranks_above_the_quantity_are_kept_in_mind_only_once_there_are_so_many()
     let number = table::allot_terms(&stage.systems.sql, &stage.row().await).await.unwrap().unwrap();
     table::set_total(&stage.systems.sql, stage.row, number, 200).await.unwrap();
     assert_eq!(eyes.see(&stage).await, BTreeSet::from([7, 101]));
+}
+
+/// Wrong: a letter that people gave up, and that cannot be removed, is said to be in the way for as long as it lies there.
+#[tokio::test]
+async fn a_letter_that_was_given_up_is_not_in_the_way_any_more() {
+    let stage = Stage::new().await;
+    let mut eyes = Eyes::default();
+    stage.dead_letter(&stage.winner(1, 1), 3).await;
+    let at = of_a_later_version(&stage, &stage.campaign.dead_letter_topic(), &[]).await;
+    let other = of_a_later_version(&stage, &stage.campaign.dead_letter_topic(), &[]).await;
+    assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]));
+    for (at, next) in [(at, Some(other)), (other, None)] {
+        assert_eq!(eyes.dead.newer().map(|(at, _)| *at), Some(at));
+        let place = RecordPlace { topic_id: DEAD_TOPIC.to_owned(), at };
+        table::discard_record(&stage.systems.sql, stage.row, &place, "NewerRecord").await.unwrap();
+        assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]));
+        assert_eq!(eyes.dead.newer().map(|(at, _)| *at), next);
+    }
 }

@@ -21,13 +21,20 @@ struct Program {
     action: Action,
 }
 
-async fn replay(stage: &Stage, arguments: &str) -> bool {
+pub async fn replay(stage: &Stage, arguments: &str) -> bool {
+    told(stage, arguments).await.0
+}
+
+/// The same, with what people read.
+pub async fn told(stage: &Stage, arguments: &str) -> (bool, String) {
     let campaign = stage.campaign.to_string();
     let words = ["dead-letters", "replay", "--campaign", &campaign].into_iter().chain(arguments.split_whitespace());
     let Action::Replay(replay): Action = Program::try_parse_from(words).unwrap().action else { panic!() };
     let replay: Replay = replay;
     let office = Office::new(stage.campaign.identity().clone(), stage.systems.settings.workload.clone()).unwrap();
-    office.replay(&replay, &mut std::io::sink()).await.unwrap()
+    let mut out = Vec::new();
+    let well = office.replay(&replay, &mut out).await.unwrap();
+    (well, String::from_utf8(out).unwrap())
 }
 
 /// Looks for missing winners as a pass does, with what it knows.

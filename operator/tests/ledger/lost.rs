@@ -6,7 +6,7 @@ use std::time::Duration;
 use campaign::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
 use campaign::log::client_config;
 use campaign::stock::{StockKeys, observe};
-use campaign::table::{StoreMode, store};
+use campaign::table::{Position, StoreMode, store};
 use operator::epoch::fill::from_event;
 use operator::epoch::{self, EpochError, Once, Opened, Remembered};
 use rdkafka::message::{Header, OwnedHeaders};
@@ -16,21 +16,42 @@ use super::api::no_issuers;
 use super::repair::{in_redis, lose, publish};
 use super::stage::{Stage, terms};
 
-async fn open(stage: &Stage, once: Once) -> Result<Opened, EpochError> {
+pub async fn open(stage: &Stage, once: Once) -> Result<Opened, EpochError> {
     let known = Remembered { epoch: 0, once };
     epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), known, || {}).await
+}
+
+/// Writes a record that only a newer program can read.
+pub async fn of_a_later_version(stage: &Stage, topic: &str, more: &[(&str, &str)]) -> Position {
+    let kafka = &stage.systems.settings.operator.kafka;
+    let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
+    let campaign = stage.campaign.to_string();
+    let own = [(HEADER_VERSION, "2"), (HEADER_EVENT_TYPE, EVENT_TYPE), (HEADER_CAMPAIGN, campaign.as_str())];
+    let headers = own
+        .iter()
+        .chain(more)
+        .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+    let record = FutureRecord::<[u8], [u8]>::to(topic).payload(b"of a later day").headers(headers);
+    let at = producer.send(record, Duration::from_secs(20)).await.unwrap();
+    Position { partition: at.partition, offset: at.offset }
 }
 
 /// A ledger of five winners whose records were all committed, of which the database has these.
 async fn committed(rows: &[u64]) -> Stage {
     let stage = Stage::new().await;
     publish(&stage, &[1, 2, 3, 4, 5].map(|rank| stage.winner(rank, 1))).await;
-    let rows: Vec<_> = rows.iter().map(|rank| stage.winner(*rank, 1)).collect();
+    all_is_passed(&stage, rows).await;
+    stage
+}
+
+/// The group has committed all that is there, and the database has these rows.
+pub async fn all_is_passed(stage: &Stage, rows: &[u64]) {
+    let epoch = stage.row().await.epoch;
+    let rows: Vec<_> = rows.iter().map(|rank| stage.winner(*rank, epoch)).collect();
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     let (group, topic) = (stage.campaign.group(), stage.campaign.topic());
     let ends = stage.span(&topic).await.into_iter().map(|(partition, (_, end))| (partition, end)).collect();
     stage.systems.kafka.commit_offsets(&group, &topic, &ends).await.unwrap();
-    stage
 }
 
 /// Wrong: rows that a backup did not have, or that were never stored because somebody moved the group's offsets, are nobody's once
@@ -78,14 +99,7 @@ async fn nothing_is_opened_over_a_record_that_only_a_newer_program_can_read() {
         let stage = Stage::new().await;
         let topic = if dead { stage.campaign.dead_letter_topic() } else { stage.campaign.topic() };
         publish(&stage, &[stage.winner(1, 1)]).await;
-        let kafka = &stage.systems.settings.operator.kafka;
-        let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
-        let campaign = stage.campaign.to_string();
-        let headers = [(HEADER_VERSION, "2"), (HEADER_EVENT_TYPE, EVENT_TYPE), (HEADER_CAMPAIGN, campaign.as_str())]
-            .iter()
-            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
-        let record = FutureRecord::<[u8], [u8]>::to(&topic).payload(b"of a later day").headers(headers);
-        let at = producer.send(record, Duration::from_secs(20)).await.unwrap();
+        let at = of_a_later_version(&stage, &topic, &[]).await;
         let refused = open(&stage, Once::default()).await.unwrap_err();
         assert!(matches!(refused, EpochError::NewerRecord { .. }), "{refused:?}");
         let words = format!("{topic}, partition {}, offset {}: the record is of version 2", at.partition, at.offset);

@@ -8,6 +8,7 @@ mod dead_letters;
 mod direct;
 mod discarded;
 mod forgotten;
+mod later_version;
 mod log;
 mod lost;
 mod merge;

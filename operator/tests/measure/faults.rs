@@ -211,7 +211,7 @@ async fn tables_that_are_gone_are_made_anew_without_a_restart() {
     let campaign = CampaignId::with_default_names("measure", "shop", "gone").unwrap();
     assert_eq!(table::find(&systems.sql, &campaign).await.unwrap(), None);
     let gone = format!(
-        "USE `{name}`; SET FOREIGN_KEY_CHECKS = 0; DROP TABLE campaign, issued_coupon, epoch_barrier, drained, discarded_coupon, direct_coupon, forgotten_coupon, \
+        "USE `{name}`; SET FOREIGN_KEY_CHECKS = 0; DROP TABLE campaign, issued_coupon, epoch_barrier, drained, discarded_coupon, discarded_record, direct_coupon, forgotten_coupon, \
          schema_compatibility, _sqlx_migrations"
     );
     raw_sql(AssertSqlSafe(gone)).execute(&root).await.unwrap();
