@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use campaign::deadlines;
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::{Afterwards, Batch, Executed, MAX_BATCH, Refusal, Reply, StockError, StockKeys, Wish, issue};
 use tokio::sync::mpsc::error::TrySendError;
@@ -22,12 +23,12 @@ use crate::redis_link::RedisLink;
 use crate::trouble::Trouble;
 
 /// How long a wish may wait for its turn.
-pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
+pub const QUEUE_DEADLINE: Duration = deadlines::QUEUE;
 /// A wish that waits longer than this for its turn is delayed. An idle process takes a wish at once, a busy one after the call
 /// before it, which takes a few milliseconds.
 pub const DELAYED: Duration = Duration::from_millis(250);
 /// How long a batch may take, repetitions included.
-pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
+pub const BATCH_DEADLINE: Duration = deadlines::BATCH;
 /// With less than this left, a batch is not sent any more: nobody would hear the answer, and it would not be known.
 const LEAST: Duration = Duration::from_millis(20);
 /// How often a batch is sent again to a server that answers with what nobody here knows, and the first pause before; it doubles.
