@@ -345,6 +345,9 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     }
     let mut done = apply::Done::default();
     let ledger = apply::ledger(&pass, &plan, &seen, &mut done).await;
+    if done.opened.is_none() {
+        plan.aims = plan.aims.after_the_fence(plan.phase, issuers.current);
+    }
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
     let (scaled, workloads) = match plan.hands_off {
