@@ -1,5 +1,6 @@
-//! Asks the issuers what they serve, and mends those that serve nothing.
+//! Asks the issuers what they serve, decides about those that serve nothing, and replaces them.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 
@@ -38,26 +39,35 @@ pub(super) fn service(pass: &Pass<'_>, seen: &Observation, answers: &Answers) ->
     pass.context.memory.update(pass.uid, |memory| memory.serving.service(at_ms, open, answers))
 }
 
-/// Holds what they answer against what is open, and puts the mend into the plan; pods that are to be replaced are deleted here.
-pub(super) async fn judge(pass: &Pass<'_>, plan: &mut Plan, seen: &Observation, answers: &Answers) -> Verdict {
-    let Pass { context, campaign, uid, .. } = pass;
-    let (at_ms, epochs) = (context.elapsed_ms(), epochs(plan, seen));
-    let verdict = context.memory.update(uid, |memory| memory.serving.see(at_ms, epochs, answers));
-    match &verdict {
-        Verdict::Serving | Verdict::Waiting(_) => {}
-        Verdict::NewEpoch(cause) => {
-            tracing::warn!(campaign = %pass.id, cause, "no issuer serves the open epoch: opening a new one");
-            events::warn(context, campaign, "IssuersNotServing", &format!("{cause}; a new epoch is opened")).await;
-            plan.reopen("IssuersNotServing");
-        }
-        Verdict::Replace(uids, cause) => {
-            tracing::warn!(campaign = %pass.id, cause, ?uids, "issuers that do not serve are replaced");
-            events::warn(context, campaign, "IssuersReplaced", &format!("{cause}; {} are replaced", uids.len())).await;
-            replace(pass, uids).await;
-        }
-    }
-    verdict
+/// Holds what they answer against what is open. Decides, and does nothing.
+pub(super) fn judge(pass: &Pass<'_>, plan: &Plan, seen: &Observation, answers: &Answers) -> Verdict {
+    let (at_ms, epochs) = (pass.context.elapsed_ms(), epochs(plan, seen));
+    pass.context.memory.update(pass.uid, |memory| memory.serving.see(at_ms, epochs, answers))
 }
+
+/// Puts what is decided about them into the plan.
+pub(super) fn mend(plan: &mut Plan, verdict: &Verdict) {
+    match verdict {
+        Verdict::Serving | Verdict::Waiting(_) => {}
+        Verdict::NewEpoch(_) => plan.reopen(NOT_SERVING),
+        Verdict::Replace(uids, _) => plan.replaces.clone_from(uids),
+    }
+}
+
+/// Says what is decided about them.
+pub(super) async fn tell(pass: &Pass<'_>, plan: &Plan, verdict: &Verdict) {
+    let (reason, text) = match verdict {
+        Verdict::Serving | Verdict::Waiting(_) => return,
+        Verdict::Replace(..) if plan.replaces.is_empty() => return,
+        Verdict::NewEpoch(cause) => (NOT_SERVING, format!("{cause}; a new epoch is opened")),
+        Verdict::Replace(uids, cause) => ("IssuersReplaced", format!("{cause}; {} are replaced", uids.len())),
+    };
+    tracing::warn!(campaign = %pass.id, ?verdict, "{text}");
+    events::warn(pass.context, pass.campaign, reason, &text).await;
+}
+
+/// The reason of the event, and of the epoch that mends it.
+const NOT_SERVING: &str = "IssuersNotServing";
 
 /// What is open, if it is served by Redis as well and nothing is to be done to the ledger.
 fn epochs(plan: &Plan, seen: &Observation) -> Option<Epochs> {
@@ -68,15 +78,41 @@ fn epochs(plan: &Plan, seen: &Observation) -> Option<Epochs> {
     at_rest.then_some(Epochs { allotted: row.epoch, open })
 }
 
-/// Deletes these pods; their Deployment makes others. A pod that could not be deleted is found again.
-async fn replace(pass: &Pass<'_>, uids: &[String]) {
-    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
+/// Deletes the pods that are to be replaced; their Deployment makes others. One that could not be deleted is found again.
+pub(super) async fn replace(pass: &Pass<'_>, plan: &Plan) {
+    if plan.replaces.is_empty() {
+        return;
+    }
+    let pods: Api<Pod> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
     for pod in pass.context.pods_of(pass.campaign, Component::Issuer) {
-        if !pod.uid().is_some_and(|uid| uids.contains(&uid)) {
+        if !pod.uid().is_some_and(|uid| plan.replaces.contains(&uid)) {
             continue;
         }
         if let Err(error) = children::apply::delete(&pods, &*pod, DeleteParams::default()).await {
             tracing::warn!(pod = pod.name_any(), %error, "an issuer that does not serve could not be deleted");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::scene::Scene;
+
+    /// Wrong: a decision has deleted pods before anybody knew what else is done in this pass.
+    #[test]
+    fn what_is_found_of_issuers_is_planned_and_gives_way_to_a_new_epoch() {
+        let (mut plan, uids) = (Scene::open().plan(), vec!["a".to_owned()]);
+        let before = plan.clone();
+        mend(&mut plan, &Verdict::Waiting(Some("1 RedisAway".to_owned())));
+        assert_eq!(plan, before);
+        mend(&mut plan, &Verdict::Replace(uids.clone(), "1 StockBroken".to_owned()));
+        assert_eq!(plan, Plan { replaces: uids, ..before.clone() });
+        // Rows and Redis were found to differ, after that.
+        plan.reopen("RedisDiffers");
+        assert_eq!((plan.opens_epoch(), plan.replaces.len()), (true, 0));
+        let mut plan = before;
+        mend(&mut plan, &Verdict::NewEpoch("1 StockBroken".to_owned()));
+        assert_eq!(plan.steps, [Step::OpenEpoch { reason: NOT_SERVING }]);
     }
 }

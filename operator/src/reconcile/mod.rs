@@ -337,14 +337,17 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let stop = stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
     plan.stopped(stop);
     let service = issuers::service(&pass, &seen, &answers);
-    let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
+    let serving = issuers::judge(&pass, &plan, &seen, &answers);
+    issuers::mend(&mut plan, &serving);
 
     let mut compared = Ok(());
     if epochs.left(Instant::now()).is_none() {
         compared = repair_what_differs(&pass, &seen, &mut plan).await;
     }
+    issuers::tell(&pass, &plan, &serving).await;
     let mut done = apply::Done::default();
     let ledger = apply::ledger(&pass, &plan, &seen, &mut done).await;
+    issuers::replace(&pass, &plan).await;
     if done.opened.is_none() {
         plan.aims = plan.aims.after_the_fence(plan.phase, issuers.current);
     }

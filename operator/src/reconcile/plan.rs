@@ -56,6 +56,8 @@ pub struct Plan {
     pub wants_count: bool,
     /// Redis holds nothing of it on purpose, and need not.
     pub keys_removed: bool,
+    /// Issuers that are to be replaced as they do not serve, by UID.
+    pub replaces: Vec<String>,
 }
 
 /// One thing to do to the ledger.
@@ -335,6 +337,7 @@ pub fn plan(
         key_by,
         wants_count,
         keys_removed,
+        replaces: Vec::new(),
     };
     if retention::may_go(campaign, before, &plan, seen) {
         plan.steps.push(Step::RemoveKeys);
@@ -378,6 +381,8 @@ impl Plan {
     pub(super) fn reopen(&mut self, reason: &'static str) {
         self.steps.insert(0, Step::OpenEpoch { reason });
         self.phase = Phase::Repairing;
+        // It may mend them as well.
+        self.replaces.clear();
     }
 }
 
