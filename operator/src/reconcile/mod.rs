@@ -4,6 +4,7 @@
 //! nothing. After a ledger step the pass is repeated at once and looks again.
 
 pub(crate) mod admission;
+pub(crate) mod adoption;
 mod aims;
 mod apply;
 mod cluster;
@@ -69,6 +70,7 @@ use crate::serving::{Service, Verdict};
 use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone, identified};
 pub(crate) use admission::{resolve, turn};
+use adoption::Adoption;
 pub(crate) use apply::issuers as issuers_of;
 pub use cluster::Cluster;
 use handover::Elsewhere;
@@ -345,7 +347,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         compared = repair_what_differs(&pass, &seen, &mut plan).await;
     }
     issuers::tell(&pass, &plan, &serving).await;
-    let mut done = apply::Done::default();
+    let adopted = context.memory.update(uid, |memory| memory.adoption.see(pass.is_new_to_ledger(), uid, &seen));
+    let mut done = apply::Done { adopted, ..apply::Done::default() };
     let ledger = apply::ledger(&pass, &plan, &seen, &mut done).await;
     issuers::replace(&pass, &plan).await;
     if done.opened.is_none() {
@@ -374,8 +377,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let looked = context.memory.get(uid).scan.found();
     // Kept here as well: the watch may show the status that was just written only after the next pass.
     let adopted = context.memory.update(uid, |memory| {
-        memory.adopted = done.adopted.or(memory.adopted);
-        memory.adopted
+        memory.adoption = done.adopted.map_or(memory.adoption, Adoption::Of);
+        memory.adoption.winners()
     });
 
     // What users meet is said as it is when it is said: a system that does not answer may have held the pass up for long.
@@ -443,7 +446,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     );
     size::measure(&pass, &seen, &labels).await;
     let failure = failure.or(observation_failure(seen));
-    let in_between = failure.is_none() && !plan.steps.iter().all(Step::can_wait);
+    // What an event has told once must be found in status by the next process.
+    let in_between = failure.is_none() && done.adopted.is_none() && !plan.steps.iter().all(Step::can_wait);
     crate::stop::correct(&mut status, campaign, context, uid, observed_at);
     publish::status(campaign, context, uid, status, in_between).await?;
     if let Some(error) = failure {

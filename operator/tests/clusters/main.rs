@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod api;
+mod applied_again;
+mod kubelet;
 mod named;
 mod repairs;
 mod retained;
