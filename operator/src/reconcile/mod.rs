@@ -82,6 +82,7 @@ use outcome::failed;
 pub(crate) use outcome::{contain, deadline};
 pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
+use report::Blind;
 use served::Moment;
 use supply::Window;
 
@@ -233,13 +234,14 @@ async fn status_of_blind_pass(
     now: Timestamp,
 ) -> CouponCampaignStatus {
     let issuer = object_name(campaign, Component::Issuer);
-    let issuers = context.deployment(&campaign.namespace().unwrap_or_default(), &issuer);
-    let (ready, now_ms) = (There::of(issuers.as_deref()).ready, now.as_millisecond());
+    let there = context.deployment(&campaign.namespace().unwrap_or_default(), &issuer);
+    let (ready, now_ms) = (There::of(there.as_deref()).ready, now.as_millisecond());
+    let service = issuers::service_of_blind_pass(context, campaign, uid).await;
     let mut status = match error {
         ReconcileError::LedgerOwnedElsewhere(_) => report::status_elsewhere(campaign, error, now),
-        _ => report::status_without_class(campaign, error, ready, now_ms, now),
+        _ => report::status_without_class(campaign, error, &Blind { ready, service: &service, now_ms }, now),
     };
-    let supply = supply::of_blind_pass(campaign, error, ready);
+    let supply = supply::of_blind_pass(campaign, error, ready, &service);
     let moment = Moment { at_ms: context.elapsed_ms(), now_ms, window: Window::of_blind_pass(campaign), time: now };
     let warning = context
         .memory
@@ -642,7 +644,12 @@ mod tests {
         let campaign = fixtures::campaign();
         ensure_finalizer(&campaign, &context).await.unwrap();
         class_use::write(&fixtures::class(), &context, class_use::hold(&fixtures::class(), 1)).await.unwrap();
-        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, 0, 0, Timestamp::now());
+        let status = report::status_without_class(
+            &campaign,
+            &ReconcileError::PassTimeout,
+            &Blind { ready: 0, service: &Service::Silent, now_ms: 0 },
+            Timestamp::now(),
+        );
         publish::status(&campaign, &context, "0001", status, false).await.unwrap();
         let sent = sent.lock().unwrap().clone();
         assert_eq!(sent.len(), 3, "{sent:?}");
