@@ -7,6 +7,7 @@
 //! - [`stock`]: the Redis side, where ranks are given (`lua/`);
 //! - [`log`]: the Kafka side, where a winner becomes durable;
 //! - [`table`]: the SQL side, where a winner becomes a row (`migrations/`);
+//! - [`deadlines`]: how long the parts wait for each other;
 //! - [`settings`]: how a process is told where those three are;
 //! - [`shown`]: text from outside, made fit to be shown;
 //! - [`listening`]: binding ports, and saying which;
@@ -17,6 +18,7 @@
 //! This crate may talk to Redis, Kafka and SQL. It knows nothing of Kubernetes and makes no policy: when to open, fence,
 //! rebuild or scale is the operator's decision.
 
+pub mod deadlines;
 pub mod event;
 pub mod format;
 pub mod http;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use campaign::deadlines;
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::stock::{Afterwards, Batch, Executed, MAX_BATCH, Refusal, Reply, StockError, StockKeys, Wish, issue};
 use tokio::sync::mpsc::error::TrySendError;
@@ -16,14 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::delivery::{Delivery, Granted};
 use crate::gatekeeper::{Gatekeeper, Pass};
-use crate::job::{BATCH_DEADLINE, Job, MAX_UNACKNOWLEDGED};
+use crate::job::{Job, MAX_UNACKNOWLEDGED};
 use crate::metrics::{CauseLabel, Metrics};
 use crate::outcome::Outcome;
 use crate::redis_link::RedisLink;
 use crate::trouble::Trouble;
 
 /// How long a wish may wait for its turn.
-pub const QUEUE_DEADLINE: Duration = Duration::from_secs(2);
+pub const QUEUE_DEADLINE: Duration = deadlines::QUEUE;
 /// A wish that waits longer than this for its turn is delayed. An idle process takes a wish at once, a busy one after the call
 /// before it, which takes a few milliseconds.
 pub const DELAYED: Duration = Duration::from_millis(250);
@@ -211,7 +212,7 @@ impl Batcher {
     /// Calls the script. After a failure the *same* wishes are sent again, which grants nothing twice; not to a server that says that
     /// it does nothing for now.
     async fn call(&self, pass: &Pass, wishes: &[Wish]) -> Called {
-        let deadline = Instant::now() + BATCH_DEADLINE;
+        let deadline = Instant::now() + deadlines::BATCH;
         let mut maybe_granted = false;
         let (mut repeats, mut pause) = REPEATS;
         loop {

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use campaign::deadlines;
 use tokio::time::Instant;
 
 /// How long a record may be on its way to Kafka before its winner is stored another way. Twenty times what a healthy
 /// cluster takes, and well below the time after which users give up.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = deadlines::PATIENCE;
 /// Time between two probes while open.
 pub const PROBE_EVERY: Duration = Duration::from_millis(500);
 

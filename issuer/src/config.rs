@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use campaign::deadlines;
 use campaign::identity::Identity;
 use campaign::log::producer::KeyBy;
 use clap::builder::BoolishValueParser;
@@ -125,7 +126,7 @@ pub struct Config {
     pub shutdown_delay_ms: u64,
 
     /// Milliseconds from the end of that delay to the end of the process. Keep the pod's grace period above the sum.
-    #[arg(long, env = "COUPON_DRAIN_TIMEOUT_MS", default_value_t = 18_000)]
+    #[arg(long, env = "COUPON_DRAIN_TIMEOUT_MS", default_value_t = deadlines::millis(deadlines::DRAIN))]
     pub drain_timeout_ms: u64,
 }
 

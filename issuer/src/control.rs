@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use campaign::deadlines;
 use campaign::format;
 use campaign::http::{MAX_INTERNAL_BODY, Server};
 use campaign::later;
@@ -18,15 +19,14 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::batcher::Queue;
-use crate::delivery::{CONFIRM_DEADLINE, SharedBreaker};
+use crate::delivery::SharedBreaker;
 use crate::gate::Reason;
 use crate::gatekeeper::Gatekeeper;
-use crate::job::BATCH_DEADLINE;
 use crate::metrics::Metrics;
 use crate::redis_link::RedisLink;
 
 /// How long a fence may wait for what is under way: a batch, then its winners.
-pub const FENCE_TIMEOUT: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 1);
+pub const FENCE_TIMEOUT: Duration = deadlines::FENCE;
 
 /// What the routes need.
 pub struct Control {

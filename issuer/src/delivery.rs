@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use campaign::deadlines;
 use campaign::event::CouponIssued;
 use campaign::identity::CampaignId;
 use campaign::log::producer::WinnerLog;
@@ -20,20 +21,19 @@ use tokio_util::task::TaskTracker;
 
 use crate::breaker::{Breaker, PATIENCE, Route};
 use crate::config::Acknowledge;
-use crate::direct::{DIRECT_DEADLINE, Direct};
+use crate::direct::Direct;
 use crate::gatekeeper::Pass;
-use crate::job::{BATCH_DEADLINE, Job};
+use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::outcome::{Outcome, of_answer};
 
-/// How long a winner may take to become durable: the patience with Kafka, then waiting for a transaction and the
-/// transaction itself, and some time for what lies between.
-pub const CONFIRM_DEADLINE: Duration = Duration::from_secs(PATIENCE.as_secs() + 2 * DIRECT_DEADLINE.as_secs() + 1);
+/// How long a winner may take to become durable.
+pub const CONFIRM_DEADLINE: Duration = deadlines::CONFIRM;
 
 /// From asking Redis to the last moment at which a winner is told. Where no fence can reach this process (a ledger that another cluster
 /// takes over), the operator waits for as long after it has closed the campaign in Redis. So it holds whatever has kept this process from
 /// running meanwhile.
-pub const TELL_DEADLINE: Duration = Duration::from_secs(BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs());
+pub const TELL_DEADLINE: Duration = deadlines::TELL;
 
 /// A batch that Redis has answered.
 pub struct Granted {

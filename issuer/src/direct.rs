@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use campaign::deadlines;
 use campaign::event::CouponIssued;
 use campaign::sabotage::{CrashPoint, crash_point};
 use campaign::table::{self, CampaignRowId, Fault, RowOutcome, StoreMode, TableError};
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 use crate::job::MAX_UNACKNOWLEDGED;
 
 /// How long a winner may wait for its transaction, and how long the transaction may take.
-pub const DIRECT_DEADLINE: Duration = Duration::from_secs(3);
+pub const DIRECT_DEADLINE: Duration = deadlines::DIRECT;
 /// Most rows of one transaction.
 const MAX_ROWS: usize = 500;
 /// Tries of a transaction that lost a race for a lock, after the first; the pause grows from 50 ms.

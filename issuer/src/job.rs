@@ -1,15 +1,11 @@
 //! One wish on its way through the process.
 
-use std::time::Duration;
-
 use campaign::stock::Wish;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::outcome::Outcome;
 
-/// How long a batch may take, repetitions included.
-pub const BATCH_DEADLINE: Duration = Duration::from_secs(2);
 /// Winners that may wait to become durable. Far below what the client would hold, far above what a healthy
 /// cluster needs: at 10 ms a record it allows two million a second.
 pub const MAX_UNACKNOWLEDGED: usize = 20_000;

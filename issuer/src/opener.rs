@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use campaign::deadlines;
 use campaign::identity::CampaignId;
 use campaign::stock::{StockKeys, observe};
 use campaign::table::{self, CampaignRowId};
@@ -14,9 +15,9 @@ use crate::gatekeeper::Gatekeeper;
 use crate::redis_link::{LinkError, RedisLink};
 
 /// Pause between two reads; the real one is between half of it and all of it.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = deadlines::LOOK_PAUSE;
 /// How long one read may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(3);
+const READ_TIMEOUT: Duration = deadlines::LOOK;
 
 /// Why the gate stays closed.
 struct Closed {

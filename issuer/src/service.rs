@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use campaign::deadlines;
 use campaign::http::{Limits, Server, Stats, raise_open_files};
 use campaign::log::producer::WinnerLog;
 use campaign::settings::Connections;
@@ -38,7 +39,7 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause between two such questions.
 const METADATA_PAUSE: Duration = Duration::from_millis(500);
 /// What is kept of the time to end for flushing the producer, when users' connections do not close.
-const FLUSH_RESERVE: Duration = Duration::from_secs(3);
+const FLUSH_RESERVE: Duration = deadlines::FLUSH;
 /// How often gauges that are derived are brought up to date.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 

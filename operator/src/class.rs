@@ -120,9 +120,24 @@ pub enum ClassError {
     KafkaNames(#[from] NamesError),
     /// The campaign's topics have other names than its class gives them.
     #[error(
-        "the campaign's topics are {recorded}, but by kafka.names and realm of CampaignClass `{class}` they would be {wanted}, and nothing is          touched: winners may be in the old ones; delete this CampaignClass, and apply it again with the names and the realm that it had"
+        "the campaign's topics are {recorded}, but by kafka.names and realm of CampaignClass `{class}` they would be {wanted}, and nothing is touched: \
+         winners may be in the old ones; delete this CampaignClass, and apply it again with the names and the realm that it had"
     )]
     KafkaNamesDiffer {
+        /// The class.
+        class: String,
+        /// As status says.
+        recorded: String,
+        /// As the class says.
+        wanted: String,
+    },
+    /// The campaign's ledger is in another realm than its class says.
+    #[error(
+        "the campaign's ledger is in realm `{recorded}`, but CampaignClass `{class}` says realm `{wanted}`, in which it has none, and nothing is \
+         touched: pods that run go on in realm `{recorded}`, and nobody repairs, scales or ends them; delete this CampaignClass, and apply \
+         it again with realm `{recorded}`"
+    )]
+    RealmDiffers {
         /// The class.
         class: String,
         /// As status says.
@@ -165,6 +180,7 @@ impl ClassError {
             Self::RedisUrl(_) => "RedisUrlInvalid",
             Self::KafkaNames(_) => "KafkaNamesInvalid",
             Self::KafkaNamesDiffer { .. } => "KafkaNamesDiffer",
+            Self::RealmDiffers { .. } => "RealmDiffers",
             Self::CouponIdTaken(_) => "CouponIdTaken",
             Self::Api(_) => "KubernetesError",
         }
@@ -198,7 +214,7 @@ impl ClassError {
             // Others may be deleted, or end, which is no event of ours.
             Self::CouponIdTaken(_) | Self::LimitExceeded { .. } => Retry::After(Duration::from_secs(5)),
             // A class that is made again is the first generation again, as the wrong one was: what was read of that counts for some seconds.
-            Self::KafkaNamesDiffer { .. } => Retry::After(Duration::from_secs(5)),
+            Self::KafkaNamesDiffer { .. } | Self::RealmDiffers { .. } => Retry::After(Duration::from_secs(5)),
             _ => Retry::OnChange,
         }
     }
@@ -300,21 +316,6 @@ pub fn identified(
 ) -> Result<CampaignId, NameError> {
     let namespace = campaign.namespace().unwrap_or_default();
     Ok(connections.campaign(Identity::new(&class.spec.realm, &namespace, &campaign.coupon_id())?))
-}
-
-/// Whether the campaign's topics, if it has had any, are those that its class gives it: a class that was deleted and made again may say
-/// something else, and what is looked for under other names is not there.
-pub fn keeps_names(campaign: &CouponCampaign, class: &CampaignClass, id: &CampaignId) -> Result<(), ClassError> {
-    let Some(topic) = campaign.status.as_ref().and_then(|status| status.topic.as_ref()) else { return Ok(()) };
-    // A status of the version before names no group.
-    let group = topic.consumer_group.clone().unwrap_or_else(|| id.group());
-    let recorded = [topic.name.clone(), topic.dead_letter_topic.clone(), group];
-    let wanted = [id.topic(), id.dead_letter_topic(), id.group()];
-    if recorded == wanted {
-        return Ok(());
-    }
-    let words = |[topic, dead, group]: [String; 3]| format!("`{topic}` and `{dead}` (group `{group}`)");
-    Err(ClassError::KafkaNamesDiffer { class: class.name_any(), recorded: words(recorded), wanted: words(wanted) })
 }
 
 /// A label selector, as Kubernetes evaluates it.
@@ -711,40 +712,6 @@ mod tests {
         assert_eq!((error.reason(), error.is_waited_for()), ("KafkaNamesInvalid", false));
         let text = error.to_string();
         assert!(text.contains("topic and deadLetterTopic can be the same") && text.contains("delete it"), "{text}");
-    }
-
-    /// Wrong: a class that was made again with other names gives its campaigns new, empty topics.
-    #[test]
-    fn campaigns_keep_the_names_that_their_topics_have() {
-        let (class, id) = (crate::fixtures::class(), crate::fixtures::id());
-        let topic = || api::TopicStatus {
-            name: id.topic(),
-            dead_letter_topic: id.dead_letter_topic(),
-            consumer_group: Some(id.group()),
-            topic_id: None,
-            partitions: 3,
-            replication_factor: 3,
-            min_in_sync_replicas: 2,
-        };
-        let old = || "old.shop.spring".to_owned();
-        for (what, topic, kept) in [
-            ("none yet", None, true),
-            ("its own", Some(topic()), true),
-            ("as the version before wrote it", Some(api::TopicStatus { consumer_group: None, ..topic() }), true),
-            ("another topic", Some(api::TopicStatus { name: old(), ..topic() }), false),
-            ("other dead letters", Some(api::TopicStatus { dead_letter_topic: old(), ..topic() }), false),
-            ("another group", Some(api::TopicStatus { consumer_group: Some(old()), ..topic() }), false),
-        ] {
-            let mut campaign = crate::fixtures::campaign();
-            campaign.status.get_or_insert_default().topic = topic;
-            let found = keeps_names(&campaign, &class, &id);
-            assert_eq!(found.is_ok(), kept, "{what}: {found:?}");
-            if let Err(error) = found {
-                let text = error.to_string();
-                assert!(text.contains("`old.shop.spring`") && text.contains(&id.topic()), "{text}");
-                assert_eq!((error.reason(), error.is_waited_for()), ("KafkaNamesDiffer", false), "{what}");
-            }
-        }
     }
 
     #[test]

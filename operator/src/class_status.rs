@@ -16,6 +16,7 @@ use crate::api::conditions::{self, Report};
 use crate::api::{CampaignClass, CampaignClassStatus, ConditionType};
 use crate::children::apply::MANAGER;
 use crate::class::ClassError;
+use crate::class_kept;
 use crate::class_use::{self, Hold};
 use crate::connections::SECRETS_FRESH;
 use crate::context::Context;
@@ -150,6 +151,7 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
         return Ok(Action::await_change());
     }
     let several = several_defaults(&class, &context.classes.state());
+    let misfit = class_kept::misfit(&class, &context.campaigns.state());
     let in_use = class_use::report(&class, &users);
     if let Some(in_use) = &in_use {
         warn(&class, &context, in_use).await;
@@ -166,7 +168,8 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
         Ok(systems)
             if next.observed_generation == class.metadata.generation
                 && systems.found_well_within(CALM)
-                && says(&next, several.as_deref()) =>
+                && says(&next, several.as_deref())
+                && class_kept::says(&next, misfit.as_ref()) =>
         {
             let Some(in_use) = in_use else { return Ok(Action::requeue(AGAIN)) };
             conditions::set(&mut next.conditions, &in_use, class.metadata.generation.unwrap_or(0), Timestamp::now());
@@ -184,7 +187,9 @@ async fn look(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<Action
             systems.set_measured(measured);
         }
     }
-    let mut ready = readiness(&reports);
+    let ready = readiness(&reports);
+    // What does not work at all is told first.
+    let mut ready = misfit.filter(|_| ready.status == Some(true)).unwrap_or(ready);
     if let Some(several) = &several {
         if !says(&next, Some(several)) {
             warn(&class, &context, &Report::no(C::Ready, SEVERAL_DEFAULTS, several.clone())).await;

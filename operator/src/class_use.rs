@@ -61,20 +61,25 @@ pub(crate) fn report(class: &CampaignClass, users: &[String]) -> Option<Report> 
     if !is_leaving(class) || users.is_empty() {
         return None;
     }
-    let named = users.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = match users.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let (number, verb) = match users.len() {
         1 => ("1 campaign".to_owned(), "uses"),
         several => (format!("{several} campaigns"), "use"),
     };
     let text = format!(
-        "{number} {verb} this class ({named}{more}): it stays, and serves them, until they are deleted; it takes no new ones; to keep \
-         it, apply it again once it is gone"
+        "{number} {verb} this class ({}): it stays, and serves them, until they are deleted; it takes no new ones; to keep \
+         it, apply it again once it is gone",
+        named(users)
     );
     Some(Report::yes(ConditionType::InUse, "CampaignsLeft", text))
+}
+
+/// The first of them, and how many more there are.
+pub(crate) fn named(users: &[String]) -> String {
+    let named = users.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match users.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
 }
 
 /// Sets or removes the finalizer, unless somebody has changed the class meanwhile.

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::pods::PodClient;
 use crate::pressure::Counts;
 use crate::reconcile::Cluster;
+use crate::reconcile::adoption::Adoption;
 use crate::reconcile::epochs::EpochWatch;
 use crate::reconcile::notices::Told;
 use crate::reconcile::numbers::Policies;
@@ -190,8 +191,8 @@ pub struct Memory {
     pub scan: Scan,
     /// How far rows and Redis are compared by rank.
     pub(crate) compare: CompareWatch,
-    /// Winners that the ledger had when this object first met it, if it had any.
-    pub adopted: Option<u64>,
+    /// Whether the ledger was another object's.
+    pub(crate) adoption: Adoption,
     /// Failures in a row.
     pub failures: u32,
     /// What became of its epochs.

@@ -76,7 +76,8 @@ pub enum ReconcileError {
     WinnersNotStored(u64),
     /// The campaign has had a ledger, which is not in this database.
     #[error(
-        "the campaign has a ledger, but not in this database; point the class back, or restore the database; winners may be in Redis \
+        "the campaign has a ledger, but not in this database; point the class back to where it was (database, realm), or restore the database; \
+         winners may be in Redis \
          and Kafka only, so nothing is removed"
     )]
     LedgerMoved,

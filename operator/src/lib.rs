@@ -19,6 +19,7 @@ pub mod api;
 pub mod backoff;
 pub mod children;
 pub mod class;
+pub(crate) mod class_kept;
 pub mod class_status;
 pub mod class_use;
 pub mod config;

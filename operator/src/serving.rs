@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use campaign::deadlines;
 use campaign::stock::says_missing_right;
 
 use crate::pressure::Pressure;
@@ -14,6 +15,10 @@ use crate::pressure::Pressure;
 /// Within this time an issuer finds an epoch that was opened, in milliseconds: it asks the database twice a second, and a busy one
 /// may need some tries.
 const SETTLED_MS: i64 = 4_000;
+const _: () = assert!(
+    SETTLED_MS.unsigned_abs() >= deadlines::millis(deadlines::LOOK_PAUSE) + deadlines::millis(deadlines::LOOK),
+    "an issuer needs longer to find an epoch"
+);
 /// One that says itself that it needs a new epoch is given this long, in milliseconds.
 const BROKEN_MS: i64 = 1_000;
 /// And one that others outdo for this long, in milliseconds, is replaced.

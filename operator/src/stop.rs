@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::class;
+use crate::class_kept;
 use crate::context::Context;
 use crate::epoch::{self, Told};
 use crate::error::ReconcileError;
@@ -202,7 +203,9 @@ async fn stop(context: &Context, campaign: &CouponCampaign, uid: &str) -> Stop {
 /// Suspends in Redis.
 async fn in_redis(context: &Context, campaign: &CouponCampaign, uid: &str) -> Result<(), ReconcileError> {
     let (class, systems) = resolve(campaign, context).await?;
-    // Without a look at the names in Kafka: whatever they are, the keys are the campaign's.
+    // In another realm they would be another campaign's keys, or none. Without a look at the names in Kafka: whatever they are, the keys are the
+    // campaign's.
+    class_kept::keeps_realm(campaign, &class)?;
     let id = class::identified(campaign, &class, &systems.settings.operator)?;
     let keys = StockKeys::of(&id);
     context.memory.update(uid, |memory| memory.terms_seen.stop());

@@ -1,28 +1,20 @@
 //! `POST /api/coupons/{id}/issue`.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use campaign::deadlines;
 use campaign::stock::Wish;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::answer::{self, Failure, Issued, Refused};
 use super::app::{App, bad_path};
 use super::request::{self, IssueRequest};
-use crate::batcher::QUEUE_DEADLINE;
-use crate::delivery::CONFIRM_DEADLINE;
-use crate::job::BATCH_DEADLINE;
 use crate::metrics::OutcomeLabel;
 use crate::outcome::Outcome;
-
-/// Longer than everything that an admitted wish waits for.
-const ANSWER_DEADLINE: Duration =
-    Duration::from_secs(QUEUE_DEADLINE.as_secs() + BATCH_DEADLINE.as_secs() + CONFIRM_DEADLINE.as_secs() + 2);
 
 /// Ask for a coupon.
 #[utoipa::path(
@@ -106,7 +98,7 @@ async fn ask(app: &App, wish: Wish) -> Outcome {
         Ok(answer) => answer,
         Err(outcome) => return outcome,
     };
-    match tokio::time::timeout(ANSWER_DEADLINE, answer).await {
+    match tokio::time::timeout(deadlines::ANSWER, answer).await {
         Ok(Ok(outcome)) => outcome,
         // Neither may happen; what became of the wish is not known.
         Ok(Err(_)) | Err(_) => Outcome::Unconfirmed,

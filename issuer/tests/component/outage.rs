@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use campaign::deadlines;
 use campaign::settings::{Connections, RedisServer};
 use campaign::table;
 use futures::future::join_all;
-use issuer::job::BATCH_DEADLINE;
 use stack::services::Kafka;
 
 use super::fixture::{Fixture, Issuer, eventually, terms, within};
@@ -59,7 +59,7 @@ async fn redis_comes_and_goes() {
                 fastest = fastest.min(asked.elapsed());
             }
             assert!(
-                fastest < BATCH_DEADLINE / 2,
+                fastest < deadlines::BATCH / 2,
                 "while Redis is away the answer comes at once, not after {fastest:?}"
             );
             assert_eq!(users.get("/api/coupons/spring").await.code(), "REDIS_UNAVAILABLE");

@@ -57,6 +57,9 @@ pub struct CouponCampaignStatus {
     /// The class that the campaign resolved to. It stays even if another class becomes the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
+    /// The realm that its ledger is in. Absent before there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realm: Option<String>,
     /// The coupon id in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coupon_id: Option<String>,

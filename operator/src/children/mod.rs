@@ -24,7 +24,7 @@ pub use budget::issuer_budget;
 pub use network::{OperatorPods, network_policy, network_policy_name};
 pub(crate) use pods::PROBE_PORT;
 pub use pods::{consumer_deployment, issuer_deployment, pods_hash, replaces_pods};
-pub use secret::{CONNECTIONS_KEY, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
+pub use secret::{CONNECTIONS_KEY, ControlError, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 
 /// Label that names the campaign on everything it owns.

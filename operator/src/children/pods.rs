@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use campaign::yaml;
+use campaign::{deadlines, yaml};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
@@ -26,6 +26,8 @@ pub(crate) const PROBE_PORT: i32 = 9090;
 const CONFIG_DIR: &str = "/etc/coupon";
 /// From SIGTERM, or the end of an issuer's delay, until a pod is killed: longer than the programs take to drain.
 const GRACE_SECONDS: u16 = 35;
+const _: () =
+    assert!(GRACE_SECONDS as u64 > deadlines::DRAIN.as_secs(), "a pod is killed before it has ended by itself");
 /// User id of the image's unprivileged user.
 const USER: i64 = 65532;
 /// The pod template's fingerprint of the connections: pods are replaced when it changes.

@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
-use campaign::later;
 use campaign::sabotage::{Defence, without};
+use campaign::{deadlines, later};
 use futures::future::join_all;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
+use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::EpochError;
-use crate::children::{self, ControlTokens};
+use crate::children::{self, ControlError, ControlTokens};
 use crate::pods::PodClient;
 
-/// How long a pod may take to confirm, its own draining (11 s) included.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(13);
+/// How long a pod may take to confirm, its own draining included.
+const CONFIRM_TIMEOUT: Duration = deadlines::FENCE_ANSWER;
+/// A pod that is older than this, in seconds, and not ready yet, is not about to be.
+const YOUNG_S: i64 = 60;
+/// Pause before a pod that is starting is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
+/// How long one such try may take. One whose answer takes longer, as it waits for what is under way, goes on where it was.
+const TRY: Duration = Duration::from_secs(2);
 /// How long to wait for a deleted pod to be gone in one pass; the next pass goes on waiting.
 const GONE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often to look whether it is.
@@ -79,63 +88,122 @@ pub(crate) fn pod_url(ip: &str, port: i32, path: &str) -> String {
 }
 
 /// Raises the floor of every issuer pod to `epoch` and waits until each has confirmed or is gone.
+///
+/// One that does not confirm is deleted, and waited for until it is gone, which takes as long as its process takes to end: far longer than
+/// one that is only starting takes to answer. So that one is asked again instead, for as long as any other may take to answer. This is safe
+/// whatever it does meanwhile, also if it is taken for starting and is not: it counts as fenced only once it has confirmed, is gone, or is
+/// known not to have begun, and nothing of the ledger is read before. Which pods are asked again decides how long that takes, and nothing
+/// else; so clocks, and what a kubelet has said some time ago, are good enough for it.
+///
+/// That a pod holds no older epoch is taken for granted of none that may run. `epoch` is in SQL by now, and no older one is open there, so
+/// a process that begins after the pods were listed can take no older one: pods that come later need no fence, and none that has no node.
+/// One that has a node may have begun before, and read the epoch that was open then.
 pub async fn fence(issuers: &Issuers, epoch: u64) -> Result<(), EpochError> {
     if without(Defence::Fence) {
         return Ok(());
     }
     // Without a resourceVersion this is a quorum read: no pod that was created before is missed.
     let pods = issuers.pods.list(&ListParams::default().labels(&issuers.selector)).await?.items;
-    let confirmed = join_all(pods.iter().map(|pod| confirm(issuers, pod, epoch))).await;
-    let unconfirmed: Vec<&Pod> = pods.iter().zip(confirmed).filter(|(_, yes)| !yes).map(|(pod, _)| pod).collect();
-    for pod in &unconfirmed {
-        tracing::warn!(pod = pod.name_any(), epoch, "issuer did not confirm the fence: deleting it");
+    let fenced = join_all(pods.iter().map(|pod| one(issuers, pod, epoch))).await;
+    let mut unconfirmed = Vec::new();
+    for (pod, fenced) in pods.iter().zip(fenced) {
+        let Err(why) = fenced else { continue };
+        tracing::warn!(pod = pod.name_any(), epoch, %why, "issuer did not confirm the fence: deleting it");
         // Never a force delete: the object must go only when the kubelet says that the process is gone.
         // Another one that bears its name by now starts by asking for the epoch.
-        children::apply::delete(&issuers.pods, *pod, DeleteParams::default()).await?;
+        children::apply::delete(&issuers.pods, pod, DeleteParams::default()).await?;
+        unconfirmed.push(pod);
     }
     let waiting = unconfirmed.into_iter().map(|pod| gone(issuers, pod));
     futures::future::try_join_all(waiting).await?;
     Ok(())
 }
 
-async fn confirm(issuers: &Issuers, pod: &Pod, epoch: u64) -> bool {
+/// Why a pod has not confirmed a fence.
+#[derive(Debug, thiserror::Error)]
+enum Unconfirmed {
+    #[error("it has no address yet")]
+    NoAddress,
+    #[error("it answers {0}")]
+    Refused(StatusCode),
+    #[error("what it sent under an older epoch is still under way")]
+    NotDrained,
+    #[error(transparent)]
+    NotHeard(#[from] ControlError),
+}
+
+/// Makes sure that nothing below `epoch` can come from this pod any more. One that is starting is asked again and again.
+async fn one(issuers: &Issuers, listed: &Pod, epoch: u64) -> Result<(), Unconfirmed> {
+    let deadline = Instant::now() + CONFIRM_TIMEOUT;
+    let mut pod = listed.clone();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let is_starting = is_starting(&pod, Timestamp::now());
+        let asked = ask(issuers, &pod, epoch, if is_starting { TRY.min(left) } else { left }).await;
+        if asked.is_ok() || !is_starting || Instant::now() + AGAIN >= deadline {
+            return asked;
+        }
+        tokio::time::sleep(AGAIN).await;
+        match issuers.pods.get_opt(&pod.name_any()).await {
+            Ok(Some(found)) if found.uid() == listed.uid() => pod = found,
+            // It is gone; what bears its name now has begun after it.
+            Ok(_) => return Ok(()),
+            // As it was seen last. Were it gone, the next try fails as well.
+            Err(error) => tracing::debug!(pod = pod.name_any(), %error, "a pod that is starting could not be read"),
+        }
+    }
+}
+
+/// Whether a pod seems to be on its way up: young, placed, not ready yet, never restarted, and in no trouble that lasts.
+fn is_starting(pod: &Pod, now: Timestamp) -> bool {
+    let created = pod.metadata.creation_timestamp.as_ref();
+    let is_young = created.is_some_and(|created| now.as_second() - created.0.as_second() < YOUNG_S);
+    let Some(status) = &pod.status else { return is_young };
+    let is_ready = status.conditions.iter().flatten().any(|each| each.type_ == "Ready" && each.status == "True");
+    let stumbles = status.container_statuses.iter().flatten().any(|container| {
+        let waits = container.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
+        container.restart_count > 0 || waits.is_some_and(|why| !matches!(why, "ContainerCreating" | "PodInitializing"))
+    });
+    is_young && !is_ready && !stumbles && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Asks a pod once, for `patience` at most.
+async fn ask(issuers: &Issuers, pod: &Pod, epoch: u64, patience: Duration) -> Result<(), Unconfirmed> {
     if issuers.is_vouched_gone(pod) {
-        return true;
+        return Ok(());
     }
     // A pod whose process has not started, or has ended, grants nothing: it reads the epoch after it starts.
     let status = pod.status.as_ref();
     if matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed")) {
-        return true;
+        return Ok(());
     }
     let Some(ip) = status.and_then(|s| s.pod_ip.as_deref()).filter(|ip| !ip.is_empty()) else {
         // Not placed on a node yet: it cannot have started. One that is placed may run before its address is published.
-        return pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default().is_empty();
+        let is_placed =
+            pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty());
+        return if is_placed { Err(Unconfirmed::NoAddress) } else { Ok(()) };
     };
-    let request = issuers.http.post(control_url(ip, "fence")).timeout(CONFIRM_TIMEOUT).json(&Fence::below(epoch));
-    match issuers.tokens.send(request).await {
-        Ok(response) if response.status().is_success() => {
-            response.json::<Fenced>().await.is_ok_and(|fenced| fenced.drained)
-        }
-        Ok(response) => {
-            tracing::warn!(pod = pod.name_any(), status = %response.status(), "issuer refused the fence");
-            false
-        }
-        Err(error) => {
-            tracing::warn!(pod = pod.name_any(), %error, "issuer could not be reached for the fence");
-            false
-        }
+    let request = issuers.http.post(control_url(ip, "fence")).timeout(patience).json(&Fence::below(epoch));
+    let response = issuers.tokens.send(request).await?;
+    if !response.status().is_success() {
+        return Err(Unconfirmed::Refused(response.status()));
+    }
+    match response.json::<Fenced>().await {
+        Ok(Fenced { drained: true }) => Ok(()),
+        Ok(Fenced { drained: false }) => Err(Unconfirmed::NotDrained),
+        Err(error) => Err(ControlError::from(error).into()),
     }
 }
 
 /// Waits until the pod's object is gone, which means that its kubelet has seen the process end.
 async fn gone(issuers: &Issuers, pod: &Pod) -> Result<(), EpochError> {
     let (name, uid) = (pod.name_any(), pod.uid());
-    let deadline = tokio::time::Instant::now() + GONE_TIMEOUT;
+    let deadline = Instant::now() + GONE_TIMEOUT;
     loop {
         match issuers.pods.get_opt(&name).await? {
             None => return Ok(()),
             Some(other) if other.uid() != uid => return Ok(()),
-            Some(_) if tokio::time::Instant::now() >= deadline => {
+            Some(_) if Instant::now() >= deadline => {
                 let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).unwrap_or_default();
                 return Err(EpochError::RepairBlocked { pod: name, uid: uid.unwrap_or_default(), node });
             }
@@ -145,63 +213,5 @@ async fn gone(issuers: &Issuers, pod: &Pod) -> Result<(), EpochError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use http::{Method, Request, Response};
-    use kube::Client;
-    use kube::client::Body;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// An API server that shows one issuer, which runs somewhere and cannot be spoken to, and takes no deletion of it.
-    fn server(refusal: u16) -> (Api<Pod>, Arc<Mutex<Vec<Value>>>) {
-        let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-        let deletions: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let log = Arc::clone(&deletions);
-        tokio::spawn(async move {
-            let pod = |uid: &str| json!({"metadata": {"name": "spring-issuer-1", "uid": uid}, "spec": {"nodeName": "n1", "containers": []}});
-            while let Some((request, answer)) = handle.next_request().await {
-                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                let body = request.into_body().collect_bytes().await.unwrap();
-                let reason = if refusal == 409 { "Conflict" } else { "Forbidden" };
-                let refused =
-                    json!({"kind": "Status", "status": "Failure", "reason": reason, "code": refusal, "message": "no"});
-                let (code, said) = match (&method, path.ends_with("/pods")) {
-                    (&Method::DELETE, _) => {
-                        log.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-                        (refusal, refused)
-                    }
-                    (_, true) => {
-                        (200, json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [pod("u1")]}))
-                    }
-                    // Who is there by then.
-                    (_, false) => (200, pod("u2")),
-                };
-                let response = Response::builder().status(code).body(Body::from(serde_json::to_vec(&said).unwrap()));
-                answer.send_response(response.unwrap());
-            }
-        });
-        (Api::namespaced(Client::new(service, "shop"), "shop"), deletions)
-    }
-
-    fn issuers(pods: Api<Pod>) -> Issuers {
-        let http = PodClient::new().unwrap();
-        Issuers { pods, selector: "x=y".to_owned(), tokens: ControlTokens::default(), http, vouched_gone: Vec::new() }
-    }
-
-    /// Wrong: between our look and our deletion a pod of that name was replaced, and the new one, which grants nothing old, is ended.
-    #[tokio::test]
-    async fn only_the_very_pod_that_did_not_confirm_is_deleted() {
-        let (pods, deletions) = server(409);
-        fence(&issuers(pods), 7).await.unwrap();
-        let sent = deletions.lock().unwrap().clone();
-        assert_eq!(sent.len(), 1);
-        assert_eq!(sent[0]["preconditions"], json!({"uid": "u1"}));
-        assert_eq!(sent[0].get("gracePeriodSeconds"), None, "never by force");
-
-        let (pods, _) = server(403);
-        assert!(fence(&issuers(pods), 7).await.is_err(), "a pod that may not be deleted is not fenced");
-    }
-}
+#[path = "fence_tests.rs"]
+mod tests;

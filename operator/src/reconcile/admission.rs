@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign};
 use crate::class::{self, ClassError};
+use crate::class_kept;
 use crate::class_use;
 use crate::connections::Systems;
 use crate::context::Context;
@@ -72,14 +73,14 @@ pub(super) fn class_gone(class: &CampaignClass) -> [Report; 2] {
     ]
 }
 
-/// The campaign, as its class says; nothing may be done to one whose topics are called otherwise.
+/// The campaign, as its class says; nothing may be done to one whose ledger is in another realm, or whose topics are called otherwise.
 pub(super) fn identified(
     campaign: &CouponCampaign,
     class: &CampaignClass,
     systems: &Systems,
 ) -> Result<CampaignId, ReconcileError> {
     let id = class::identified(campaign, class, &systems.settings.operator)?;
-    class::keeps_names(campaign, class, &id)?;
+    class_kept::keeps(campaign, class, &id)?;
     Ok(id)
 }
 

@@ -59,6 +59,18 @@ impl Aims {
         Self { issuer: Aim::Hold { reason }, consumer: Aim::Hold { reason } }
     }
 
+    /// While a ledger is brought back its first issuers are not made (`issuers`: those that should be there): the fence of its epoch would
+    /// wait until they answer, and with it everybody who wants a coupon. Pods that come after the fence take the new epoch by themselves.
+    pub(super) fn after_the_fence(self, phase: Phase, issuers: i32) -> Self {
+        let reason = "the first issuers start once the ledger is open";
+        match self.issuer {
+            Aim::Follow { .. } if phase == Phase::Repairing && issuers == 0 => {
+                Self { issuer: Aim::Hold { reason }, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Whether no pod is wanted.
     pub fn are_dormant(&self) -> bool {
         [self.issuer, self.consumer].iter().all(|aim| matches!(aim, Aim::Exactly { replicas: 0, .. }))
@@ -121,4 +133,27 @@ pub fn aims(campaign: &CouponCampaign, phase: Phase, terms: &Terms, now_ms: i64,
         _ => Aim::Follow { floor, reason: in_window },
     };
     Aims { issuer, consumer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::scene::Scene;
+
+    /// Wrong: a ledger that is continued in its open window is closed until pods that were made a moment before are deleted and gone.
+    #[test]
+    fn first_issuers_start_after_the_fence_and_others_stay() {
+        let anew = Scene::open().issued(5).stored(5).redis_emptied().with(|s| {
+            (s.row().epoch, s.row().open_epoch, s.row().object_uid) = (7, None, Some("another".to_owned()));
+            s.campaign.status = None;
+        });
+        let plan = anew.plan();
+        assert_eq!(plan.phase, Phase::Repairing, "{:?}", plan.steps);
+        let Aims { issuer, consumer } = plan.aims.after_the_fence(plan.phase, 0);
+        assert!(matches!(issuer, Aim::Hold { .. }), "{issuer:?}");
+        assert!(matches!(consumer, Aim::Follow { .. }), "what is left is stored meanwhile: {consumer:?}");
+        assert_eq!(plan.aims.after_the_fence(plan.phase, 2), plan.aims, "they are there, and are fenced");
+        let open = Scene::open().plan();
+        assert_eq!(open.aims.after_the_fence(open.phase, 0), open.aims);
+    }
 }

@@ -19,7 +19,7 @@ use super::opening::{self, open_epoch};
 use super::plan::{Plan, Step};
 use super::removal;
 use super::rollout::{self, Order, When};
-use super::{Pass, control_token, handover, observe::Observation, proven};
+use super::{Pass, adoption, control_token, handover, observe::Observation, proven};
 use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::{Ownership, claim, ownership};
@@ -77,7 +77,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation, done: &mut
                     tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
                     break;
                 }
-                done.adopted = adopted(pass, row, seen);
+                done.adopted = adoption::of_claim(pass.is_new_to_ledger(), row, seen).or(done.adopted);
             }
             (Step::TakeOver { forget_window }, Some(row)) => {
                 let known = opening::known_epoch(pass, seen);
@@ -85,7 +85,7 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation, done: &mut
                     tracing::info!(campaign = %pass.id, "the ledger has changed meanwhile; looking again");
                     break;
                 }
-                done.adopted = adopted(pass, row, seen);
+                done.adopted = adoption::of_claim(pass.is_new_to_ledger(), row, seen).or(done.adopted);
                 pass.context.memory.update(pass.uid, |memory| memory.taken_over = true);
                 let before = row.custody.owner.as_deref().unwrap_or_default();
                 let text = format!("the ledger is taken over from cluster {before}, by annotation");
@@ -122,14 +122,6 @@ pub async fn ledger(pass: &Pass<'_>, plan: &Plan, seen: &Observation, done: &mut
         }
     }
     Ok(())
-}
-
-/// Winners of the ledger that this object has just taken over, if another object made it.
-fn adopted(pass: &Pass<'_>, row: &CampaignRow, seen: &Observation) -> Option<u64> {
-    let stored = seen.ledger.as_ref().map_or(0, |ledger| ledger.stored);
-    let issued = seen.stock.as_ref().map_or(0, |stock| stock.issued);
-    let winners = stored.max(issued);
-    (pass.is_new_to_ledger() && row.epoch > 0 && winners > 0).then_some(winners)
 }
 
 /// Gives the row this cluster's present name. Not while an issuer is there: it knows the ledger by the name that it was started with.

@@ -4,6 +4,7 @@
 //! nothing. After a ledger step the pass is repeated at once and looks again.
 
 pub(crate) mod admission;
+pub(crate) mod adoption;
 mod aims;
 mod apply;
 mod cluster;
@@ -71,6 +72,7 @@ use crate::serving::{Service, Verdict};
 use crate::unreadable::UNREADABLE;
 use admission::{admitted, class_gone, identified};
 pub(crate) use admission::{resolve, turn};
+use adoption::Adoption;
 pub(crate) use apply::issuers as issuers_of;
 pub use cluster::Cluster;
 use handover::Elsewhere;
@@ -82,6 +84,7 @@ use outcome::failed;
 pub(crate) use outcome::{contain, deadline};
 pub use pause::PAUSE_ANNOTATION;
 use plan::{Plan, Step};
+use report::Blind;
 use served::Moment;
 use supply::Window;
 
@@ -233,13 +236,14 @@ async fn status_of_blind_pass(
     now: Timestamp,
 ) -> CouponCampaignStatus {
     let issuer = object_name(campaign, Component::Issuer);
-    let issuers = context.deployment(&campaign.namespace().unwrap_or_default(), &issuer);
-    let (ready, now_ms) = (There::of(issuers.as_deref()).ready, now.as_millisecond());
+    let there = context.deployment(&campaign.namespace().unwrap_or_default(), &issuer);
+    let (ready, now_ms) = (There::of(there.as_deref()).ready, now.as_millisecond());
+    let service = issuers::service_of_blind_pass(context, campaign, uid).await;
     let mut status = match error {
         ReconcileError::LedgerOwnedElsewhere(_) => report::status_elsewhere(campaign, error, now),
-        _ => report::status_without_class(campaign, error, ready, now_ms, now),
+        _ => report::status_without_class(campaign, error, &Blind { ready, service: &service, now_ms }, now),
     };
-    let supply = supply::of_blind_pass(campaign, error, ready);
+    let supply = supply::of_blind_pass(campaign, error, ready, &service);
     let moment = Moment { at_ms: context.elapsed_ms(), now_ms, window: Window::of_blind_pass(campaign), time: now };
     let warning = context
         .memory
@@ -341,14 +345,21 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let stop = stop.filter(|_| campaign.spec.suspend && seen.stock.is_err());
     plan.stopped(stop);
     let service = issuers::service(&pass, &seen, &answers);
-    let serving = issuers::judge(&pass, &mut plan, &seen, &answers).await;
+    let serving = issuers::judge(&pass, &plan, &seen, &answers);
+    issuers::mend(&mut plan, &serving);
 
     let mut compared = Ok(());
     if epochs.left(Instant::now()).is_none() {
         compared = differs::repair_what_differs(&pass, &seen, &mut plan).await;
     }
-    let mut done = apply::Done::default();
+    issuers::tell(&pass, &plan, &serving).await;
+    let adopted = context.memory.update(uid, |memory| memory.adoption.see(pass.is_new_to_ledger(), uid, &seen));
+    let mut done = apply::Done { adopted, ..apply::Done::default() };
     let ledger = apply::ledger(&pass, &plan, &seen, &mut done).await;
+    issuers::replace(&pass, &plan).await;
+    if done.opened.is_none() {
+        plan.aims = plan.aims.after_the_fence(plan.phase, issuers.current);
+    }
     let (issuer, consumer) = (deployment(Component::Issuer), deployment(Component::Consumer));
     let numbers = scaling::find(&pass, &plan, &seen, issuer.as_deref(), consumer.as_deref(), &answers);
     let (scaled, workloads) = match plan.hands_off {
@@ -373,8 +384,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     let (looked, compared) = (scan.found(), compare.standing(&seen));
     // Kept here as well: the watch may show the status that was just written only after the next pass.
     let adopted = context.memory.update(uid, |memory| {
-        memory.adopted = done.adopted.or(memory.adopted);
-        memory.adopted
+        memory.adoption = done.adopted.map_or(memory.adoption, Adoption::Of);
+        memory.adoption.winners()
     });
 
     // What users meet is said as it is when it is said: a system that does not answer may have held the pass up for long.
@@ -444,7 +455,8 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     );
     size::measure(&pass, &seen, &labels).await;
     let failure = failure.or(observation_failure(seen));
-    let in_between = failure.is_none() && !plan.steps.iter().all(Step::can_wait);
+    // What an event has told once must be found in status by the next process.
+    let in_between = failure.is_none() && done.adopted.is_none() && !plan.steps.iter().all(Step::can_wait);
     crate::stop::correct(&mut status, campaign, context, uid, observed_at);
     publish::status(campaign, context, uid, status, in_between).await?;
     if let Some(error) = failure {
@@ -619,7 +631,12 @@ mod tests {
         let campaign = fixtures::campaign();
         ensure_finalizer(&campaign, &context).await.unwrap();
         class_use::write(&fixtures::class(), &context, class_use::hold(&fixtures::class(), 1)).await.unwrap();
-        let status = report::status_without_class(&campaign, &ReconcileError::PassTimeout, 0, 0, Timestamp::now());
+        let status = report::status_without_class(
+            &campaign,
+            &ReconcileError::PassTimeout,
+            &Blind { ready: 0, service: &Service::Silent, now_ms: 0 },
+            Timestamp::now(),
+        );
         publish::status(&campaign, &context, "0001", status, false).await.unwrap();
         let sent = sent.lock().unwrap().clone();
         assert_eq!(sent.len(), 3, "{sent:?}");

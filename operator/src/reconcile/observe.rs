@@ -178,7 +178,8 @@ impl Observation {
         let stock = self.stock.as_ref().ok()?;
         match &self.ledger {
             Ok(LedgerView { row: Some(row), .. }) if self.keys_removed_ms().is_some() => Some(row.issued_count),
-            Err(_) if is_empty(stock) => None,
+            // Nor where there is no row: it may be another realm's Redis, or another database.
+            Ok(LedgerView { row: None, .. }) | Err(_) if is_empty(stock) => None,
             _ => Some(stock.issued),
         }
     }

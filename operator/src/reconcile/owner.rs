@@ -196,6 +196,7 @@ pub fn closed(seen: &Observation, clock: Time, row: &CampaignRow, terms: Terms, 
         key_by,
         wants_count: false,
         keys_removed: false,
+        replaces: Vec::new(),
     }
 }
 

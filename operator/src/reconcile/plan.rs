@@ -56,6 +56,8 @@ pub struct Plan {
     pub wants_count: bool,
     /// Redis holds nothing of it on purpose, and need not.
     pub keys_removed: bool,
+    /// Issuers that are to be replaced as they do not serve, by UID.
+    pub replaces: Vec<String>,
 }
 
 /// One thing to do to the ledger.
@@ -176,11 +178,12 @@ pub fn plan(
         Some(Claimed::Unregistered) => steps.push(Step::Register),
         Some(Claimed::Moved) => {
             hands_off = true;
-            refusals.push(Report::yes(
-                ConditionType::Stalled,
-                "LedgerMoved",
-                "the campaign has a ledger, but not in this database; point the class back, or restore the database",
-            ));
+            let text = format!(
+                "the campaign has a ledger, but no row in this database for realm `{}`: point the class back to where it was (host and name of \
+                 the database, realm), or restore the database; until then pods stay as they are, and nobody repairs, suspends or closes it",
+                id.realm()
+            );
+            refusals.push(Report::yes(ConditionType::Stalled, LEDGER_MOVED, text));
         }
         Some(Claimed::By(row)) => match owner::owner(campaign, row, cluster) {
             Owner::This => {}
@@ -214,7 +217,7 @@ pub fn plan(
             hands_off = true;
             refusals.push(Report::yes(ConditionType::Stalled, conflict.reason(), conflict.to_string()));
             refusals.push(Report::no(ConditionType::TopicReady, conflict.reason(), conflict.to_string()));
-            if conflict.reason() != "LedgerMoved" {
+            if conflict.reason() != LEDGER_MOVED {
                 let message = conflict.to_string();
                 refusals.push(Report::yes(ConditionType::ResourceConflict, conflict.reason(), message));
             }
@@ -282,14 +285,19 @@ pub fn plan(
             prepared
         }
     };
-    // What users meet, which is not yet what people ask for.
-    let last_known = || terms::last_known(campaign.status.as_ref()).filter(|_| stock.is_none());
+    // What users meet, which is not yet what people ask for. Where the row is somewhere else, the Redis that answers may be another as well.
+    let moved = matches!(claimed, Some(Claimed::Moved));
+    let last_known = || terms::last_known(campaign.status.as_ref()).filter(|_| stock.is_none() || moved);
     let standing = in_force.or_else(last_known).unwrap_or(terms);
     // What is held back for a wrong clock, nobody has suspended.
     let standing =
         Terms { suspended: if time.doubt.is_some() { asked.suspended } else { standing.suspended }, ..standing };
     let phase_under = |terms: &Terms| match (repairing, usable) {
         (true, _) => Phase::Repairing,
+        // Its window goes by, whoever can be read.
+        (false, false) if moved && !matches!(before, Phase::Pending | Phase::Repairing) => {
+            phase(before, terms, now_ms, None, &Work::Unknown, false)
+        }
         (false, false) => before,
         (false, true) => {
             let all_rows = ledger.zip(issued).is_some_and(|(ledger, issued)| ledger.stored >= issued);
@@ -335,6 +343,7 @@ pub fn plan(
         key_by,
         wants_count,
         keys_removed,
+        replaces: Vec::new(),
     };
     if retention::may_go(campaign, before, &plan, seen) {
         plan.steps.push(Step::RemoveKeys);
@@ -378,8 +387,13 @@ impl Plan {
     pub(super) fn reopen(&mut self, reason: &'static str) {
         self.steps.insert(0, Step::OpenEpoch { reason });
         self.phase = Phase::Repairing;
+        // It may mend them as well.
+        self.replaces.clear();
     }
 }
+
+/// Reason: the ledger is not where the class says.
+pub(super) const LEDGER_MOVED: &str = "LedgerMoved";
 
 type TopicSteps = Result<Option<Vec<TopicStep>>, topic::TopicConflict>;
 

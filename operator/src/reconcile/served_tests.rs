@@ -2,7 +2,7 @@ use super::*;
 use crate::class::ClassError;
 use crate::error::ReconcileError;
 use crate::fixtures::{END, HOUR, MINUTE, START};
-use crate::reconcile::report::{status_elsewhere, status_without_class};
+use crate::reconcile::report::{Blind, status_elsewhere, status_without_class};
 use crate::reconcile::scene::Scene;
 use crate::reconcile::supply;
 use crate::serving::Service;
@@ -53,9 +53,14 @@ impl Life {
         let moment = self.moment(Window::of_blind_pass(campaign));
         let mut next = match error {
             ReconcileError::LedgerOwnedElsewhere(_) => status_elsewhere(campaign, error, NOW),
-            _ => status_without_class(campaign, error, 0, moment.now_ms, NOW),
+            _ => status_without_class(
+                campaign,
+                error,
+                &Blind { ready: 0, service: &Service::Silent, now_ms: moment.now_ms },
+                NOW,
+            ),
         };
-        let supply = supply::of_blind_pass(campaign, error, 0);
+        let supply = supply::of_blind_pass(campaign, error, 0, &Service::Silent);
         let warning = note(&mut self.watch, &moment, campaign, &supply, None, &mut next);
         self.scene.campaign.status = Some(next.clone());
         (next, warning)

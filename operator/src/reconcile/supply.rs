@@ -129,7 +129,13 @@ pub(crate) fn of_pass(
 }
 
 /// What is known in a pass that ended before it could look. `ready_issuers`: pods that users can reach, as Kubernetes says.
-pub(crate) fn of_blind_pass(campaign: &CouponCampaign, error: &ReconcileError, ready_issuers: i32) -> Supply {
+/// `service`: what these say.
+pub(crate) fn of_blind_pass(
+    campaign: &CouponCampaign,
+    error: &ReconcileError,
+    ready_issuers: i32,
+    service: &Service,
+) -> Supply {
     if matches!(error, ReconcileError::LedgerOwnedElsewhere(_) | ReconcileError::Class(ClassError::CouponIdTaken(_))) {
         return Supply::OfOthers;
     }
@@ -146,9 +152,18 @@ pub(crate) fn of_blind_pass(campaign: &CouponCampaign, error: &ReconcileError, r
         // Nobody but us opens it again.
         Phase::Repairing => Supply::Missed(blind_cause(error)),
         _ if ready_issuers == 0 => Supply::Missed(blind_cause(error)),
-        _ => Supply::Unknown,
+        // Redis lets nobody win who asks them.
+        Phase::Suspended => Supply::Unknown,
+        _ => match service {
+            Service::Grants => Supply::Well,
+            Service::Refuses(said) => Supply::Missed(Cause { reason: NOT_SERVING.to_owned(), text: said.clone() }),
+            Service::Silent => Supply::Unknown,
+        },
     }
 }
+
+/// The reason where all issuers say that they grant nothing.
+pub(super) const NOT_SERVING: &str = "IssuersNotServing";
 
 fn blind_cause(error: &ReconcileError) -> Cause {
     Cause { reason: error.reason().to_owned(), text: advice(error) }
@@ -272,7 +287,28 @@ mod tests {
             ("another cluster sells", Scene::open(), elsewhere, 0, Ok(OfOthers)),
             ("an older campaign sells", Scene::new_campaign(), taken, 0, Ok(OfOthers)),
         ] {
-            let found = of_blind_pass(&scene.campaign, &error, ready);
+            let found = of_blind_pass(&scene.campaign, &error, ready, &Service::Silent);
+            match expected {
+                Ok(expected) => assert_eq!(found, expected, "{what}"),
+                Err(reason) => assert_eq!(missed(&found), Some(reason), "{what}: {found:?}"),
+            }
+        }
+    }
+
+    /// Wrong: users are given coupons, or turned away, for as long as a class is gone, and nobody asks the issuers.
+    #[test]
+    fn where_nobody_can_look_the_issuers_know() {
+        let refuses = Service::Refuses("1 RedisAway".to_owned());
+        for (what, scene, ready, service, expected) in [
+            ("they grant", Scene::open(), 1, Service::Grants, Ok(Supply::Well)),
+            ("they grant, and status was lost", Scene::new_campaign(), 1, Service::Grants, Ok(Supply::Well)),
+            ("they do not", Scene::open(), 1, refuses, Err("IssuersNotServing")),
+            ("the last one has gone", Scene::open(), 0, Service::Grants, Err("ClassNotFound")),
+            ("suspended", Scene::open().was(Phase::Suspended), 1, Service::Grants, Ok(Supply::Unknown)),
+            ("a repair", Scene::open().was(Phase::Repairing), 1, Service::Grants, Err("ClassNotFound")),
+        ] {
+            let error = ReconcileError::Class(ClassError::NotFound("main".to_owned()));
+            let found = of_blind_pass(&scene.campaign, &error, ready, &service);
             match expected {
                 Ok(expected) => assert_eq!(found, expected, "{what}"),
                 Err(reason) => assert_eq!(missed(&found), Some(reason), "{what}: {found:?}"),

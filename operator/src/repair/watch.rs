@@ -21,11 +21,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use campaign::deadlines;
+
 use crate::log_view::Offsets;
 
-/// From a grant to the moment when its issuer has written it or given it up: a batch's deadline (2 s) and the deadline for
-/// becoming durable (8 s), and some time for what lies between.
-pub const SETTLE: Duration = Duration::from_secs(12);
+/// From a grant to the moment when its issuer has written it or given it up.
+pub const SETTLE: Duration = deadlines::SETTLE;
 
 /// What a pass sees of a campaign that is open in Redis and SQL.
 #[derive(Debug, Clone, Copy)]

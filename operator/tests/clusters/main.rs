@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod api;
+mod applied_again;
+mod kubelet;
 mod named;
 mod repairs;
 mod retained;
@@ -11,15 +13,13 @@ mod scene;
 #[path = "../common/servers.rs"]
 mod servers;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use operator::reconcile::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
+use operator::repair::watch::SETTLE;
 use serde_json::json;
 
 use scene::{Crowd, Realm, until};
-
-/// What an operator waits for after it has closed Redis to issuers that it cannot reach.
-const SETTLE: Duration = Duration::from_secs(12);
 
 /// Wrong: the operator of a second cluster takes a campaign over without a word, and its deletion removes what the first one uses (M21, SC-11).
 #[tokio::test(flavor = "multi_thread")]

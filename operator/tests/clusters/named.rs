@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use campaign::log::admin::TopicState;
 use campaign::names::{KafkaNames, Templates};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scene::{Cluster, Crowd, Realm, until};
 
@@ -108,4 +108,48 @@ async fn a_class_that_is_made_again_with_other_names_stops_its_campaigns_and_tou
 
     cluster.names_topics(&own);
     until("the object goes", async || cluster.object().is_none().then_some(())).await;
+}
+
+/// Wrong: a class that was deleted is made again with another realm, topics keep their names, and people are sent to another database;
+/// meanwhile users hear 503, says status, and are given coupons.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_that_is_made_again_with_another_realm_says_so_and_what_users_meet() {
+    let realm = Realm::named(&names("dlq"));
+    let mut cluster = realm.cluster("a");
+    cluster.is_open().await;
+    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
+    crowd.has_won(20).await;
+    let own = realm.campaign.realm().to_owned();
+    until("status names the realm", async || {
+        (cluster.object()?["status"]["realm"].as_str() == Some(&own)).then_some(())
+    })
+    .await;
+    cluster.stop().await;
+    cluster.counts_an_issuer();
+
+    cluster.is_in_realm("another");
+    cluster.starts();
+    let said = cluster.is_stalled("RealmDiffers").await;
+    assert!(said.contains(&format!("realm `{own}`")) && said.contains("realm `another`"), "{said}");
+    crowd.has_won(20).await;
+    let open = cluster.says("Open", "Unknown", "RealmDiffers").await;
+    assert!(open.contains("issuers say that they grant"), "{open}");
+    let unserved = cluster.object().unwrap()["status"]["unservedSeconds"].clone();
+    let of_class = until("the class says so", async || {
+        let class = cluster.class()?;
+        let ready = class["status"]["conditions"].as_array()?.iter().find(|each| each["type"] == json!("Ready"))?;
+        (ready["reason"] == json!("RealmDiffers")).then(|| ready["message"].as_str().unwrap().to_owned())
+    })
+    .await;
+    assert!(of_class.contains("shop/spring") && of_class.contains(&own), "{of_class}");
+    // Whoever asks for a stop is heard by the issuers, and not by another realm's Redis.
+    cluster.change(&json!({"spec": {"suspend": true}}));
+    cluster.says("Open", "False", "SuspendedByFence").await;
+    assert_eq!(cluster.object().unwrap()["status"]["unservedSeconds"], unserved, "users were served");
+    crowd.leaves().await;
+
+    cluster.change(&json!({"spec": {"suspend": false}}));
+    cluster.is_in_realm(&own);
+    cluster.is_open().await;
+    realm.everybody_has_what_they_were_told(&crowd).await;
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,6 @@ use campaign::table::{self, CampaignRow, Position, RecordPlace};
 use campaign::telemetry;
 use clap::Parser;
 use consumer::drain::{self, Source};
-use issuer::service::Service;
 use k8s_openapi::ByteString;
 use operator::class::ClassConnections;
 use operator::config::{Cli, Command};
@@ -36,8 +34,8 @@ use crate::servers::connections;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
-const NAMESPACE: &str = "shop";
-const NAME: &str = "spring";
+pub const NAMESPACE: &str = "shop";
+pub const NAME: &str = "spring";
 /// People who ask at the same time, and how often each does.
 const PEOPLE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -190,9 +188,15 @@ impl Realm {
                 "credentials": {"operator": login, "workload": pods},
             },
         }));
-        let hour = self.hour;
-        let time = |hour: i64| jiff::Timestamp::from_second(hour * 3600).unwrap().to_string();
         let mut cluster = Cluster { uid, api, realm: self.campaign.clone(), pods: self.pods.clone(), operator: None };
+        self.is_applied_in(&cluster);
+        cluster.operator = Some(run(&cluster.api, None));
+        cluster
+    }
+
+    /// Somebody applies the campaign.
+    pub fn is_applied_in(&self, cluster: &Cluster) {
+        let time = |hour: i64| jiff::Timestamp::from_second(hour * 3600).unwrap().to_string();
         cluster.api.apply(
             "couponcampaigns",
             NAMESPACE,
@@ -201,12 +205,10 @@ impl Realm {
                 "metadata": {"name": NAME, "namespace": NAMESPACE},
                 "spec": {
                     "totalQuantity": 500_000, "partitions": 2, "deletionPolicy": "Delete",
-                    "window": {"start": time(hour - 1), "end": time(hour + 3)},
+                    "window": {"start": time(self.hour - 1), "end": time(self.hour + 3)},
                 },
             }),
         );
-        cluster.operator = Some(run(&cluster.api, None));
-        cluster
     }
 
     pub async fn row(&self) -> CampaignRow {
@@ -337,10 +339,10 @@ fn run(api: &Api, name: Option<&str>) -> JoinHandle<()> {
 /// One cluster.
 pub struct Cluster {
     pub uid: &'static str,
-    api: Api,
-    realm: CampaignId,
+    pub api: Api,
+    pub realm: CampaignId,
     /// With which login pods are at Redis.
-    pods: Login,
+    pub pods: Login,
     operator: Option<JoinHandle<()>>,
 }
 
@@ -362,6 +364,11 @@ impl Cluster {
     pub fn names_topics(&self, names: &KafkaNames) {
         let patch = json!({"metadata": {"name": "main"}, "spec": {"kafka": {"names": names}}});
         self.api.apply("campaignclasses", "", &patch);
+    }
+
+    /// The class is made again, in this realm.
+    pub fn is_in_realm(&self, realm: &str) {
+        self.api.apply("campaignclasses", "", &json!({"metadata": {"name": "main"}, "spec": {"realm": realm}}));
     }
 
     /// The class wants these settings of topics.
@@ -387,6 +394,13 @@ impl Cluster {
     /// The reasons of all events.
     pub fn events(&self) -> Vec<String> {
         self.api.all("events", "").iter().filter_map(|event| Some(event["reason"].as_str()?.to_owned())).collect()
+    }
+
+    /// What the events of this reason say.
+    pub fn said(&self, reason: &str) -> Vec<String> {
+        let all = self.api.all("events", "");
+        let of_reason = all.iter().filter(|event| event["reason"] == json!(reason));
+        of_reason.filter_map(|event| Some(event["note"].as_str()?.to_owned())).collect()
     }
 
     pub fn change(&self, patch: &Value) {
@@ -466,67 +480,6 @@ impl Cluster {
 
     pub fn has_no_pods(&self) -> bool {
         self.api.all("pods", NAMESPACE).is_empty()
-    }
-
-    /// Starts an issuer as the Deployment's pods would be, with a kubelet that ends it when its object, or its Deployment, goes.
-    pub async fn issuer(&self) -> SocketAddr {
-        static HOSTS: AtomicU8 = AtomicU8::new(1);
-        let host = format!("127.7.0.{}", HOSTS.fetch_add(1, Ordering::Relaxed));
-        let (deployment, secret) = (format!("{NAME}-issuer"), format!("{NAME}-connections"));
-        // What the pod would find beside it.
-        let (token, settings) = until("a token and a Deployment", async || {
-            self.api.get("deployments", NAMESPACE, &deployment)?;
-            let secret = self.api.get("secrets", NAMESPACE, &secret)?;
-            let text = |key: &str| {
-                let bytes: ByteString = serde_json::from_value(secret["data"][key].clone()).ok()?;
-                String::from_utf8(bytes.0).ok()
-            };
-            let settings = campaign::yaml::from_str::<Connections>(&text("connections.yaml")?);
-            Some((text("control-token")?, settings.unwrap()))
-        })
-        .await;
-        let (public, control, probe) = (format!("{host}:0"), format!("{host}:8081"), format!("{host}:0"));
-        let campaign = self.realm.to_string();
-        let arguments = [
-            "coupon-issuer",
-            "--campaign",
-            &campaign,
-            "--cluster",
-            self.uid,
-            "--listen",
-            &public,
-            "--control-listen",
-            &control,
-            "--probe-listen",
-            &probe,
-        ];
-        let config = issuer::config::Cli::parse_from(arguments).config.unwrap();
-        let mut settings = settings.clone();
-        settings.redis.login = self.pods.clone();
-        let service = Service::start(&config, &settings, token).await.unwrap();
-        let address = service.addresses.public;
-        let name = format!("{deployment}-{}", address.port());
-        let labels = json!({"app.kubernetes.io/managed-by": "coupon-operator", "app.kubernetes.io/component": "issuer",
-            "coupon-operator.io/campaign": NAME});
-        let ready = json!([{"type": "Ready", "status": "True"}]);
-        self.api.apply("pods", NAMESPACE, &json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
-            "spec": {"nodeName": "n1", "containers": []}, "status": {"phase": "Running", "podIP": host, "conditions": ready},
-        }));
-        let api = self.api.clone();
-        tokio::spawn(async move {
-            let goes = || {
-                let pod = api.get("pods", NAMESPACE, &name);
-                let asked = pod.is_none_or(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
-                asked || api.get("deployments", NAMESPACE, &deployment).is_none()
-            };
-            while !goes() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            drop(service);
-            api.pod_is_gone(NAMESPACE, &name);
-        });
-        address
     }
 }
 

@@ -10,7 +10,7 @@ use crate::api::conditions::Report;
 use crate::api::{ConditionType, Phase};
 use crate::log_view::{DeadUnread, LogView};
 use crate::reconcile::observe::LedgerView;
-use crate::reconcile::plan::Work;
+use crate::reconcile::plan::{LEDGER_MOVED, Work};
 use crate::reconcile::terms::{FOREIGN_ROW, time};
 use crate::reconcile::unserved::Unserved;
 use crate::repair::scan::Looked;
@@ -24,6 +24,10 @@ pub(super) fn stock(facts: &Facts<'_>) -> Report {
     let (Ok(stock), Ok(ledger)) = (&facts.seen.stock, &facts.seen.ledger) else {
         return Report::unknown(StockReady, "Unreadable", "Redis and the database could not be compared");
     };
+    if ledger.row.is_none() && facts.campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) {
+        let text = "the campaign's row is not in this database, so what Redis should hold is not known";
+        return Report::unknown(StockReady, LEDGER_MOVED, text);
+    }
     if let Some(misfit) = stock.open.as_ref().and_then(|open| open.misfit.as_ref()) {
         let text = format!("the campaign's keys in Redis do not fit together: {misfit}");
         return Report::no(StockReady, "RedisDamaged", text);

@@ -35,8 +35,8 @@ use crate::serving::Service;
 use crate::stop::Stop;
 pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, contradicted, dead_unread};
 pub(super) use topic::unread_text;
+pub use without_class::{Blind, status_elsewhere, status_without_class};
 pub(super) use without_class::{Leaving, status_while_leaving};
-pub use without_class::{status_elsewhere, status_without_class};
 pub(super) use workloads::CONSUMERS_STAND_STILL;
 
 /// What a pass knows when it reports.
@@ -151,6 +151,7 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         phase: Some(plan.phase),
         observed_generation: Some(generation),
         class_name: Some(class.name_any()),
+        realm: row.filter(|_| !plan.is_closed_out).map(|_| id.realm().to_owned()).or(before.realm),
         coupon_id: Some(id.coupon_id().to_owned()),
         terms: plan.in_force.and_then(terms_status).or(before.terms),
         issued: issued.map(count).or(before.issued),

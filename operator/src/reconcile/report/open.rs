@@ -6,7 +6,7 @@ use crate::api::{ConditionType, CouponCampaignStatus};
 use crate::children::{Component, object_name};
 use crate::epoch::CONTROL_PORT;
 use crate::error::{advice, stock_advice, stock_reason, table_advice};
-use crate::reconcile::plan::Plan;
+use crate::reconcile::plan::{LEDGER_MOVED, Plan};
 use crate::reconcile::strays::STRAYS;
 use crate::reconcile::supply::Window;
 use crate::serving::Service;
@@ -53,6 +53,11 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         };
     }
     match facts.service {
+        // What is left to give is told by a Redis that may be another one.
+        Service::Grants if facts.seen.ledger.as_ref().is_ok_and(|ledger| ledger.row.is_none()) => {
+            let text = "issuers say that they grant, but whether coupons are left is not known, as the campaign's row is not in this database";
+            Report::unknown(Open, LEDGER_MOVED, text)
+        }
         Service::Grants => match facts.strays {
             None => Report::yes(Open, "WindowOpen", "coupons can be had"),
             Some(strays) => Report::yes(Open, STRAYS, format!("coupons can be had, but not by all: {strays}")),

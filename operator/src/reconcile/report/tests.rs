@@ -1,3 +1,4 @@
+mod moved;
 mod refusals;
 mod removed;
 
@@ -625,7 +626,8 @@ fn the_url_and_the_next_change_are_for_people() {
 
 /// Of a pass that could not look an hour into the window, while an issuer is ready.
 fn blind(campaign: &CouponCampaign, failure: &ReconcileError, now: Timestamp) -> CouponCampaignStatus {
-    status_without_class(campaign, failure, 1, START + HOUR, now)
+    let known = Blind { ready: 1, service: &Service::Silent, now_ms: START + HOUR };
+    status_without_class(campaign, failure, &known, now)
 }
 
 #[test]

@@ -11,14 +11,25 @@ use crate::error::{ReconcileError, advice};
 use crate::reconcile::deletion::RELEASE_ANNOTATION;
 use crate::reconcile::report::open::not_prepared;
 use crate::reconcile::supply::{self, Supply, Window};
+use crate::serving::Service;
+
+/// What is known in a pass that ended before it could look.
+#[derive(Debug, Clone, Copy)]
+pub struct Blind<'a> {
+    /// Issuers that users can reach, as Kubernetes says.
+    pub ready: i32,
+    /// What these say.
+    pub service: &'a Service,
+    /// By the operator's own clock, milliseconds since 1970.
+    pub now_ms: i64,
+}
 
 /// The status of a campaign whose pass ended before all was looked at: counters and what was known to be wrong stay, and what was well
-/// is not known to be so any more. `ready_issuers`: pods that users can reach, as Kubernetes says. `now_ms`: by the operator's own clock.
+/// is not known to be so any more.
 pub fn status_without_class(
     campaign: &CouponCampaign,
     failure: &ReconcileError,
-    ready_issuers: i32,
-    now_ms: i64,
+    known: &Blind<'_>,
     now: Timestamp,
 ) -> CouponCampaignStatus {
     let mut next = campaign.status.clone().unwrap_or_default();
@@ -38,8 +49,8 @@ pub fn status_without_class(
     let reports = [
         of_failure,
         pending(campaign, &next, &text).or_else(|| {
-            let supply = supply::of_blind_pass(campaign, failure, ready_issuers);
-            as_users_see_it(campaign, &next, &supply, now_ms, failure.reason(), &text)
+            let supply = supply::of_blind_pass(campaign, failure, known.ready, known.service);
+            as_users_see_it(campaign, &next, &supply, known, failure.reason(), &text)
         }),
         Some(Report::no(ConditionType::Ready, failure.reason(), text.clone())),
         Some(Report::yes(progress, failure.reason(), text)),
@@ -83,20 +94,28 @@ fn as_users_see_it(
     campaign: &CouponCampaign,
     next: &CouponCampaignStatus,
     supply: &Supply,
-    now_ms: i64,
+    known: &Blind<'_>,
     reason: &'static str,
     text: &str,
 ) -> Option<Report> {
     use ConditionType::Open;
-    let window = Window::of_blind_pass(campaign);
+    let (window, now_ms) = (Window::of_blind_pass(campaign), known.now_ms);
     let said = conditions::find(&next.conditions, Open);
     let was_unprepared = next.phase == Some(Phase::Pending);
     match supply {
         Supply::OfOthers => Some(Report::no(Open, reason, "another campaign gives these coupons")),
+        Supply::Missed(cause) if window.contains(now_ms) && cause.reason == supply::NOT_SERVING => {
+            Some(Report::no(Open, reason, format!("{}; {text}", cause.text)))
+        }
         Supply::Missed(_) if window.contains(now_ms) => {
             Some(Report::no(Open, reason, format!("the window is open, and users are turned away: {text}")))
         }
         Supply::Missed(_) | Supply::NotAskedFor if was_unprepared => Some(not_prepared(window, now_ms)),
+        // How many are left, nobody reads.
+        Supply::Well if window.contains(now_ms) && *known.service == Service::Grants => {
+            let granting = "issuers say that they grant, but whether coupons are left is not known";
+            Some(Report::unknown(Open, reason, format!("{granting}: {text}")))
+        }
         // It has begun meanwhile, or nobody has ever said anything of it.
         Supply::Unknown
             if window.contains(now_ms)
