@@ -18,6 +18,7 @@ pub mod http;
 pub mod metrics;
 pub mod opener;
 pub mod outcome;
+mod prober;
 pub mod redis_link;
 pub mod service;
 mod told;
