@@ -9,7 +9,8 @@
 -- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again), DAMAGED (the keys do not
 -- fit together: whole.lua. Also closed on the spot).
 -- Codes: 1 granted, 2 repeated (same user and request: same rank), 3 user limit, 4 sold out, 5 not started, 6 ended, 7 suspended.
--- A batch that is sent again grants nothing twice.
+-- A batch that is sent again grants nothing twice. One without wishes gives nothing: it
+-- tells whether wishes would be answered.
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local GRANTED, REPEATED, USER_LIMIT, SOLD_OUT, NOT_STARTED, ENDED, SUSPENDED = 1, 2, 3, 4, 5, 6, 7
 -- Redis' Lua refuses to unpack some 8,000 values at once.
@@ -84,7 +85,7 @@ if limit > 1 then
 end
 
 local free = {}
-if issued < highest then free = redis.call('LRANGE', FREE, 0, (#ARGV - 2) / 3 - 1) end
+if issued < highest and #asked > 0 then free = redis.call('LRANGE', FREE, 0, (#ARGV - 2) / 3 - 1) end
 local free_taken = 0
 local ranks = {} -- of this batch, by member
 local new_issued, new_requests, new_counts = {}, {}, {}

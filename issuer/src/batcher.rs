@@ -68,6 +68,11 @@ impl Queue {
         self.behind.load(Ordering::Relaxed)
     }
 
+    /// What the task behind the queue meets at Redis.
+    pub(crate) fn met(&self) -> Arc<Trouble> {
+        Arc::clone(&self.trouble)
+    }
+
     /// Why no wish gets through to Redis, in Redis' words, if that lasts.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lasting(Instant::now())
@@ -233,11 +238,11 @@ impl Batcher {
                     live.serves();
                     return match reply {
                         Reply::Answered(batch) => {
-                            self.trouble.over();
+                            self.trouble.over(Instant::now());
                             Called::Answered { batch, asked: started }
                         }
                         Reply::Refused(refusal) => {
-                            self.trouble.heard();
+                            self.trouble.heard(Instant::now());
                             Called::Refused { refusal, maybe_granted }
                         }
                     };

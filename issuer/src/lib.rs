@@ -19,6 +19,7 @@ pub mod job;
 pub mod metrics;
 pub mod opener;
 pub mod outcome;
+mod prober;
 pub mod redis_link;
 pub mod service;
 mod told;

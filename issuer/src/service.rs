@@ -28,6 +28,7 @@ use crate::gatekeeper::Gatekeeper;
 use crate::http;
 use crate::metrics::{self, Metrics};
 use crate::opener::Opener;
+use crate::prober::Prober;
 use crate::redis_link::RedisLink;
 
 /// Connections to the database for the opener, and to store winners past Kafka. One of each is left over while another is given up.
@@ -145,6 +146,8 @@ impl Service {
         let delivery = Delivery::new(campaign.clone(), ways, config.acknowledge, metrics.clone(), tracker.clone());
         let (queue, batcher) =
             Batcher::new(config.queue, link.clone(), Arc::clone(&keeper), keys.clone(), delivery, metrics.clone());
+        let prober =
+            Prober { link: link.clone(), keeper: Arc::clone(&keeper), keys: keys.clone(), trouble: queue.met() };
         let opener = Opener {
             campaign: campaign.clone(),
             keys,
@@ -179,6 +182,7 @@ impl Service {
                 spawn_until("sentinel", &stop_rest, Box::pin(watching))
             }),
             ("opener", spawn_until("opener", &stop_rest, Box::pin(opener.run()))),
+            ("prober", spawn_until("prober", &stop_rest, Box::pin(prober.run()))),
             ("gauges", spawn_until("gauges", &stop_rest, Box::pin(gauges))),
             ("topic", spawn_until("topic", &stop_rest, Box::pin(topic))),
             ("direct writer", spawn_until("direct writer", &stop_rest, Box::pin(direct_writer.run()))),

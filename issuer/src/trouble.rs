@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What is shorter than this is a reconnect.
-const LASTS: Duration = Duration::from_secs(1);
+pub const LASTS: Duration = Duration::from_secs(1);
 /// Without a newer failure it is not known any more: nobody asked since.
 const STALE: Duration = Duration::from_secs(10);
 /// So much of Redis' words is kept, in bytes.
@@ -14,7 +14,14 @@ const MOST_BYTES: usize = 300;
 
 /// Failures since the last success.
 #[derive(Debug, Default)]
-pub struct Trouble(Mutex<Option<Failing>>);
+pub struct Trouble(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failing: Option<Failing>,
+    /// When a call ended last, however it did.
+    asked: Option<Instant>,
+}
 
 #[derive(Debug, Clone)]
 struct Failing {
@@ -26,32 +33,44 @@ struct Failing {
 }
 
 impl Trouble {
-    fn failing(&self) -> MutexGuard<'_, Option<Failing>> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call failed; `is_right`: as a right is missing.
     pub fn failed(&self, words: &str, is_right: bool, now: Instant) {
-        let mut failing = self.failing();
-        let known = failing.take().filter(|known| now.saturating_duration_since(known.last) < STALE);
+        let mut state = self.state();
+        let known = state.failing.take().filter(|known| now.saturating_duration_since(known.last) < STALE);
         let first = known.map_or(now, |known| known.first);
         let words = words.get(..words.floor_char_boundary(MOST_BYTES)).unwrap_or_default().to_owned();
-        *failing = Some(Failing { first, last: now, is_right, words });
+        *state = State { failing: Some(Failing { first, last: now, is_right, words }), asked: Some(now) };
     }
 
     /// Wishes were answered.
-    pub fn over(&self) {
-        *self.failing() = None;
+    pub fn over(&self, now: Instant) {
+        *self.state() = State { failing: None, asked: Some(now) };
     }
 
     /// Redis was heard, and did nothing: it closes a campaign that a missing right has broken, and that right is the cause.
-    pub fn heard(&self) {
-        self.failing().take_if(|failing| !failing.is_right);
+    pub fn heard(&self, now: Instant) {
+        let mut state = self.state();
+        state.asked = Some(now);
+        state.failing.take_if(|failing| !failing.is_right);
+    }
+
+    /// Whether a call ended within this time, however it did.
+    pub fn was_asked(&self, within: Duration, now: Instant) -> bool {
+        self.state().asked.is_some_and(|asked| now.saturating_duration_since(asked) < within)
+    }
+
+    /// Whether the last call failed, if that is not too long ago to be known.
+    pub fn is_met(&self, now: Instant) -> bool {
+        self.state().failing.as_ref().is_some_and(|failing| now.saturating_duration_since(failing.last) < STALE)
     }
 
     /// Redis' words, if nothing but failures was met for a while, or a right is missing.
     pub fn lasting(&self, now: Instant) -> Option<String> {
-        let failing = self.failing().clone()?;
+        let failing = self.state().failing.clone()?;
         let lasts = failing.is_right || failing.last.saturating_duration_since(failing.first) >= LASTS;
         let is_known = now.saturating_duration_since(failing.last) < STALE;
         (lasts && is_known).then_some(failing.words)
@@ -78,7 +97,7 @@ mod tests {
         failed(30_000);
         assert_eq!(trouble.lasting(at(30_000)), None, "it begins anew");
         failed(31_000);
-        trouble.heard();
+        trouble.heard(at(31_000));
         assert_eq!(trouble.lasting(at(31_001)), None);
     }
 
@@ -88,11 +107,27 @@ mod tests {
         let begin = Instant::now();
         let trouble = Trouble::default();
         trouble.failed("NOPERM zadd", true, begin);
-        trouble.heard();
+        trouble.heard(begin);
         assert_eq!(trouble.lasting(begin).as_deref(), Some("NOPERM zadd"));
         assert_eq!(trouble.lasting(begin + STALE), None, "nobody has asked since");
-        trouble.over();
+        trouble.over(begin);
         assert_eq!(trouble.lasting(begin), None);
+    }
+
+    /// Wrong: Redis is asked in vain beside every batch; or never, while nobody else asks.
+    #[test]
+    fn how_long_ago_redis_was_asked_is_known_however_it_answered() {
+        let begin = Instant::now();
+        let at = |millis: u64| begin + Duration::from_millis(millis);
+        let trouble = Trouble::default();
+        let asked = |millis| trouble.was_asked(Duration::from_secs(2), at(millis));
+        assert!(!asked(0) && !trouble.is_met(at(0)));
+        trouble.over(at(1_000));
+        assert!(asked(2_999) && !asked(3_000));
+        trouble.failed("Connection reset", false, at(3_000));
+        assert!(asked(3_000) && trouble.is_met(at(3_000)) && !trouble.is_met(at(13_000)));
+        trouble.heard(at(5_000));
+        assert!(asked(6_000) && !trouble.is_met(at(6_000)));
     }
 
     #[test]

@@ -84,6 +84,9 @@ pub enum ReconcileError {
     /// The ledger is another cluster's.
     #[error("{0}")]
     LedgerOwnedElsewhere(String),
+    /// The ledger is this object's, under another name of this cluster.
+    #[error("{0}")]
+    ClusterNameChanged(String),
     /// It is not known which cluster this is.
     #[error(
         "the namespace kube-system, whose UID names this cluster in the ledger, is not there: give the operator a name for the cluster \
@@ -132,7 +135,9 @@ impl ReconcileError {
                 ConditionType::LedgerConsistent
             }
             Self::PassTimeout | Self::Panic(_) | Self::WatchesNotFilled => ConditionType::Reconciling,
-            Self::Name(_) | Self::LedgerOwnedElsewhere(_) | Self::ClusterUnknown => ConditionType::Stalled,
+            Self::Name(_) | Self::LedgerOwnedElsewhere(_) | Self::ClusterNameChanged(_) | Self::ClusterUnknown => {
+                ConditionType::Stalled
+            }
         }
     }
 
@@ -151,6 +156,7 @@ impl ReconcileError {
             Self::WinnersNotStored(_) => "WinnersNotStored",
             Self::LedgerMoved => "LedgerMoved",
             Self::LedgerOwnedElsewhere(_) => "LedgerOwnedElsewhere",
+            Self::ClusterNameChanged(_) => "ClusterNameChanged",
             Self::ClusterUnknown => "ClusterUnknown",
             Self::NotOurs(NotOurs::Foreign { .. }) => "ResourceConflict",
             Self::NotOurs(NotOurs::Leaving { .. }) => "PredecessorLeaving",
@@ -178,7 +184,7 @@ impl ReconcileError {
             Self::Class(error) => error.is_waited_for(),
             Self::Name(_) | Self::NotOurs(NotOurs::Foreign { .. }) => false,
             // People decide whose it is.
-            Self::LedgerOwnedElsewhere(_) | Self::ClusterUnknown => false,
+            Self::LedgerOwnedElsewhere(_) | Self::ClusterNameChanged(_) | Self::ClusterUnknown => false,
             _ => true,
         }
     }
@@ -201,7 +207,7 @@ impl ReconcileError {
             Self::NotOurs(NotOurs::Foreign { .. }) => Retry::After(Duration::from_secs(5)),
             Self::NotOurs(NotOurs::Leaving { .. }) => Retry::After(Duration::from_millis(500)),
             // The owner may let go of it, which is no event of ours.
-            Self::LedgerOwnedElsewhere(_) => Retry::After(Duration::from_secs(5)),
+            Self::LedgerOwnedElsewhere(_) | Self::ClusterNameChanged(_) => Retry::After(Duration::from_secs(5)),
             _ => Retry::Backoff,
         }
     }

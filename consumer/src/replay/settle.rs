@@ -115,7 +115,7 @@ enum Rank {
 impl Holder {
     fn rank_of(&self, user: &str) -> Rank {
         match self {
-            Self::Unknown(why) => Rank::Unknown(*why),
+            Self::Unknown(why) => Rank::Unknown(why),
             Self::Known(Some(holder)) if holder == user => Rank::Kept,
             Self::Known(_) => Rank::NotTheirs,
         }

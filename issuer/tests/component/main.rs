@@ -7,6 +7,7 @@ mod crash;
 mod database;
 mod fencing;
 mod fixture;
+mod idle;
 mod issuing;
 mod moved;
 mod outage;

@@ -27,7 +27,7 @@ pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
 pub use status::{
     CampaignClassStatus, CouponCampaignStatus, Phase, RolledOut, ScalingFigures, TermsStatus, TopicStatus,
-    WindowStatus, WorkloadStatus,
+    UnservedCause, WindowStatus, WorkloadStatus,
 };
 
 /// API group of all resources.

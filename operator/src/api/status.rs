@@ -92,6 +92,13 @@ pub struct CouponCampaignStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Time>")]
     pub unserved_window_start: Option<Timestamp>,
+    /// Until when they are counted, by the clock that the window goes by. Absent while coupons can be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
+    pub unserved_until: Option<Timestamp>,
+    /// Why coupons could not be had: the last cause first, then the others, those that lasted longest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unserved_causes: Vec<UnservedCause>,
     /// When the campaign's keys were removed from Redis, as it was over for `retainForHours`. Absent while Redis holds them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis_keys_removed: Option<Time>,
@@ -120,6 +127,17 @@ pub struct CouponCampaignStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What kept users from coupons in a window that was open.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct UnservedCause {
+    /// A stable word for programs.
+    pub reason: String,
+    /// A sentence for people, as it was said last.
+    pub message: String,
+    /// For how long, in seconds.
+    pub seconds: i64,
 }
 
 /// A rollout that the annotation has asked for.

@@ -18,7 +18,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::admission::identified;
-use super::handover::{Elsewhere, fence_other, step_down};
+use super::handover::{Elsewhere, fence_other, is_this_objects, step_down};
 use super::report::{Leaving, status_while_leaving};
 use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
 use crate::api::conditions;
@@ -87,6 +87,9 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
     if terminating {
         // The namespace must not hang because of us. One try to close; the log keeps what is not stored.
         let text = match tokio::time::timeout(Duration::from_secs(5), close(&pass)).await {
+            Ok(Ok(Closed::Elsewhere(row))) if is_this_objects(&row, campaign) => {
+                "the namespace is going; the ledger bears another name of this cluster and was left as it is"
+            }
             Ok(Ok(Closed::Elsewhere(_))) => {
                 "the namespace is going; the ledger belongs to another cluster and was left as it is"
             }
@@ -105,8 +108,12 @@ pub async fn release(campaign: &CouponCampaign, context: &Context, uid: &str) ->
             if step_down(&pass, &row).await? > 0 {
                 return Ok(Action::requeue(AGAIN));
             }
+            let whose = match is_this_objects(&row, campaign) {
+                true => "bears another name of this cluster",
+                false => "belongs to another cluster",
+            };
             let owner = row.custody.owner.unwrap_or_default();
-            let text = format!("the ledger belongs to another cluster ({owner}) and was left as it is");
+            let text = format!("the ledger {whose} ({owner}) and was left as it is");
             return let_go(campaign, context, uid, &text).await;
         }
     };

@@ -22,7 +22,8 @@ use super::apply::issuers;
 use super::cluster::Cluster;
 use super::deletion::pods_left;
 use super::plan::Plan;
-use crate::api::CouponCampaign;
+use crate::api::conditions::Report;
+use crate::api::{ConditionType, CouponCampaign};
 use crate::epoch::{EpochError, fence};
 use crate::error::ReconcileError;
 use crate::events;
@@ -36,7 +37,17 @@ pub const TAKE_OVER_ANNOTATION: &str = "coupon-operator.io/take-over-ledger";
 /// Annotation of a campaign that confirms by hand that no issuer of this cluster runs any more. Whoever sets it vouches for that.
 pub const CLUSTER_GONE_ANNOTATION: &str = "coupon-operator.io/cluster-gone";
 
-/// A ledger that is another cluster's.
+/// Reason: another cluster has the ledger.
+const ELSEWHERE: &str = "LedgerOwnedElsewhere";
+/// Reason: this cluster has it, under another name.
+const NAME_CHANGED: &str = "ClusterNameChanged";
+
+/// Whether it is this very object that had the ledger last: whatever the cluster was called then, it is this one, but for a copy of it.
+pub(super) fn is_this_objects(row: &CampaignRow, campaign: &CouponCampaign) -> bool {
+    row.object_uid.is_some() && row.object_uid == campaign.uid()
+}
+
+/// A ledger that is another cluster's, by the name that it bears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere {
     /// The cluster.
@@ -63,9 +74,32 @@ impl Elsewhere {
         format!("{}/{}", self.owner, self.changes)
     }
 
+    /// The same of a ledger that this very object has had: under another name of this cluster.
+    fn former(&self, campaign: &str, here: &Cluster) -> String {
+        format!(
+            "the ledger of this couponId is this object's own, under the name {}, and this cluster is called {} now: clusterId of the chart \
+             was changed or taken away. Nothing is made or changed here until it is put back, and then all goes on by itself; meanwhile pods \
+             go, and nobody gets a coupon. To go on under the present name: kubectl annotate couponcampaign {campaign} --overwrite \
+             {TAKE_OVER_ANNOTATION}={}. (Only where this cluster is a copy of {}, its objects included, is that another cluster.)",
+            self.owner,
+            here.name(),
+            self.value(),
+            self.owner
+        )
+    }
+
+    /// Why a campaign does nothing with it.
+    pub fn report(&self, row: &CampaignRow, campaign: &CouponCampaign, here: &Cluster) -> Report {
+        let name = campaign.name_any();
+        match is_this_objects(row, campaign) {
+            true => Report::yes(ConditionType::Stalled, NAME_CHANGED, self.former(&name, here)),
+            false => Report::yes(ConditionType::Stalled, ELSEWHERE, self.text(&name, here)),
+        }
+    }
+
     /// What it means and what to do. A name may be a `clusterId` or the UID of a namespace `kube-system`: nobody can tell from here, nor whether
     /// it was this cluster's once.
-    pub fn text(&self, campaign: &str, here: &Cluster) -> String {
+    fn text(&self, campaign: &str, here: &Cluster) -> String {
         format!(
             "the ledger of this couponId belongs to cluster {}, and this one is {}: nothing is made or changed here. If that is another \
              cluster, delete the campaign there, and this one goes on by itself. To take the ledger over as it is, also if this cluster has \
@@ -86,7 +120,10 @@ pub(super) async fn stand_aside(pass: &Pass<'_>, row: &CampaignRow, plan: &Plan)
     if let Err(error) = step_down(pass, row).await {
         text = format!("{text}; its issuers and consumers here are not all stopped yet: {error}");
     }
-    ReconcileError::LedgerOwnedElsewhere(text)
+    match is_this_objects(row, pass.campaign) {
+        true => ReconcileError::ClusterNameChanged(text),
+        false => ReconcileError::LedgerOwnedElsewhere(text),
+    }
 }
 
 /// Fences the issuers of this cluster, if the new owner waits for that, and removes all pods; how many are left.
@@ -197,5 +234,23 @@ mod tests {
         let text = elsewhere(1).text("spring", &here);
         assert!(text.ends_with("spring --overwrite coupon-operator.io/take-over-ledger=b/1"), "{text}");
         assert!(text.contains("belongs to cluster b, and this one is a:"), "both by the names that they have: {text}");
+    }
+
+    /// Wrong: a cluster whose `clusterId` was taken away says that another cluster sells, which is false.
+    #[test]
+    fn a_ledger_under_another_name_of_this_cluster_is_told_from_another_clusters() {
+        let here = Cluster::named("a");
+        for (object, expected) in [
+            (Some("0001"), (NAME_CHANGED, "this object's own, under the name b, and this cluster is called a now")),
+            (Some("0002"), (ELSEWHERE, "belongs to cluster b, and this one is a:")),
+            (None, (ELSEWHERE, "belongs to cluster b")),
+        ] {
+            let custody = Custody { owner: Some("b".to_owned()), changes: 1, unfenced: None };
+            let row = CampaignRow { custody, object_uid: object.map(str::to_owned), ..fixtures::row() };
+            let report = Elsewhere::of(&row, &here).unwrap().report(&row, &fixtures::campaign(), &here);
+            assert_eq!(report.reason, expected.0, "{object:?}");
+            assert!(report.message.contains(expected.1), "{}", report.message);
+            assert!(report.message.contains("take-over-ledger=b/1"), "{}", report.message);
+        }
     }
 }

@@ -370,6 +370,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
             apply::workloads(&pass, &plan, &numbers, work).await
         }
     };
+    let looked_at_pods = !plan.hands_off && workloads.is_ok();
     let failure = ledger.and(workloads).err();
     if let Some((opened, _)) = &done.opened {
         context.memory.update(uid, |memory| {
@@ -426,7 +427,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
         measured: measured.as_deref(),
-        rollouts: &rollout::look(&pass, issuer.as_deref(), consumer.as_deref()).await,
+        rollouts: &rollout::look(&pass, issuer.as_deref(), consumer.as_deref(), looked_at_pods).await,
     };
     let mut status = report::status(&facts, Timestamp::now());
     let supply = supply::of_pass(campaign, &plan, &service, &status);

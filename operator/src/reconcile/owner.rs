@@ -64,8 +64,8 @@ pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster) ->
 /// Another cluster's ledger is taken over only if that was asked for, and only to be gone on with: other terms leave it where it is.
 fn taken_over(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster, elsewhere: &Elsewhere) -> Owner {
     let stays = |why: &str| {
-        let text = format!("{}{why}", elsewhere.text(&campaign.name_any(), cluster));
-        Owner::Elsewhere(Report::yes(Stalled, "LedgerOwnedElsewhere", text))
+        let report = elsewhere.report(row, campaign, cluster);
+        Owner::Elsewhere(Report { message: format!("{}{why}", report.message), ..report })
     };
     if !elsewhere.is_asked_for(campaign) {
         return stays("");

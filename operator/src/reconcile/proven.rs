@@ -13,6 +13,9 @@ use crate::error::ReconcileError;
 use crate::events;
 use crate::measure::System;
 
+/// Reason: pods do not get what the class says, as it is not known to work.
+pub(super) const NOT_PROVEN: &str = "ConnectionsNotProven";
+
 /// What pods have.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
@@ -20,6 +23,8 @@ pub struct Given {
     pub connections: Option<Connections>,
     /// The systems whose new settings were said to wait.
     told: Vec<System>,
+    /// Why pods do not get what the class says, if they do not.
+    pub unproven: Option<String>,
 }
 
 /// The new settings, but for those systems that have changed and are not known to work; and which these are.
@@ -45,23 +50,45 @@ fn proven(old: &Connections, new: &Connections, works: impl Fn(System) -> bool) 
     (found, waiting)
 }
 
+/// What is to be said while the new settings of these systems wait. `why`: what a look has found wrong with them; empty before one has ended.
+fn unproven(waiting: &[System], why: &[String]) -> Option<String> {
+    let names: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+    let names = names.join(" and ");
+    match (waiting.is_empty(), why.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(format!(
+            "pods keep the connections that they have to {names}: those that class and Secrets say now are being tried"
+        )),
+        (false, false) => Some(format!(
+            "pods keep the connections that they have to {names}, as those that class and Secrets say now do not work: {}",
+            why.join("; ")
+        )),
+    }
+}
+
 /// What this campaign's pods are to connect to. `exist`: there are Deployments; else there is nobody to be protected.
 pub(super) async fn connections(pass: &Pass<'_>, exist: bool) -> Result<Connections, ReconcileError> {
     let new = &pass.systems.settings.workload;
+    let as_class_says = || {
+        pass.context.memory.update(pass.uid, |memory| memory.given.unproven = None);
+        Ok(new.clone())
+    };
     if !exist {
-        return Ok(new.clone());
+        return as_class_says();
     }
     let given = match pass.context.memory.get(pass.uid).given.connections {
         Some(given) => Some(given),
         None => beside_the_pods(pass).await?,
     };
-    let Some(old) = given else { return Ok(new.clone()) };
+    let Some(old) = given else { return as_class_says() };
     let measured = pass.systems.measured();
     let works = |system| measured.as_ref().is_some_and(|measured| measured.trouble(system).is_none());
     let (connections, waiting) = proven(&old, new, works);
     let why: Vec<String> = waiting.iter().filter_map(|system| Some(measured.as_ref()?.trouble(*system)?.1)).collect();
+    let said = unproven(&waiting, &why);
     let news = pass.context.memory.update(pass.uid, |memory| {
         memory.given.connections = Some(old);
+        memory.given.unproven.clone_from(&said);
         // A look that has not ended yet is no news.
         let news = !why.is_empty() && memory.given.told != waiting;
         if news || waiting.is_empty() {
@@ -69,10 +96,9 @@ pub(super) async fn connections(pass: &Pass<'_>, exist: bool) -> Result<Connecti
         }
         news
     });
-    if news {
-        let text = format!("the pods keep their connections, as the new ones do not work: {}", why.join("; "));
+    if let Some(text) = said.filter(|_| news) {
         tracing::warn!(campaign = %pass.id, "{text}");
-        events::warn(pass.context, pass.campaign, "ConnectionsNotProven", &text).await;
+        events::warn(pass.context, pass.campaign, NOT_PROVEN, &text).await;
     }
     Ok(connections)
 }
@@ -129,6 +155,7 @@ mod tests {
         use crate::connections::Systems;
         use crate::fixtures;
         use crate::measure::Measured;
+        use crate::measure::fault::{Fault, Finding, Who};
         use crate::reconcile::Cluster;
         let (context, _) = fixtures::context();
         let systems = Systems::new(ClassConnections { operator: with("op"), workload: with("new") }).unwrap();
@@ -143,11 +170,25 @@ mod tests {
             known_as: fixtures::CLUSTER,
             systems: &systems,
         };
+        let said = || context.memory.get("0001").given.unproven;
         context.memory.update("0001", |memory| memory.given.connections = Some(with("old")));
         assert_eq!(connections(&pass, true).await.unwrap(), with("old"), "not looked at yet");
+        assert!(said().is_some_and(|text| text.ends_with("are being tried")), "{:?}", said());
         assert_eq!(connections(&pass, false).await.unwrap(), with("new"), "there is nobody to be protected");
+        assert_eq!(said(), None);
+        let fault = Fault::Silent { system: System::Redis, seconds: 13 };
+        let finding = Finding { system: System::Redis, who: vec![Who::Pods], fault, hint: None };
+        let mut measured = Measured::default();
+        measured.findings.push(finding);
+        systems.set_measured(std::sync::Arc::new(measured));
+        let old_redis = Connections { redis: with("old").redis, ..with("new") };
+        assert_eq!(connections(&pass, true).await.unwrap(), old_redis, "the others work");
+        let text =
+            "pods keep the connections that they have to Redis, as those that class and Secrets say now do not work: ";
+        assert!(said().is_some_and(|said| said.starts_with(text)), "{:?}", said());
         systems.set_measured(std::sync::Arc::new(Measured::default()));
         assert_eq!(connections(&pass, true).await.unwrap(), with("new"), "nothing is wrong with it");
+        assert_eq!(said(), None);
     }
 
     /// Wrong: a typo in a password replaces pods that serve by pods that cannot start.

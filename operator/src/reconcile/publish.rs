@@ -143,6 +143,13 @@ fn same_but_counters(before: &CouponCampaignStatus, next: &CouponCampaignStatus)
         before.clone();
     let mut next =
         CouponCampaignStatus { issued, persisted, lag, dead_letters, unconfirmed, unserved_seconds, ..next.clone() };
+    // How far it is counted; that it begins or ends is none.
+    if next.unserved_until.is_some() && before.unserved_until.is_some() {
+        next.unserved_until = before.unserved_until;
+    }
+    for (next, before) in next.unserved_causes.iter_mut().zip(&before.unserved_causes) {
+        next.seconds = before.seconds;
+    }
     for (next, before) in [(&mut next.issuer, &before.issuer), (&mut next.consumer, &before.consumer)] {
         if let (Some(next), Some(before)) = (next, before) {
             next.figures.clone_from(&before.figures);

@@ -13,6 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use super::Pass;
 use super::numbers::There;
 use super::plan::Plan;
+use super::proven::NOT_PROVEN;
 use super::report::Ailing;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, DuringWindow, Phase, RolledOut};
@@ -28,6 +29,8 @@ pub(super) use progress::is_observed;
 pub const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
 /// Reason: no pod has to be replaced.
 const UP_TO_DATE: &str = "UpToDate";
+/// Reason: this pass could not look.
+const NOT_COMPARED: &str = "NotCompared";
 /// A rollout that would not be over when the window opens waits as well, in milliseconds.
 const AHEAD_MS: i64 = 60_000;
 
@@ -173,24 +176,50 @@ fn sells_until(plan: &Plan) -> Option<Timestamp> {
     Timestamp::from_millisecond(terms.end_ms).ok().filter(|_| sells && window.contains(&plan.now_ms))
 }
 
+/// Whether Deployments ask for what class and spec say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Asked {
+    /// Yes, but for those of which it is known that they do not.
+    #[default]
+    ForAll,
+    /// Not for the connections; why, in words.
+    NotForConnections(String),
+    /// This pass has not held them against it.
+    NotCompared,
+}
+
 /// The rollouts of both kinds, at one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rollouts {
     all: Vec<(Component, Progress)>,
+    asked: Asked,
     used: Option<RolledOut>,
 }
 
 impl Rollouts {
     /// What the condition `PodsUpToDate` says; `None` before there are any.
     pub fn report(&self) -> Option<Report> {
+        use ConditionType::PodsUpToDate;
         let worst = self.all.iter().max_by_key(|(_, each)| each.weight())?;
-        let Some(reason) = worst.1.reason() else {
-            let text = format!("all pods are as class and spec say{}", self.spent().unwrap_or_default());
-            return Some(Report::yes(ConditionType::PodsUpToDate, UP_TO_DATE, text));
-        };
         let said = self.all.iter().filter(|(_, each)| each.reason().is_some());
-        let text: Vec<String> = said.map(|(kind, each)| each.text(*kind)).collect();
-        Some(Report::no(ConditionType::PodsUpToDate, reason, text.join("; ")))
+        let texts = said.map(|(kind, each)| each.text(*kind));
+        Some(match (&self.asked, worst.1.reason()) {
+            // Whatever else is rolled out does not bring them.
+            (Asked::NotForConnections(why), _) => {
+                let texts: Vec<String> = std::iter::once(why.clone()).chain(texts).collect();
+                Report::no(PodsUpToDate, NOT_PROVEN, texts.join("; "))
+            }
+            (_, Some(reason)) => Report::no(PodsUpToDate, reason, texts.collect::<Vec<_>>().join("; ")),
+            (Asked::NotCompared, None) => Report::unknown(
+                PodsUpToDate,
+                NOT_COMPARED,
+                "pods stay as they are; what Ready says keeps them from being held against what class and spec say",
+            ),
+            (Asked::ForAll, None) => {
+                let text = format!("all pods are as class and spec say{}", self.spent().unwrap_or_default());
+                Report::yes(PodsUpToDate, UP_TO_DATE, text)
+            }
+        })
     }
 
     /// What the annotation has brought about.
@@ -209,9 +238,20 @@ impl Rollouts {
     }
 }
 
-/// Looks how far rollouts are, and tells once what waits and what is paused.
-pub(crate) async fn look(pass: &Pass<'_>, issuer: Option<&Deployment>, consumer: Option<&Deployment>) -> Rollouts {
+/// Looks how far rollouts are, and tells once what waits and what is paused. `compared`: this pass has held the Deployments against what
+/// class and spec say.
+pub(crate) async fn look(
+    pass: &Pass<'_>,
+    issuer: Option<&Deployment>,
+    consumer: Option<&Deployment>,
+    compared: bool,
+) -> Rollouts {
     let memory = pass.context.memory.get(pass.uid);
+    let asked = match (&memory.given.unproven, compared) {
+        (Some(why), _) => Asked::NotForConnections(why.clone()),
+        (None, true) => Asked::ForAll,
+        (None, false) => Asked::NotCompared,
+    };
     let (waiting, begun) = (&memory.waiting, &memory.begun);
     let mut all = Vec::new();
     for (component, deployment) in [(Component::Issuer, issuer), (Component::Consumer, consumer)] {
@@ -219,7 +259,7 @@ pub(crate) async fn look(pass: &Pass<'_>, issuer: Option<&Deployment>, consumer:
         let waits = waiting.iter().find(|(kind, _)| *kind == component).map(|(_, until)| until.as_str());
         all.push((component, Progress::of(deployment, waits, begun.contains(&component))));
     }
-    let rollouts = Rollouts { all, used: used(pass.campaign, &memory) };
+    let rollouts = Rollouts { all, asked, used: used(pass.campaign, &memory) };
     pass.tell_rollouts(&rollouts).await;
     rollouts
 }
@@ -231,7 +271,7 @@ impl Pass<'_> {
             let texts: Vec<String> = these.map(|(kind, each)| each.text(*kind)).collect();
             self.notice(reason, Some(texts.join("; ")).filter(|text| !text.is_empty()).as_deref()).await;
         }
-        let is_over = rollouts.all.iter().all(|(_, each)| each.reason().is_none());
+        let is_over = rollouts.asked == Asked::ForAll && rollouts.all.iter().all(|(_, each)| each.reason().is_none());
         let spent = rollouts.spent().filter(|_| is_over);
         let spent = spent.map(|spent| format!("all pods that should change were replaced{spent}"));
         self.notice("RolloutByAnnotation", spent.as_deref()).await;

@@ -1,11 +1,12 @@
 //! For how long of a window users could get no coupon, and that this is said for good: a sale that nobody could reach must not end as
 //! if all had been well. Whether a moment counts, [`super::supply`] decides. Pure.
 
-use std::collections::BTreeMap;
+mod causes;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::supply::{Cause, Supply, Window};
+use self::causes::Causes;
+use super::supply::{Supply, Window};
 use super::terms::time;
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
@@ -21,11 +22,11 @@ const LAST: &str = "; what was known last: ";
 const MOVE: &str = "; move window.start and window.end to sell after all";
 /// An event says that it lasts after so many seconds in a row.
 const LASTS: i64 = 10;
-/// Before the cause of the last time, and before the one that lasted longest, if that was another.
-const CAUSE: &str = "; the last cause: ";
-const LONGER: &str = "; for longer before that: ";
+/// Between the last word of one process and the first of the next, if users get nothing before and after: as long as a lease takes that
+/// expires, and a start. What is longer nobody has seen, and is not counted. In milliseconds.
+const HANDED_ON_MS: i64 = 30_000;
 
-/// What is remembered from pass to pass. Losing it costs the time between two passes.
+/// What is remembered from pass to pass. Losing it costs the time since status was last written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ServedWatch {
     /// The window that is counted for, by its start.
@@ -38,12 +39,12 @@ pub(crate) struct ServedWatch {
     rest_ms: i64,
     /// Since when that has been so while the window is open.
     since_ms: Option<i64>,
-    /// What keeps users from coupons, or kept them last.
-    cause: Option<Cause>,
-    /// For how long each cause did, in milliseconds, and its words, by its reason.
-    lasted: BTreeMap<String, (i64, String)>,
+    /// What keeps users from coupons, or kept them. What comes after the window is no cause.
+    causes: Causes,
     /// The window was open at the last pass.
     was_open: bool,
+    /// An event has told of the window at its end.
+    end_told: bool,
     /// An event has said that it lasts.
     told: bool,
     /// Coupons could be had at some moment of this window.
@@ -101,49 +102,38 @@ impl ServedWatch {
         });
         if self.start_ms.is_some_and(|known| known != start_ms) || moment.is_ahead() {
             // Another window begins with nothing; what is the matter may go on into it.
-            let cause = self.cause.take().filter(|_| self.last_ms.is_some());
-            *self = Self { last_ms: self.last_ms, cause, ..Self::default() };
+            let causes = std::mem::take(&mut self.causes).of_next_window(self.last_ms.is_some());
+            *self = Self { last_ms: self.last_ms, causes, ..Self::default() };
         } else if self.start_ms.is_none() {
-            self.heed(of_this);
+            self.heed(of_this, moment, supply);
         }
         self.start_ms = Some(start_ms);
         self.served |= of_this.is_some_and(|before| conditions::is_true(&before.conditions, ConditionType::Open));
         // The time since a pass that found it so; what came before that was not seen.
         let past = self.last_ms.map_or(0, |last| moment.open_since(last));
-        if let Some(cause) = self.cause.as_ref().filter(|_| past > 0) {
-            self.lasted.entry(cause.reason.clone()).or_default().0 += past;
-        }
+        self.causes.lasts(past);
         let known = of_this.and_then(|before| before.unserved_seconds).unwrap_or(0).max(self.seconds);
         self.seconds = known + (past + self.rest_ms) / 1000;
         self.rest_ms = (past + self.rest_ms) % 1000;
         self.last_ms = None;
         if let Supply::Missed(cause) = supply {
             self.last_ms = Some(moment.at_ms);
-            self.lasted.entry(cause.reason.clone()).or_default().1.clone_from(&cause.text);
-            self.cause = Some(cause.clone());
+            if !moment.is_over() {
+                self.causes.is(cause);
+            }
         }
         self.since_ms = self.last_ms.filter(|_| moment.is_open()).map(|at_ms| self.since_ms.unwrap_or(at_ms));
         self.seconds
     }
 
-    /// What the process before this one said of the causes.
-    fn heed(&mut self, before: Option<&CouponCampaignStatus>) {
+    /// What the process before this one has kept in status. Where users got nothing at its last word, and get nothing now, they got nothing
+    /// in between.
+    fn heed(&mut self, before: Option<&CouponCampaignStatus>, moment: &Moment, supply: &Supply) {
         let Some(before) = before else { return };
-        let said = conditions::find(&before.conditions, ConditionType::WindowServed);
-        let Some((_, causes)) = said.and_then(|said| said.message.split_once(CAUSE)) else { return };
-        let main = causes.rsplit_once(LONGER).map_or(causes, |(_, main)| main);
-        self.lasted.insert(String::new(), (before.unserved_seconds.unwrap_or(0) * 1000, main.to_owned()));
-    }
-
-    /// What kept users from coupons, in words that go behind a sentence.
-    fn causes(&self) -> String {
-        let longest = self.lasted.values().max_by_key(|(lasted, _)| *lasted).map(|(_, text)| text);
-        let last = self.cause.as_ref().map(|cause| &cause.text);
-        match (last, longest) {
-            (Some(last), Some(longest)) if last != longest => format!("{CAUSE}{last}{LONGER}{longest}"),
-            (Some(text), _) | (None, Some(text)) => format!("{CAUSE}{text}"),
-            (None, None) => String::new(),
-        }
+        self.causes = Causes::of_status(&before.unserved_causes);
+        let since = before.unserved_until.map(|until| (moment.now_ms - until.as_millisecond()).max(0));
+        let goes_on = since.filter(|since| matches!(supply, Supply::Missed(_)) && *since <= HANDED_ON_MS);
+        self.last_ms = goes_on.map(|since| moment.at_ms - since);
     }
 }
 
@@ -160,40 +150,61 @@ pub(crate) fn note(
     let before = campaign.status.as_ref();
     if *supply == Supply::OfOthers {
         // What was counted here stays as it is: it is the same window that comes back, or another.
-        (watch.last_ms, watch.since_ms) = (None, None);
+        (watch.last_ms, watch.since_ms, next.unserved_until) = (None, None, None);
         return None;
     }
     let seconds = watch.count(moment, before, supply);
     watch.served |= !moment.is_ahead() && conditions::is_true(&next.conditions, ConditionType::Open);
     let counted = seconds > 0;
+    let lasts = watch.last_ms.is_some() && moment.is_open();
     next.unserved_seconds = counted.then_some(seconds);
-    next.unserved_window_start = Timestamp::from_millisecond(moment.window.start_ms).ok().filter(|_| counted);
+    next.unserved_until = Timestamp::from_millisecond(moment.now_ms).ok().filter(|_| lasts);
+    next.unserved_causes = if counted { watch.causes.kept() } else { Vec::new() };
+    next.unserved_window_start = Timestamp::from_millisecond(moment.window.start_ms).ok().filter(|_| counted || lasts);
     let was_open = std::mem::replace(&mut watch.was_open, moment.is_open());
     let phase = next.phase.unwrap_or_default();
-    if matches!(phase, Phase::Draining | Phase::Completed) && seconds < SAID {
+    let is_over = moment.is_over();
+    if is_over && matches!(phase, Phase::Draining | Phase::Completed) && seconds < SAID {
         return passed_unseen(watch, moment, campaign, has_opened, next);
     }
     if seconds < SAID {
+        if is_over {
+            // A repair after it: what was said at its end stays.
+            return None;
+        }
         next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
         return None;
     }
     let report = report(watch, before, seconds, next.issued);
     say(&report, campaign, next, moment.time);
-    let was = before.and_then(|before| before.phase).unwrap_or_default();
+    let was_sold_out = before.is_some_and(|before| before.phase == Some(Phase::SoldOut));
+    let is_known = was_sold_out || knew_the_end(before) || watch.end_told;
     let has_ended = match phase {
-        Phase::Draining | Phase::Completed => !matches!(was, Phase::Draining | Phase::Completed | Phase::SoldOut),
-        _ => was_open && moment.is_over(),
+        Phase::Draining | Phase::Completed => is_over && !is_known,
+        _ => is_over && was_open,
     };
+    watch.end_told = is_over && (has_ended || is_known);
     if has_ended {
         return Some(Warning { reason: report.reason, text: report.message });
     }
     let lasts = watch.since_ms.is_some_and(|since| moment.at_ms - since >= LASTS * 1000);
     let is_new = lasts && !std::mem::replace(&mut watch.told, lasts);
-    let cause = watch.cause.as_ref().map_or("no cause is known", |cause| cause.text.as_str());
+    let cause = watch.causes.last().unwrap_or("no cause is known");
     is_new.then(|| Warning {
         reason: "UsersReachNobody",
         text: format!("the window is open, and users get no coupons: {cause}"),
     })
+}
+
+/// Whether whoever wrote this status knew that the window is over: nothing ends again, and what is the matter by then is no cause.
+fn knew_the_end(status: Option<&CouponCampaignStatus>) -> bool {
+    let Some(status) = status else { return false };
+    match status.phase {
+        Some(Phase::Draining | Phase::Completed) => true,
+        // A repair within the window, and even before it, has an end ahead of it.
+        Some(Phase::Repairing) => status.next_transition.is_none(),
+        _ => false,
+    }
 }
 
 fn say(report: &Report, campaign: &CouponCampaign, next: &mut CouponCampaignStatus, now: Timestamp) {
@@ -214,9 +225,8 @@ fn passed_unseen(
 ) -> Option<Warning> {
     let before = campaign.status.as_ref();
     let told = before.and_then(|before| conditions::find(&before.conditions, ConditionType::WindowServed));
-    let was = before.and_then(|before| before.phase).unwrap_or_default();
     // That Redis was open proves nothing of users. Later passes, and other processes, know no more than what was said then.
-    let ends_now = !matches!(was, Phase::Draining | Phase::Completed);
+    let ends_now = !knew_the_end(before);
     let unseen = !watch.served && (ends_now || told.is_some_and(|told| told.reason == NOT_SEEN));
     match (has_opened, next.issued) {
         (Some(false), Some(0)) => {}
@@ -237,8 +247,8 @@ fn passed_unseen(
     };
     let said =
         || told.and_then(|told| told.message.split_once(LAST)?.1.rsplit_once(MOVE).map(|(cause, _)| cause.to_owned()));
-    let cause = watch.cause.as_ref().map(|cause| cause.text.clone());
-    let why = match cause.filter(|_| ends_now).or_else(last).or_else(said) {
+    let cause = watch.causes.last().map(str::to_owned).filter(|_| ends_now);
+    let why = match cause.or_else(last).or_else(said) {
         Some(cause) => format!("{LAST}{cause}"),
         None => ": it was over when it was applied, or the operator was away".to_owned(),
     };
@@ -270,7 +280,8 @@ fn report(watch: &ServedWatch, before: Option<&CouponCampaignStatus>, seconds: i
         true => (NOT_SERVED, ", and at no time was it seen that they could"),
         false => (SERVED_IN_PART, ""),
     };
-    let text = format!("for {} of the window users could get no coupon{at_all}{}", words(seconds), watch.causes());
+    let text =
+        format!("for {} of the window users could get no coupon{at_all}{}", words(seconds), watch.causes.words());
     Report::no(ConditionType::WindowServed, reason, text)
 }
 

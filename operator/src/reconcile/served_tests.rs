@@ -7,6 +7,9 @@ use crate::reconcile::scene::Scene;
 use crate::reconcile::supply;
 use crate::serving::Service;
 
+#[path = "served_lasting_tests.rs"]
+mod lasting;
+
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
 /// A campaign that passes look at, one after the other.
@@ -30,6 +33,8 @@ impl Life {
         let plan = scene.plan();
         let mut next = self.scene.campaign.status.clone().unwrap_or_default();
         next.phase = Some(plan.phase);
+        let transition = plan.next_ms.and_then(|at| Timestamp::from_millisecond(at).ok());
+        next.next_transition = transition.map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
         next.issued = scene.observation().stock.ok().and_then(|stock| i64::try_from(stock.issued).ok());
         let open = match open {
             Ok(()) => Report::yes(ConditionType::Open, "WindowOpen", "coupons can be had"),
@@ -257,19 +262,21 @@ fn a_window_that_begins_while_the_campaign_is_not_prepared_counts_from_its_start
         let (status, warning) = life.blind(18, &no_class());
         assert_eq!((served(&status).unwrap().0, status.unserved_seconds), ("NotServed", Some(20)));
         assert_eq!(warning.map(|warning| warning.reason), Some("UsersReachNobody"));
+        let mut counted = 80;
         if restarts {
-            // Of the time between two processes nobody knows.
+            // They got nothing before it, and after.
             life.restart();
             life.blind(10, &no_class());
+            counted += 10;
         }
         let (status, _) = life.blind(60, &no_class());
-        assert_eq!(status.unserved_seconds, Some(80));
+        assert_eq!(status.unserved_seconds, Some(counted));
         // It comes: some seconds for topics and pods, and then coupons can be had.
         life.scene.campaign.status.as_mut().unwrap().phase = Some(Phase::Open);
         life.scene = Scene { campaign: life.scene.campaign.clone(), ..Scene::open() };
         life.pass(2, Err("they start"));
         let (status, _) = life.pass(6, Ok(()));
-        assert_eq!(status.unserved_seconds, Some(88));
+        assert_eq!(status.unserved_seconds, Some(counted + 8));
         let (reason, text) = served(&status).unwrap();
         assert_eq!(reason, "ServedInPart");
         assert!(text.contains("last cause: they start; for longer before that: CampaignClass `main`"), "{text}");

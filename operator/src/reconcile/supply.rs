@@ -9,6 +9,7 @@
 //! - While the coupons are another cluster's to give, or an older campaign's, they are not this object's to miss.
 //! - What is not known is held against nobody: the count stays for good.
 
+use campaign::stock::Terms;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::owner::TERMS_DIFFER;
@@ -19,6 +20,9 @@ use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::class::ClassError;
 use crate::error::{ReconcileError, advice};
 use crate::serving::Service;
+
+/// Reason: coupons could be had under what is decided.
+const TERMS_NOT_IN_FORCE: &str = "TermsNotInForce";
 
 /// How users are served at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,13 @@ impl Cause {
         Self { reason: report.reason.to_owned(), text: report.message.clone() }
     }
 
+    /// Redis has other terms than what is decided. `ready`: what is wrong, if anything is.
+    fn of_terms(ready: Option<&Condition>) -> Self {
+        let why = ready.map_or_else(|| "they are being put right".to_owned(), |ready| ready.message.clone());
+        let text = format!("Redis has other terms than those that should be in force, so users are turned away: {why}");
+        Self { reason: TERMS_NOT_IN_FORCE.to_owned(), text }
+    }
+
     fn of_condition(condition: &Condition) -> Self {
         Self { reason: condition.reason.clone(), text: condition.message.clone() }
     }
@@ -64,23 +75,29 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    fn of(terms: &campaign::stock::Terms) -> Self {
+    fn of(terms: &Terms) -> Self {
         Self { start_ms: terms.start_ms, end_ms: terms.end_ms }
     }
 
-    /// The window that users go by: that of the terms in force, or of those that are asked for, where none are in force yet.
+    /// The window that is decided, from spec and row: what somebody writes into Redis by hand is no other window.
     pub fn of_pass(plan: &Plan, campaign: &CouponCampaign) -> Self {
-        let before = campaign.status.as_ref();
         // An old ledger has a window of its own, in which nothing will be sold.
         if plan.refusals.iter().any(|each| each.reason == TERMS_DIFFER) {
             return Self::of(&terms::asked(campaign));
         }
-        Self::of(&plan.in_force.or_else(|| terms::last_known(before)).unwrap_or(plan.terms))
+        match plan.has_opened {
+            Some(_) => Self::of(&plan.terms),
+            None => Self::of_blind_pass(campaign),
+        }
     }
 
-    /// The same in a pass that could not look.
+    /// The same in a pass that could not read the row, which may hold a window that was opened before another was asked for. Status shows
+    /// terms as Redis has them; one that agrees with what was counted for is believed.
     pub fn of_blind_pass(campaign: &CouponCampaign) -> Self {
-        Self::of(&terms::last_known(campaign.status.as_ref()).unwrap_or_else(|| terms::asked(campaign)))
+        let (asked, status) = (terms::asked(campaign), campaign.status.as_ref());
+        let counted_ms = status.and_then(|status| status.unserved_window_start).map(|start| start.as_millisecond());
+        let is_another = |known: &Terms| known.start_ms != asked.start_ms && counted_ms != Some(asked.start_ms);
+        Self::of(&terms::last_known(status).filter(is_another).unwrap_or(asked))
     }
 
     /// Whether it is open.
@@ -124,8 +141,19 @@ pub(crate) fn of_pass(
             "Unknown" => Supply::Unknown,
             _ => Supply::Well,
         },
+        Phase::Scheduled | Phase::SoldOut | Phase::Draining | Phase::Completed if should_sell(plan, campaign, next) => {
+            Supply::Missed(Cause::of_terms(ready))
+        }
         Phase::Scheduled | Phase::SoldOut | Phase::Draining | Phase::Completed => Supply::Well,
     }
+}
+
+/// Whether coupons could be had if what is decided were in force: users meet what Redis has, which may be older, or somebody else's.
+fn should_sell(plan: &Plan, campaign: &CouponCampaign, next: &CouponCampaignStatus) -> bool {
+    let issued = next.issued.and_then(|issued| u64::try_from(issued).ok());
+    let some_left = issued.is_some_and(|issued| issued < plan.terms.total);
+    let is_open = Window::of_pass(plan, campaign).contains(plan.now_ms) && !plan.time.frozen;
+    is_open && some_left && !plan.terms.suspended
 }
 
 /// What is known in a pass that ended before it could look. `ready_issuers`: pods that users can reach, as Kubernetes says.
@@ -172,11 +200,12 @@ fn blind_cause(error: &ReconcileError) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{HOUR, START};
+    use crate::fixtures::{END, HOUR, MINUTE, START};
     use crate::reconcile::scene::Scene;
 
     fn of(scene: &Scene, open: Report, service: &Service) -> Supply {
-        let (plan, mut next) = (scene.plan(), CouponCampaignStatus::default());
+        let issued = scene.observation().issued().and_then(|issued| i64::try_from(issued).ok());
+        let (plan, mut next) = (scene.plan(), CouponCampaignStatus { issued, ..CouponCampaignStatus::default() });
         let now = jiff::Timestamp::UNIX_EPOCH;
         for report in [open, Report::no(ConditionType::Ready, "TopicAwaited", "a topic is awaited")] {
             conditions::set(&mut next.conditions, &report, 1, now);
@@ -217,6 +246,8 @@ mod tests {
         let yes = || Report::yes(ConditionType::Open, "WindowOpen", "coupons can be had");
         let unknown = || Report::unknown(ConditionType::Open, "ConnectionFailed", "who knows");
         let in_window = |scene: Scene| scene.at(START + HOUR);
+        let moved = |scene: Scene| scene.with(|scene| scene.in_redis().terms.start_ms = END);
+        let (silent, not_in_force) = (|| Service::Silent, || Err("TermsNotInForce"));
         for (what, scene, open, service, expected) in [
             ("not prepared", in_window(Scene::with_topics()), no(), Service::Silent, Err("TopicAwaited")),
             ("no row yet", in_window(Scene::new_campaign()), no(), Service::Silent, Err("TopicAwaited")),
@@ -243,6 +274,16 @@ mod tests {
             ("a quantity below what is issued", below_issued(), no(), Service::Silent, Ok(NotAskedFor)),
             ("sold out", Scene::open().issued(100).stored(100), no(), Service::Silent, Ok(Well)),
             ("over", Scene::completed(), no(), Service::Silent, Ok(Well)),
+            ("a window that somebody has moved in Redis", moved(Scene::open()), no(), silent(), not_in_force()),
+            ("which is suspended", suspend(moved(Scene::open())), no(), silent(), Ok(NotAskedFor)),
+            ("a longer one is on its way", Scene::open().ending(END + HOUR).at(END), no(), silent(), not_in_force()),
+            (
+                "more are on their way",
+                Scene::open().issued(100).stored(100).quantity(101),
+                no(),
+                silent(),
+                not_in_force(),
+            ),
         ] {
             let found = of(&scene, open, &service);
             match expected {
@@ -259,6 +300,7 @@ mod tests {
         let no_class = || ReconcileError::Class(ClassError::NotFound("main".to_owned()));
         let taken = ReconcileError::Class(ClassError::CouponIdTaken("older".to_owned()));
         let elsewhere = ReconcileError::LedgerOwnedElsewhere("there".to_owned());
+        let renamed = || ReconcileError::ClusterNameChanged("its own, under another name".to_owned());
         let sold = |scene: Scene| {
             scene.with(|scene| {
                 let status = scene.campaign.status.get_or_insert_default();
@@ -286,6 +328,9 @@ mod tests {
             ("over", Scene::completed(), no_class(), 0, Ok(Well)),
             ("another cluster sells", Scene::open(), elsewhere, 0, Ok(OfOthers)),
             ("an older campaign sells", Scene::new_campaign(), taken, 0, Ok(OfOthers)),
+            ("this cluster has lost its name", Scene::open(), renamed(), 0, Err("ClusterNameChanged")),
+            ("and its pods are there", Scene::open(), renamed(), 2, Ok(Unknown)),
+            ("after the window", Scene::completed(), renamed(), 0, Ok(Well)),
         ] {
             let found = of_blind_pass(&scene.campaign, &error, ready, &Service::Silent);
             match expected {
@@ -313,6 +358,49 @@ mod tests {
                 Ok(expected) => assert_eq!(found, expected, "{what}"),
                 Err(reason) => assert_eq!(missed(&found), Some(reason), "{what}: {found:?}"),
             }
+        }
+    }
+
+    /// Wrong: what somebody writes into Redis by hand is another window, and what was counted is forgotten.
+    #[test]
+    fn the_window_that_counts_is_what_spec_and_row_say() {
+        let start = |scene: &Scene| Window::of_pass(&scene.plan(), &scene.campaign).start_ms;
+        let by_hand = |scene: Scene| scene.with(|scene| scene.in_redis().terms.start_ms = START + MINUTE);
+        for (what, scene, expected) in [
+            ("not registered", Scene::new_campaign(), START),
+            ("before the window", Scene::prepared(), START),
+            ("moved before the window, and not in force yet", Scene::prepared().starting(START + HOUR), START + HOUR),
+            ("moved in Redis before the window", by_hand(Scene::prepared()), START),
+            ("open", Scene::open(), START),
+            ("moved in Redis", by_hand(Scene::open()), START),
+            ("another start is refused", Scene::open().starting(START + HOUR), START),
+            ("Redis is away", Scene::open().starting(START + HOUR).redis_away(), START),
+        ] {
+            assert_eq!(start(&scene), expected, "{what}");
+        }
+
+        // Where the row cannot be read, status says which start was refused, and which was written by hand.
+        let shown = |scene: Scene, shown_ms: i64, counted_ms: Option<i64>| {
+            scene.database_away().with(|scene| {
+                let status = scene.campaign.status.get_or_insert_default();
+                let time = |ms| jiff::Timestamp::from_millisecond(ms).unwrap();
+                let mut terms = crate::fixtures::terms_status(false);
+                terms.window.start = time(shown_ms);
+                (status.terms, status.unserved_window_start) = (Some(terms), counted_ms.map(time));
+            })
+        };
+        let (by_hand, refused) = (|| by_hand(Scene::open()), || Scene::open().starting(START + HOUR));
+        for (what, scene, expected) in [
+            ("as it should be", shown(Scene::open(), START, None), START),
+            ("by hand", shown(by_hand(), START + MINUTE, Some(START)), START),
+            ("refused", shown(refused(), START, Some(START)), START),
+            ("refused, nothing counted", shown(refused(), START, None), START),
+        ] {
+            assert_eq!(
+                (start(&scene), Window::of_blind_pass(&scene.campaign).start_ms),
+                (expected, expected),
+                "{what}"
+            );
         }
     }
 }

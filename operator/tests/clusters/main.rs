@@ -120,10 +120,10 @@ async fn a_cluster_that_gets_a_name_goes_on_with_its_ledgers() {
     until("the row has the name", async || (realm.row().await.custody.owner.as_deref() == Some("seoul")).then_some(()))
         .await;
 
-    // That this is the same cluster, nobody can know who sees another name.
+    // Under another name it does nothing, and knows that the ledger is this very object's.
     a.is_called(None).await;
-    let said = a.is_stalled("LedgerOwnedElsewhere").await;
-    assert!(said.contains("belongs to cluster seoul, and this one is a:"), "{said}");
+    let said = a.is_stalled("ClusterNameChanged").await;
+    assert!(said.contains("under the name seoul, and this cluster is called a now"), "{said}");
     a.is_called(Some("seoul")).await;
     a.says("Ready", "True", "AsItShouldBe").await;
 }

@@ -20,6 +20,7 @@ use super::plan::{Plan, Work};
 use super::rollout::Rollouts;
 use super::served;
 use super::supply::Window;
+use super::terms;
 use crate::api::conditions::{self, Report};
 use crate::api::{
     CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase, ScalingFigures, TermsStatus,
@@ -153,7 +154,11 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         class_name: Some(class.name_any()),
         realm: row.filter(|_| !plan.is_closed_out).map(|_| id.realm().to_owned()).or(before.realm),
         coupon_id: Some(id.coupon_id().to_owned()),
-        terms: plan.in_force.and_then(terms_status).or(before.terms),
+        terms: plan.in_force.and_then(terms_status).or(before.terms).or_else(|| {
+            // Nobody meets any while Redis holds nothing; these are the ledger's, which another object may have opened.
+            let recorded = row.and_then(terms::recorded)?;
+            terms_status(Terms { suspended: plan.terms.suspended, ..recorded })
+        }),
         issued: issued.map(count).or(before.issued),
         persisted: stored.map(count).or(before.persisted),
         once_persisted: match ledger {
@@ -162,6 +167,8 @@ pub fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus {
         },
         unserved_seconds: before.unserved_seconds,
         unserved_window_start: before.unserved_window_start,
+        unserved_causes: before.unserved_causes,
+        unserved_until: before.unserved_until,
         redis_keys_removed: match (&seen.ledger, &seen.stock) {
             (Ok(_), Ok(_)) => seen.keys_removed_ms().and_then(|at| Timestamp::from_millisecond(at).ok()).map(Time),
             _ => before.redis_keys_removed,

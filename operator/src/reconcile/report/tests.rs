@@ -217,6 +217,7 @@ fn the_conditions_of_a_campaigns_life() {
 #[test]
 fn what_breaks_each_epoch_is_said_and_not_what_it_leaves_behind() {
     use ConditionType::{Ready, RedisReady, StockReady};
+    const WELL: [&str; 3] = ["True/AsItShouldBe", "True/Available", "True/StockFilled"];
     let words = "Redis does not let the user run ZADD, which issue.lua needs";
     let vain = |epochs: u64| {
         let mut watch = EpochWatch::default();
@@ -239,7 +240,17 @@ fn what_breaks_each_epoch_is_said_and_not_what_it_leaves_behind() {
         ),
         ("again", closed(), 4, None, ["False/StockClosed", "True/Available", "False/StockClosed"]),
         ("open again", Scene::open(), 4, None, ["False/EpochsInVain", "True/Available", "Unknown/EpochsInVain"]),
-        ("open after a failover", Scene::open(), 2, None, ["True/AsItShouldBe", "True/Available", "True/StockFilled"]),
+        ("open after a failover", Scene::open(), 2, None, WELL),
+        ("restarts of Redis after the window", Scene::completed(), 4, None, WELL),
+        ("the last winners are stored", Scene::completed().stored(90).lag(10), 4, None, WELL),
+        ("long before the window", Scene::prepared(), 4, None, WELL),
+        (
+            "a moment before",
+            Scene::prepared().at(LEAD),
+            4,
+            None,
+            ["False/EpochsInVain", "True/Available", "Unknown/EpochsInVain"],
+        ),
         (
             "a right of reading only",
             Scene::open(),

@@ -72,6 +72,7 @@ pub fn status_elsewhere(campaign: &CouponCampaign, failure: &ReconcileError, now
         // Of the time in which it was this cluster's.
         unserved_seconds: before.unserved_seconds,
         unserved_window_start: before.unserved_window_start,
+        unserved_causes: before.unserved_causes,
         conditions: before.conditions,
         ..CouponCampaignStatus::default()
     };

@@ -121,7 +121,7 @@ fn how_far_a_rollout_is() {
     let still = json!({"replicas": 2, "updatedReplicas": 2});
     let told = |paused, status: &Value, waits: Option<&str>, begun| {
         let all = vec![(Component::Issuer, Progress::of(&deployment(paused, status.clone()), waits, begun))];
-        Rollouts { all, used: None }
+        Rollouts { all, ..Rollouts::default() }
     };
     let said = |paused, status, waits| told(paused, status, waits, false);
     for (what, rollouts, reason, says) in [
@@ -151,10 +151,32 @@ fn how_far_a_rollout_is() {
         (Component::Issuer, Progress::UnderWay { new: 1, all: 2, stuck: false }),
         (Component::Consumer, Progress::Waits("until then".to_owned())),
     ];
-    let both = Rollouts { all, used: None };
+    let both = Rollouts { all, ..Rollouts::default() };
     let report = both.report().unwrap();
     assert_eq!(report.reason, "RolloutWaits");
     assert!(report.message.contains("1 of 2 issuer pods") && report.message.contains("consumer pods should change"));
+}
+
+/// Wrong: who waits for a rotation (`kubectl wait`) is told that it is done while pods keep the old logins, as the new ones do not work.
+#[test]
+fn pods_are_not_up_to_date_while_they_do_not_get_what_the_class_says() {
+    let unproven = || Asked::NotForConnections("pods keep the connections that they have to Redis".to_owned());
+    let waits = || Progress::Waits("until then".to_owned());
+    for (what, asked, progress, expected) in [
+        ("as it should be", Asked::ForAll, Progress::Done, (Some(true), "UpToDate")),
+        ("new connections wait", unproven(), Progress::Done, (Some(false), "ConnectionsNotProven")),
+        ("and so does a rollout", unproven(), waits(), (Some(false), "ConnectionsNotProven")),
+        ("nobody could look", Asked::NotCompared, Progress::Done, (None, "NotCompared")),
+        ("nor need to", Asked::NotCompared, waits(), (Some(false), "RolloutWaits")),
+    ] {
+        let is_waiting = progress == waits();
+        let rollouts = Rollouts { all: vec![(Component::Issuer, progress)], asked, used: None };
+        let report = rollouts.report().unwrap();
+        assert_eq!((report.status, report.reason), expected, "{what}");
+        assert_eq!(report.message.contains("stay until then"), is_waiting, "{what}: {}", report.message);
+    }
+    let none = Rollouts { asked: unproven(), ..Rollouts::default() };
+    assert_eq!(none.report(), None, "no pods yet");
 }
 
 /// Wrong: the figures of before a change say that all pods are new.
@@ -202,7 +224,8 @@ fn now_is_said_of_one_rollout() {
     let scene = annotated_as(Scene::open(), "now");
     let memory = Memory { rolled_out: once("now", "old"), ..Memory::default() };
     assert_eq!(used(&scene.campaign, &memory), once("now", "old"));
-    let over = Rollouts { all: vec![(Component::Issuer, Progress::Done)], used: once("now", "old") };
+    let done = vec![(Component::Issuer, Progress::Done)];
+    let over = Rollouts { all: done, used: once("now", "old"), ..Rollouts::default() };
     let text = over.report().unwrap().message;
     assert!(text.contains("rollout=now has done its work") && text.contains("set it to now-2"), "{text}");
 }

@@ -33,3 +33,23 @@ fn keys_that_were_removed_are_no_loss_and_rows_that_vanish_then_are() {
         (None, "True/StockFilled")
     );
 }
+
+/// Wrong: a campaign that is applied again over a ledger whose keys were removed has no terms in status, until Redis is filled or for good.
+#[test]
+fn a_ledger_whose_keys_were_removed_has_its_terms_in_status_whoever_meets_it() {
+    let removed = || Scene::completed().retained_for(24).at(END + 24 * HOUR).keys_removed();
+    let shown = |scene: &Scene| {
+        let status = status_of(scene);
+        let terms =
+            status.terms.map(|terms| (terms.total_quantity, terms.window.end.as_millisecond(), terms.suspended));
+        (status.phase, terms)
+    };
+    let on_record = Some((100, END, false));
+    assert_eq!(shown(&removed()), (Some(Phase::Completed), on_record));
+    let longer = removed().ending(END + 48 * HOUR);
+    assert_eq!(shown(&longer), (Some(Phase::Repairing), on_record), "the longer window is not in force yet");
+    let anew = longer.with(|scene| (scene.campaign.status, scene.row().object_uid) = (None, Some("2".to_owned())));
+    assert_eq!(shown(&anew).1, on_record, "by another object");
+    let never_opened = removed().with(|scene| scene.row().opened_user_limit = None);
+    assert_eq!(shown(&never_opened).1, None);
+}

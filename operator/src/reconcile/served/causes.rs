@@ -1,0 +1,110 @@
+//! What kept users from coupons in a window, and for how long each: the last cause and the one that lasted longest are both worth to be
+//! told. Status keeps them, so that the next process goes on with them. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::api::UnservedCause;
+use crate::reconcile::supply::Cause;
+
+/// Before the cause of the last time, and before the one that lasted longest, if that was another.
+const CAUSE: &str = "; the last cause: ";
+const LONGER: &str = "; for longer before that: ";
+/// So many are kept in status.
+const MOST: usize = 5;
+
+/// The causes of one window.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Causes {
+    /// What keeps users from coupons, or kept them last.
+    last: Option<Cause>,
+    /// For how long each did, in milliseconds, and its words, by its reason.
+    lasted: BTreeMap<String, (i64, String)>,
+}
+
+impl Causes {
+    /// What the process before this one has kept in status.
+    pub fn of_status(kept: &[UnservedCause]) -> Self {
+        let last = kept.first().map(|each| Cause { reason: each.reason.clone(), text: each.message.clone() });
+        let lasted = kept.iter().map(|each| (each.reason.clone(), (each.seconds * 1000, each.message.clone())));
+        Self { last, lasted: lasted.collect() }
+    }
+
+    /// Those of another window, into which the last of them goes on if it `lasts`.
+    pub fn of_next_window(self, lasts: bool) -> Self {
+        Self { last: self.last.filter(|_| lasts), lasted: BTreeMap::new() }
+    }
+
+    /// The last one has lasted for so much longer.
+    pub fn lasts(&mut self, past_ms: i64) {
+        if let Some(cause) = self.last.as_ref().filter(|_| past_ms > 0) {
+            let (lasted, text) = self.lasted.entry(cause.reason.clone()).or_default();
+            *lasted += past_ms;
+            text.clone_from(&cause.text);
+        }
+    }
+
+    /// It is this one now.
+    pub fn is(&mut self, cause: &Cause) {
+        self.lasted.entry(cause.reason.clone()).or_default().1.clone_from(&cause.text);
+        self.last = Some(cause.clone());
+    }
+
+    /// The words of the last one.
+    pub fn last(&self) -> Option<&str> {
+        self.last.as_ref().map(|cause| cause.text.as_str())
+    }
+
+    /// For status: the last one, then the others, those that lasted longest first.
+    pub fn kept(&self) -> Vec<UnservedCause> {
+        let is_last = |reason: &str| self.last.as_ref().is_some_and(|last| last.reason == reason);
+        let mut all: Vec<_> = self.lasted.iter().collect();
+        all.sort_by_key(|(reason, (lasted, _))| (!is_last(reason.as_str()), -lasted));
+        let kept = |(reason, (lasted, text)): (&String, &(i64, String))| UnservedCause {
+            reason: reason.clone(),
+            message: text.clone(),
+            seconds: lasted / 1000,
+        };
+        all.into_iter().take(MOST).map(kept).collect()
+    }
+
+    /// All of it in words that go behind a sentence.
+    pub fn words(&self) -> String {
+        let longest = self.lasted.values().max_by_key(|(lasted, _)| *lasted).map(|(_, text)| text.as_str());
+        match (self.last(), longest) {
+            (Some(last), Some(longest)) if last != longest => format!("{CAUSE}{last}{LONGER}{longest}"),
+            (Some(text), _) | (None, Some(text)) => format!("{CAUSE}{text}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(reason: &str) -> Cause {
+        Cause { reason: reason.to_owned(), text: format!("it is {reason}") }
+    }
+
+    /// Wrong: after a restart the cause that lasted longest is called the last one.
+    #[test]
+    fn the_last_cause_and_the_longest_are_kept_apart_by_status_too() {
+        let mut causes = Causes::default();
+        for (reason, lasted_ms) in
+            [("A", 9_500), ("B", 700), ("C", 40_000), ("D", 1_000), ("E", 2_000), ("F", 30_000), ("B", 2_500)]
+        {
+            causes.is(&cause(reason));
+            causes.lasts(lasted_ms);
+        }
+        let words = "; the last cause: it is B; for longer before that: it is C";
+        assert_eq!(causes.words(), words);
+        let kept = causes.kept();
+        let listed: Vec<(&str, i64)> = kept.iter().map(|each| (each.reason.as_str(), each.seconds)).collect();
+        assert_eq!(listed, [("B", 3), ("C", 40), ("F", 30), ("A", 9), ("E", 2)]);
+        let mut next = Causes::of_status(&kept);
+        assert_eq!((next.words().as_str(), next.last()), (words, Some("it is B")));
+        next.lasts(60_000);
+        assert_eq!(next.words(), "; the last cause: it is B", "which is the longest by now");
+        assert_eq!(Causes::of_status(&[]).words(), "");
+    }
+}
