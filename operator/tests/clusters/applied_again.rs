@@ -18,8 +18,7 @@ async fn first_life(realm: &Realm, cluster: &Cluster, kubelet: &Kubelet) -> usiz
     cluster.delete();
     until("the object goes", async || cluster.object().is_none().then_some(())).await;
     cluster.collects_garbage();
-    let won = crowd.told.lock().unwrap().len();
-    won
+    crowd.told.lock().unwrap().len()
 }
 
 /// Wrong: its issuers are made before its epoch is opened, deleted as they do not answer yet, and waited for: it is closed for twenty
