@@ -144,18 +144,34 @@ fn a_value_that_is_wrong_is_never_repeated_and_its_field_and_place_are_said_once
         (
             "protocol: SaslTls",
             "protocol: sesame",
-            "protocol: expected one of Plaintext, Tls, SaslPlaintext, SaslTls, at line 3,",
+            "kafka.protocol: expected one of Plaintext, Tls, SaslPlaintext, SaslTls, at line 3,",
         ),
         (
             "mechanism: ScramSha256",
             "mechanism: sesame",
-            "mechanism: expected one of Plain, ScramSha256, ScramSha512, at line 4,",
+            "kafka.mechanism: expected one of Plain, ScramSha256, ScramSha512, at line 4,",
         ),
-        ("tls: true", "tls: sesame", "tls: expected true or false, at line 8,"),
-        ("database: 1", "database: sesame", "database: expected i64, at line 9,"),
-        ("port: 3306", "port: sesame", "port: expected u16, at line 15,"),
-        ("port: 3306", "port: 5353535353", "port: expected u16, at line 15,"),
-        ("tls: VerifyIdentity", "tls: sesame", "tls: expected one of Disabled, Required, VerifyIdentity, at line 18,"),
+        ("tls: true", "tls: sesame", "redis.tls: expected true or false, without quotes, at line 8,"),
+        (
+            "database: 1",
+            "database: sesame",
+            "redis.database: expected a whole number from 0 to 65535, without quotes, at line 9,",
+        ),
+        (
+            "port: 3306",
+            "port: sesame",
+            "database.port: expected a whole number from 1 to 65535, without quotes, at line 15,",
+        ),
+        (
+            "port: 3306",
+            "port: 5353535353",
+            "database.port: expected a whole number from 1 to 65535, without quotes, at line 15,",
+        ),
+        (
+            "tls: VerifyIdentity",
+            "tls: sesame",
+            "database.tls: expected one of Disabled, Required, VerifyIdentity, at line 18,",
+        ),
         ("tls: VerifyIdentity", "tls: {sesame: 1}", "expected one of Disabled, Required, VerifyIdentity"),
         ("{sentinel: {", "{sesame: {", "expected one of address, sentinel"),
         ("tls: VerifyIdentity", "tls: !sesame x", "at line 18"),
@@ -166,7 +182,7 @@ fn a_value_that_is_wrong_is_never_repeated_and_its_field_and_place_are_said_once
             "  login:\n    username: pods\n    pasword: open",
             "password is missing here",
         ),
-        ("username: pods\n", "username: [sesame]\n", "username: expected"),
+        ("username: pods\n", "username: [sesame]\n", "redis.login.username: expected a text"),
     ] {
         let file = CONNECTIONS.replace(right, wrong);
         assert_ne!(file, CONNECTIONS, "{right}");

@@ -5,7 +5,7 @@
 //! out of account. What an older reader would misunderstand is a new version; whoever meets one above its own does nothing with it,
 //! and says so. What bears no version is of the first.
 //!
-//! The tables have the like in `ledger_schema.minimum_reader` ([`crate::table::migrate`]).
+//! The tables have the like in `schema_compatibility.minimum_reader` ([`crate::table::migrate`]).
 
 /// Version of a winner's record ([`crate::event`]), in the header [`crate::event::HEADER_VERSION`].
 pub const EVENT: u32 = 1;

@@ -236,11 +236,34 @@ impl KafkaNames {
     }
 }
 
-impl TryFrom<Templates> for KafkaNames {
-    type Error = NamesError;
+/// Why templates of a file were refused: what is wrong, and no word of them.
+#[derive(Debug)]
+pub struct Unrepeated(NamesError);
 
-    fn try_from(templates: Templates) -> Result<Self, NamesError> {
-        Self::new(templates)
+impl fmt::Display for Unrepeated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            NamesError::Character { of, .. } => write!(
+                f,
+                "{of} holds what Kafka does not take, or a placeholder that there is none of: letters, digits, `.`, `_` and `-` are taken, and \
+                 {REALM}, {NAMESPACE} and {COUPON_ID} filled in, and {OF_TOPIC} in deadLetterTopic"
+            ),
+            NamesError::NotSeparated { of, .. } => {
+                write!(
+                    f,
+                    "{of} has two placeholders with neither `.` nor `_` between them: two campaigns could get one name"
+                )
+            }
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
+impl TryFrom<Templates> for KafkaNames {
+    type Error = Unrepeated;
+
+    fn try_from(templates: Templates) -> Result<Self, Unrepeated> {
+        Self::new(templates).map_err(Unrepeated)
     }
 }
 

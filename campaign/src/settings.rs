@@ -5,6 +5,8 @@
 //! it does not know are left out of account, and a newer version only adds fields that may be missing. What it would misunderstand without
 //! a field has the next version, and only that ([`crate::format`]).
 
+mod ca_pem;
+mod fields;
 mod login;
 
 use std::collections::BTreeMap;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::ca_pem::{CaPem, CaPemError};
 pub use self::login::Login;
 use crate::format::{self, Newer};
 use crate::identity::{CampaignId, Identity};
@@ -49,19 +52,20 @@ fn first() -> u32 {
 #[serde(rename_all = "camelCase")]
 pub struct Kafka {
     /// `host:port` of at least one broker.
+    #[serde(deserialize_with = "fields::addresses")]
     pub bootstrap_servers: Vec<String>,
     /// Wire security.
     #[serde(default)]
     pub protocol: KafkaProtocol,
     /// SASL mechanism; used with the Sasl protocols only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "fields::some", skip_serializing_if = "Option::is_none")]
     pub mechanism: Option<SaslMechanism>,
     /// SASL user; used with the Sasl protocols only.
     #[serde(default)]
     pub login: Login,
-    /// PEM certificates of the authority to trust; empty means the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_pem: Option<String>,
+    /// The authorities to trust; none means the system's.
+    #[serde(default, deserialize_with = "fields::some", skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<CaPem>,
 }
 
 /// librdkafka's `security.protocol`.
@@ -116,7 +120,7 @@ impl Kafka {
             set("sasl.password", &self.login.password);
         }
         if let Some(pem) = &self.ca_pem {
-            set("ssl.ca.pem", pem);
+            set("ssl.ca.pem", pem.as_str());
         }
         all
     }
@@ -132,14 +136,14 @@ pub struct Redis {
     #[serde(default)]
     pub login: Login,
     /// Whether to speak TLS.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::flag")]
     pub tls: bool,
     /// Database number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields::database")]
     pub database: i64,
-    /// PEM certificates of the authority to trust; empty means the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_pem: Option<String>,
+    /// The authorities to trust; none means the system's.
+    #[serde(default, deserialize_with = "fields::some", skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<CaPem>,
 }
 
 /// How to find the Redis primary.
@@ -147,13 +151,14 @@ pub struct Redis {
 #[serde(rename_all = "camelCase")]
 pub enum RedisServer {
     /// `host:port`.
-    Address(String),
+    Address(#[serde(deserialize_with = "fields::address")] String),
     /// Ask the Sentinels.
     Sentinel {
         /// The name they watch the primary under.
-        #[serde(rename = "masterName")]
+        #[serde(rename = "masterName", deserialize_with = "fields::filled")]
         master_name: String,
         /// `host:port` of each Sentinel.
+        #[serde(deserialize_with = "fields::addresses")]
         nodes: Vec<String>,
         /// The login that the Sentinels themselves ask for; empty where they ask for none. The servers' is [`Redis::login`].
         #[serde(default)]
@@ -166,10 +171,13 @@ pub enum RedisServer {
 #[serde(rename_all = "camelCase")]
 pub struct Database {
     /// Host name or address.
+    #[serde(deserialize_with = "fields::host")]
     pub host: String,
     /// TCP port.
+    #[serde(deserialize_with = "fields::port")]
     pub port: u16,
     /// Name of the schema that holds the tables.
+    #[serde(deserialize_with = "fields::filled")]
     pub name: String,
     /// Database user.
     #[serde(default)]
@@ -177,9 +185,9 @@ pub struct Database {
     /// Encryption.
     #[serde(default)]
     pub tls: DatabaseTls,
-    /// PEM certificates of the authority to trust; empty means the system's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_pem: Option<String>,
+    /// The authorities to trust; none means the system's.
+    #[serde(default, deserialize_with = "fields::some", skip_serializing_if = "Option::is_none")]
+    pub ca_pem: Option<CaPem>,
 }
 
 /// Encryption of database connections.
@@ -197,7 +205,7 @@ pub enum DatabaseTls {
 /// What is read before anything else.
 #[derive(Deserialize)]
 struct Versioned {
-    #[serde(default = "first")]
+    #[serde(default = "first", deserialize_with = "fields::version")]
     version: u32,
 }
 
@@ -269,115 +277,8 @@ impl Connections {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::names::Templates;
-
-    fn sample() -> Connections {
-        Connections {
-            kafka: Kafka {
-                bootstrap_servers: vec!["kafka-0:9092".into(), "kafka-1:9092".into()],
-                protocol: KafkaProtocol::SaslTls,
-                mechanism: Some(SaslMechanism::ScramSha256),
-                login: Login { username: "u".into(), password: "p: #1".into() },
-                ca_pem: Some("-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n".into()),
-            },
-            redis: Redis {
-                server: RedisServer::Sentinel {
-                    master_name: "coupons".into(),
-                    nodes: vec!["s:26379".into()],
-                    login: Login { username: String::new(), password: "guard: 1".into() },
-                },
-                login: Login::default(),
-                tls: false,
-                database: 0,
-                ca_pem: None,
-            },
-            database: Database {
-                host: "db".into(),
-                port: 3306,
-                name: "coupons".into(),
-                login: Login { username: "w".into(), password: "'\"".into() },
-                tls: DatabaseTls::VerifyIdentity,
-                ca_pem: None,
-            },
-            kafka_names: KafkaNames::default(),
-        }
-    }
-
-    /// Wrong: a pod of the release before does not know of names, and writes to, or stores from, topics that are not the campaign's; or one
-    /// does not start although there is nothing that it would have to know.
-    #[test]
-    fn names_are_said_to_those_who_know_them() {
-        let usual = sample().to_yaml().unwrap();
-        assert!(usual.starts_with("version: 1\n") && !usual.contains("kafkaNames"), "{usual}");
-        let templates = Templates { topic: "x.{namespace}.{couponId}".to_owned(), ..Templates::default() };
-        let own = Connections { kafka_names: KafkaNames::new(templates).unwrap(), ..sample() };
-        let text = own.to_yaml().unwrap();
-        assert!(text.starts_with("version: 2\n"), "{text}");
-        let read = yaml::from_str::<Connections>(&text).unwrap();
-        assert_eq!(read, own);
-        let campaign = read.campaign("prod/shop/spring".parse().unwrap());
-        assert_eq!((campaign.topic().as_str(), campaign.to_string().as_str()), ("x.shop.spring", "prod/shop/spring"));
-        let error = yaml::from_str::<Connections>(&text.replace("x.{namespace}", "x")).unwrap_err().to_string();
-        assert!(error.contains("topic needs {namespace}"), "{error}");
-    }
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        let text = sample().to_yaml().unwrap();
-        assert_eq!(yaml::from_str::<Connections>(&text).unwrap(), sample(), "{text}");
-    }
-
-    /// A file of an older version says nothing of a login at Sentinels.
-    #[test]
-    fn sentinels_without_a_login_are_asked_without() {
-        let server: RedisServer = yaml::from_str("sentinel: {masterName: m, nodes: ['s:1']}").unwrap();
-        let RedisServer::Sentinel { login, .. } = server else { panic!("{server:?}") };
-        assert_eq!(login, Login::default());
-    }
-
-    #[test]
-    fn passwords_are_not_printed() {
-        let printed = format!("{:?}", sample());
-        assert!(!printed.contains("p: #1") && !printed.contains("guard: 1"), "{printed}");
-    }
-
-    #[test]
-    fn sasl_over_tls_reaches_librdkafka() {
-        let properties = sample().kafka.properties();
-        for (key, value) in [
-            ("bootstrap.servers", "kafka-0:9092,kafka-1:9092"),
-            ("security.protocol", "sasl_ssl"),
-            ("sasl.mechanism", "SCRAM-SHA-256"),
-            ("sasl.username", "u"),
-        ] {
-            assert_eq!(properties.get(key).map(String::as_str), Some(value), "{key}");
-        }
-    }
-
-    /// Wrong: a pod works with what it has half understood, or one of an older version does not start.
-    #[test]
-    fn a_file_of_a_newer_version_is_refused_and_one_of_an_older_is_read() {
-        let path = std::env::temp_dir().join(format!("coupon-connections-{}.yaml", std::process::id()));
-        let load = |text: &str| {
-            std::fs::write(&path, text).unwrap();
-            Connections::load(&path)
-        };
-        let text = sample().to_yaml().unwrap();
-        let without = text.replace("version: 1\n", "");
-        assert_ne!(text, without);
-        assert_eq!(load(&without).unwrap(), sample());
-        assert_eq!(load(&format!("next: thing\n{text}")).unwrap(), sample(), "a field that a newer one may have");
-        let error = load("version: 3\nstores: [elsewhere]\n").unwrap_err();
-        assert!(matches!(&error, SettingsError::Newer { .. }), "{error}");
-        assert!(error.to_string().contains("is of version 3, and this program knows versions up to 2"), "{error}");
-        std::fs::remove_file(&path).unwrap();
-    }
-
-    #[test]
-    fn a_missing_part_is_named() {
-        let error = yaml::from_str::<Connections>("kafka: {bootstrapServers: [a:1]}").unwrap_err().to_string();
-        assert!(error.contains("redis"), "{error}");
-    }
-}
+#[path = "settings/tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "settings/wrong_tests.rs"]
+mod wrong_tests;

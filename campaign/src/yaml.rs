@@ -1,7 +1,10 @@
 //! The one place that reads and writes YAML, so that the library behind it can be exchanged.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::{Path, Segment, Track};
 use serde_saphyr::{DefaultMessageFormatter, Error, Location, MessageFormatter};
 
 use crate::shown::shown;
@@ -15,11 +18,15 @@ const MAX_ERROR: usize = 300;
 pub struct YamlError(String);
 
 /// Reads one document. An error says where, and what was expected; it repeats nothing that stands there, as that may be a password that
-/// somebody wrote into the wrong line.
+/// somebody wrote into the wrong line. What YAML takes for a number, or for true or false, is no text unless it is in quotes: `1e3` and `no`
+/// were meant as they are written, or they were not, and nobody can tell.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, YamlError> {
-    let options = serde_saphyr::options! { with_snippet: false };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|e| YamlError(shown(&what_and_where(text, &e), MAX_ERROR)))
+    let options = serde_saphyr::options! { with_snippet: false, no_schema: true };
+    let mut track = Track::new();
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+        T::deserialize(serde_path_to_error::Deserializer::new(deserializer, &mut track))
+    });
+    read.map_err(|error| YamlError(shown(&what_and_where(&track.path(), &error), MAX_ERROR)))
 }
 
 /// Writes one document.
@@ -27,20 +34,23 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String, YamlError> {
     serde_saphyr::to_string(value).map_err(|e| YamlError(e.to_string()))
 }
 
-fn what_and_where(text: &str, error: &Error) -> String {
+fn what_and_where(path: &Path, error: &Error) -> String {
     let error = error.without_snippet();
     let (what, of_a_field) = what(error);
-    let Some(place) = error.location().filter(|place| *place != Location::UNKNOWN) else { return what };
-    let place_in_words = format!("at line {}, column {}", place.line(), place.column());
     let unexpected = match error {
         Error::SerdeUnknownVariant { variant: word, .. } | Error::SerdeUnknownField { field: word, .. } => {
             Some(word.as_str())
         }
         _ => None,
     };
-    match field(text, &place, unexpected).filter(|_| of_a_field) {
-        Some(field) => format!("{field}: {what}, {place_in_words}"),
-        None => format!("{what} {place_in_words}"),
+    let field = if of_a_field { field(path, unexpected) } else { String::new() };
+    let place = error.location().filter(|place| *place != Location::UNKNOWN);
+    let place = place.map(|place| format!("at line {}, column {}", place.line(), place.column()));
+    match (field.is_empty(), place) {
+        (false, Some(place)) => format!("{field}: {what}, {place}"),
+        (false, None) => format!("{field}: {what}"),
+        (true, Some(place)) => format!("{what} {place}"),
+        (true, None) => what,
     }
 }
 
@@ -57,11 +67,20 @@ fn what(error: &Error) -> (String, bool) {
             ("expected true or false".to_owned(), true)
         }
         Error::InvalidScalar { ty, .. } => (format!("expected {ty}"), true),
-        Error::Unexpected { expected, .. } => (format!("expected {expected}"), true),
+        Error::Unexpected { expected, .. } => (format!("expected {}", node(expected)), true),
+        Error::QuotingRequired { .. } => {
+            ("YAML takes this for a number, for true or false, or for nothing: put it in quotes".to_owned(), true)
+        }
+        Error::NullIntoString { .. } => ("nothing stands here: write a text, or '' for an empty one".to_owned(), true),
+        Error::TaggedScalarCannotDeserializeIntoString { .. } => ("expected a text without a tag".to_owned(), true),
+        Error::SerdeMissingField { field, .. } => (format!("{field} is missing"), true),
+        Error::Message { .. } => (DefaultMessageFormatter.format_message(error).into_owned(), true),
+        Error::ExpectedStringKeyForExternallyTaggedEnum { .. }
+        | Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. }
+        | Error::UnexpectedValueForUnitEnumVariant { .. }
+        | Error::TaggedEnumMismatch { .. } => ("a value of this kind is not expected".to_owned(), true),
         Error::DuplicateMappingKey { .. } => ("this key stands there twice".to_owned(), false),
         Error::NonFiniteFloat { .. }
-        | Error::QuotingRequired { .. }
-        | Error::TaggedEnumMismatch { .. }
         | Error::UnsupportedTag { .. }
         | Error::TaggedStructFieldName { .. }
         | Error::SerdeVariantId { .. }
@@ -71,27 +90,37 @@ fn what(error: &Error) -> (String, bool) {
         | Error::PropertyRequiredButEmpty { .. }
         | Error::CyclicInclude { .. }
         | Error::ResolverError { .. } => ("a value of this kind is not expected".to_owned(), false),
-        Error::AliasError { error, .. } => (what(error).0, false),
+        Error::AliasError { error, .. } => what(error),
         other => (DefaultMessageFormatter.format_message(other).into_owned(), false),
     }
 }
 
-/// The key at this place, or before it: an error stands at a key or at its value. Only a field that the reader knows has a value that it
-/// expects to be of some kind, so that this is its name; but for the word itself that was not expected, where it is a key.
-fn field<'a>(text: &'a str, place: &Location, unexpected: Option<&str>) -> Option<&'a str> {
-    let is_word = |c: char| c.is_ascii_alphanumeric();
-    let line = text.lines().nth(usize::try_from(place.line()).ok()?.checked_sub(1)?)?;
-    let column = usize::try_from(place.column()).ok()?.checked_sub(1)?;
-    let (before, after) = line.split_at(line.char_indices().nth(column).map_or(line.len(), |(at, _)| at));
-    let name = if let Some(key) = before.trim_end().strip_suffix(':') {
-        let key = key.trim_end_matches(QUOTES);
-        &key[key.rfind(|c: char| !is_word(c)).map_or(0, |at| at + 1)..]
-    } else {
-        let key = after.trim_start_matches(QUOTES);
-        let (name, rest) = key.split_at(key.find(|c: char| !is_word(c))?);
-        rest.trim_start_matches(QUOTES).starts_with(':').then_some(name)?
-    };
-    Some(name).filter(|name| !name.is_empty() && unexpected != Some(*name))
+/// A word of the library, in ours.
+fn node(expected: &str) -> &str {
+    match expected {
+        "sequence start" => "a list",
+        "mapping start" => "keys with values",
+        "string scalar" | "scalar" => "a text",
+        other => other,
+    }
 }
 
-const QUOTES: [char; 3] = ['"', '\'', ' '];
+/// The way to a field whose value is not as the reader expects. Only of fields that it knows it expects anything, so that these are their
+/// names; but for the word itself that was not expected, where it is a key.
+fn field(path: &Path, unexpected: Option<&str>) -> String {
+    let mut all = String::new();
+    for segment in path {
+        match segment {
+            Segment::Map { key: name } | Segment::Enum { variant: name } if Some(name.as_str()) != unexpected => {
+                if !all.is_empty() {
+                    all.push('.');
+                }
+                all.push_str(name);
+            }
+            // Writing to a text does not fail.
+            Segment::Seq { index } => drop(write!(all, "[{index}]")),
+            Segment::Map { .. } | Segment::Enum { .. } | Segment::Unknown => break,
+        }
+    }
+    all
+}

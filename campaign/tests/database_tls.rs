@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campaign::settings::{Database, DatabaseTls, Login};
+use campaign::settings::{CaPem, Database, DatabaseTls, Login};
 use campaign::table::probe::Probe;
 use campaign::table::{self, Fault, TableError};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
@@ -65,7 +65,8 @@ impl Drop for Certificates {
 }
 
 /// Without the user.
-fn at(host: &str, port: u16, tls: DatabaseTls, ca_pem: Option<String>) -> Database {
+fn at(host: &str, port: u16, tls: DatabaseTls, pem: Option<String>) -> Database {
+    let ca_pem = pem.map(|pem| CaPem::new(pem).unwrap());
     Database { host: host.to_owned(), port, name: "coupons".to_owned(), login: Login::default(), tls, ca_pem }
 }
 

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use campaign::settings::{Login, Redis as Settings, RedisServer};
+use campaign::settings::{CaPem, Login, Redis as Settings, RedisServer};
 use campaign::stock::{StockError, connect, sentinel};
 use redis::Client;
 use stack::services::{Certificate, Redis, Sentinel};
@@ -119,7 +119,7 @@ async fn certificates_name_what_is_reached_by_name_or_by_address() {
             login: workload(&primary),
             tls: true,
             database: 0,
-            ca_pem: Some(certificate.authority().unwrap()),
+            ca_pem: Some(CaPem::new(certificate.authority().unwrap()).unwrap()),
         };
         let what = format!("certificate {names}, Sentinel at {reached}, which tells {told}");
         match tries(&settings).await {

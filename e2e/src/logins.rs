@@ -1,7 +1,7 @@
 //! Who logs in at a stack's servers, and as which settings and Secrets the product has it.
 
 use anyhow::{Context, Result};
-use campaign::settings::{self, DatabaseTls, Kafka, KafkaProtocol, Redis, RedisServer, SaslMechanism};
+use campaign::settings::{self, CaPem, DatabaseTls, Kafka, KafkaProtocol, Redis, RedisServer, SaslMechanism};
 use serde_json::{Value, json};
 use stack::Connections;
 use stack::layout::{OPERATOR_PASSWORD, OPERATOR_USER, WORKLOAD_PASSWORD, WORKLOAD_USER};
@@ -62,7 +62,7 @@ impl Login {
 
     /// The settings of a process that logs in so at secured servers, and trusts who is trusted at this moment.
     pub fn settings(&self, connections: &Connections) -> Result<settings::Connections> {
-        let ca_pem = Some(trusted(connections)?.context("these servers are not secured")?);
+        let ca_pem = Some(CaPem::new(trusted(connections)?.context("these servers are not secured")?)?);
         let login = |password: &str| settings::Login { username: self.user.clone(), password: password.to_owned() };
         let redis = Url::parse(connections.redis.as_deref().context("no Redis")?)?;
         let database = Url::parse(connections.database.as_deref().context("no database")?)?;
@@ -98,7 +98,7 @@ pub fn trusted(connections: &Connections) -> Result<Option<String>> {
 pub fn kafka(connections: &Connections) -> Result<Kafka> {
     let brokers = connections.kafka.as_deref().context("the stack has no Kafka")?;
     let bootstrap_servers = brokers.split(',').map(str::to_owned).collect();
-    let ca_pem = trusted(connections)?;
+    let ca_pem = trusted(connections)?.map(CaPem::new).transpose()?;
     let plain = Kafka {
         bootstrap_servers,
         protocol: KafkaProtocol::Plaintext,

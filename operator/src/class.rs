@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use campaign::identity::{CampaignId, Identity, NameError};
 use campaign::names::NamesError;
-use campaign::settings;
+use campaign::settings::{self, CaPem};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement, Time};
 use kube::{Api, Client, ResourceExt};
@@ -98,11 +98,8 @@ pub enum ClassError {
         /// The key.
         key: String,
     },
-    /// What should be an authority's certificates is none.
-    #[error(
-        "key `{key}` of Secret `{namespace}/{name}` holds no certificate in PEM form (-----BEGIN CERTIFICATE-----): put the certificate of \
-         the authority there that signed the server's"
-    )]
+    /// What should be an authority's certificates is none, or more than that.
+    #[error("key `{key}` of Secret `{namespace}/{name}` {fault}")]
     SecretCertificate {
         /// Its namespace.
         namespace: String,
@@ -110,6 +107,8 @@ pub enum ClassError {
         name: String,
         /// The key.
         key: String,
+        /// What is wrong with it.
+        fault: settings::CaPemError,
     },
     /// The Redis URL cannot be read.
     #[error("redis.url `{0}` is not redis://host:port or rediss://host:port; correct it in the CampaignClass")]
@@ -422,19 +421,18 @@ impl Secrets<'_> {
         ClassError::SecretKey { namespace: self.namespace.to_owned(), name: name.to_owned(), key: key.to_owned() }
     }
 
-    async fn ca(&self, reference: Option<&api::CaSecretRef>) -> Result<Option<String>, ClassError> {
+    async fn ca(&self, reference: Option<&api::CaSecretRef>) -> Result<Option<CaPem>, ClassError> {
         let Some(reference) = reference else { return Ok(None) };
         let mut values = self.read(&reference.name).await?;
         let (name, key) = (&reference.name, &reference.key);
-        let pem = values.remove(key).ok_or_else(|| self.unusable(name, key))?;
-        // Redis' and the database's clients take what is no certificate for none at all, and say later that the issuer is unknown.
-        if !pem.contains("-----BEGIN CERTIFICATE-----") || !pem.contains("-----END CERTIFICATE-----") {
-            return Err(ClassError::SecretCertificate {
-                namespace: self.namespace.to_owned(),
-                name: name.clone(),
-                key: key.clone(),
-            });
-        }
+        let text = values.remove(key).ok_or_else(|| self.unusable(name, key))?;
+        // Clients take what is no certificate for none at all, and say later that the issuer is unknown; or repeat it.
+        let pem = CaPem::new(text).map_err(|fault| ClassError::SecretCertificate {
+            namespace: self.namespace.to_owned(),
+            name: name.clone(),
+            key: key.clone(),
+            fault,
+        })?;
         Ok(Some(pem))
     }
 
@@ -465,7 +463,7 @@ impl Secrets<'_> {
     }
 }
 
-fn kafka(spec: &api::Kafka, login: settings::Login, ca_pem: Option<String>) -> settings::Kafka {
+fn kafka(spec: &api::Kafka, login: settings::Login, ca_pem: Option<CaPem>) -> settings::Kafka {
     settings::Kafka {
         bootstrap_servers: spec.bootstrap_servers.clone(),
         protocol: match spec.security.protocol {
@@ -488,7 +486,7 @@ fn redis(
     spec: &api::Redis,
     login: settings::Login,
     sentinels: settings::Login,
-    ca_pem: Option<String>,
+    ca_pem: Option<CaPem>,
 ) -> Result<settings::Redis, ClassError> {
     if let Some(sentinel) = &spec.sentinel {
         let server = settings::RedisServer::Sentinel {
@@ -594,13 +592,15 @@ mod tests {
 
     /// An API server that has one Secret, under every name.
     fn with_secret(data: &[(&str, &str)]) -> Client {
+        with_bytes(&data.iter().map(|(key, value)| (*key, value.as_bytes().to_vec())).collect::<Vec<_>>())
+    }
+
+    fn with_bytes(data: &[(&str, Vec<u8>)]) -> Client {
         use http::{Request, Response};
         use kube::client::Body;
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-        let data: BTreeMap<String, k8s_openapi::ByteString> = data
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), k8s_openapi::ByteString(value.as_bytes().to_vec())))
-            .collect();
+        let data: BTreeMap<String, k8s_openapi::ByteString> =
+            data.iter().map(|(key, value)| ((*key).to_owned(), k8s_openapi::ByteString(value.clone()))).collect();
         let secret = serde_json::json!({"metadata": {"name": "login"}, "data": data});
         tokio::spawn(async move {
             while let Some((_, answer)) = handle.next_request().await {
@@ -613,13 +613,17 @@ mod tests {
     /// Wrong: what is in a Secret and cannot be right is tried, and the servers say something else about it.
     #[tokio::test]
     async fn what_a_secret_holds_and_cannot_be_right_is_named() {
-        let pem = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n";
+        let pem = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n";
+        let both = format!("{pem}-----BEGIN EC PRIVATE KEY-----\nc2VzYW1l\n-----END EC PRIVATE KEY-----\n");
+        let one_line = pem.replace('\n', " ");
         let login = ("database-username", "op");
         for (data, with_ca, reason, says) in [
             (vec![login], false, None, ""),
             (vec![login, ("ca.crt", pem)], true, None, ""),
             (vec![login, ("ca.crt", "MII")], true, Some("SecretCertificateInvalid"), "key `ca.crt` of Secret `ns/ca`"),
             (vec![login, ("ca.crt", "")], true, Some("SecretCertificateInvalid"), "-----BEGIN CERTIFICATE-----"),
+            (vec![login, ("ca.crt", &both)], true, Some("SecretCertificateInvalid"), "holds a private key"),
+            (vec![login, ("ca.crt", &one_line)], true, Some("SecretCertificateInvalid"), "a PEM that cannot be read"),
             (vec![login], true, Some("SecretKeyMissing"), "`ca.crt`"),
             (vec![login, ("redis-password", "x\n")], false, Some("SecretWhitespace"), "key `redis-password`"),
             (vec![], false, Some("SecretKeyMissing"), "`database-username`"),
@@ -641,6 +645,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Wrong: what a Secret holds stands in a condition, an event or a log, where more people read than may read the Secret.
+    #[tokio::test]
+    async fn nothing_of_a_secret_is_repeated_whatever_is_wrong_with_it() {
+        use secret_keys as keys;
+        let logins = [
+            keys::KAFKA_USERNAME,
+            keys::KAFKA_PASSWORD,
+            keys::REDIS_USERNAME,
+            keys::REDIS_PASSWORD,
+            keys::SENTINEL_USERNAME,
+            keys::SENTINEL_PASSWORD,
+            keys::DATABASE_USERNAME,
+            keys::DATABASE_PASSWORD,
+        ];
+        let begin = "-----BEGIN CERTIFICATE-----";
+        let good = format!("{begin}\nc2VzYW1l\n-----END CERTIFICATE-----\n");
+        let mut refused = 0;
+        let values = [
+            b"sesame\n".to_vec(),
+            b" sesame".to_vec(),
+            b"sesame\xff".to_vec(),
+            format!("{begin} sesame -----END CERTIFICATE-----").into_bytes(),
+            format!("{begin}\nopen sesame!\n-----END CERTIFICATE-----\n").into_bytes(),
+            b"-----BEGIN PRIVATE KEY-----\nsesame\n-----END PRIVATE KEY-----\n".to_vec(),
+        ];
+        for (wrong, value) in
+            logins.into_iter().chain(["ca.crt"]).flat_map(|key| values.iter().map(move |value| (key, value)))
+        {
+            let right = |key: &str| if key == "ca.crt" { good.as_bytes() } else { b"sesame" }.to_vec();
+            let of = |key: &'static str| (key, if key == wrong { value.clone() } else { right(key) });
+            let data: Vec<(&str, Vec<u8>)> = logins.into_iter().chain(["ca.crt"]).map(of).collect();
+            let mut class = crate::fixtures::class();
+            class.spec.redis.ca_secret_ref = Some(api::CaSecretRef { name: "ca".to_owned(), key: "ca.crt".to_owned() });
+            // A password may look like anything.
+            if let Err(error) = connections(&with_bytes(&data), &class, "coupon-system").await {
+                let text = format!("{error} {error:?}");
+                assert!(text.contains(wrong) && !text.contains("sesame") && !text.contains("c2Vz"), "{wrong}: {text}");
+                refused += 1;
+            }
+        }
+        // White space around it, or no text, for each; and for certificates whatever else is none.
+        assert_eq!(refused, logins.len() * 5 + values.len());
     }
 
     /// Wrong: the API server cannot see that one campaign's dead letters would be another's winners, and nobody else looks; or the names that

@@ -82,7 +82,7 @@ pub(super) fn client(settings: &Redis, address: &str, role: Role<'_>) -> Result<
     Ok(match &settings.ca_pem {
         Some(pem) if settings.tls => Client::build_with_tls(
             info,
-            TlsCertificates { client_tls: None, root_cert: Some(pem.clone().into_bytes()) },
+            TlsCertificates { client_tls: None, root_cert: Some(pem.as_str().as_bytes().to_vec()) },
         )?,
         _ => Client::open(info)?,
     })

@@ -11,7 +11,7 @@ use crate::settings::Database;
 /// Their certificates, as PEM.
 pub(super) fn authorities(settings: &Database) -> Vec<u8> {
     match &settings.ca_pem {
-        Some(pem) => pem.clone().into_bytes(),
+        Some(pem) => pem.as_str().as_bytes().to_vec(),
         None => of_the_image().into_bytes(),
     }
 }
