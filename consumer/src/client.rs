@@ -19,7 +19,7 @@ use campaign::settings::Kafka;
 
 use crate::metrics::Metrics;
 use crate::queue::Progress;
-use crate::status::{POLL_SILENCE, Status};
+use crate::status::{POLL_SILENCE, Right, Status};
 
 /// How long Kafka leaves its partitions to a consumer that it does not hear from: that long the records of a killed one wait.
 /// Brokers allow 6 s at least, unless they are told otherwise; a process that stops for some seconds should not lose its place.
@@ -136,6 +136,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka client");
         if !self.is_retired() {
+            self.told.status.note_refusal(&error);
             self.told.status.set_kafka_error(Some(format!("{error}: {reason}")));
         }
     }
@@ -239,9 +240,15 @@ impl Context {
             list.add_partition(&self.topic, *partition);
         }
         match consumer.committed_offsets(list, CHECK_TIMEOUT) {
-            Ok(committed) => self.confirm(&committed),
+            Ok(committed) => {
+                self.told.status.set_right(Right::Group, None);
+                self.confirm(&committed);
+            }
             // What is not known to be committed is committed again.
-            Err(error) => tracing::debug!(%error, "the group's offsets are not known"),
+            Err(error) => {
+                self.told.status.note_refusal(&error);
+                tracing::debug!(%error, "the group's offsets are not known");
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use campaign::settings::Kafka;
 use crate::client::{Client, Maker, Seat, Told, partitions};
 use crate::metrics::Metrics;
 use crate::queue::{Intake, Progress, Record, Refused};
-use crate::status::Status;
+use crate::status::{Right, Status};
 
 /// How long one poll may wait.
 const POLL_WAIT: Duration = Duration::from_millis(100);
@@ -170,6 +170,9 @@ impl Loop {
         let idle = polled.is_none();
         match polled {
             Some(Ok(message)) => {
+                if self.last_error.take().is_some() {
+                    self.status.set_right(Right::Topic, None);
+                }
                 if let Some(record) = self.intake.hand_out(message.detach()) {
                     self.held.push_back(record);
                 }
@@ -183,6 +186,7 @@ impl Loop {
                     tracing::warn!(%error, "polling");
                 }
                 self.last_error = error.rdkafka_error_code();
+                self.status.note_refusal(&error);
                 self.status.set_kafka_error(Some(error.to_string()));
             }
             None => {}

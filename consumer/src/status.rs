@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
+use campaign::log::lacks_a_right;
 use campaign::table::Fault;
 use campaign::telemetry::{Probes, Verdict};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use crate::metrics::{self, Metrics};
 
@@ -24,6 +26,16 @@ struct Holds {
     dead_letter_error: String,
     queue_full: bool,
     kafka: Option<String>,
+    rights: BTreeMap<Right, String>,
+}
+
+/// What Kafka lets a user read, or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// The campaign's topic.
+    Topic,
+    /// Its consumer group.
+    Group,
 }
 
 /// Shared by all parts of a consumer. Each change is logged once, however often it is reported.
@@ -66,6 +78,7 @@ impl Status {
     /// The group has answered with an assignment, an empty one perhaps.
     pub fn set_joined(&self) {
         self.joined.store(true, Ordering::Relaxed);
+        self.set_right(Right::Group, None);
         self.set_kafka_error(None);
     }
 
@@ -87,6 +100,37 @@ impl Status {
     /// What Kafka complained about since the group was last joined.
     pub fn kafka_error(&self) -> Option<String> {
         self.holds().kafka.clone()
+    }
+
+    /// Kafka does not let this process use what it must, in its words; `None`: it does.
+    pub fn set_right(&self, right: Right, refused: Option<String>) {
+        let mut holds = self.holds();
+        match refused {
+            Some(words) => {
+                let resource = match right {
+                    Right::Topic => format!("topic {}", self.campaign.topic()),
+                    Right::Group => format!("consumer group {}", self.campaign.group()),
+                };
+                let text = format!(
+                    "Kafka does not let this consumer's user Read {resource}: {words}; add an ACL that allows it"
+                );
+                if holds.rights.insert(right, text.clone()).is_none() {
+                    tracing::error!(campaign = %self.campaign, "{text}");
+                }
+            }
+            None => {
+                if holds.rights.remove(&right).is_some() {
+                    tracing::info!(campaign = %self.campaign, ?right, "Kafka lets this consumer read again");
+                }
+            }
+        }
+    }
+
+    /// Remembers which right is missing, if that is what Kafka's answer is about.
+    pub fn note_refusal(&self, error: &KafkaError) {
+        let Some(code) = error.rdkafka_error_code().filter(|code| lacks_a_right(*code)) else { return };
+        let right = if code == Code::GroupAuthorizationFailed { Right::Group } else { Right::Topic };
+        self.set_right(right, Some(code.to_string()));
     }
 
     /// The database does not work; reading pauses.
@@ -217,6 +261,7 @@ impl Status {
         if let Some(error) = &holds.breaker {
             all.push(format!("the database refuses row after row: {error}"));
         }
+        all.extend(holds.rights.values().cloned());
         all.extend(holds.above_total.values().next().cloned());
         if !holds.dead_letters.is_empty() {
             let partitions: Vec<_> = holds.dead_letters.keys().collect();
@@ -312,6 +357,22 @@ mod tests {
         assert!(status.should_pause(1));
         status.keep_above_total(&BTreeSet::new());
         assert!(!status.should_pause(1) && status.note().is_none());
+    }
+
+    /// Wrong: consumers that Kafka does not let read are ready, store nothing, and nobody says why.
+    #[test]
+    fn a_right_that_is_lost_is_named_until_it_is_back() {
+        let status = status();
+        status.set_right(Right::Topic, Some("Topic authorization failed".into()));
+        status.set_right(Right::Group, Some("Group authorization failed".into()));
+        let said = status.note().unwrap();
+        assert!(said.contains("Read topic r.n.c.coupon-events: Topic authorization failed"), "{said}");
+        assert!(said.contains("Read consumer group r.n.c.coupon-consumer: Group authorization failed"), "{said}");
+        assert!(!status.should_pause(0), "it goes on asking");
+        status.set_right(Right::Group, None);
+        assert!(status.note().is_some_and(|said| !said.contains("group")));
+        status.set_right(Right::Topic, None);
+        assert_eq!(status.note(), None);
     }
 
     #[test]

@@ -32,10 +32,12 @@ pub struct Breaker {
     open: Option<Open>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Open {
     since: Instant,
     next_probe: Instant,
+    /// Kafka's words, if it has refused a record because its user lacks a right.
+    refusal: Option<String>,
 }
 
 impl Breaker {
@@ -54,8 +56,20 @@ impl Breaker {
     /// A record was refused, failed or is late. True if that opened the breaker.
     pub fn failed(&mut self, now: Instant) -> bool {
         let opened = self.open.is_none();
-        self.open.get_or_insert(Open { since: now, next_probe: now + PROBE_EVERY });
+        self.open.get_or_insert(Open { since: now, next_probe: now + PROBE_EVERY, refusal: None });
         opened
+    }
+
+    /// The user lacks a right, in Kafka's words. That does not pass by waiting, whatever else fails meanwhile.
+    pub fn refused(&mut self, words: String) {
+        if let Some(open) = &mut self.open {
+            open.refusal = Some(words);
+        }
+    }
+
+    /// What Kafka has refused since it opened.
+    pub fn refusal(&self) -> Option<&str> {
+        self.open.as_ref()?.refusal.as_deref()
     }
 
     /// A record that was handed over at `handed` is acknowledged. Closes the breaker if that did not take too long: what was
@@ -94,5 +108,21 @@ mod tests {
         assert!(breaker.is_open());
         assert_eq!(breaker.acknowledged(at(1010), at(1210)), Some(Duration::from_millis(1200)));
         assert_eq!(breaker.route(at(1211)), Route::Log);
+    }
+
+    /// Wrong: a right that was lost in a sale is taken for an outage, of which nobody is told what to change; or is said after it is back.
+    #[test]
+    fn what_kafka_refuses_is_known_until_it_takes_a_record() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        breaker.refused("not allowed".to_owned());
+        assert_eq!(breaker.refusal(), None, "nothing has failed");
+        breaker.failed(now);
+        assert_eq!(breaker.refusal(), None, "it is only late");
+        breaker.refused("not allowed".to_owned());
+        breaker.failed(now);
+        assert_eq!(breaker.refusal(), Some("not allowed"), "what is late afterwards says nothing of the right");
+        breaker.acknowledged(now, now);
+        assert_eq!(breaker.refusal(), None);
     }
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::batcher::{BATCH_DEADLINE, Queue};
-use crate::delivery::CONFIRM_DEADLINE;
+use crate::delivery::{CONFIRM_DEADLINE, SharedBreaker};
 use crate::gate::Reason;
 use crate::gatekeeper::Gatekeeper;
 use crate::metrics::Metrics;
@@ -37,6 +37,8 @@ pub struct Control {
     pub queue: Queue,
     /// The connection to Redis: while there is none, wishes are refused before they come to the queue.
     pub link: RedisLink,
+    /// Whether Kafka takes winners.
+    pub breaker: SharedBreaker,
     /// The users' port.
     pub users: Arc<Server>,
     /// Counters.
@@ -83,6 +85,8 @@ struct Pressure {
     reason: Option<&'static str>,
     /// Why nothing gets through although it would be granted: Redis' words; null while something does.
     failing: Option<String>,
+    /// Why Kafka takes no winners, if its user lacks a right: Kafka's words; null otherwise.
+    kafka_refuses: Option<String>,
     /// Connections of users.
     connections: usize,
     /// Connections that users may have.
@@ -188,5 +192,6 @@ async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
         floor: control.keeper.floor(),
         reason: serving.err().map(Reason::name),
         failing: control.link.why_away().map(|why| why.to_string()).or_else(|| control.queue.trouble()),
+        kafka_refuses: control.breaker.refusal(),
     })
 }

@@ -90,6 +90,16 @@ impl SharedBreaker {
         }
     }
 
+    /// Kafka does not let its user write, in its words.
+    fn refused(&self, words: String) {
+        self.lock().refused(words);
+    }
+
+    /// Why Kafka takes no winners, if it is that its user lacks a right.
+    pub fn refusal(&self) -> Option<String> {
+        self.lock().refusal().map(str::to_owned)
+    }
+
     /// Kafka has answered what it was asked at `handed`.
     pub fn acknowledged(&self, handed: Instant) {
         if let Some(open) = self.lock().acknowledged(handed, Instant::now()) {
@@ -219,6 +229,9 @@ impl Delivery {
                     }
                     Err(error) => {
                         breaker.failed(&error.to_string());
+                        if let Some(words) = error.missing_right() {
+                            breaker.refused(words);
+                        }
                         false
                     }
                 }

@@ -190,6 +190,7 @@ impl Service {
             }),
         ];
         let control = Control {
+            breaker: breaker.clone(),
             link: link.clone(),
             token: control_token,
             keeper: Arc::clone(&keeper),

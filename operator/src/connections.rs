@@ -1,7 +1,7 @@
 //! Live connections to the systems of each class, shared by all of its campaigns.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::api::CampaignClass;
 use crate::class::{self, ClassConnections};
+use crate::doubts::Doubts;
 use crate::error::ReconcileError;
 use crate::log_view::reader::LogReader;
 use crate::measure::clocks::Witnesses;
@@ -30,8 +31,6 @@ use crate::topic::make::TopicMaker;
 pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
 /// How long what came of trying a write is taken as known.
 const REFUSAL_FRESH: Duration = Duration::from_millis(1900);
-/// A look at the class that is younger than this is not doubted.
-const DOUBTED_AFTER: Duration = Duration::from_secs(5);
 /// How long one call to Redis may take.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long removing what looks have made may take, each part of it, when the class is gone.
@@ -75,7 +74,7 @@ pub struct Systems {
     /// What Redis was last found not to let a login of the pods run, and when that was.
     lacking: Mutex<Option<(settings::Redis, Option<String>, Instant)>>,
     /// Campaigns have met something else than the last look at the class found.
-    doubted: AtomicBool,
+    doubts: Doubts,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -131,7 +130,7 @@ impl Systems {
             sizing: Mutex::default(),
             refusal: Mutex::default(),
             lacking: Mutex::default(),
-            doubted: AtomicBool::new(false),
+            doubts: Doubts::default(),
             _sentinel: AbortOnDrop(sentinel),
             settings,
         })
@@ -214,21 +213,20 @@ impl Systems {
     /// Whether they were measured within this time, and nothing was wrong.
     pub fn found_well_within(&self, time: Duration) -> bool {
         let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        let well = |measured: &Measured| measured.forbids_opening().is_none() && !self.doubted.load(Ordering::Relaxed);
+        let well = |measured: &Measured| measured.forbids_opening().is_none() && !self.doubts.is_open();
         measured.as_ref().is_some_and(|(measured, at)| at.elapsed() < time && well(measured))
     }
 
     /// Campaigns have met something else than the last look at the class found. False: that look was a moment ago, and stands.
     pub(crate) fn doubt(&self) -> bool {
         let measured = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_old = measured.as_ref().is_some_and(|(_, at)| at.elapsed() >= DOUBTED_AFTER);
-        is_old && !self.doubted.swap(true, Ordering::Relaxed)
+        measured.as_ref().is_some_and(|(_, at)| self.doubts.raise(at.elapsed()))
     }
 
     /// Remembers what a look found.
     pub fn set_measured(&self, measured: Arc<Measured>) {
+        self.doubts.looked(measured.forbids_opening().is_none());
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some((measured, Instant::now()));
-        self.doubted.store(false, Ordering::Relaxed);
     }
 
     /// Remembers that a look has found, or made, the topic of these names.

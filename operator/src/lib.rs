@@ -11,6 +11,7 @@
 //! - [`repair`]: publishes again what only Redis holds; [`dead`]: what dead letters hold;
 //! - [`children`]: the Kubernetes objects that a campaign owns; `way`: whether users reach its issuers through them;
 //! - [`class`], [`connections`]: where Kafka, Redis and the database are; [`measure`], [`class_status`]: whether they do what is needed;
+//!   `doubts`: when that is asked again at once;
 //! - `stop`: suspends within seconds, whatever is away;
 //! - [`lease`]: who works when several operators run; [`progress`]: whether this one is alive.
 
@@ -26,6 +27,7 @@ pub mod context;
 pub mod controller;
 pub mod dead;
 pub(crate) mod diagnosis;
+pub(crate) mod doubts;
 pub mod epoch;
 pub mod error;
 pub mod events;

@@ -45,6 +45,8 @@ pub struct Pressure {
     pub reason: Option<String>,
     /// Why its calls to Redis fail, in Redis' words, if they do for a while. An older issuer does not say.
     pub failing: Option<String>,
+    /// Why Kafka takes no winners, in Kafka's words, if its user lacks a right. An older issuer does not say.
+    pub kafka_refuses: Option<String>,
     /// Connections refused because all that were open were being answered, since the process started. An older issuer does not say.
     #[serde(default)]
     pub refused: u64,

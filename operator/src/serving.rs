@@ -231,6 +231,11 @@ pub(crate) fn right_missing(answers: &Answers) -> Option<&str> {
     said.find(|words| says_missing_right(words))
 }
 
+/// Kafka's words to an issuer that it does not let write, if there is one.
+pub(crate) fn kafka_refuses(answers: &Answers) -> Option<&str> {
+    answers.values().flatten().find_map(|pressure| pressure.kafka_refuses.as_deref())
+}
+
 /// The issuers' own words.
 fn cause<'a>(silent: impl Iterator<Item = &'a Pressure>) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

@@ -13,6 +13,7 @@ pub mod tail;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{Header, Headers, Message};
 
 use crate::settings::Kafka;
@@ -49,6 +50,16 @@ pub fn origin(message: &impl Message) -> Option<Position> {
     Some(Position { partition, offset: number(ORIGINAL_OFFSET)? })
 }
 
+/// Whether this is what Kafka says to a user that lacks a right.
+pub fn lacks_a_right(code: Code) -> bool {
+    matches!(code, Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed)
+}
+
+/// Whether these words tell of such a right: librdkafka has a sentence for each, and processes pass it on.
+pub fn says_missing_right(words: &str) -> bool {
+    words.contains("authorization failed")
+}
+
 /// A client configuration with what every client of these brokers needs, and `overrides` on top.
 pub fn client_config(settings: &Kafka, client_id: &str, overrides: &[(&str, &str)]) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -75,6 +86,19 @@ mod tests {
     use super::*;
     use rdkafka::Timestamp;
     use rdkafka::message::{OwnedHeaders, OwnedMessage};
+
+    #[test]
+    fn a_missing_right_is_known_by_its_words() {
+        for (code, expected) in [
+            (Code::TopicAuthorizationFailed, true),
+            (Code::GroupAuthorizationFailed, true),
+            (Code::ClusterAuthorizationFailed, true),
+            (Code::SaslAuthenticationFailed, false),
+            (Code::MessageTimedOut, false),
+        ] {
+            assert_eq!((lacks_a_right(code), says_missing_right(&code.to_string())), (expected, expected), "{code}");
+        }
+    }
 
     #[test]
     fn a_dead_letter_says_where_its_record_lay() {

@@ -8,7 +8,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::OwnedDeliveryResult;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 
-use super::client_config;
+use super::{client_config, lacks_a_right};
 use crate::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EPOCH, HEADER_EVENT_TYPE, HEADER_VERSION};
 use crate::format;
 use crate::identity::CampaignId;
@@ -70,6 +70,14 @@ pub enum AppendError {
     /// Not acknowledged. It may be written all the same.
     #[error("Kafka did not acknowledge: {0}")]
     Unacknowledged(KafkaError),
+}
+
+impl AppendError {
+    /// Kafka's words, if it did not write because its user lacks a right.
+    pub fn missing_right(&self) -> Option<String> {
+        let Self::Unacknowledged(error) = self else { return None };
+        error.rdkafka_error_code().filter(|code| lacks_a_right(*code)).map(|code| code.to_string())
+    }
 }
 
 /// An acknowledgement under way.

@@ -27,7 +27,8 @@ pub(super) fn is_encrypted(settings: &Kafka) -> bool {
     matches!(settings.protocol, KafkaProtocol::Tls | KafkaProtocol::SaslTls)
 }
 
-fn user(settings: &Kafka) -> String {
+/// Who that is to Kafka.
+pub(crate) fn user(settings: &Kafka) -> String {
     if settings.login.username.is_empty() { "ANONYMOUS".to_owned() } else { settings.login.username.clone() }
 }
 

@@ -22,6 +22,7 @@ use futures::future::BoxFuture;
 
 use self::clocks::{Clocks, FAR_APART, Sample};
 use self::fault::{Fault, Finding, Who};
+pub(crate) use self::kafka::user as user_of;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType};
 use crate::connections::Systems;
@@ -99,6 +100,11 @@ impl Measured {
         let is_theirs =
             |finding: &Finding| matches!(finding.fault, Fault::RedisRight { .. }) && finding.who.contains(&Who::Pods);
         self.findings.iter().any(is_theirs)
+    }
+
+    /// Whether Kafka does not let one of the logins do what it needs.
+    pub(crate) fn lacks_kafka_rights(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding.fault, Fault::KafkaRight { .. }))
     }
 
     /// Why no pods of the class could be made.

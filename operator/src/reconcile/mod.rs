@@ -24,6 +24,7 @@ mod pause;
 pub mod plan;
 pub(crate) mod proven;
 pub(crate) mod publish;
+mod refused;
 mod removal;
 mod report;
 mod retention;
@@ -325,6 +326,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
     if right_missing.is_some() && measured.as_ref().is_some_and(|found| !found.pods_lack_redis_rights()) {
         context.doubt(&systems);
     }
+    refused::doubt(&pass, &seen, &answers, &ailing, measured.as_deref());
     let epochs = context.memory.update(uid, |memory| {
         memory.epochs.see(seen.given(), seen.served(), Instant::now());
         memory.epochs.clone()
@@ -405,6 +407,7 @@ async fn pass(campaign: &CouponCampaign, context: &Context, uid: &str) -> Result
         stop,
         epochs: &epochs,
         right_missing,
+        kafka_refuses: refused::by_issuers(&pass, &answers),
         offsets_unread: tell_unread(&pass, &seen).await,
         consumers_still: still.as_deref(),
         measured: measured.as_deref(),

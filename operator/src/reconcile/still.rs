@@ -13,6 +13,8 @@ const PASSING: Duration = Duration::from_secs(30);
 /// The same while other partitions are read: with a long backlog and a slow database, fetched records of one queue behind those of
 /// others for minutes.
 const PARTLY: Duration = Duration::from_secs(300);
+/// After so long something may be wrong: the class is looked at once more, and nothing is said yet.
+const SUSPICIOUS: Duration = Duration::from_secs(4);
 /// So many partitions are named.
 const NAMED: usize = 5;
 
@@ -82,6 +84,12 @@ impl StillWatch {
             }
         }
         self.said(now.at)
+    }
+
+    /// Whether it goes on for longer than it takes consumers to commit, and nothing else is read.
+    pub fn suspects(&self) -> bool {
+        let since = self.stops.values().filter(|stop| stop.seen_for >= SUSPICIOUS).filter_map(|stop| stop.last).max();
+        since.is_some_and(|last| self.read.is_none_or(|read| last.saturating_duration_since(read) >= SUSPICIOUS))
     }
 
     /// Whether it was said, and is still so.
@@ -191,6 +199,26 @@ mod tests {
             watch.see(Some(&read), true, clock.at(*second)).is_some()
         });
         assert_eq!(said, Some(300));
+    }
+
+    /// Wrong: a right that consumers have lost is named half a minute later; or a class is looked at again for each sale that is slow.
+    #[test]
+    fn whoever_stores_nothing_for_some_seconds_is_suspicious() {
+        let cases: [(&str, See<'_>, Option<u64>); 4] = [
+            ("records wait", &|_| (Some(unread(&[(0, 5, 9)])), true), Some(4)),
+            ("they are stored slowly", &|at| (Some(unread(&[(0, at as i64 / 3, 99)])), true), None),
+            ("others are stored", &|at| (Some(unread(&[(0, 5, 9), (1, at as i64, 99)])), true), None),
+            ("nobody is there to store them", &|_| (Some(unread(&[(0, 5, 9)])), false), None),
+        ];
+        for (what, see, first) in cases {
+            let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
+            let suspicious = (0..=28).step_by(2).find(|second| {
+                let (unread, can_store) = see(*second);
+                let _ = watch.see(unread.as_ref(), can_store, clock.at(*second));
+                watch.suspects()
+            });
+            assert_eq!(suspicious, first, "{what}");
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode as Code;
 
+use crate::log::lacks_a_right;
+
 /// Why an administrative call failed. [`AdminError::reason`] is stable and fit for a condition; the message says what to
 /// change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -212,9 +214,7 @@ pub(super) fn classify(failure: Failure, subject: Subject<'_>, around: Circumsta
                 cause: trouble.map_or(cause, |trouble| trouble.message),
             },
         },
-        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            AdminError::NotAuthorized { resource, cause }
-        }
+        code if lacks_a_right(code) => AdminError::NotAuthorized { resource, cause },
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicId => {
             match subject {
                 Subject::Topic(topic) => AdminError::UnknownTopic { topic: topic.to_owned() },

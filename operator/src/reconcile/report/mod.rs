@@ -86,6 +86,8 @@ pub struct Facts<'a> {
     pub(crate) epochs: &'a EpochWatch,
     /// What issuers say of a right in Redis that they lack.
     pub right_missing: Option<&'a str>,
+    /// What issuers say of a right in Kafka that they lack, as a sentence.
+    pub kafka_refuses: Option<String>,
     /// How far pods are that should be replaced.
     pub(crate) rollouts: &'a Rollouts,
 }

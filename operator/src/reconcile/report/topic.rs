@@ -12,7 +12,7 @@ pub(super) fn failure(facts: &Facts<'_>) -> Option<(&'static str, String)> {
     match &facts.seen.log {
         Err(error) => Some((error.reason(), error.to_string())),
         Ok(log) if facts.offsets_unread => log.unread.as_ref().map(|error| ("OffsetsUnreadable", unread_text(error))),
-        Ok(_) => None,
+        Ok(_) => facts.kafka_refuses.clone().map(|text| ("KafkaNotAuthorized", text)),
     }
 }
 
