@@ -3,7 +3,7 @@
 use crate::issuer::kill;
 use crate::model::{Model, Step, Successors};
 use crate::rule::Rule;
-use crate::state::{Issuer, Next, Object, Operator, RANKS, Ranks, Record, State, Stock, Winner, Work};
+use crate::state::{Next, Object, Operator, RANKS, Ranks, Record, State, Stock, Winner, Work};
 
 impl Model {
     /// What an operator may do.
@@ -176,12 +176,6 @@ impl Model {
             }
             if issuer.epoch < operator.epoch {
                 issuer.epoch = 0;
-            }
-            // A pod that has no node yet is told nothing. Once it begins it knows no floor, and finds no older epoch in SQL.
-            if state.issuers[i] == Issuer::default() {
-                let mut next = *state;
-                self.confirm(&mut next, o, i);
-                out.push((Step::of(i, "issuer {w}: has not begun, and is passed over"), next));
             }
             let drained = issuer.work == Work::Idle || issuer.record.epoch >= operator.epoch;
             if fenced != *state && !drained {
