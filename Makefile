@@ -137,7 +137,7 @@ lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scri
 	@shellcheck $(SHELL_SCRIPTS)
 	@helm=$$(ls -t $(COUPON_CACHE)/helm-*/helm | head -n 1); $$helm lint --strict --quiet charts/coupon-operator; \
 		$$helm lint --strict --quiet --values charts/coupon-operator/ci/everything-values.yaml charts/coupon-operator
-	@cargo build $(LOCKED) --quiet --workspace --bin tidy && $(TARGET)/debug/tidy --except operator/src --except consumer/src
+	@cargo build $(LOCKED) --quiet --workspace --bin tidy && $(TARGET)/debug/tidy
 	@$(MAKE) check-generated
 
 .PHONY: generate

@@ -1,19 +1,16 @@
 //! A class in use cannot vanish: while campaigns have a ledger in it, a finalizer holds it. One that is gone all the same, as
 //! somebody forced the finalizer off, is remembered for those campaigns.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use crate::api::conditions::Report;
-use crate::api::{CampaignClass, ConditionType, CouponCampaign};
+use crate::api::{CampaignClass, ConditionType};
 use crate::children::apply::MANAGER;
-use crate::class;
 use crate::context::Context;
-use crate::reconcile::FINALIZER as LEDGER_FINALIZER;
+pub use crate::last_classes::LastKnown;
+pub(crate) use crate::last_classes::users;
 
 /// Keeps a class until no campaign has a ledger in it.
 pub const FINALIZER: &str = "coupon-operator.io/in-use";
@@ -29,16 +26,6 @@ pub(crate) enum Hold {
     Take,
     /// No campaign uses it any more.
     LetGo,
-}
-
-/// Campaigns that have a ledger in this class, or are about to, as `namespace/name`.
-pub(crate) fn users(class: &CampaignClass, all: &[Arc<CouponCampaign>]) -> Vec<String> {
-    let has_ledger = |each: &CouponCampaign| each.finalizers().iter().any(|each| each == LEDGER_FINALIZER);
-    let name = |each: &CouponCampaign| format!("{}/{}", each.namespace().unwrap_or_default(), each.name_any());
-    let mut users: Vec<String> =
-        all.iter().filter(|each| has_ledger(each) && class::uses(each, class)).map(|each| name(each)).collect();
-    users.sort();
-    users
 }
 
 /// What so many users mean for the finalizer. To an object that is being deleted none can be added.
@@ -99,43 +86,15 @@ pub(crate) async fn write(class: &CampaignClass, context: &Context, hold: Hold) 
     }
 }
 
-/// The classes of campaigns, as they were last seen.
-#[derive(Debug, Default)]
-pub struct LastKnown(Mutex<BTreeMap<String, CampaignClass>>);
-
-impl LastKnown {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CampaignClass>> {
-        // A map of plain values: one that a panicking pass left behind is as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in a class that is there.
-    pub(crate) fn remember(&self, class: &CampaignClass) {
-        let mut all = self.lock();
-        let name = class.name_any();
-        if all.get(&name).is_none_or(|known| known.metadata.resource_version != class.metadata.resource_version) {
-            all.insert(name, class.clone());
-        }
-    }
-
-    /// The class of this name, as it was.
-    pub(crate) fn get(&self, name: &str) -> Option<CampaignClass> {
-        self.lock().get(name).cloned()
-    }
-
-    /// Forgets what is neither there nor used. Answers which classes are remembered.
-    pub(crate) fn keep(&self, there: &BTreeSet<String>, campaigns: &[Arc<CouponCampaign>]) -> BTreeSet<String> {
-        let mut all = self.lock();
-        all.retain(|name, class| there.contains(name) || !users(class, campaigns).is_empty());
-        all.keys().cloned().collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::CouponCampaign;
     use crate::fixtures;
+    use crate::reconcile::FINALIZER as LEDGER_FINALIZER;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     fn class(held: bool, leaving: bool) -> CampaignClass {
         let mut class = fixtures::class();

@@ -6,10 +6,8 @@ use kube::runtime::events::{Event, EventType};
 
 use crate::api::CouponCampaign;
 use crate::api::conditions::one_line;
+pub(crate) use crate::bounded::bounded;
 use crate::context::Context;
-
-/// The API server refuses longer notes, in bytes.
-const MAX_NOTE: usize = 1000;
 
 /// The API server refuses longer actions, in bytes.
 const MAX_ACTION: usize = 128;
@@ -42,11 +40,6 @@ async fn send(context: &Context, object: &ObjectReference, type_: EventType, rea
     if let Err(error) = context.recorder.publish(&event, object).await {
         tracing::warn!(reason, %error, "an event could not be published: {note}");
     }
-}
-
-/// As much of a text as an event's note may hold.
-pub(crate) fn bounded(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_NOTE)).unwrap_or_default()
 }
 
 /// The note in CamelCase. The client library takes events that differ in their note alone for one event that repeats, and shows

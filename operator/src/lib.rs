@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod backoff;
+mod bounded;
 pub mod children;
 pub mod class;
 pub(crate) mod class_kept;
@@ -37,6 +38,7 @@ pub mod events;
 #[cfg(test)]
 mod fixtures;
 pub mod gather;
+pub mod last_classes;
 pub mod lease;
 pub mod ledger_count;
 pub mod limits;
@@ -45,12 +47,16 @@ pub mod measure;
 pub mod metrics;
 pub mod pods;
 pub mod pressure;
+pub mod pressure_counts;
 pub mod progress;
 pub mod reconcile;
 pub mod repair;
+pub mod retry;
 pub mod scale;
 pub(crate) mod serving;
 pub(crate) mod stop;
+pub mod stopped;
 pub mod topic;
 mod unreadable;
 pub(crate) mod way;
+pub mod words;

@@ -7,50 +7,15 @@ use std::time::Duration;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use serde::Deserialize;
 
 use crate::children::ControlTokens;
 use crate::epoch::control_url;
 use crate::pods::PodClient;
-use crate::scale::issuers::Load;
+pub use crate::pressure_counts::{Counts, Pressure};
 use crate::serving::Answers;
 
 /// How long a pod may take to answer: one that takes longer is not waited for.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// Counts closer together than this, in milliseconds, say nothing about rates.
-const CLOSEST_MS: i64 = 500;
-/// Counts further apart than this, in milliseconds, are not compared.
-const STALE_MS: i64 = 30_000;
-
-/// What a pod reports.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Pressure {
-    /// Wishes that wait.
-    pub queue_depth: u64,
-    /// Wishes that may wait.
-    pub queue_capacity: u64,
-    /// Wishes refused because there was no room, since the process started.
-    pub rejected: u64,
-    /// Wishes that waited too long for their turn, since the process started.
-    pub delayed: u64,
-    /// Wishes answered with a rank or a no, rather than told to come back, since the process started.
-    pub answered: u64,
-    /// The epoch under which it grants; `None` when it grants nothing.
-    pub epoch: Option<u64>,
-    /// Below this epoch it grants nothing.
-    #[serde(default)]
-    pub floor: u64,
-    /// Why it grants nothing. An older issuer does not say.
-    pub reason: Option<String>,
-    /// Why its calls to Redis fail, in Redis' words, if they do for a while. An older issuer does not say.
-    pub failing: Option<String>,
-    /// Why Kafka takes no winners, in Kafka's words, if its user lacks a right. An older issuer does not say.
-    pub kafka_refuses: Option<String>,
-    /// Connections refused because all that were open were being answered, since the process started. An older issuer does not say.
-    #[serde(default)]
-    pub refused: u64,
-}
 
 /// Asks all of these pods that are ready, by UID. `None`: that one did not answer.
 pub async fn ask(http: &PodClient, tokens: &ControlTokens, pods: &[Arc<Pod>]) -> Answers {
@@ -77,48 +42,10 @@ fn is_ready(pod: &Pod) -> bool {
         && conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The last counts of each pod, by UID, and when they were read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    at_ms: i64,
-    pods: BTreeMap<String, Pressure>,
-}
-
-impl Counts {
-    /// Takes in what the pods report at `at_ms`, in milliseconds of a clock that never jumps. Rates need two reports; the
-    /// pods that were there both times count.
-    pub fn see(&mut self, at_ms: i64, pods: BTreeMap<String, Pressure>) -> Option<Load> {
-        let millis = at_ms - self.at_ms;
-        if pods.is_empty() || (millis < CLOSEST_MS && !self.pods.is_empty()) {
-            return None;
-        }
-        let before = std::mem::replace(self, Self { at_ms, pods });
-        if before.pods.is_empty() || millis > STALE_MS {
-            return None;
-        }
-        let mut load = Load::default();
-        let per_second = |now: u64, before: u64| {
-            #[expect(clippy::cast_precision_loss, reason = "counts of seconds")]
-            let rate = now.saturating_sub(before) as f64 * 1000.0 / millis as f64;
-            rate
-        };
-        for (uid, now) in &self.pods {
-            if let Some(before) = before.pods.get(uid) {
-                load.answered += per_second(now.answered, before.answered);
-                load.rejected += per_second(now.rejected + now.refused, before.rejected + before.refused);
-                load.delayed += per_second(now.delayed, before.delayed);
-            }
-            #[expect(clippy::cast_precision_loss, reason = "lengths of queues")]
-            let fill = now.queue_depth as f64 / now.queue_capacity.max(1) as f64;
-            load.fill = load.fill.max(fill);
-        }
-        Some(load)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scale::issuers::Load;
 
     fn pod(queue_depth: u64, rejected: u64, answered: u64) -> Pressure {
         Pressure { queue_depth, queue_capacity: 100, rejected, delayed: 10 * rejected, answered, ..Pressure::default() }

@@ -11,6 +11,7 @@ use campaign::deadlines;
 use campaign::stock::says_missing_right;
 
 use crate::pressure::Pressure;
+pub use crate::pressure_counts::Answers;
 
 /// Within this time an issuer finds an epoch that was opened, in milliseconds: it asks the database twice a second, and a busy one
 /// may need some tries.
@@ -42,9 +43,6 @@ pub struct Epochs {
     /// The open one.
     pub open: u64,
 }
-
-/// A ready issuer, by UID, with what it answered; `None`: nothing.
-pub type Answers = BTreeMap<String, Option<Pressure>>;
 
 /// What is to be done about issuers that do not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,14 +15,15 @@ use kube::ResourceExt;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::api::conditions::{self, Report};
-use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
+use crate::api::{CouponCampaign, CouponCampaignStatus};
 use crate::class;
 use crate::class_kept;
 use crate::context::Context;
-use crate::epoch::{self, Told};
+use crate::epoch;
 use crate::error::ReconcileError;
 use crate::reconcile::{issuers_of, publish, resolve};
+use crate::stopped::DONE;
+pub use crate::stopped::Stop;
 
 /// How often it is looked who asks to be stopped.
 const EVERY: Duration = Duration::from_millis(500);
@@ -30,59 +31,10 @@ const EVERY: Duration = Duration::from_millis(500);
 const REDIS: Duration = Duration::from_millis(800);
 /// How long one try may take in all, Secrets and the list of pods included.
 const TRY: Duration = Duration::from_secs(5);
-/// After one that reached Redis the next waits for this long: meanwhile a pass sees it, and status says so.
-const DONE: Duration = Duration::from_secs(5);
 /// How long a deletion may take to close a sale by itself.
 const DELETION: SignedDuration = SignedDuration::from_secs(3);
 /// Tries at the same time.
 const MOST: usize = 64;
-
-/// What became of the last try to stop a campaign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// Redis gives no ranks.
-    InRedis,
-    /// Redis did not answer; so many issuers are fenced.
-    ByFence(Told),
-    /// Neither could be reached.
-    Failed,
-}
-
-impl Stop {
-    /// Whether no issuer grants, though Redis could not be told.
-    pub fn is_by_fence(&self) -> bool {
-        matches!(self, Self::ByFence(told) if told.all())
-    }
-
-    /// Whether nobody is given a coupon any more.
-    fn is_in_force(self) -> bool {
-        self == Self::InRedis || self.is_by_fence()
-    }
-
-    /// What `Open` says of a campaign that was stopped so.
-    pub fn report(self) -> Report {
-        let Self::ByFence(told) = self else {
-            return Report::no(ConditionType::Open, "Suspended", "issuing is suspended by spec.suspend");
-        };
-        let text = format!(
-            "issuing is suspended by spec.suspend: Redis does not answer, so all {} issuers were told to grant nothing; Redis is \
-             suspended when it is back",
-            told.pods
-        );
-        Report::no(ConditionType::Open, "SuspendedByFence", text)
-    }
-
-    /// Puts into a status that issuing has stopped, whatever a pass that began before that has found.
-    fn show(self, status: &mut CouponCampaignStatus, generation: i64, now: Timestamp) {
-        if let Some(terms) = status.terms.as_mut().filter(|_| self == Self::InRedis) {
-            terms.suspended = true;
-        }
-        if matches!(status.phase, Some(Phase::Open | Phase::SoldOut)) {
-            status.phase = Some(Phase::Suspended);
-            conditions::set(&mut status.conditions, &self.report(), generation, now);
-        }
-    }
-}
 
 /// Corrects what a pass has found that began at `begun`: a system that hangs holds passes up for many seconds, and meanwhile issuing
 /// was stopped.
@@ -215,6 +167,10 @@ async fn in_redis(context: &Context, campaign: &CouponCampaign, uid: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ConditionType;
+    use crate::api::Phase;
+    use crate::api::conditions;
+    use crate::epoch::Told;
     use crate::reconcile::scene::Scene;
 
     const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);

@@ -11,8 +11,10 @@
 
 pub mod args;
 mod decide;
+mod error;
 mod judge;
 pub(crate) mod letters;
+mod office;
 mod origin;
 mod outcome;
 pub(crate) mod progress;
@@ -29,17 +31,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
-use sqlx::mysql::MySqlPool;
-
-use campaign::identity::{CampaignId, Identity};
+use campaign::identity::Identity;
 use campaign::log::admin::{AdminError, KafkaAdmin, Operation};
 use campaign::log::client_config;
-use campaign::log::tail::TailError;
 use campaign::settings::Connections;
-use campaign::stock::StockError;
 use campaign::table::{self, CampaignRow, Position, TableError};
 
+pub use self::error::ReplayError;
+pub use self::office::Office;
+pub(crate) use self::office::{CLIENT_ID, DeadTopic, MAX_LETTERS};
 use crate::ledger::in_time;
 use crate::rights::Missing;
 use args::{Choice, Replay};
@@ -50,70 +50,10 @@ use progress::Progress;
 use publish::Publisher;
 use trim::{Kept, Plan, Trimmed};
 
-/// Names this program to the brokers.
-pub(crate) const CLIENT_ID: &str = "coupon-dead-letters";
 /// Connections to the database.
 const DATABASE_CONNECTIONS: u32 = 2;
-/// Letters that are looked at in one run: it bounds memory. They are the oldest of each partition.
-const MAX_LETTERS: u64 = 50_000;
 /// How long one administrative request may take.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Why nothing more could be done. What was published stays published; running it again is harmless.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// Kafka's administration failed.
-    #[error(transparent)]
-    Kafka(#[from] AdminError),
-    /// The dead letters cannot be read.
-    #[error(transparent)]
-    Read(#[from] TailError),
-    /// A reading thread died.
-    #[error("reading dead letters: {0}")]
-    Reader(#[from] tokio::task::JoinError),
-    /// The database failed.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// Redis failed.
-    #[error(transparent)]
-    Stock(#[from] StockError),
-    /// The producer cannot be made.
-    #[error("the Kafka producer cannot be made: {0}; correct the connection settings")]
-    Producer(KafkaError),
-    /// The result cannot be written.
-    #[error("writing the result: {0}")]
-    Output(#[from] std::io::Error),
-}
-
-impl ReplayError {
-    /// A stable name in CamelCase.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Kafka(error) => error.reason(),
-            Self::Read(_) | Self::Reader(_) => "DeadLettersUnreadable",
-            Self::Table(_) => "DatabaseFailed",
-            Self::Stock(_) => "RedisFailed",
-            Self::Producer(_) => "InvalidKafkaClient",
-            Self::Output(_) => "OutputFailed",
-        }
-    }
-}
-
-/// The dead-letter topic as it is at one moment.
-pub(crate) struct DeadTopic {
-    /// Its id.
-    pub(crate) id: String,
-    /// First and next offset of each partition.
-    pub(crate) span: BTreeMap<i32, (i64, i64)>,
-}
-
-/// Where a campaign's dead letters are.
-pub struct Office {
-    pub(crate) campaign: CampaignId,
-    pub(crate) connections: Connections,
-    pub(crate) admin: KafkaAdmin,
-    pub(crate) pool: MySqlPool,
-}
 
 impl Office {
     /// Connects when first needed.

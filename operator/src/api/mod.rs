@@ -3,6 +3,7 @@
 //! Everything here is pure. The types are the only source of the CRDs: `crdgen` writes `crds/` and the chart's copies from
 //! them, and a test fails when those are stale.
 
+pub mod annotations;
 mod campaign;
 mod class;
 pub mod conditions;

@@ -3,6 +3,7 @@
 pub mod additions;
 pub mod apply;
 mod budget;
+mod control_tokens;
 mod network;
 pub mod ownership;
 mod pods;

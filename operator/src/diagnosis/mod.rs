@@ -3,27 +3,21 @@
 
 mod ask;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::api::conditions::one_line;
 use crate::children::PROBE_PORT;
 
+pub(super) use self::said::{Answers, is_true, short};
 pub(crate) use ask::{ask, ask_ready};
-
-/// What pods say of themselves that are not ready, by UID; empty: they do not answer.
-pub(crate) type Answers = BTreeMap<String, String>;
 
 /// A pod that began less than this ago and is not ready yet is starting: that is no fault.
 const STARTING: Duration = Duration::from_secs(30);
-/// So much of somebody else's words is repeated, in characters.
-const MOST_WORDS: usize = 400;
 
 /// What keeps pods from being ready; the first is the one to be said before the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::EnumIter)]
@@ -250,19 +244,7 @@ fn last_line(text: &str) -> &str {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(text)
 }
 
-fn is_true(status: &PodStatus, condition: &str) -> bool {
-    status.conditions.iter().flatten().any(|each| each.type_ == condition && each.status == "True")
-}
-
-/// Somebody else's words in one line, and not too many.
-fn short(text: &str) -> String {
-    let line = one_line(text);
-    match line.char_indices().nth(MOST_WORDS) {
-        Some((end, _)) => format!("{}...", &line[..end]),
-        None => line,
-    }
-}
-
+mod said;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;

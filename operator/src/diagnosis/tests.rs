@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::diagnosis::said::MOST_WORDS;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 /// Of a pod that began a minute ago.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::EpochError;
+pub use crate::api::annotations::ISSUER_GONE_ANNOTATION;
 use crate::children::{self, ControlError, ControlTokens};
 use crate::pods::PodClient;
 
@@ -31,10 +32,6 @@ const GONE_TIMEOUT: Duration = Duration::from_secs(20);
 const GONE_POLL: Duration = Duration::from_millis(250);
 /// Port of the issuers' control endpoint.
 pub const CONTROL_PORT: u16 = 8081;
-
-/// Annotation of a campaign that confirms by hand that issuer pods are gone whose node cannot say so: their UIDs, separated by
-/// commas. Whoever sets it vouches that these processes are dead.
-pub const ISSUER_GONE_ANNOTATION: &str = "coupon-operator.io/issuer-gone";
 
 /// The issuer pods of a campaign and how to speak to them.
 pub struct Issuers {

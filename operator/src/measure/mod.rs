@@ -8,141 +8,33 @@ pub mod clocks;
 mod database;
 pub mod fault;
 mod kafka;
+mod lacking;
+mod measured;
 pub(crate) mod pods;
 mod redis;
+mod seen;
+mod system;
 pub mod wire;
 
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use ::campaign::settings;
 use ::campaign::stock::probe::Role;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use self::clocks::{Clocks, FAR_APART, Sample};
+use self::clocks::Clocks;
 use self::fault::{Fault, Finding, Who};
 pub(crate) use self::kafka::user as user_of;
-use crate::api::conditions::Report;
-use crate::api::{CampaignClass, ConditionType};
+pub(super) use self::lacking::bounded;
+pub(crate) use self::lacking::pods_lack;
+pub use self::measured::Measured;
+pub(super) use self::seen::Seen;
+pub use self::system::System;
+pub(super) use self::system::{CALL, EACH};
+use crate::api::CampaignClass;
 use crate::connections::Systems;
 use crate::error::tls_advice;
-
-/// For one system, with one login. Longer than the steps within may take each, so that their words come through.
-const EACH: Duration = Duration::from_secs(13);
-/// For a question to a server.
-const CALL: Duration = Duration::from_secs(3);
-
-/// One of the three systems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
-pub enum System {
-    /// Where winners become durable.
-    Kafka,
-    /// Where ranks are given.
-    Redis,
-    /// Where winners are rows.
-    #[strum(to_string = "the database")]
-    Database,
-}
-
-impl System {
-    /// The condition that speaks of it.
-    pub fn condition(self) -> ConditionType {
-        match self {
-            Self::Kafka => ConditionType::KafkaReady,
-            Self::Redis => ConditionType::RedisReady,
-            Self::Database => ConditionType::DatabaseReady,
-        }
-    }
-}
-
-/// What one login found.
-#[derive(Debug, Default)]
-struct Seen {
-    faults: Vec<Fault>,
-    /// What it is, for people.
-    notes: Vec<String>,
-    clock: Option<Sample>,
-    kafka_cluster_id: Option<String>,
-}
-
-impl Seen {
-    fn of(fault: Fault) -> Self {
-        Self { faults: vec![fault], ..Self::default() }
-    }
-}
-
-/// What a look at a class found.
-#[derive(Debug, Default)]
-pub struct Measured {
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// What each system is, for people.
-    notes: Vec<(System, String)>,
-    /// Kafka's cluster id.
-    pub kafka_cluster_id: Option<String>,
-    /// Whose clocks say what.
-    pub clocks: Clocks,
-    /// Whether pods of the class could be made, if the API server was asked.
-    pub pods: Option<Report>,
-}
-
-impl Measured {
-    /// Reason and words of what is wrong with a system.
-    pub fn trouble(&self, system: System) -> Option<(&'static str, String)> {
-        let mut here = self.findings.iter().filter(|finding| finding.system == system).peekable();
-        let reason = here.peek()?.fault.reason();
-        Some((reason, here.map(ToString::to_string).collect::<Vec<_>>().join("; ")))
-    }
-
-    /// Whether Redis does not let the pods run what they need.
-    pub(crate) fn pods_lack_redis_rights(&self) -> bool {
-        let is_theirs =
-            |finding: &Finding| matches!(finding.fault, Fault::RedisRight { .. }) && finding.who.contains(&Who::Pods);
-        self.findings.iter().any(is_theirs)
-    }
-
-    /// Whether Kafka does not let one of the logins do what it needs.
-    pub(crate) fn lacks_kafka_rights(&self) -> bool {
-        self.findings.iter().any(|finding| matches!(finding.fault, Fault::KafkaRight { .. }))
-    }
-
-    /// Why no pods of the class could be made.
-    pub fn pods_refused(&self) -> Option<&str> {
-        let refused = self.pods.as_ref().filter(|pods| pods.status == Some(false));
-        refused.map(|pods| pods.message.as_str())
-    }
-
-    /// What keeps a campaign from being opened for the first time.
-    pub fn forbids_opening(&self) -> Option<(&'static str, String)> {
-        let trouble = [System::Redis, System::Database, System::Kafka].into_iter().find_map(|each| self.trouble(each));
-        trouble.or_else(|| {
-            let report = self.clocks.report();
-            (report.reason == FAR_APART).then_some((report.reason, report.message))
-        })
-    }
-
-    /// One report per system, and one of the clocks.
-    pub fn reports(&self) -> Vec<Report> {
-        let part = |system: System| match self.trouble(system) {
-            Some((reason, text)) => Report::no(system.condition(), reason, text),
-            None => {
-                let notes = self.notes.iter().filter(|(of, _)| *of == system).map(|(_, note)| note.as_str());
-                let text: Vec<&str> = notes.collect();
-                Report::yes(system.condition(), "Available", text.join("; "))
-            }
-        };
-        let parts = [part(System::Kafka), part(System::Redis), part(System::Database), self.clocks.report()];
-        parts.into_iter().chain(self.pods.clone()).collect()
-    }
-}
-
-/// What Redis does not let this login of the pods run. `None` also where nothing is heard of it, which shows elsewhere.
-pub(crate) async fn pods_lack(login: &settings::Redis, realm: &str) -> Option<Finding> {
-    let seen = bounded(System::Redis, redis::look(login, realm, Role::Issuer).boxed()).await;
-    let fault = seen.faults.into_iter().find(|fault| matches!(fault, Fault::RedisRight { .. }))?;
-    Some(Finding { system: System::Redis, who: vec![Who::Pods], fault, hint: None })
-}
 
 /// Looks at all three systems with both logins. Ends in some seconds, whatever they do.
 pub async fn measure(systems: &Systems, class: &CampaignClass) -> Measured {
@@ -183,11 +75,6 @@ pub async fn measure(systems: &Systems, class: &CampaignClass) -> Measured {
     let mute = measured.findings.iter_mut().filter(|finding| finding.fault.is_mute());
     futures::future::join_all(mute.map(|finding| explain(finding, operator))).await;
     measured
-}
-
-async fn bounded(system: System, look: BoxFuture<'_, Seen>) -> Seen {
-    let given_up = || Seen::of(Fault::Silent { system, seconds: EACH.as_secs() });
-    tokio::time::timeout(EACH, look).await.unwrap_or_else(|_| given_up())
 }
 
 /// Both logins of one system, first the operator's. `same`: they are one and the same.
@@ -236,6 +123,7 @@ async fn explain(finding: &mut Finding, settings: &settings::Connections) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ConditionType;
 
     fn evicts() -> Fault {
         Fault::RedisEvicts { policy: "allkeys-lru".to_owned() }

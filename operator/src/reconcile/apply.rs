@@ -14,6 +14,8 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 
+pub use super::done::{Done, Scaled};
+pub use super::issuer_pods::issuers;
 use super::numbers::{Numbers, Wanted};
 use super::opening::{self, open_epoch};
 use super::plan::{Plan, Step};
@@ -24,25 +26,12 @@ use crate::api::CouponCampaign;
 use crate::children::apply::{self, Applied, SCALE_MANAGER};
 use crate::children::ownership::{Ownership, claim, ownership};
 use crate::children::{self, Component, ControlTokens, Family};
-use crate::context::Context;
-use crate::epoch::{self, Issuers, Opened};
 use crate::error::ReconcileError;
 use crate::events;
 use crate::topic::{self, TopicStep};
 
 /// How often children that are not watched are looked at.
 const CHILDREN_FRESH: Duration = Duration::from_secs(30);
-
-/// What the ledger steps did.
-#[derive(Debug, Default)]
-pub struct Done {
-    /// The epoch that was opened, and why.
-    pub opened: Option<(Opened, &'static str)>,
-    /// Winners of the ledger that was taken over: the campaign continues somebody's.
-    pub adopted: Option<u64>,
-    /// The keys were removed from Redis.
-    pub keys_removed: bool,
-}
 
 /// Does the ledger steps in order. Stops at the first that fails; the next pass goes on from what is then there. What was `done` by then is
 /// the caller's either way: an epoch that was opened is followed up although a later step fails.
@@ -161,21 +150,6 @@ async fn change_terms(pass: &Pass<'_>, row: &CampaignRow, step: &Step, number: u
     }
 }
 
-/// How to speak to the campaign's issuer pods.
-pub async fn issuers(context: &Context, campaign: &CouponCampaign, uid: &str) -> Result<Issuers, ReconcileError> {
-    Ok(Issuers {
-        pods: Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default()),
-        selector: children::selector_text(campaign, Component::Issuer),
-        tokens: control_token::tokens(context, campaign, uid).await?.unwrap_or_default(),
-        http: context.http.clone(),
-        vouched_gone: campaign
-            .annotations()
-            .get(epoch::ISSUER_GONE_ANNOTATION)
-            .map(|uids| uids.split(',').map(|uid| uid.trim().to_owned()).collect())
-            .unwrap_or_default(),
-    })
-}
-
 async fn topic(pass: &Pass<'_>, row: &CampaignRow, step: &TopicStep, seen: &Observation) -> Result<(), ReconcileError> {
     let (kafka, wanted) = (&pass.systems.kafka, &pass.class.spec.kafka);
     let sql = &pass.systems.sql;
@@ -240,13 +214,6 @@ async fn created_id(pass: &Pass<'_>, name: &str) -> Result<Option<String>, Admin
         Some(Ok(TopicState::Present(topic))) => Some(topic.topic_id),
         _ => None,
     })
-}
-
-/// What became of the pods.
-#[derive(Debug, Default)]
-pub struct Scaled {
-    /// Sentences about each change of replicas, for events.
-    pub changes: Vec<String>,
 }
 
 /// Brings the children to what was decided. Nothing is made before the first pod is wanted. `work`: whether the pods that are there do

@@ -10,22 +10,21 @@ use campaign::stock::{self, StockKeys};
 use campaign::table::{self, CampaignRow};
 use consumer::drain::{self, Drained, Source};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
 use super::admission::identified;
 use super::handover::{Elsewhere, fence_other, is_this_objects, step_down};
+pub(super) use super::pods_left::pods_left;
 use super::report::{Leaving, status_while_leaving};
 use super::{FINALIZER, Pass, apply, campaigns, publish, resolve};
+pub use crate::api::annotations::RELEASE_ANNOTATION;
 use crate::api::conditions;
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, DeletionPolicy, Phase};
 use crate::children::apply::MANAGER;
-use crate::children::ownership::claim;
-use crate::children::{self, Component};
 use crate::class;
 use crate::connections::Systems;
 use crate::context::Context;
@@ -38,8 +37,6 @@ use crate::metrics::CampaignLabels;
 use crate::repair::direct;
 use crate::repair::settle::{Settled, settle};
 
-/// With this annotation set to `true` the object goes at once, whatever is left behind.
-pub const RELEASE_ANNOTATION: &str = "coupon-operator.io/release";
 /// How long storing the rest of the log may take in one pass; the next one goes on.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(60);
 /// Pods that have not ended after this are said to be waited for: longer than they take to drain.
@@ -253,27 +250,6 @@ fn without_finalizer(campaign: &CouponCampaign) -> Result<json_patch::Patch, Rec
         {"op": "replace", "path": "/metadata/finalizers", "value": others},
     ]);
     Ok(serde_json::from_value(patch).map_err(kube::Error::SerdeError)?)
-}
-
-/// Removes the pods; how many are left. A consumer that still runs would store beside us, which is harmless, but its
-/// group could not be committed to.
-pub(super) async fn pods_left(pass: &Pass<'_>) -> Result<usize, ReconcileError> {
-    let client = &pass.context.client;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), pass.id.namespace());
-    let pods: Api<Pod> = Api::namespaced(client.clone(), pass.id.namespace());
-    let mut left = 0;
-    for component in [Component::Issuer, Component::Consumer] {
-        let name = children::object_name(pass.campaign, component);
-        // Only ours goes, and only the very one that was looked at: somebody else's may bear the name.
-        if let Some(found) = deployments.get_opt(&name).await?
-            && claim(&found, pass.campaign).is_ok()
-        {
-            children::apply::delete(&deployments, &found, DeleteParams::background()).await?;
-        }
-        let selector = children::selector_text(pass.campaign, component);
-        left += pods.list(&ListParams::default().labels(&selector)).await?.items.len();
-    }
-    Ok(left)
 }
 
 /// Stores what is left in the log, with the consumer's own code, and commits how far that went.

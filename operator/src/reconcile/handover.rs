@@ -19,98 +19,16 @@ use redis::aio::MultiplexedConnection;
 
 use super::Pass;
 use super::apply::issuers;
-use super::cluster::Cluster;
 use super::deletion::pods_left;
+pub use super::elsewhere::Elsewhere;
+pub(crate) use super::elsewhere::is_this_objects;
 use super::plan::Plan;
-use crate::api::conditions::Report;
-use crate::api::{ConditionType, CouponCampaign};
+pub use crate::api::annotations::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
 use crate::epoch::{EpochError, fence};
 use crate::error::ReconcileError;
 use crate::events;
 use crate::ledger_count::QUESTION;
 use crate::repair::watch::SETTLE;
-
-/// Annotation of a campaign that takes its ledger over from another cluster. It names that cluster and how often the ledger has changed
-/// hands, so that one that stays in a manifest works once.
-pub const TAKE_OVER_ANNOTATION: &str = "coupon-operator.io/take-over-ledger";
-
-/// Annotation of a campaign that confirms by hand that no issuer of this cluster runs any more. Whoever sets it vouches for that.
-pub const CLUSTER_GONE_ANNOTATION: &str = "coupon-operator.io/cluster-gone";
-
-/// Reason: another cluster has the ledger.
-const ELSEWHERE: &str = "LedgerOwnedElsewhere";
-/// Reason: this cluster has it, under another name.
-const NAME_CHANGED: &str = "ClusterNameChanged";
-
-/// Whether it is this very object that had the ledger last: whatever the cluster was called then, it is this one, but for a copy of it.
-pub(super) fn is_this_objects(row: &CampaignRow, campaign: &CouponCampaign) -> bool {
-    row.object_uid.is_some() && row.object_uid == campaign.uid()
-}
-
-/// A ledger that is another cluster's, by the name that it bears.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// The cluster.
-    pub owner: String,
-    /// How often the ledger has changed hands.
-    pub changes: u64,
-}
-
-impl Elsewhere {
-    /// Whose the ledger is, if it is not this cluster's.
-    pub fn of(row: &CampaignRow, cluster: &Cluster) -> Option<Self> {
-        let owner = row.custody.owner.clone().filter(|owner| !cluster.is(owner))?;
-        Some(Self { owner, changes: row.custody.changes })
-    }
-
-    /// Whether the campaign is to take it over.
-    pub fn is_asked_for(&self, campaign: &CouponCampaign) -> bool {
-        let asked = campaign.annotations().get(TAKE_OVER_ANNOTATION);
-        asked.is_some_and(|value| value.trim() == self.value())
-    }
-
-    /// What the annotation must say.
-    fn value(&self) -> String {
-        format!("{}/{}", self.owner, self.changes)
-    }
-
-    /// The same of a ledger that this very object has had: under another name of this cluster.
-    fn former(&self, campaign: &str, here: &Cluster) -> String {
-        format!(
-            "the ledger of this couponId is this object's own, under the name {}, and this cluster is called {} now: clusterId of the chart \
-             was changed or taken away. Nothing is made or changed here until it is put back, and then all goes on by itself; meanwhile pods \
-             go, and nobody gets a coupon. To go on under the present name: kubectl annotate couponcampaign {campaign} --overwrite \
-             {TAKE_OVER_ANNOTATION}={}. (Only where this cluster is a copy of {}, its objects included, is that another cluster.)",
-            self.owner,
-            here.name(),
-            self.value(),
-            self.owner
-        )
-    }
-
-    /// Why a campaign does nothing with it.
-    pub fn report(&self, row: &CampaignRow, campaign: &CouponCampaign, here: &Cluster) -> Report {
-        let name = campaign.name_any();
-        match is_this_objects(row, campaign) {
-            true => Report::yes(ConditionType::Stalled, NAME_CHANGED, self.former(&name, here)),
-            false => Report::yes(ConditionType::Stalled, ELSEWHERE, self.text(&name, here)),
-        }
-    }
-
-    /// What it means and what to do. A name may be a `clusterId` or the UID of a namespace `kube-system`: nobody can tell from here, nor whether
-    /// it was this cluster's once.
-    fn text(&self, campaign: &str, here: &Cluster) -> String {
-        format!(
-            "the ledger of this couponId belongs to cluster {}, and this one is {}: nothing is made or changed here. If that is another \
-             cluster, delete the campaign there, and this one goes on by itself. To take the ledger over as it is, also if this cluster has \
-             had that name (clusterId of the chart was changed or taken away: put it back, and nothing is to be done): kubectl annotate \
-             couponcampaign {campaign} --overwrite {TAKE_OVER_ANNOTATION}={}",
-            self.owner,
-            here.name(),
-            self.value()
-        )
-    }
-}
 
 /// Does what a campaign still has to do here whose ledger is another cluster's: nothing, unless it was here before. Then its issuers are
 /// fenced, which the new owner waits for, and its pods go. Answers what is the matter, for status.
@@ -211,6 +129,9 @@ mod tests {
 
     use super::*;
     use crate::fixtures;
+    use crate::reconcile::cluster::Cluster;
+    use crate::reconcile::elsewhere::ELSEWHERE;
+    use crate::reconcile::elsewhere::NAME_CHANGED;
 
     /// Wrong: an annotation that stays in a manifest takes the ledger back when it has gone home.
     #[test]

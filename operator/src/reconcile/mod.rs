@@ -9,21 +9,30 @@ mod aims;
 mod apply;
 mod cluster;
 mod control_token;
+mod decided;
 mod deletion;
 mod differs;
+mod done;
 mod doubt;
+mod elsewhere;
 pub(crate) mod epochs;
+mod finalizer;
+mod given;
 mod handover;
+mod issuer_pods;
 mod issuers;
 mod lasting;
+mod met;
 pub(crate) mod notices;
 pub(crate) mod numbers;
 pub mod observe;
 pub(crate) mod opening;
 mod outcome;
 mod owner;
+mod pass;
 mod pause;
 pub mod plan;
+mod pods_left;
 pub(crate) mod proven;
 pub(crate) mod publish;
 mod refused;
@@ -38,23 +47,29 @@ pub(crate) mod served;
 mod size;
 pub(crate) mod still;
 pub(crate) mod strays;
+mod strays_watch;
 mod supply;
 pub(crate) mod tampering;
 mod terms;
+mod told;
 pub(crate) mod unread;
 mod unserved;
+mod work;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use campaign::identity::CampaignId;
-use campaign::table::{self, CampaignRow, Heir};
+use campaign::table;
 use jiff::Timestamp;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 
+pub use self::finalizer::FINALIZER;
+pub use self::pass::Pass;
+pub(super) use self::pass::{BUSY, campaigns};
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::children::apply::MANAGER;
@@ -88,10 +103,6 @@ use report::Blind;
 use served::Moment;
 use supply::Window;
 
-/// Keeps the object until the ledger is closed.
-pub const FINALIZER: &str = "coupon-operator.io/ledger";
-/// While coupons are given or stored, every campaign is looked at this often.
-const BUSY: Duration = Duration::from_secs(2);
 /// While issuers do not serve what is open, and may yet.
 const SOON: Duration = Duration::from_secs(1);
 /// While a class has never been measured.
@@ -107,45 +118,6 @@ const AILING: Duration = Duration::from_secs(15);
 const LATE: Duration = Duration::from_secs(2);
 /// The issued count in SQL is written at most this often.
 const ISSUED_EVERY: Duration = Duration::from_secs(5);
-
-/// What every step of a pass needs.
-pub struct Pass<'a> {
-    /// What all passes share.
-    pub context: &'a Context,
-    /// The campaign.
-    pub campaign: &'a CouponCampaign,
-    /// Its UID.
-    pub uid: &'a str,
-    /// Its class.
-    pub class: &'a CampaignClass,
-    /// Its identity.
-    pub id: &'a CampaignId,
-    /// The cluster that this is.
-    pub cluster: &'a Cluster,
-    /// What this ledger calls it.
-    pub known_as: &'a str,
-    /// Kafka, Redis and the database.
-    pub systems: &'a Systems,
-}
-
-impl Pass<'_> {
-    /// Whether this object has never had an epoch: what the ledger holds, it holds from another object's time.
-    fn is_new_to_ledger(&self) -> bool {
-        self.campaign.status.as_ref().is_none_or(|status| status.epoch.is_none())
-    }
-
-    /// Who this object is to a ledger.
-    fn heir(&self, row: &CampaignRow) -> Heir<'_> {
-        Heir { cluster: self.cluster.in_row(row), uid: self.uid }
-    }
-
-    /// Whether requests to the campaign's Service reach an issuer, if one is ready.
-    fn users_reach_issuers(&self) -> bool {
-        let name = object_name(self.campaign, Component::Issuer);
-        let issuers = There::of(self.context.deployment(self.id.namespace(), &name).as_deref());
-        issuers.ready == 0 || self.context.leads_somewhere(self.id.namespace(), &name)
-    }
-}
 
 /// Looks at a campaign and does what is to be done. Never fails: what went wrong is reported, and tried again as it deserves.
 pub async fn reconcile(campaign: Arc<CouponCampaign>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -531,12 +503,6 @@ async fn ensure_finalizer(campaign: &CouponCampaign, context: &Context) -> Resul
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     campaigns(campaign, context).patch(&campaign.name_any(), &parameters, &Patch::Merge(patch)).await?;
     Ok(())
-}
-
-/// To write with: of the answers nothing is wanted, and the object may be one that cannot be decoded any more.
-fn campaigns(campaign: &CouponCampaign, context: &Context) -> Api<DynamicObject> {
-    let kind = ApiResource::erase::<CouponCampaign>(&());
-    Api::namespaced_with(context.client.clone(), &campaign.namespace().unwrap_or_default(), &kind)
 }
 
 /// Keeps the issued count in the campaign's row, some seconds behind, without touching the row per coupon.

@@ -1,39 +1,17 @@
 //! What events tell once, as long as it lasts.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
 use super::Pass;
 use super::observe::LedgerView;
 use super::pause::Pause;
+pub(crate) use super::told::Told;
 use crate::children::Component;
 use crate::children::additions::additions;
 use crate::events;
 use crate::log_view::LogView;
 use crate::reconcile::report::{DEAD_LETTERS, NEWER_RECORD, contradicted, dead_unread};
-
-/// What was told last, by subject. Losing it costs one event more.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Told(BTreeMap<&'static str, String>);
-
-impl Told {
-    /// Whether this is news of its subject. `None`: there is nothing to tell, so that the same text is news again later.
-    pub fn is_news(&mut self, subject: &'static str, text: Option<&str>) -> bool {
-        match text {
-            None => {
-                self.0.remove(subject);
-                false
-            }
-            Some(text) if self.0.get(subject).is_some_and(|told| told == text) => false,
-            Some(text) => {
-                self.0.insert(subject, text.to_owned());
-                true
-            }
-        }
-    }
-}
 
 impl Pass<'_> {
     /// Tells what others did, or do, that is not ours to change; once.

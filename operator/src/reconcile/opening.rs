@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use campaign::format::Newer;
-use campaign::table::{self, CampaignRow, Position};
+use campaign::table::{self, CampaignRow};
 use kube::ResourceExt;
 
 use super::Pass;
 use super::apply::issuers;
+pub(crate) use super::met::Met;
 use super::observe::Observation;
 use super::plan::Plan;
 use crate::api::CouponCampaign;
@@ -60,43 +60,6 @@ pub(super) async fn open_epoch(
     let opened = opened?;
     memory.update(pass.uid, |memory| memory.epochs.opened(&opened, Instant::now()));
     Ok(opened)
-}
-
-/// A record of the topic that stopped a repair, as only a newer program can read it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Met {
-    at: Position,
-    newer: Newer,
-    /// The group had passed it, and it was met since winners are missing: so many were rows.
-    passed_with: Option<u64>,
-}
-
-impl Met {
-    /// `None`: how far the group is was not known.
-    fn now(at: Position, newer: &Newer, seen: &Observation) -> Option<Self> {
-        let rows = seen.ledger.as_ref().ok()?.stored;
-        let is_unread = is_unread(at, seen)?;
-        Some(Self { at, newer: newer.clone(), passed_with: (!is_unread).then_some(rows) })
-    }
-
-    /// Whether the next repair would meet it as well, as far as can be seen without one.
-    fn still_stops(&self, seen: &Observation) -> bool {
-        let starts = seen.log.as_ref().ok().and_then(|log| Some(&log.offsets.as_ref()?.starts));
-        let is_there =
-            starts.and_then(|starts| starts.get(&self.at.partition)).is_some_and(|start| *start <= self.at.offset);
-        let is_read = match (self.passed_with, &seen.ledger) {
-            (None, _) => is_unread(self.at, seen) == Some(true),
-            (Some(rows), Ok(ledger)) => ledger.stored == rows,
-            (Some(_), Err(_)) => false,
-        };
-        is_there && is_read
-    }
-}
-
-/// Whether a repair would read the record of this place as one that the group has not passed.
-fn is_unread(at: Position, seen: &Observation) -> Option<bool> {
-    let offsets = seen.log.as_ref().ok()?.offsets.as_ref()?;
-    Some(offsets.committed.get(&at.partition).copied().flatten().unwrap_or(0) <= at.offset)
 }
 
 /// The record over which nothing is opened, if it is known before an epoch is allotted: one among the dead letters, which are read in each
@@ -161,6 +124,8 @@ fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation) -> Onc
 mod tests {
     use super::*;
     use crate::reconcile::scene::Scene;
+    use campaign::format::Newer;
+    use campaign::table::Position;
 
     /// Wrong: while a record of a later version closes a campaign, each try uses up an epoch and fences the issuers; or it stays closed
     /// although the record is gone.

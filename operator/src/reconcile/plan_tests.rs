@@ -3,6 +3,7 @@ use campaign::log::admin::TopicState;
 use super::super::aims::{Aim, Floor};
 use super::super::scene::{Scene, terms, topic};
 use super::*;
+use crate::api::KeyBy;
 use crate::api::{ScalingFigures, WorkloadStatus};
 use crate::fixtures::{END, HOUR, LEAD, MINUTE, START};
 

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
 use super::Pass;
+pub use super::given::Given;
 use crate::children::ownership::claim;
 use crate::children::{self, CONNECTIONS_KEY};
 use crate::error::ReconcileError;
@@ -15,17 +16,6 @@ use crate::measure::System;
 
 /// Reason: pods do not get what the class says, as it is not known to work.
 pub(super) const NOT_PROVEN: &str = "ConnectionsNotProven";
-
-/// What pods have.
-#[derive(Debug, Clone, Default)]
-pub struct Given {
-    /// As the Secret beside them says.
-    pub connections: Option<Connections>,
-    /// The systems whose new settings were said to wait.
-    told: Vec<System>,
-    /// Why pods do not get what the class says, if they do not.
-    pub unproven: Option<String>,
-}
 
 /// The new settings, but for those systems that have changed and are not known to work; and which these are.
 fn proven(old: &Connections, new: &Connections, works: impl Fn(System) -> bool) -> (Connections, Vec<System>) {

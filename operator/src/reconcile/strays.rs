@@ -9,54 +9,15 @@ use kube::api::ListParams;
 
 use super::Pass;
 use super::numbers::There;
+pub(crate) use super::strays_watch::StraysWatch;
 use crate::children::{Component, object_name};
 use crate::way;
 
-/// How often it is looked for, as slices that are not ours are in no watch: one call for each campaign that has pods.
-const EVERY: Duration = Duration::from_secs(30);
-/// And while there is something.
-const AGAIN: Duration = Duration::from_secs(5);
 /// How long the API server may take.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// So many are named.
-const NAMED: usize = 3;
 
 /// The reason of the condition and of the event.
 pub(crate) const STRAYS: &str = "ForeignEndpoints";
-
-/// What was found last. Losing it costs a look.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StraysWatch {
-    looked: Option<Instant>,
-    /// By the last look: one that is new may be a pod of ours that the watch has not shown yet.
-    before: BTreeSet<String>,
-    said: Option<String>,
-}
-
-impl StraysWatch {
-    fn is_due(&self) -> bool {
-        let pause = if self.before.is_empty() { EVERY } else { AGAIN };
-        self.looked.is_none_or(|at| at.elapsed() >= pause)
-    }
-
-    /// Takes in what a look has found.
-    fn see(&mut self, found: BTreeSet<String>, service: &str) {
-        let lasting: Vec<&String> = found.intersection(&self.before).collect();
-        let named: Vec<&str> = lasting.iter().take(NAMED).map(|name| name.as_str()).collect();
-        let more = match lasting.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        self.said = (!lasting.is_empty()).then(|| {
-            format!(
-                "Service {service} leads to others than the campaign's issuers, and users who get there are lost: {}{more}; take the \
-                 issuers' labels off these pods, or delete the slices",
-                named.join(", ")
-            )
-        });
-        self.before = found;
-    }
-}
 
 /// What the Service leads to besides the issuers, in words; an event says it once.
 pub(super) async fn look(pass: &Pass<'_>) -> Option<String> {

@@ -11,6 +11,8 @@ use campaign::identity::CampaignId;
 use campaign::stock::{self, Held, StockError, StockKeys};
 use campaign::table::{self, CampaignRow, CampaignRowId};
 
+pub(crate) use super::compare_watch::{CompareWatch, Compared};
+pub use super::compare_watch::{Difference, Holder, Standing};
 use crate::connections::Systems;
 use crate::context::Memory;
 use crate::error::ReconcileError;
@@ -23,124 +25,8 @@ const PAGE: u32 = 2_000;
 const PAGES: usize = 10;
 /// How long one look may begin another page.
 const TURN: Duration = Duration::from_millis(100);
-/// Rounds begin this far apart, at least, unless something points to a difference.
-const EVERY: Duration = Duration::from_secs(30);
-/// The same while there are as many rows as winners, and it is not known that they are the same.
-const SOON: Duration = Duration::from_secs(5);
 /// So many of the rows of a look that differ are asked about one by one: whether somebody was forgotten.
 const EXPLAINED: usize = 20;
-
-/// A row that Redis does not hold as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Difference {
-    /// Its rank.
-    pub rank: u64,
-    /// What Redis has there.
-    pub held: Holder,
-}
-
-/// Who has the rank of a row in Redis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
-    /// Nobody: no grant explains the row, or Redis has lost it.
-    Nobody,
-    /// Somebody else than in the row.
-    Another,
-}
-
-/// What the comparisons have come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// As many rows as there are winners that should be some were found to be what Redis holds, rank by rank.
-    pub proves: bool,
-    /// A rank that differed in the last look, and is looked at again.
-    pub suspect: Option<u64>,
-}
-
-/// Where the comparison of a campaign is. Losing it costs a round.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CompareWatch {
-    /// Under which epoch it began.
-    epoch: u64,
-    /// When this round began, and up to which rank all was compared.
-    round: Option<(Instant, u64)>,
-    /// Rows of this round that are what Redis holds; `None`: some were passed over.
-    rows: Option<u64>,
-    /// The last round was gone through.
-    is_over: bool,
-    /// So many rows were what Redis holds in the last round that was gone through.
-    matched: u64,
-    /// A rank that differed in the last look.
-    suspect: Option<u64>,
-    /// Dead letters that there were.
-    letters: u64,
-}
-
-impl CompareWatch {
-    /// What is known of these winners. Fewer rows than winners are another matter; as many prove nothing, as one may be nobody's.
-    pub(crate) fn standing(&self, seen: &Observation) -> Standing {
-        let dead = seen.log.as_ref().ok().and_then(|log| log.dead_ranks).unwrap_or(0);
-        let proves = seen.issued().is_some_and(|issued| self.matched.saturating_add(dead) >= issued);
-        Standing { proves, suspect: self.suspect }
-    }
-
-    /// Above which rank this pass compares, if it does. `letters`: dead letters; one more may be a winner whose place is another's.
-    /// `unproven`: all winners seem to be rows.
-    fn turn(&mut self, epoch: u64, letters: Option<u64>, unproven: bool, now: Instant) -> Option<u64> {
-        let more = letters.is_some_and(|letters| letters > std::mem::replace(&mut self.letters, letters));
-        if epoch != self.epoch {
-            *self = Self { epoch, letters: self.letters, ..Self::default() };
-        }
-        if let Some(rank) = self.suspect {
-            return Some(rank - 1);
-        }
-        let pause = if unproven { SOON } else { EVERY };
-        match self.round {
-            Some((began, _)) if self.is_over && !more && now.saturating_duration_since(began) < pause => None,
-            Some((_, above)) if !self.is_over && !more => Some(above),
-            _ => {
-                (self.round, self.rows, self.is_over) = (Some((now, 0)), Some(0), false);
-                Some(0)
-            }
-        }
-    }
-
-    /// Takes in what a look found above the rank of its turn. What differs, if it did so twice.
-    fn take(&mut self, found: &Compared) -> Option<Difference> {
-        let twice = found.differs.filter(|differs| self.suspect == Some(differs.rank));
-        self.suspect = found.differs.filter(|_| twice.is_none()).map(|differs| differs.rank);
-        match (found.differs, &mut self.round) {
-            (None, Some((_, above))) => {
-                *above = found.up_to;
-                self.is_over = found.is_end;
-                self.rows = self.rows.map(|rows| rows + found.rows);
-                if let (true, Some(rows)) = (self.is_over, self.rows) {
-                    self.matched = rows;
-                }
-            }
-            // The next look begins right below it.
-            (Some(_), _) => self.rows = None,
-            _ => {}
-        }
-        if twice.is_some() {
-            self.matched = 0;
-        }
-        twice
-    }
-}
-
-/// What a look found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Compared {
-    /// All rows up to this rank are in Redis what they are, but for the one that differs.
-    up_to: u64,
-    /// How many these are.
-    rows: u64,
-    /// There are no rows above.
-    is_end: bool,
-    /// The first row that Redis has otherwise, or not at all.
-    differs: Option<Difference>,
-}
 
 /// Compares some more, if it is time to. A row that Redis does not have as it is, if there is one. `at_rest`: nothing is to be done to the
 /// ledger.

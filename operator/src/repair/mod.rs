@@ -5,7 +5,9 @@
 //! the same script call found in force, so that a grant that a newer epoch has taken back is void when it arrives.
 
 pub mod compare;
+mod compare_watch;
 pub mod direct;
+mod publish;
 pub mod scan;
 pub mod settle;
 pub mod watch;
@@ -20,6 +22,7 @@ use campaign::stock::{self, Grants, Held, MAX_BATCH, StockKeys};
 use campaign::table::{self, CampaignRowId};
 use kube::ResourceExt;
 
+pub(super) use self::publish::publish;
 use crate::api;
 use crate::connections::Systems;
 use crate::context::Memory;
@@ -35,8 +38,6 @@ use watch::{Due, Sight};
 
 /// Rows' ranks in one page.
 const PAGE: u32 = 10_000;
-/// How long Kafka may take for one batch of them; what is not acknowledged is found missing again.
-const BATCH_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to look at.
 pub struct Subject<'a> {
@@ -202,29 +203,4 @@ async fn part(subject: &Subject<'_>, scan: &Scan, up_to: u64) -> Result<Part, ta
         part.take(&rows, end, subject.dead);
     }
     Ok(part)
-}
-
-/// Publishes these and says which ranks Kafka has acknowledged.
-async fn publish(log: &WinnerLog, campaign: &CampaignId, winners: &[CouponIssued]) -> Vec<u64> {
-    let records: Vec<_> = winners.iter().map(|winner| (winner.rank, log.append(winner))).collect();
-    let deadline = tokio::time::Instant::now() + BATCH_DEADLINE;
-    let (mut published, mut refused) = (Vec::with_capacity(records.len()), None);
-    for (rank, record) in records {
-        let acknowledged = async {
-            match record {
-                Ok(appending) => appending.acknowledged().await,
-                Err(error) => Err(error),
-            }
-        };
-        match tokio::time::timeout_at(deadline, acknowledged).await {
-            Ok(Ok(())) => published.push(rank),
-            Ok(Err(error)) => refused = refused.or(Some(error)),
-            Err(_) => {}
-        }
-    }
-    if let Some(error) = refused {
-        let left = winners.len() - published.len();
-        tracing::warn!(%campaign, %error, left, "some winners could not be published; trying again later");
-    }
-    published
 }

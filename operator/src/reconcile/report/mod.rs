@@ -1,5 +1,7 @@
 //! Says what was found and done: conditions and status. Pure.
 
+mod ailing;
+mod facts;
 mod ledger;
 mod open;
 mod topic;
@@ -7,17 +9,16 @@ mod without_class;
 mod workloads;
 
 use campaign::identity::CampaignId;
-use campaign::stock::{StockError, Terms};
+use campaign::stock::Terms;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use super::epochs::EpochWatch;
-use super::numbers::{self, Numbers, Wanted};
-use super::observe::Observation;
-use super::plan::{Plan, Work};
-use super::rollout::Rollouts;
+pub use self::ailing::Ailing;
+pub use self::facts::Facts;
+use super::numbers::{self, Wanted};
+use super::plan::Work;
 use super::served;
 use super::supply::Window;
 use super::terms;
@@ -27,102 +28,13 @@ use crate::api::{
     WindowStatus, WorkloadStatus,
 };
 use crate::children::ownership::NotOurs;
-use crate::diagnosis::Cause;
-use crate::error::{ReconcileError, advice, stock_advice, stock_reason, table_advice, table_reason};
-use crate::measure::{Measured, System};
-use crate::repair::compare::Standing;
-use crate::repair::scan::Looked;
-use crate::serving::Service;
-use crate::stop::Stop;
+use crate::error::{ReconcileError, advice, table_advice, table_reason};
+use crate::measure::System;
 pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, contradicted, dead_unread};
 pub(super) use topic::unread_text;
 pub use without_class::{Blind, status_elsewhere, status_without_class};
 pub(super) use without_class::{Leaving, status_while_leaving};
 pub(super) use workloads::CONSUMERS_STAND_STILL;
-
-/// What a pass knows when it reports.
-pub struct Facts<'a> {
-    /// The campaign.
-    pub campaign: &'a CouponCampaign,
-    /// Its class.
-    pub class: &'a CampaignClass,
-    /// Its identity.
-    pub id: &'a CampaignId,
-    /// What was read.
-    pub seen: &'a Observation,
-    /// What was decided.
-    pub plan: &'a Plan,
-    /// How many pods there should be.
-    pub numbers: &'a Numbers,
-    /// What stopped the pass, if anything did.
-    pub failure: Option<&'a ReconcileError>,
-    /// The issuers' Deployment.
-    pub issuer: Option<&'a Deployment>,
-    /// The consumers' Deployment.
-    pub consumer: Option<&'a Deployment>,
-    /// Rows that the ledger had when this object first met it.
-    pub adopted: Option<u64>,
-    /// What the looks for missing winners found.
-    pub looked: &'a Looked,
-    /// What comparing rows and Redis has come to.
-    pub compared: Standing,
-    /// The offsets have been unreadable for long.
-    pub offsets_unread: bool,
-    /// Consumers have stored nothing for long though records wait: which, and since when.
-    pub consumers_still: Option<&'a str>,
-    /// What the last look at the class found.
-    pub measured: Option<&'a Measured>,
-    /// Why no issuer serves, if none does.
-    pub nobody_serves: Option<&'a str>,
-    /// Whether issuers say that they grant.
-    pub service: &'a Service,
-    /// Requests to the Service reach an issuer, if one is ready.
-    pub users_reach_issuers: bool,
-    /// What it leads to besides them.
-    pub strays: Option<&'a str>,
-    /// Why Redis takes no writes though it can be read.
-    pub redis_refusal: Option<&'a StockError>,
-    /// Why pods are not ready.
-    pub ailing: &'a Ailing,
-    /// What became of stopping issuing without Redis, if that was tried.
-    pub stop: Option<Stop>,
-    /// What became of its epochs.
-    pub(crate) epochs: &'a EpochWatch,
-    /// What issuers say of a right in Redis that they lack.
-    pub right_missing: Option<&'a str>,
-    /// What issuers say of a right in Kafka that they lack, as a sentence.
-    pub kafka_refuses: Option<String>,
-    /// How far pods are that should be replaced.
-    pub(crate) rollouts: &'a Rollouts,
-}
-
-/// Why pods of each kind are not ready, as far as that is known.
-#[derive(Debug, Clone, Default)]
-pub struct Ailing {
-    /// The issuers.
-    pub issuer: Option<Cause>,
-    /// The consumers.
-    pub consumer: Option<Cause>,
-}
-
-impl Facts<'_> {
-    /// What keeps Redis from doing what it is there for.
-    fn redis_trouble(&self) -> Option<&StockError> {
-        self.seen.stock.as_ref().err().or(self.redis_refusal)
-    }
-
-    /// The same as a reason and in words; also what the issuers meet alone.
-    fn redis_failure(&self) -> Option<(&'static str, String)> {
-        let trouble = self.redis_trouble().map(|error| (stock_reason(error), stock_advice(error)));
-        let of_pods = |said| {
-            let text = format!(
-                "issuers say: {said}; grant it to the pods' user (README, Install, lists what each login needs)"
-            );
-            ("RedisRightMissing", text)
-        };
-        trouble.or_else(|| self.right_missing.map(of_pods))
-    }
-}
 
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

@@ -11,11 +11,18 @@ use serde_json::json;
 use super::*;
 use crate::api::conditions::find;
 use crate::children::ownership::NotOurs;
+use crate::diagnosis::Cause;
 use crate::epoch::{EpochError, Opened};
 use crate::fixtures::{self, END, HOUR, LEAD, START};
 use crate::log_view::DeadUnread;
+use crate::reconcile::epochs::EpochWatch;
 use crate::reconcile::numbers::There;
+use crate::reconcile::rollout::Rollouts;
 use crate::reconcile::scene::{Scene, topic};
+use crate::repair::compare::Standing;
+use crate::repair::scan::Looked;
+use crate::serving::Service;
+use campaign::stock::StockError;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LATER: Timestamp = Timestamp::constant(1_800_000_060, 0);

@@ -1,0 +1,93 @@
+//! What a status is made of.
+
+use super::super::epochs::EpochWatch;
+use super::super::numbers::Numbers;
+use super::super::observe::Observation;
+use super::super::plan::Plan;
+use super::super::rollout::Rollouts;
+use super::ailing::Ailing;
+use crate::api::{CampaignClass, CouponCampaign};
+use crate::error::{ReconcileError, stock_advice, stock_reason};
+use crate::measure::Measured;
+use crate::repair::compare::Standing;
+use crate::repair::scan::Looked;
+use crate::serving::Service;
+use crate::stop::Stop;
+use campaign::identity::CampaignId;
+use campaign::stock::StockError;
+use k8s_openapi::api::apps::v1::Deployment;
+
+/// What a pass knows when it reports.
+pub struct Facts<'a> {
+    /// The campaign.
+    pub campaign: &'a CouponCampaign,
+    /// Its class.
+    pub class: &'a CampaignClass,
+    /// Its identity.
+    pub id: &'a CampaignId,
+    /// What was read.
+    pub seen: &'a Observation,
+    /// What was decided.
+    pub plan: &'a Plan,
+    /// How many pods there should be.
+    pub numbers: &'a Numbers,
+    /// What stopped the pass, if anything did.
+    pub failure: Option<&'a ReconcileError>,
+    /// The issuers' Deployment.
+    pub issuer: Option<&'a Deployment>,
+    /// The consumers' Deployment.
+    pub consumer: Option<&'a Deployment>,
+    /// Rows that the ledger had when this object first met it.
+    pub adopted: Option<u64>,
+    /// What the looks for missing winners found.
+    pub looked: &'a Looked,
+    /// What comparing rows and Redis has come to.
+    pub compared: Standing,
+    /// The offsets have been unreadable for long.
+    pub offsets_unread: bool,
+    /// Consumers have stored nothing for long though records wait: which, and since when.
+    pub consumers_still: Option<&'a str>,
+    /// What the last look at the class found.
+    pub measured: Option<&'a Measured>,
+    /// Why no issuer serves, if none does.
+    pub nobody_serves: Option<&'a str>,
+    /// Whether issuers say that they grant.
+    pub service: &'a Service,
+    /// Requests to the Service reach an issuer, if one is ready.
+    pub users_reach_issuers: bool,
+    /// What it leads to besides them.
+    pub strays: Option<&'a str>,
+    /// Why Redis takes no writes though it can be read.
+    pub redis_refusal: Option<&'a StockError>,
+    /// Why pods are not ready.
+    pub ailing: &'a Ailing,
+    /// What became of stopping issuing without Redis, if that was tried.
+    pub stop: Option<Stop>,
+    /// What became of its epochs.
+    pub(crate) epochs: &'a EpochWatch,
+    /// What issuers say of a right in Redis that they lack.
+    pub right_missing: Option<&'a str>,
+    /// What issuers say of a right in Kafka that they lack, as a sentence.
+    pub kafka_refuses: Option<String>,
+    /// How far pods are that should be replaced.
+    pub(crate) rollouts: &'a Rollouts,
+}
+
+impl Facts<'_> {
+    /// What keeps Redis from doing what it is there for.
+    pub(crate) fn redis_trouble(&self) -> Option<&StockError> {
+        self.seen.stock.as_ref().err().or(self.redis_refusal)
+    }
+
+    /// The same as a reason and in words; also what the issuers meet alone.
+    pub(crate) fn redis_failure(&self) -> Option<(&'static str, String)> {
+        let trouble = self.redis_trouble().map(|error| (stock_reason(error), stock_advice(error)));
+        let of_pods = |said| {
+            let text = format!(
+                "issuers say: {said}; grant it to the pods' user (README, Install, lists what each login needs)"
+            );
+            ("RedisRightMissing", text)
+        };
+        trouble.or_else(|| self.right_missing.map(of_pods))
+    }
+}
