@@ -420,3 +420,19 @@ async fn at_the_end_what_was_begun_is_answered() {
     assert!(rest(&mut asking).await.contains("connection: close"));
     timeout(PATIENCE, port.serving).await.expect("it ends").unwrap();
 }
+
+/// Wrong: who has connected is cut off without an answer, as a busy machine has not come to look at the listener since.
+#[tokio::test]
+async fn at_the_end_who_has_connected_is_let_in_although_nobody_has_looked_yet() {
+    let port = start(small()).await;
+    // The one thread of this runtime is kept busy: nobody looks at anything meanwhile.
+    let connected: Vec<_> = (0..5).map(|_| std::net::TcpStream::connect(port.address).unwrap()).collect();
+    port.stop.cancel();
+    for stream in connected {
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = TcpStream::from_std(stream).unwrap();
+        stream.write_all(HELLO).await.unwrap();
+        assert!(rest(&mut stream).await.ends_with("hello"));
+    }
+    timeout(PATIENCE, port.serving).await.expect("it ends").unwrap();
+}

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use futures::FutureExt;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -28,6 +27,8 @@ use super::phase::{Order, Overdue, Phase, Progress};
 use super::stats::Stats;
 use super::stream::Watched;
 
+/// So many connections wait to be accepted, at most: as many are let in at the end.
+const BACKLOG: usize = 1024;
 /// Pause when no connection can be accepted, for want of open files for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// No connection could be accepted for so long: users cannot get in.
@@ -127,53 +128,28 @@ impl Server {
 
     /// Serves until `stop`; then accepts nothing more, and ends when every request that was begun is answered.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, router: Router, stop: CancellationToken) {
-        let (tasks, telling) = (TaskTracker::new(), Arc::new(Semaphore::new(TOLD_AT_ONCE)));
-        loop {
-            let accepted = match stop.run_until_cancelled(listener.accept()).await {
-                Some(accepted) => accepted,
-                // Whoever is connected already, as far as it knows, is served.
-                None => match listener.accept().now_or_never() {
-                    Some(accepted) => accepted,
-                    None => break,
-                },
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                // That one connection is gone already.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {
-                    continue;
-                }
+        let entrance = Entrance {
+            server: self,
+            router,
+            tasks: TaskTracker::new(),
+            telling: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
+        };
+        let server = &entrance.server;
+        while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, _)) => entrance.enter(stream).await,
+                Err(error) if is_gone(&error) => {}
                 Err(_) if stop.is_cancelled() => break,
                 Err(error) => {
-                    self.cannot_accept(&error);
+                    server.cannot_accept(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            self.stats.accepted.inc();
-            self.can_accept();
-            prepare(&stream);
-            match self.admit().await {
-                Some((seat, evicted)) => {
-                    self.stats.evicted.inc_by(evicted as u64);
-                    tasks.spawn(Arc::clone(&self).attend(stream, router.clone(), seat));
-                }
-                None => {
-                    self.stats.refused.inc();
-                    self.doors().refused = Some(Instant::now());
-                    if let Ok(permit) = Arc::clone(&telling).try_acquire_owned() {
-                        tasks.spawn(async move {
-                            let mut stream = stream;
-                            say_last(&mut stream, &Failure::Full.bytes(), TELLING).await;
-                            drop(permit);
-                        });
-                    }
                 }
             }
         }
-        drop(listener);
-        self.announce_close();
-        self.connections.order(Order::Finish);
+        entrance.let_in_who_waits(listener).await;
+        let Entrance { server, tasks, .. } = entrance;
+        server.announce_close();
+        server.connections.order(Order::Finish);
         tasks.close();
         tasks.wait().await;
     }
@@ -280,6 +256,63 @@ async fn in_turn<C: Future + Unpin>(progress: &Progress, connection: &mut C) -> 
         Pin::new(&mut *connection).poll(cx)
     })
     .await
+}
+
+/// Who comes in by one listener.
+struct Entrance {
+    server: Arc<Server>,
+    router: Router,
+    tasks: TaskTracker,
+    /// As many are told at a time that there is no room.
+    telling: Arc<Semaphore>,
+}
+
+impl Entrance {
+    /// Seats a connection, or says that all seats are taken.
+    async fn enter(&self, stream: TcpStream) {
+        let Self { server, router, tasks, telling } = self;
+        server.stats.accepted.inc();
+        server.can_accept();
+        prepare(&stream);
+        match server.admit().await {
+            Some((seat, evicted)) => {
+                server.stats.evicted.inc_by(evicted as u64);
+                tasks.spawn(Arc::clone(server).attend(stream, router.clone(), seat));
+            }
+            None => {
+                server.stats.refused.inc();
+                server.doors().refused = Some(Instant::now());
+                if let Ok(permit) = Arc::clone(telling).try_acquire_owned() {
+                    tasks.spawn(async move {
+                        let mut stream = stream;
+                        say_last(&mut stream, &Failure::Full.bytes(), TELLING).await;
+                        drop(permit);
+                    });
+                }
+            }
+        }
+    }
+
+    /// Whoever is connected already, as far as it knows, is served. The system itself is asked who that is: the runtime goes by its last look,
+    /// which on a busy machine was before.
+    async fn let_in_who_waits(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        for _ in 0..BACKLOG {
+            match listener.accept().and_then(|(stream, _)| {
+                stream.set_nonblocking(true)?;
+                TcpStream::from_std(stream)
+            }) {
+                Ok(stream) => self.enter(stream).await,
+                Err(error) if is_gone(&error) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// That one connection is gone already.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
 
 /// Answers are small and must not wait for company; what a client sends beyond a request waits on its side, and so does what it would be

@@ -33,9 +33,11 @@ impl Adoption {
     /// `is_new`: the object has had no epoch, by its status.
     pub(super) fn see(&mut self, is_new: bool, uid: &str, seen: &Observation) -> Option<u64> {
         let Ok(ledger) = &seen.ledger else { return None };
-        if std::mem::replace(self, Self::Nothing) != Self::Unread {
+        // What was adopted stays known: the watch may show the status of before for some passes.
+        if *self != Self::Unread {
             return None;
         }
+        *self = Self::Nothing;
         let row = ledger.row.as_ref().filter(|row| row.object_uid.as_deref() == Some(uid))?;
         of_claim(is_new, row, seen)
     }
@@ -95,6 +97,8 @@ mod tests {
         for (what, is_new, uid) in [("it was said", false, "0001"), ("it is claimed in this pass", true, "0002")] {
             assert_eq!(Adoption::default().see(is_new, uid, &seen), None, "{what}");
         }
+        let mut known = Adoption::Of(31);
+        assert_eq!((known.see(true, "0001", &seen), known.winners()), (None, Some(31)), "status goes on saying it");
         let own = Scene::new_campaign().observation();
         let mut known = Adoption::default();
         assert_eq!(known.see(true, "0001", &own), None);
