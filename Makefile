@@ -34,7 +34,7 @@ help: ## Show this list
 		printf '  %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
-demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 14 min, mostly compiling; then about 1 min)
+demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 10 min, mostly compiling; then 10 s)
 	@$(STACK) up --name $(NAME)
 	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
@@ -99,7 +99,7 @@ scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a t
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/scale-demo
 
 .PHONY: test
-test: image later-image ## All tests, those of the cluster included (first time: some 25 min, mostly compiling; then minutes)
+test: image later-image ## All tests, those of the cluster included (first time: some 35 min, mostly compiling; then some 12 min)
 	@echo 'building the tests (first time: minutes)'
 	@cargo test $(LOCKED) --workspace --no-run
 	@e2e/scripts/test.sh $(STACK) $(TARGET)/image $(TARGET)/test.log
