@@ -35,7 +35,7 @@ pub enum ListenError {
 }
 
 /// Connections that wait to be accepted, at most.
-const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// Listens on `address`; the second is the address that it got. `[::]` means all addresses, those of IPv4 too, whatever the system's own
 /// default is; on a machine without IPv6 it means those of IPv4.

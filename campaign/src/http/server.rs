@@ -26,9 +26,8 @@ use super::linger::say_last;
 use super::phase::{Order, Overdue, Phase, Progress};
 use super::stats::Stats;
 use super::stream::Watched;
+use crate::listening::BACKLOG;
 
-/// So many connections wait to be accepted, at most: as many are let in at the end.
-const BACKLOG: usize = 1024;
 /// Pause when no connection can be accepted, for want of open files for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// No connection could be accepted for so long: users cannot get in.
