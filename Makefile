@@ -34,7 +34,7 @@ help: ## Show this list
 		printf '  %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
-demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 10 min, mostly compiling; then 10 s)
+demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 13 min, mostly compiling; then 10 s)
 	@$(STACK) up --name $(NAME)
 	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
@@ -84,6 +84,26 @@ repair-bench: install ## WINNERS=1000000 put into Redis by a repair: time, memor
 		cargo test --workspace --offline --test repair_size -- --nocapture && status=0 || status=$$?; \
 		$(STACK) down --name repair-bench; exit $$status
 
+# On servers of its own, without Kubernetes, with the programs as they are released. A limit that is not held is reported and no failure;
+# ranks, rows and answers that do not fit together are.
+QUICK ?=
+BENCH_OPTIONS ?=
+.PHONY: bench
+bench: install ## What answers, rows and rebuilds cost, beside a bare route and a plain design (some 25 min after a build; QUICK=1: 3 min)
+	@echo 'building the programs for release (first time: some 10 min)'
+	@cargo build $(LOCKED) --release -p issuer -p consumer -p bench --bins
+	@BENCH_COMMAND='make bench$(if $(filter 1,$(QUICK)), QUICK=1)$(if $(BENCH_OPTIONS), BENCH_OPTIONS="$(BENCH_OPTIONS)")' \
+		$(TARGET)/release/bench run --programs $(TARGET)/release --output $(TARGET)/bench \
+		$(if $(filter 1,$(QUICK)),--quick) $(BENCH_OPTIONS)
+
+# Counts, not times: they are the same on a busy machine, and in programs that are built for tests. A part of `make test`.
+.PHONY: bench-smoke
+bench-smoke: install ## What answers and rows cost in allocations, statements, commands and bytes, beside what they may (a minute after a build)
+	@cargo test $(LOCKED) --workspace --no-run --test smoke
+	@$(STACK) up --name bench-smoke --without kubernetes
+	@$(STACK) exec --name bench-smoke -- cargo test --workspace --offline --test smoke -- --nocapture && status=0 || status=$$?; \
+		$(STACK) down --name bench-smoke; exit $$status
+
 .PHONY: bench-operator
 bench-operator: image ## A thousand campaigns and what they cost the operator, in a stack of its own; the last line is JSON (some 6 min)
 	@$(STACK) up --name bench
@@ -99,7 +119,7 @@ scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a t
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/scale-demo
 
 .PHONY: test
-test: image later-image ## All tests, those of the cluster included (first time: some 35 min, mostly compiling; then some 12 min)
+test: image later-image test-packages ## All tests, those of the cluster included (first time: some 35 min, mostly compiling; then some 12 min)
 	@echo 'building the tests (first time: minutes)'
 	@cargo test $(LOCKED) --workspace --no-run
 	@e2e/scripts/test.sh $(STACK) $(TARGET)/image $(TARGET)/test.log
@@ -129,7 +149,7 @@ fmt: ## Format all Rust code (seconds)
 	@cargo fmt --all
 
 .PHONY: lint
-lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scripts, chart, circles of files, generated files (first time: some 15 min)
+lint: install $(CARGO_DENY)/bin/cargo-deny ## Formatting, clippy, licences, scripts, chart, circles of files, unused dependencies, generated files (first time: some 15 min)
 	@cargo fmt --all --check
 	@cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	@$(CARGO_DENY)/bin/cargo-deny --log-level error check bans licenses sources
@@ -145,12 +165,17 @@ generate: generators ## Write CRDs and the OpenAPI document from the Rust types 
 	@$(TARGET)/debug/crdgen
 	@$(TARGET)/debug/coupon-issuer openapi > $(TARGET)/openapi.json
 	@mv $(TARGET)/openapi.json issuer/openapi.json
+	@cp monitoring/rules/coupon.rules.yaml charts/coupon-operator/files/
+	@cp monitoring/dashboards/*.json charts/coupon-operator/files/dashboards/
 
 .PHONY: check-generated
 check-generated: generators ## Fail if a generated file is stale (seconds; first time: minutes)
 	@$(TARGET)/debug/crdgen --check
 	@$(TARGET)/debug/coupon-issuer openapi | diff -u issuer/openapi.json - \
 		|| { echo 'issuer/openapi.json is stale: run `make generate`' >&2; exit 1; }
+	@diff -u monitoring/rules/coupon.rules.yaml charts/coupon-operator/files/coupon.rules.yaml \
+		&& diff -ru monitoring/dashboards charts/coupon-operator/files/dashboards \
+		|| { echo 'rules or dashboards of the chart are stale: run `make generate`' >&2; exit 1; }
 
 # Every decoder of bytes from outside, with the properties that `make test` checks for 256 cases each.
 CASES ?= 100000
@@ -210,6 +235,11 @@ clean: ## Remove what was built here; the cache of Kubernetes and other tools st
 $(STACK):
 	@cargo build $(LOCKED) --quiet --workspace --bin stack
 
+# Not a part of what a demo or a stack needs.
+.PHONY: test-packages
+test-packages: $(STACK)
+	@$(STACK) install --test-packages
+
 .PHONY: install
 install: $(STACK)
 	@$(STACK) install
@@ -219,7 +249,7 @@ install: $(STACK)
 build: $(STACK)
 	@$(STACK) install --packages
 	@$(STACK) install & servers=$$!; trap 'kill $$servers 2>/dev/null' ERR; \
-		echo 'building the programs (first time: some 6 min)'; \
+		echo 'building the programs (first time: some 12 min)'; \
 		cargo build $(LOCKED) --workspace $(BINARIES); wait $$servers
 
 # As parts of the workspace: alone, they would be compiled with other features.

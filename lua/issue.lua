@@ -1,16 +1,16 @@
--- Gives ranks to a batch of wishes: the only place where a rank is given.
+-- Gives ranks to a batch of requests: the only place where a rank is given.
 --
 -- KEYS  meta, issued, count, request, free
--- ARGV  epoch, highest rank the caller has seen, then three per wish: user, request key, '1' if the key was minted
--- Reply {status, now ms, epoch, total, limit, issued, highest, start ms, end ms}, {six per wish: code, rank, n, issued count, granted ms, request key}
+-- ARGV  epoch, highest rank the caller has seen, then three per request: user, request key, '1' if the key was minted
+-- Reply {status, now ms, epoch, total, limit, issued, highest, start ms, end ms, suspended (0 or 1)}, {six per request: code, rank, n, issued count, granted ms, request key (empty: that of the request)}
 --
 -- Status OK; or nothing was done: CLOSED (no meta), HISTORY (another Redis than the one the ledger was built in), EPOCH
 -- (the caller's is not the open one), BEHIND (ranks that the caller has seen are missing here: a snapshot was resumed. The
 -- campaign is closed on the spot, so that no other caller, who has seen less, grants those ranks again), DAMAGED (the keys do not
 -- fit together: whole.lua. Also closed on the spot).
 -- Codes: 1 granted, 2 repeated (same user and request: same rank), 3 user limit, 4 sold out, 5 not started, 6 ended, 7 suspended.
--- A batch that is sent again grants nothing twice. One without wishes gives nothing: it
--- tells whether wishes would be answered.
+-- A batch that is sent again grants nothing twice. One without requests gives nothing: it
+-- tells whether requests would be answered.
 local META, ISSUED, COUNT, REQUEST, FREE = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local GRANTED, REPEATED, USER_LIMIT, SOLD_OUT, NOT_STARTED, ENDED, SUSPENDED = 1, 2, 3, 4, 5, 6, 7
 -- Redis' Lua refuses to unpack some 8,000 values at once.
@@ -39,56 +39,69 @@ if misfit then return damaged() end
 
 -- A promoted replica may have a clock that is behind: time never goes back within a campaign.
 local now = math.max(now_ms(), tonumber(meta[9]))
+local now_text = string.format('%.0f', now)
 
--- What every asking user already holds: held[user][n] = '<granted ms>:<request key>', and how many of these there are. Who holds
--- nothing, as most do, costs one field, whatever the limit is; that one is read all the same, so that a count that is missing gives
--- nobody a second rank.
-local held, holds, asked = {}, {}, {}
+-- A number that is made text, and `#` of a growing table, cost more than all else here: texts are kept, tables counted.
+local prefix, text = {}, {}
+local function field(n, user)
+  if not prefix[n] then prefix[n] = n .. ':' end
+  return prefix[n] .. user
+end
+local function as_text(n)
+  if not text[n] then text[n] = string.format('%d', n) end
+  return text[n]
+end
+
+-- What every asking user already holds: held[user][n] = '<granted ms>:<request key>' (no table: nothing), and how many of these there
+-- are. Who holds nothing, as most do, costs one field, whatever the limit is; that one is read all the same, so that a count that is
+-- missing gives nobody a second rank.
+local held, holds, asked, users = {}, {}, {}, 0
 for i = 3, #ARGV, 3 do
   local user = ARGV[i]
-  if not held[user] then
-    held[user], holds[user] = {}, 0
-    asked[#asked + 1] = user
+  if not holds[user] then
+    users = users + 1
+    holds[user], asked[users] = 0, user
   end
 end
-local counts = limit > 1 and #asked > 0 and redis.call('HMGET', COUNT, unpack(asked)) or {}
+local counts = limit > 1 and users > 0 and redis.call('HMGET', COUNT, unpack(asked)) or {}
 local counted = {} -- with a limit of one nobody needs it
-local fields, owners = {}, {}
+local fields, owners, places, wanted = {}, {}, {}, 0
 local function read_held()
-  local values = redis.call('HMGET', REQUEST, unpack(fields))
-  for i, value in ipairs(values) do
-    if value then
-      local user = owners[i][1]
-      held[user][owners[i][2]] = value
+  local values = redis.call('HMGET', REQUEST, unpack(fields, 1, wanted))
+  for i = 1, wanted do
+    if values[i] then
+      local user = owners[i]
+      held[user] = held[user] or {}
+      held[user][places[i]] = values[i]
       holds[user] = holds[user] + 1
     end
   end
-  fields, owners = {}, {}
+  wanted = 0
 end
-for i, user in ipairs(asked) do
-  local most = 1
+for i = 1, users do
+  local user, most = asked[i], 1
   if limit > 1 then
     counted[user] = tonumber(counts[i] or 0) or 0
     if counted[user] > 0 then most = limit end
   end
   for n = 1, most do
-    fields[#fields + 1] = n .. ':' .. user
-    owners[#owners + 1] = { user, n }
-    if #fields == CHUNK then read_held() end
+    wanted = wanted + 1
+    fields[wanted], owners[wanted], places[wanted] = field(n, user), user, n
+    if wanted == CHUNK then read_held() end
   end
 end
-if #fields > 0 then read_held() end
+if wanted > 0 then read_held() end
 if limit > 1 then
-  for _, user in ipairs(asked) do
-    if holds[user] > counted[user] then return damaged() end
+  for i = 1, users do
+    if holds[asked[i]] > counted[asked[i]] then return damaged() end
   end
 end
 
 local free = {}
-if issued < highest and #asked > 0 then free = redis.call('LRANGE', FREE, 0, (#ARGV - 2) / 3 - 1) end
+if issued < highest and users > 0 then free = redis.call('LRANGE', FREE, 0, (#ARGV - 2) / 3 - 1) end
 local free_taken = 0
 local ranks = {} -- of this batch, by member
-local new_issued, new_requests, new_counts = {}, {}, {}
+local new_issued, new_requests, new_counts, grants = {}, {}, {}, 0
 local without_rank = false
 
 local function next_rank()
@@ -104,8 +117,8 @@ end
 
 local function decide(user, key, minted)
   local mine = held[user]
-  local count, lowest_free = 0, nil
-  for n = 1, limit do
+  local count, lowest_free = 0, not mine and 1 or nil
+  for n = 1, mine and limit or 0 do
     if lowest_free and count == holds[user] then break end
     local value = mine[n]
     if value then
@@ -113,10 +126,11 @@ local function decide(user, key, minted)
       local granted_ms, held_key = string.match(value, '^(%d+):(.*)$')
       -- Without a key of the client's and with a limit of one, the user is the key.
       if held_key == key or (minted and limit == 1) then
-        local member = n .. ':' .. user
+        local member = field(n, user)
         local rank = ranks[member] or tonumber(redis.call('ZSCORE', ISSUED, member))
         if not rank then without_rank = true end
-        return REPEATED, rank, n, issued, granted_ms, held_key
+        -- A record without a readable key is told as one: with a key that none can be.
+        return REPEATED, rank, n, issued, granted_ms, held_key == key and '' or (held_key ~= '' and held_key or '\n')
       end
     elseif not lowest_free then
       lowest_free = n
@@ -129,26 +143,26 @@ local function decide(user, key, minted)
   local rank = next_rank()
   if not rank then return SOLD_OUT end
   issued = issued + 1
-  local member, value = lowest_free .. ':' .. user, string.format('%.0f', now) .. ':' .. key
-  mine[lowest_free], holds[user] = value, count + 1
+  local member, value = field(lowest_free, user), now_text .. ':' .. key
+  mine = mine or {}
+  mine[lowest_free], held[user], holds[user] = value, mine, count + 1
   ranks[member] = rank
-  new_issued[#new_issued + 1] = rank
-  new_issued[#new_issued + 1] = member
-  new_requests[#new_requests + 1] = member
-  new_requests[#new_requests + 1] = value
   -- Not what was found: a grant that was given up is counted too, and has a place above every limit.
   counted[user] = (counted[user] or 0) + 1
-  new_counts[#new_counts + 1] = user
-  new_counts[#new_counts + 1] = counted[user]
-  return GRANTED, rank, lowest_free, issued, string.format('%.0f', now), key
+  grants = grants + 1
+  local second = 2 * grants
+  new_issued[second - 1], new_issued[second] = string.format('%d', rank), member
+  new_requests[second - 1], new_requests[second] = member, value
+  new_counts[second - 1], new_counts[second] = user, as_text(counted[user])
+  return GRANTED, rank, lowest_free, issued, now
 end
 
-local answers = {}
+local answers, at = {}, 0
 for i = 3, #ARGV, 3 do
   local code, rank, n, count, granted_ms, key = decide(ARGV[i], ARGV[i + 1], ARGV[i + 2] == '1')
-  local at = #answers
   answers[at + 1], answers[at + 2], answers[at + 3] = code, rank or 0, n or 0
-  answers[at + 4], answers[at + 5], answers[at + 6] = count or issued, granted_ms or '0', key or ''
+  answers[at + 4], answers[at + 5], answers[at + 6] = count or issued, granted_ms or 0, key or ''
+  at = at + 6
 end
 
 if without_rank then return damaged() end
@@ -157,12 +171,12 @@ if without_rank then return damaged() end
 -- set is what counts: whoever is not in it holds nothing. It comes last, so that a winner is whole or is none, and asks again with
 -- the same key; first, it would leave winners whose requests nobody knows. What is left half done does not fit together in number
 -- at any point in between, so the next call closes the campaign.
-if #new_issued > 0 then
+if grants > 0 then
   redis.call('HSET', REQUEST, unpack(new_requests))
   redis.call('HSET', COUNT, unpack(new_counts))
   if free_taken > 0 then redis.call('LTRIM', FREE, free_taken, -1) end
-  redis.call('HSET', META, 'highest', highest, 'last_ms', string.format('%.0f', now))
+  redis.call('HSET', META, 'highest', highest, 'last_ms', now_text)
   -- A rank that was given stays, whatever else is lost.
-  if redis.call('ZADD', ISSUED, 'NX', unpack(new_issued)) ~= #new_issued / 2 then return damaged() end
+  if redis.call('ZADD', ISSUED, 'NX', unpack(new_issued)) ~= grants then return damaged() end
 end
-return { { 'OK', now, epoch, total, limit, issued, highest, start_ms, end_ms }, answers }
+return { { 'OK', now, epoch, total, limit, issued, highest, start_ms, end_ms, suspended and 1 or 0 }, answers }

@@ -13,16 +13,16 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use campaign::identity::CampaignId;
-use campaign::log::client_config;
-use campaign::settings::Kafka;
+use coupon_core::connections::Kafka;
+use coupon_core::identity::CampaignId;
+use coupon_ledger::kafka::client_config;
+use coupon_sink::queue::Progress;
 
 use crate::metrics::Metrics;
-use crate::queue::Progress;
 use crate::status::{POLL_SILENCE, Right, Status};
 
 /// How long Kafka leaves its partitions to a consumer that it does not hear from: that long the records of a killed one wait.
-/// Brokers allow 6 s at least, unless they are told otherwise; a process that stops for some seconds should not lose its place.
+/// Brokers allow 6 s at least, unless they are configured otherwise; a process that stops for some seconds should not lose its place.
 pub const SESSION: Duration = SESSIONS[0];
 /// What is tried, one after the other and again, as long as the brokers refuse it. Which bounds they have they do not say, nor may the
 /// pods' user ask. None is above [`POLL_SILENCE`], which librdkafka would refuse.
@@ -47,7 +47,7 @@ const STOP_POLL: Duration = Duration::from_millis(100);
 /// The Kafka client that reads.
 pub(crate) type Client = BaseConsumer<Context>;
 
-/// Where the reader's client sits: what the guard is told of it, and what it may ask.
+/// The place of the reader's client: what the guard knows of it, and what it may ask of it.
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
     /// Clients that sat here.
@@ -65,43 +65,43 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub fn clients(&self) -> u32 {
+    pub(crate) fn clients(&self) -> u32 {
         self.clients.load(Ordering::SeqCst)
     }
 
     /// Has the present client replaced by a fresh one.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.leave.store(true, Ordering::SeqCst);
     }
 
-    pub fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         self.leave.load(Ordering::SeqCst)
     }
 
-    pub fn is_unsettled(&self) -> bool {
+    pub(crate) fn is_unsettled(&self) -> bool {
         self.unsettled.load(Ordering::SeqCst)
     }
 
     /// All that was fetched has been taken: what is not here now was not fetched.
-    pub fn note_drained(&self) {
+    pub(crate) fn note_drained(&self) {
         self.drained.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn drained(&self) -> u64 {
+    pub(crate) fn drained(&self) -> u64 {
         self.drained.load(Ordering::Relaxed)
     }
 
-    pub fn hanging(&self) -> u32 {
+    pub(crate) fn hanging(&self) -> u32 {
         self.hanging.load(Ordering::SeqCst)
     }
 
     /// The session that the next client asks for.
-    pub fn session(&self) -> Duration {
+    pub(crate) fn session(&self) -> Duration {
         SESSIONS[self.refused.load(Ordering::SeqCst) % SESSIONS.len()]
     }
 
     /// The brokers refuse the present session: the next client asks for another. What to tell people.
-    pub fn refuse_session(&self) -> String {
+    pub(crate) fn refuse_session(&self) -> String {
         let refused = self.session();
         let tries = self.refused.fetch_add(1, Ordering::SeqCst) + 1;
         let all: Vec<String> = SESSIONS.iter().map(|session| session.as_secs().to_string()).collect();
@@ -116,9 +116,9 @@ impl Seat {
     }
 }
 
-/// What a client tells the rest of the process.
+/// What a client shares with the rest of the process.
 #[derive(Clone)]
-pub(crate) struct Told {
+pub(crate) struct SharedState {
     pub progress: Arc<Progress>,
     pub status: Arc<Status>,
     pub metrics: Metrics,
@@ -127,7 +127,7 @@ pub(crate) struct Told {
 
 pub(crate) struct Context {
     topic: String,
-    told: Told,
+    shared: SharedState,
     /// Another client has its place: nothing of what still happens to this one concerns anybody.
     retired: AtomicBool,
 }
@@ -136,8 +136,8 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka client");
         if !self.is_retired() {
-            self.told.status.note_refusal(&error);
-            self.told.status.set_kafka_error(Some(format!("{error}: {reason}")));
+            self.shared.status.note_refusal(&error);
+            self.shared.status.set_kafka_error(Some(format!("{error}: {reason}")));
         }
     }
 }
@@ -151,12 +151,12 @@ impl ConsumerContext for Context {
             Rebalance::Assign(list) => {
                 let partitions = partitions(list);
                 tracing::info!(?partitions, "assigned");
-                self.told.metrics.rebalance("assign");
-                let mut frontiers = self.told.progress.frontiers();
+                self.shared.metrics.rebalance("assign");
+                let mut frontiers = self.shared.progress.frontiers();
                 partitions.into_iter().for_each(|partition| frontiers.assign(partition));
                 drop(frontiers);
-                self.told.seat.unsettled.store(false, Ordering::SeqCst);
-                self.told.status.set_joined();
+                self.shared.seat.unsettled.store(false, Ordering::SeqCst);
+                self.shared.status.set_joined();
             }
             Rebalance::Revoke(list) => self.revoke(consumer, &partitions(list)),
             Rebalance::Error(error) => tracing::warn!(%error, "rebalance"),
@@ -172,8 +172,8 @@ impl Context {
     fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &BTreeSet<i32>) {
         let lost = consumer.assignment_lost();
         tracing::info!(?partitions, lost, "revoked");
-        self.told.metrics.rebalance(if lost { "lost" } else { "revoke" });
-        self.told.seat.unsettled.store(true, Ordering::SeqCst);
+        self.shared.metrics.rebalance(if lost { "lost" } else { "revoke" });
+        self.shared.seat.unsettled.store(true, Ordering::SeqCst);
         if !lost {
             self.finish(partitions);
             self.commit(consumer, CommitMode::Sync, |partition| partitions.contains(&partition));
@@ -183,7 +183,7 @@ impl Context {
 
     /// Begins nothing more of these partitions, and waits for what is in hand.
     fn finish(&self, partitions: &BTreeSet<i32>) {
-        let progress = &self.told.progress;
+        let progress = &self.shared.progress;
         {
             let mut frontiers = progress.frontiers();
             partitions.iter().for_each(|partition| frontiers.revoke(*partition));
@@ -194,19 +194,19 @@ impl Context {
     }
 
     fn forget(&self, partitions: &BTreeSet<i32>) {
-        let mut frontiers = self.told.progress.frontiers();
+        let mut frontiers = self.shared.progress.frontiers();
         for partition in partitions {
             frontiers.forget(*partition);
-            self.told.metrics.forget_partition(*partition);
+            self.shared.metrics.forget_partition(*partition);
         }
         drop(frontiers);
-        self.told.progress.revoked.notify_one();
+        self.shared.progress.revoked.notify_one();
     }
 
     /// What moved since it was last committed.
     fn moved(&self, wanted: impl Fn(i32) -> bool) -> TopicPartitionList {
         let mut list = TopicPartitionList::new();
-        for (partition, next) in self.told.progress.frontiers().to_commit(wanted) {
+        for (partition, next) in self.shared.progress.frontiers().to_commit(wanted) {
             if let Err(error) = list.add_partition_offset(&self.topic, partition, Offset::Offset(next)) {
                 tracing::error!(%error, partition, next, "an offset that cannot be committed");
             }
@@ -215,7 +215,7 @@ impl Context {
     }
 
     /// Commits what moved. False when nothing did.
-    pub fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode, wanted: impl Fn(i32) -> bool) -> bool {
+    pub(crate) fn commit(&self, consumer: &BaseConsumer<Self>, mode: CommitMode, wanted: impl Fn(i32) -> bool) -> bool {
         let list = self.moved(wanted);
         if list.count() == 0 {
             return false;
@@ -230,8 +230,8 @@ impl Context {
     }
 
     /// Asks Kafka what the group has committed: rdkafka never reports how an asynchronous commit went.
-    pub fn check(&self, consumer: &BaseConsumer<Self>) {
-        let unconfirmed = self.told.progress.frontiers().to_commit(|_| true);
+    pub(crate) fn check(&self, consumer: &BaseConsumer<Self>) {
+        let unconfirmed = self.shared.progress.frontiers().to_commit(|_| true);
         if unconfirmed.is_empty() {
             return;
         }
@@ -241,12 +241,12 @@ impl Context {
         }
         match consumer.committed_offsets(list, CHECK_TIMEOUT) {
             Ok(committed) => {
-                self.told.status.set_right(Right::Group, None);
+                self.shared.status.set_right(Right::Group, None);
                 self.confirm(&committed);
             }
             // What is not known to be committed is committed again.
             Err(error) => {
-                self.told.status.note_refusal(&error);
+                self.shared.status.note_refusal(&error);
                 tracing::debug!(%error, "the group's offsets are not known");
             }
         }
@@ -255,9 +255,9 @@ impl Context {
     fn confirm(&self, committed: &TopicPartitionList) {
         for element in committed.elements() {
             if let (Offset::Offset(next), Ok(())) = (element.offset(), element.error())
-                && self.told.progress.frontiers().confirm(element.partition(), next)
+                && self.shared.progress.frontiers().confirm(element.partition(), next)
             {
-                self.told.metrics.set_committed(element.partition(), next);
+                self.shared.metrics.set_committed(element.partition(), next);
             }
         }
     }
@@ -273,14 +273,14 @@ pub(crate) fn partitions(list: &TopicPartitionList) -> BTreeSet<i32> {
 }
 
 /// Makes clients, one at a time.
-pub(crate) struct Maker {
+pub(crate) struct ClientFactory {
     config: ClientConfig,
     topic: String,
-    told: Told,
+    shared: SharedState,
 }
 
-impl Maker {
-    pub fn new(campaign: &CampaignId, kafka: &Kafka, client_id: &str, told: Told) -> Self {
+impl ClientFactory {
+    pub(crate) fn new(campaign: &CampaignId, kafka: &Kafka, client_id: &str, shared: SharedState) -> Self {
         let config = client_config(
             kafka,
             client_id,
@@ -303,26 +303,27 @@ impl Maker {
                 ("queued.max.messages.kbytes", "16384"),
             ],
         );
-        Self { config, topic: campaign.topic(), told }
+        Self { config, topic: campaign.topic(), shared }
     }
 
     /// A client that joins the group.
     ///
     /// # Errors
     /// librdkafka refuses the settings, or has no threads left.
-    pub fn client(&self) -> KafkaResult<Client> {
-        let context = Context { topic: self.topic.clone(), told: self.told.clone(), retired: AtomicBool::new(false) };
-        self.told.status.set_joining();
-        self.told.seat.unsettled.store(true, Ordering::SeqCst);
-        let session = self.told.seat.session();
+    pub(crate) fn client(&self) -> KafkaResult<Client> {
+        let context =
+            Context { topic: self.topic.clone(), shared: self.shared.clone(), retired: AtomicBool::new(false) };
+        self.shared.status.set_joining();
+        self.shared.seat.unsettled.store(true, Ordering::SeqCst);
+        let session = self.shared.seat.session();
         let mut config = self.config.clone();
         config
             .set("session.timeout.ms", millis(session))
             .set("heartbeat.interval.ms", millis(HEARTBEAT.min(session / 3)));
         let client: Client = config.create_with_context(context)?;
         client.subscribe(&[&self.topic])?;
-        self.told.seat.clients.fetch_add(1, Ordering::SeqCst);
-        self.told.seat.leave.store(false, Ordering::SeqCst);
+        self.shared.seat.clients.fetch_add(1, Ordering::SeqCst);
+        self.shared.seat.leave.store(false, Ordering::SeqCst);
         Ok(client)
     }
 
@@ -332,14 +333,14 @@ impl Maker {
     ///
     /// # Errors
     /// There is no thread for it.
-    pub fn retire(&self, client: Client, stop: &CancellationToken) -> std::io::Result<()> {
+    pub(crate) fn retire(&self, client: Client, stop: &CancellationToken) -> std::io::Result<()> {
         let context = Arc::clone(client.context());
-        let ours: BTreeSet<i32> = self.told.progress.frontiers().assigned().into_iter().collect();
+        let ours: BTreeSet<i32> = self.shared.progress.frontiers().assigned().into_iter().collect();
         context.retired.store(true, Ordering::SeqCst);
         context.finish(&ours);
         let done = context.moved(|partition| ours.contains(&partition));
         context.forget(&ours);
-        let seat = Arc::clone(&self.told.seat);
+        let seat = Arc::clone(&self.shared.seat);
         let (ended, end) = mpsc::channel::<()>();
         seat.hanging.fetch_add(1, Ordering::SeqCst);
         std::thread::Builder::new().name("retired".to_owned()).spawn(move || {
@@ -387,7 +388,7 @@ mod tests {
             assert_eq!(said.contains("none of them was taken"), tried.len() == SESSIONS.len(), "{said}");
             tried.push(next);
         }
-        assert_eq!(tried.pop(), Some(SESSION), "and from the first on again, as brokers may be told otherwise");
+        assert_eq!(tried.pop(), Some(SESSION), "and from the first on again, as brokers may be configured otherwise");
         let (least, most) = (tried.iter().min().unwrap(), tried.iter().max().unwrap());
         assert!(*least < Duration::from_secs(6) && *most <= POLL_SILENCE);
         tried.dedup();

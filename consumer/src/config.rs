@@ -1,16 +1,16 @@
-//! What the process is told, parsed once.
+//! Arguments and environment of the process, parsed once.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use campaign::identity::Identity;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use coupon_core::identity::Identity;
+use coupon_sink::writer::BatchLimits;
 
 use crate::forget::args::Forget;
 use crate::replay::args::{Action, Place};
-use crate::writer::BatchLimits;
 
 /// Stores the winners of one coupon campaign: from its Kafka topic into the database.
 #[derive(Debug, Clone, Parser)]
@@ -77,7 +77,7 @@ pub struct Config {
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, env = "COUPON_PROBE_LISTEN", default_value = "[::]:9090")]
     pub probe_listen: SocketAddr,
-    /// File to which the addresses that are listened on are written, as JSON, once all are bound: for whoever asked for port 0.
+    /// File to which the addresses that are listened on are written, as JSON, once all are bound: needed where the port is 0.
     #[arg(long, env = "COUPON_ADDRESSES_FILE")]
     pub addresses_file: Option<PathBuf>,
     /// Names this process to the brokers.
@@ -87,7 +87,7 @@ pub struct Config {
     #[arg(long, env = "COUPON_LOG_JSON", default_value_t = false, action = clap::ArgAction::Set, value_parser = clap::builder::BoolishValueParser::new())]
     pub log_json: bool,
     /// Most rows of one transaction.
-    #[arg(long, env = "COUPON_BATCH", default_value_t = 500, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, env = "COUPON_BATCH", default_value_t = 2048, value_parser = clap::value_parser!(u16).range(1..=2048))]
     pub batch: u16,
     /// Longest time that a record waits for others of its batch, in milliseconds.
     #[arg(long, env = "COUPON_MAX_WAIT_MS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(0..=5000))]
@@ -112,7 +112,9 @@ mod tests {
     #[test]
     fn a_campaign_is_enough() {
         let config = parse(["--campaign", "prod/shop/spring"]).unwrap().config.unwrap();
-        assert_eq!((config.batch, config.max_wait_ms, config.probe_listen.port()), (500, 20, 9090));
+        assert_eq!((config.batch, config.max_wait_ms, config.probe_listen.port()), (2048, 20, 9090));
+        let (read, usual) = (config.limits(), BatchLimits::default());
+        assert_eq!((read.rows, read.wait), (usual.rows, usual.wait));
         assert!(!config.log_json);
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Course {
 
 impl Course {
     /// What there is to read is read.
-    pub fn calm(&mut self, now: Instant) {
+    pub(crate) fn calm(&mut self, now: Instant) {
         self.in_vain = 0;
         if self.last.is_some_and(|last| now.saturating_duration_since(last) >= CALM) {
             *self = Self::default();
@@ -39,7 +39,7 @@ impl Course {
 
     /// What to do about a reader that stands still. `hanging`: replaced clients that have not ended. The pauses between replacements
     /// grow: twice, four, eight times [`Patience::still`].
-    pub fn step(&self, hanging: u32, patience: &Patience, now: Instant) -> Step {
+    pub(crate) fn step(&self, hanging: u32, patience: &Patience, now: Instant) -> Step {
         if self.in_vain.max(hanging) >= patience.replacements {
             return Step::End;
         }
@@ -51,14 +51,14 @@ impl Course {
     }
 
     /// The client is being replaced.
-    pub fn replaced(&mut self, now: Instant) {
+    pub(crate) fn replaced(&mut self, now: Instant) {
         self.replaced += 1;
         self.in_vain += 1;
         self.last = Some(now);
     }
 
     /// Replacements in vain.
-    pub fn in_vain(&self) -> u32 {
+    pub(crate) fn in_vain(&self) -> u32 {
         self.in_vain
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     const PATIENCE: Patience = Patience {
         still: Duration::from_secs(30),
         rebalance: Duration::from_secs(120),
-        look: Duration::from_secs(5),
+        check_interval: Duration::from_secs(5),
         replacements: 3,
         above_total: Duration::ZERO,
     };

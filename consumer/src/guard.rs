@@ -6,13 +6,13 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use campaign::identity::CampaignId;
+use coupon_core::identity::CampaignId;
+use coupon_sink::queue::Progress;
 
 use crate::client::Seat;
 use crate::course::{Course, Step};
 use crate::metrics::Metrics;
-use crate::queue::Progress;
-use crate::standstill::{Cause, Held, Patience, Reader, Standstill, Verdict, Watch};
+use crate::standstill::{Held, Patience, Reader, Standstill, StandstillCause, Verdict, Watch};
 use crate::status::Status;
 use crate::witness::{Found, Witness};
 
@@ -46,12 +46,12 @@ impl Guard {
     ///
     /// # Errors
     /// [`GivenUp`]: end the process.
-    pub async fn run(self) -> Result<(), GivenUp> {
+    pub(crate) async fn run(self) -> Result<(), GivenUp> {
         let (mut watch, mut course) = (Watch::new(self.patience), Course::default());
         let mut client = self.seat.clients();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.patience.look) => {}
+                () = tokio::time::sleep(self.patience.check_interval) => {}
                 () = self.stop.cancelled() => return Ok(()),
             }
             if self.seat.is_leaving() {
@@ -61,14 +61,14 @@ impl Guard {
                 watch.begin_anew();
             }
             tokio::select! {
-                looked = self.look(&mut watch, &mut course) => looked?,
+                checked = self.check(&mut watch, &mut course) => checked?,
                 () = self.stop.cancelled() => return Ok(()),
             }
         }
     }
 
     /// One look, and what follows from it.
-    async fn look(&self, watch: &mut Watch, course: &mut Course) -> Result<(), GivenUp> {
+    async fn check(&self, watch: &mut Watch, course: &mut Course) -> Result<(), GivenUp> {
         let reader = Reader { held: self.held(), unsettled: self.seat.is_unsettled(), drained: self.seat.drained() };
         let question = watch.observe(reader, Instant::now());
         let (evidence, answered) = self.witness.answer(&question).await;
@@ -76,7 +76,7 @@ impl Guard {
             self.metrics.witness_unanswered();
             tracing::debug!(%error, "what waits cannot be said");
         }
-        let verdict = watch.judge(&question, &evidence, Instant::now());
+        let verdict = watch.evaluate(&question, &evidence, Instant::now());
         self.metrics.set_standing_still(matches!(verdict, Verdict::Still(_)));
         let standstill = match verdict {
             Verdict::Calm => {
@@ -108,7 +108,7 @@ impl Guard {
 
     /// Whether a fresh client reads what the reader does not.
     async fn is_proved(&self, standstill: &Standstill, watch: &mut Watch) -> bool {
-        let Cause::Unread { partition, next, .. } = standstill.cause else { return true };
+        let StandstillCause::Unread { partition, next, .. } = standstill.cause else { return true };
         let found = self.witness.read(partition, next).await;
         // That took a moment, in which the reader may have come to itself.
         let is_still = |held: &Held| !held.in_hand && !held.paused && held.next.is_none_or(|now| now <= next);
@@ -122,7 +122,7 @@ impl Guard {
                 "{standstill}, but a fresh client cannot read there either: waiting for Kafka"
             );
         }
-        watch.acquit(partition);
+        watch.clear(partition);
         false
     }
 

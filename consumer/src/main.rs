@@ -4,20 +4,27 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use campaign::http::raise_open_files;
-use campaign::settings::Connections;
-use campaign::telemetry::ShutdownSignal;
-use campaign::{listening, sabotage, shown, telemetry};
 use consumer::Patience;
 use consumer::config::{Cli, Command, Config};
-use consumer::forget::Ending;
+use consumer::forget::ForgetOutcome;
 use consumer::forget::args::Forget;
 use consumer::metrics::{self, Metrics};
-use consumer::replay::Office;
+use consumer::replay::ReplayService;
 use consumer::replay::args::Action;
 use consumer::service::Service;
 use consumer::status::Status;
+use coupon_core::connections::Connections;
+use coupon_core::failpoints;
+use coupon_core::shown;
+use coupon_runtime::http::raise_open_files;
+use coupon_runtime::listening;
+use coupon_runtime::telemetry;
+use coupon_runtime::telemetry::ShutdownSignal;
 use tokio_util::sync::CancellationToken;
+
+/// Reader and writer are two threads: what one allocates the other frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// A chosen dead letter is no row in the end, or somebody is not forgotten everywhere.
 const NOT_ALL_DONE: u8 = 3;
@@ -33,7 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn work(cli: Cli) -> anyhow::Result<ExitCode> {
-    sabotage::only_in_a_stack()?;
+    failpoints::only_in_a_stack()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
         match (cli.command, cli.config) {
@@ -52,11 +59,11 @@ fn work(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
     let place = action.place();
-    let office = Office::new(place.campaign.clone(), Connections::load(&place.connections)?)?;
+    let service = ReplayService::new(place.campaign.clone(), Connections::load(&place.connections)?)?;
     let mut out = std::io::stdout();
     match &action {
-        Action::List(list) => office.list(&list.choice, list.place.json, &mut out).await?,
-        Action::Replay(replay) if !office.replay(replay, &mut out).await? => return Ok(ExitCode::from(NOT_ALL_DONE)),
+        Action::List(list) => service.list(&list.choice, list.place.json, &mut out).await?,
+        Action::Replay(replay) if !service.replay(replay, &mut out).await? => return Ok(ExitCode::from(NOT_ALL_DONE)),
         Action::Replay(_) => {}
     }
     Ok(ExitCode::SUCCESS)
@@ -65,9 +72,9 @@ async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
 async fn forget(wanted: Forget) -> anyhow::Result<ExitCode> {
     let connections = Connections::load(&wanted.place.connections)?;
     Ok(match consumer::forget::forget(&wanted, connections, &mut std::io::stdout()).await? {
-        Ending::AllDone => ExitCode::SUCCESS,
-        Ending::SomethingLeft => ExitCode::from(NOT_ALL_DONE),
-        Ending::BrokenOff => ExitCode::FAILURE,
+        ForgetOutcome::AllDone => ExitCode::SUCCESS,
+        ForgetOutcome::SomethingLeft => ExitCode::from(NOT_ALL_DONE),
+        ForgetOutcome::BrokenOff => ExitCode::FAILURE,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The thread that polls Kafka. It never waits long for anything, so that the group never loses patience with it: when
+//! The thread that polls Kafka. It never waits long for anything, as Kafka removes a member that does not poll: when
 //! the writer is behind or the database is away it pauses partitions and keeps polling.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,12 +10,12 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
 
-use campaign::identity::CampaignId;
-use campaign::settings::Kafka;
+use coupon_core::connections::Kafka;
+use coupon_core::identity::CampaignId;
+use coupon_sink::queue::{Intake, OfferError, Progress, Record};
 
-use crate::client::{Client, Maker, Seat, Told, partitions};
+use crate::client::{Client, ClientFactory, Seat, SharedState, partitions};
 use crate::metrics::Metrics;
-use crate::queue::{Intake, Progress, Record, Refused};
 use crate::status::{Right, Status};
 
 /// How long one poll may wait.
@@ -24,12 +24,12 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two commits while records flow.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between two looks at what should be paused.
+/// Time between two checks of what should be paused.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_millis(50);
 /// Time between two sessions that are tried where brokers refuse them.
 const SESSION_PAUSE: Duration = Duration::from_secs(1);
 /// How long the work in hand may take to finish when the process stops.
-pub const STOP_DEADLINE: Duration = Duration::from_secs(15);
+pub(crate) const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Why polling ended, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +56,11 @@ pub(crate) struct Poller {
     pub intake: Intake,
     /// How far each partition is.
     pub progress: Arc<Progress>,
-    /// Told of each poll; says what to pause.
+    /// Notes each poll, and says what to pause.
     pub status: Arc<Status>,
-    /// Told of rebalances and commits.
+    /// Counts rebalances and commits.
     pub metrics: Metrics,
-    /// Where the client sits, and is told to make room for a fresh one.
+    /// The client's place, through which it is asked to make room for a fresh one.
     pub seat: Arc<Seat>,
     /// Ends the loop.
     pub stop: CancellationToken,
@@ -73,9 +73,10 @@ pub(crate) struct Poller {
 /// [`PollError`] when polling cannot go on in this process.
 pub(crate) fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), PollError> {
     let Poller { campaign, intake, progress, status, metrics, seat, stop } = poller;
-    let told = Told { progress: Arc::clone(&progress), status: Arc::clone(&status), metrics, seat: Arc::clone(&seat) };
-    let maker = Maker::new(&campaign, kafka, client_id, told);
-    let mut client = maker.client().map_err(PollError::Start)?;
+    let shared =
+        SharedState { progress: Arc::clone(&progress), status: Arc::clone(&status), metrics, seat: Arc::clone(&seat) };
+    let factory = ClientFactory::new(&campaign, kafka, client_id, shared);
+    let mut client = factory.client().map_err(PollError::Start)?;
     let mut reader = Loop::new(campaign.topic(), intake, Arc::clone(&progress), status, Arc::clone(&seat));
     let ended = loop {
         if stop.is_cancelled() {
@@ -84,11 +85,11 @@ pub(crate) fn run(poller: Poller, kafka: &Kafka, client_id: &str) -> Result<(), 
         if seat.is_leaving() {
             // First what there was no room for: nobody waits for it any more.
             reader.begin_anew();
-            maker.retire(client, &stop).map_err(PollError::Thread)?;
+            factory.retire(client, &stop).map_err(PollError::Thread)?;
             if stop.is_cancelled() {
                 return Ok(());
             }
-            client = maker.client().map_err(PollError::Start)?;
+            client = factory.client().map_err(PollError::Start)?;
         }
         if let Err(error) = reader.turn(&client) {
             break Err(error);
@@ -119,7 +120,7 @@ struct Loop {
     held: VecDeque<Record>,
     full: bool,
     last_error: Option<Code>,
-    /// What librdkafka was told of each partition. It remembers a pause beyond a revocation, so each assignment begins
+    /// The last order to librdkafka for each partition. It remembers a pause beyond a revocation, so each assignment begins
     /// with an order, one way or the other.
     paused: BTreeMap<i32, bool>,
     next_housekeeping: Instant,
@@ -149,7 +150,7 @@ impl Loop {
         }
     }
 
-    /// Lets go of what belongs to the client that is being replaced.
+    /// Drops what belongs to the client that is being replaced.
     fn begin_anew(&mut self) {
         self.held.clear();
         self.set_full(false);
@@ -244,12 +245,12 @@ impl Loop {
         while let Some(record) = self.held.pop_front() {
             match self.intake.offer(record, if self.full { Duration::ZERO } else { QUEUE_PATIENCE }) {
                 Ok(()) => {}
-                Err(Refused::Full(record)) => {
+                Err(OfferError::Full(record)) => {
                     self.held.push_front(*record);
                     self.set_full(true);
                     return Ok(());
                 }
-                Err(Refused::Closed) => return Err(PollError::WriterGone),
+                Err(OfferError::Closed) => return Err(PollError::WriterGone),
             }
         }
         self.set_full(false);

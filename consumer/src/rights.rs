@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use campaign::log::admin::{AdminError, Operation};
-use campaign::stock::{self, StockError};
-use campaign::table::TableError;
-use campaign::table::probe::Probe;
+use coupon_kafka_admin::{AdminError, Operation};
+use coupon_ledger::database::DatabaseError;
+use coupon_ledger::database::probe::Probe;
+use coupon_ledger::redis::{self, RedisError};
 use serde_json::{Value, json};
 
-use crate::replay::{Office, ReplayError};
+use crate::replay::{ReplayError, ReplayService};
 
 /// How long one step may take.
 const CALL: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const CALL: Duration = Duration::from_secs(5);
 /// Rights that a login lacks at one system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{system} does not let user `{user}` {what}: {said}")]
-pub struct Missing {
+pub(crate) struct Missing {
     system: &'static str,
     user: String,
     /// What it may not do, as an administrator would look for it.
@@ -29,23 +29,23 @@ pub struct Missing {
 
 impl Missing {
     /// For programs.
-    pub fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self) -> Value {
         json!({"system": self.system, "user": self.user, "right": self.what, "text": self.to_string()})
     }
 }
 
 /// All that is missing, for people, or for programs in JSON.
-pub fn refusal(missing: &BTreeSet<Missing>) -> String {
+pub(crate) fn refusal(missing: &BTreeSet<Missing>) -> String {
     let all: Vec<String> = missing.iter().map(ToString::to_string).collect();
     format!("nothing was done, as rights are missing: {}; grant them and run it again", all.join("; "))
 }
 
-impl Office {
+impl ReplayService {
     /// Commands of Redis that are missing.
     ///
     /// # Errors
     /// Redis fails for another reason.
-    pub(crate) async fn lacks_in_redis(&self, role: stock::probe::Role) -> Result<Option<Missing>, ReplayError> {
+    pub(crate) async fn lacks_in_redis(&self, role: redis::probe::Role) -> Result<Option<Missing>, ReplayError> {
         let login = &self.connections.redis.login;
         let user = if login.username.is_empty() { "default" } else { &login.username };
         let missing = |commands: &str, said: String| {
@@ -53,8 +53,8 @@ impl Office {
             Some(Missing { system: "Redis", user, what, said })
         };
         let trying = async {
-            let mut redis = stock::connect::connect(&self.connections.redis, CALL).await?;
-            stock::probe::probe(&mut redis, self.campaign.realm(), role).await
+            let mut redis = redis::connect::connect(&self.connections.redis, CALL).await?;
+            redis::probe::probe(&mut redis, self.campaign.realm(), role).await
         };
         match trying.await {
             Ok(probed) => {
@@ -74,13 +74,13 @@ impl Office {
     /// The database fails for another reason.
     pub(crate) async fn lacks_in_database(
         &self,
-        role: campaign::table::probe::Role,
+        role: coupon_ledger::database::probe::Role,
     ) -> Result<Option<Missing>, ReplayError> {
         let settings = &self.connections.database;
         let mut probe = Probe::connect(settings, CALL).await?;
         let tried = probe.missing_rights(role).await;
         probe.close().await;
-        let said: Vec<String> = tried?.iter().map(TableError::to_string).collect();
+        let said: Vec<String> = tried?.iter().map(DatabaseError::to_string).collect();
         Ok((!said.is_empty()).then(|| Missing {
             system: "the database",
             user: settings.login.username.clone(),
@@ -118,9 +118,9 @@ impl Office {
 }
 
 /// Redis' own, without ours before them.
-fn words(error: &StockError) -> String {
+fn words(error: &RedisError) -> String {
     match error {
-        StockError::Redis(error) => error.to_string(),
+        RedisError::Redis(error) => error.to_string(),
         error => error.to_string(),
     }
 }

@@ -7,22 +7,22 @@ use tokio::sync::oneshot;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
-use campaign::identity::CampaignId;
-use campaign::log::admin::AdminError;
-use campaign::settings::Connections;
-use campaign::table::{self, TableError};
+use coupon_core::connections::{Connections, Kafka};
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::AdminError;
+use coupon_ledger::database::{self, DatabaseError};
+use coupon_sink::decide::outage_delay;
+use coupon_sink::pipeline::{Parts, Pipeline};
+use coupon_sink::rows::CampaignRows;
+use coupon_sink::writer::BatchLimits;
 
 use crate::client::Seat;
-use crate::decide::outage_delay;
 use crate::guard::{GivenUp, Guard};
-use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::pipeline::{Parts, Pipeline};
 use crate::poll::{self, PollError, Poller, STOP_DEADLINE};
 use crate::standstill::Patience;
 use crate::status::Status;
 use crate::witness::Witness;
-use crate::writer::BatchLimits;
 
 /// Connections to the database: one writes, one is left over for a try that is still being given up.
 const DATABASE_CONNECTIONS: u32 = 2;
@@ -78,21 +78,21 @@ impl Service {
     /// [`ServiceError`] when the process can do no more work: end it.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServiceError> {
         let Self { campaign, connections, client_id, limits, patience, status, metrics } = self;
-        let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
-        let mut ledger = Ledger::new(pool.clone(), campaign.clone());
+        let pool = database::connect(&connections.database, DATABASE_CONNECTIONS);
+        let mut rows = CampaignRows::new(pool.clone(), campaign.clone());
         // Only then the group is joined: partitions are better off with a member that can store.
-        if !find_row(&mut ledger, &status, &stop).await {
+        if !find_row(&mut rows, &status, &stop).await {
             return Ok(());
         }
         let (mut pipeline, intake) = Pipeline::start(Parts {
             kafka: &connections.kafka,
             campaign: &campaign,
             client_id: &client_id,
-            ledger,
+            rows,
             limits,
             above_total: patience.above_total,
-            status: Arc::clone(&status),
-            metrics: metrics.clone(),
+            pauses: Arc::clone(&status.pauses),
+            observer: Arc::new(metrics.clone()),
             stop: stop.clone(),
         })
         .map_err(ServiceError::Producer)?;
@@ -109,15 +109,7 @@ impl Service {
             stop: stop.clone(),
         };
         let poller = Poller { campaign, intake, progress, status, metrics, seat, stop: stop.clone() };
-        let (ended, mut end) = oneshot::channel();
-        let kafka = connections.kafka;
-        std::thread::Builder::new()
-            .name("poll".to_owned())
-            .spawn(move || {
-                // Nobody listens any more when the watchdog was faster.
-                let _ = ended.send(poll::run(poller, &kafka, &client_id));
-            })
-            .map_err(|error| ServiceError::Thread(error.to_string()))?;
+        let mut end = start_polling(poller, connections.kafka, client_id)?;
         let mut guard = tokio::spawn(guard.run());
         let watched = tokio::select! {
             result = &mut end => {
@@ -146,6 +138,22 @@ impl Service {
     }
 }
 
+/// Polls on a thread of its own, which says in the end why it ended.
+fn start_polling(
+    poller: Poller,
+    kafka: Kafka,
+    client_id: String,
+) -> Result<oneshot::Receiver<Result<(), PollError>>, ServiceError> {
+    let (ended, end) = oneshot::channel();
+    let polling = move || {
+        // Nobody listens any more when the watchdog was faster.
+        let _ = ended.send(poll::run(poller, &kafka, &client_id));
+    };
+    let thread = std::thread::Builder::new().name("poll".to_owned()).spawn(polling);
+    thread.map_err(|error| ServiceError::Thread(error.to_string()))?;
+    Ok(end)
+}
+
 /// What the end of the guard means. It ends by itself only when the process stops.
 fn watched(result: Result<Result<(), GivenUp>, JoinError>, stop: &CancellationToken) -> Result<(), ServiceError> {
     match result {
@@ -157,18 +165,18 @@ fn watched(result: Result<Result<(), GivenUp>, JoinError>, stop: &CancellationTo
 }
 
 /// Waits for the campaign's row, as long as it takes. False when the process stops first.
-async fn find_row(ledger: &mut Ledger, status: &Status, stop: &CancellationToken) -> bool {
+async fn find_row(rows: &mut CampaignRows, status: &Status, stop: &CancellationToken) -> bool {
     let mut tries = 0;
     loop {
-        let error: TableError = match ledger.find().await {
+        let error: DatabaseError = match rows.find().await {
             Ok(_) => {
-                status.release_database();
-                status.set_ledger_found();
+                status.pauses.release_database();
+                status.set_row_found();
                 return true;
             }
             Err(error) => error,
         };
-        status.hold_database(error.fault(), error.to_string());
+        status.pauses.hold_database(error.fault(), error.to_string());
         tokio::select! {
             () = tokio::time::sleep(outage_delay(tries)) => tries += 1,
             () = stop.cancelled() => return false,

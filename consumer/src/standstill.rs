@@ -4,7 +4,7 @@
 //! coordinator moved at the wrong moment (confluentinc/librdkafka#5586), and polls go on, empty, until the process is started
 //! anew. An empty poll alone proves nothing, so the [`crate::witness`] says what waits. Nothing is held against the reader while
 //! the writer has its records in hand, while it is paused, while fetched records of others queue before its own, while the group
-//! shares out partitions, or while the witness knows nothing: time counts only between two looks that both saw records wait at the same place.
+//! shares out partitions, or while the witness knows nothing: time counts only between two checks that both saw records wait at the same place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,8 +20,8 @@ pub struct Patience {
     /// How long a rebalance may last. The slowest that ends by itself: a member whose poll thread hangs is out after
     /// [`crate::status::POLL_SILENCE`], and the others may begin once more.
     pub rebalance: Duration,
-    /// Time between two looks.
-    pub look: Duration,
+    /// Time between two checks.
+    pub check_interval: Duration,
     /// Fresh clients in vain, one after the other, before the process ends; and replaced ones that may hang in their end.
     pub replacements: u32,
     /// How long a campaign's total may stay below ranks of its records: the operator puts a row that was put back to before a
@@ -34,7 +34,7 @@ impl Default for Patience {
         Self {
             still: Duration::from_secs(30),
             rebalance: Duration::from_secs(120),
-            look: Duration::from_secs(5),
+            check_interval: Duration::from_secs(5),
             replacements: 3,
             above_total: Duration::from_secs(120),
         }
@@ -119,7 +119,7 @@ pub(crate) struct Evidence {
 pub(crate) enum Question {
     /// Nothing: all that is held moves, or is somebody else's turn.
     Nothing,
-    /// These partitions, which did not move since the last look. `positions`: where the group is in them, too.
+    /// These partitions, which did not move since the last check. `positions`: where the group is in them, too.
     Partitions { quiet: BTreeSet<i32>, positions: bool },
     /// The group, and the partitions that nobody in it holds: nothing is held here.
     Group,
@@ -127,7 +127,7 @@ pub(crate) enum Question {
 
 /// Why the reader stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum StandstillCause {
     /// A partition of ours is not read.
     Unread { partition: i32, next: i64, waiting: u64 },
     /// The group has no members at all.
@@ -136,12 +136,12 @@ pub(crate) enum Cause {
     Unshared { waiting: u64 },
 }
 
-impl Cause {
+impl StandstillCause {
     /// All names.
-    pub const NAMES: [&str; 3] = ["not_read", "not_in_group", "not_shared_out"];
+    pub(crate) const NAMES: [&str; 3] = ["not_read", "not_in_group", "not_shared_out"];
 
     /// A stable name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Unread { .. } => Self::NAMES[0],
             Self::OutOfGroup { .. } => Self::NAMES[1],
@@ -153,7 +153,7 @@ impl Cause {
 /// The reader stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standstill {
-    pub cause: Cause,
+    pub cause: StandstillCause,
     /// Since records were first seen to wait.
     pub lasted: Duration,
 }
@@ -162,23 +162,23 @@ impl fmt::Display for Standstill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.lasted.as_secs();
         match self.cause {
-            Cause::Unread { partition, next, waiting } => {
+            StandstillCause::Unread { partition, next, waiting } => {
                 write!(
                     f,
                     "partition {partition} was not read for {seconds} s: {waiting} records wait from offset {next} on"
                 )
             }
-            Cause::OutOfGroup { waiting } => {
+            StandstillCause::OutOfGroup { waiting } => {
                 write!(f, "the consumer group has had no member for {seconds} s: {waiting} records wait for one")
             }
-            Cause::Unshared { waiting } => {
+            StandstillCause::Unshared { waiting } => {
                 write!(f, "the consumer group did not share out its partitions for {seconds} s: {waiting} records wait")
             }
         }
     }
 }
 
-/// What a look says.
+/// What a check says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// What there is to read is read.
@@ -195,12 +195,12 @@ struct Suspicion {
     since: Instant,
     /// For how long the witness saw it.
     witnessed: Duration,
-    /// The last look, if it saw it.
+    /// The last check, if it saw it.
     seen: Option<Instant>,
 }
 
 impl Suspicion {
-    fn see(suspicion: Option<Self>, now: Instant) -> Self {
+    fn renewed(suspicion: Option<Self>, now: Instant) -> Self {
         let mut all = suspicion.unwrap_or(Self { since: now, witnessed: Duration::ZERO, seen: None });
         all.witnessed += all.seen.map_or(Duration::ZERO, |seen| now.saturating_duration_since(seen));
         all.seen = Some(now);
@@ -224,13 +224,13 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Nothing was seen yet.
-    pub fn new(patience: Patience) -> Self {
+    pub(crate) fn new(patience: Patience) -> Self {
         let (held, suspicions) = (BTreeMap::new(), BTreeMap::new());
         Self { patience, held, drained: 0, rest_is_read: false, suspicions, unheld: None, unsettled_since: None }
     }
 
-    /// Takes in what the reader says. What moved since the last look is above suspicion.
-    pub fn observe(&mut self, reader: Reader, now: Instant) -> Question {
+    /// Takes in what the reader says. What moved since the last check is not suspected.
+    pub(crate) fn observe(&mut self, reader: Reader, now: Instant) -> Question {
         let Reader { held, unsettled, drained } = reader;
         let drained = std::mem::replace(&mut self.drained, drained) != drained;
         let before = std::mem::replace(&mut self.held, held);
@@ -274,16 +274,16 @@ impl Watch {
     }
 
     /// Takes in what the witness answered to `question`.
-    pub fn judge(&mut self, question: &Question, evidence: &Evidence, now: Instant) -> Verdict {
+    pub(crate) fn evaluate(&mut self, question: &Question, evidence: &Evidence, now: Instant) -> Verdict {
         match question {
             Question::Nothing if self.rest_is_read && !self.is_unsettled(now) => Verdict::Calm,
             Question::Nothing => Verdict::Unclear,
-            Question::Partitions { quiet, .. } => self.judge_partitions(quiet, &evidence.logs, now),
-            Question::Group => self.judge_group(evidence, now),
+            Question::Partitions { quiet, .. } => self.evaluate_partitions(quiet, &evidence.logs, now),
+            Question::Group => self.evaluate_group(evidence, now),
         }
     }
 
-    fn judge_partitions(&mut self, quiet: &BTreeSet<i32>, logs: &BTreeMap<i32, Log>, now: Instant) -> Verdict {
+    fn evaluate_partitions(&mut self, quiet: &BTreeSet<i32>, logs: &BTreeMap<i32, Log>, now: Instant) -> Verdict {
         let (mut clear, mut worst) = (self.rest_is_read, None::<Standstill>);
         for id in quiet {
             let (Some(held), Some(log)) = (self.held.get(id), logs.get(id)) else {
@@ -300,11 +300,11 @@ impl Watch {
                 continue;
             }
             clear = false;
-            let suspicion = Suspicion::see(self.suspicions.remove(id), now);
+            let suspicion = Suspicion::renewed(self.suspicions.remove(id), now);
             self.suspicions.insert(*id, suspicion);
             let lasted = now.saturating_duration_since(suspicion.since);
             if suspicion.witnessed >= self.patience.still && worst.is_none_or(|worst| worst.lasted < lasted) {
-                worst = Some(Standstill { cause: Cause::Unread { partition: *id, next, waiting }, lasted });
+                worst = Some(Standstill { cause: StandstillCause::Unread { partition: *id, next, waiting }, lasted });
             }
         }
         match worst {
@@ -315,7 +315,7 @@ impl Watch {
     }
 
     /// Nothing is held: the others have it all, or this group does not get to share it out.
-    fn judge_group(&mut self, evidence: &Evidence, now: Instant) -> Verdict {
+    fn evaluate_group(&mut self, evidence: &Evidence, now: Instant) -> Verdict {
         let known = |group: &&GroupView| group.nobodys.iter().all(|id| evidence.logs.contains_key(id));
         let Some(group) = evidence.group.as_ref().filter(known) else {
             if let Some((_, suspicion)) = &mut self.unheld {
@@ -331,16 +331,17 @@ impl Watch {
                 waiting += log.waiting(next);
             }
         }
-        if at.is_empty() {
+        // A group without a member is broken also while nothing waits: the first winner of a sale should not be the one who finds that out.
+        if at.is_empty() && !group.is_empty {
             self.unheld = None;
             return Verdict::Calm;
         }
         let before = self.unheld.take().filter(|(before, _)| *before == at).map(|(_, suspicion)| suspicion);
-        let suspicion = Suspicion::see(before, now);
+        let suspicion = Suspicion::renewed(before, now);
         self.unheld = Some((at, suspicion));
         let (cause, patience) = match group.is_empty {
-            true => (Cause::OutOfGroup { waiting }, self.patience.still),
-            false => (Cause::Unshared { waiting }, self.patience.rebalance),
+            true => (StandstillCause::OutOfGroup { waiting }, self.patience.still),
+            false => (StandstillCause::Unshared { waiting }, self.patience.rebalance),
         };
         if suspicion.witnessed < patience {
             return Verdict::Unclear;
@@ -349,16 +350,15 @@ impl Watch {
     }
 
     /// Another reader found nothing there either: offsets without records, as transactions leave them.
-    pub fn acquit(&mut self, partition: i32) {
+    pub(crate) fn clear(&mut self, partition: i32) {
         self.suspicions.remove(&partition);
     }
 
     /// The client was replaced: the next one is judged by what it does.
-    pub fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self) {
         *self = Self::new(self.patience);
     }
 }
 
 #[cfg(test)]
-#[path = "standstill_tests.rs"]
 mod tests;

@@ -8,10 +8,10 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 
-use campaign::identity::CampaignId;
-use campaign::log::admin::{AdminError, GroupState, KafkaAdmin, TopicState};
-use campaign::log::{client_config, reading};
-use campaign::settings::Kafka;
+use coupon_core::connections::Kafka;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::{AdminError, GroupState, KafkaAdmin, TopicState};
+use coupon_ledger::kafka::{client_config, reading};
 
 use crate::standstill::{Evidence, GroupView, Log, Question};
 
@@ -48,7 +48,7 @@ impl Witness {
     ///
     /// # Errors
     /// [`AdminError::InvalidClient`] for settings that librdkafka refuses.
-    pub fn new(kafka: &Kafka, campaign: &CampaignId, client_id: &str) -> Result<Self, AdminError> {
+    pub(crate) fn new(kafka: &Kafka, campaign: &CampaignId, client_id: &str) -> Result<Self, AdminError> {
         let topic = campaign.topic();
         let config = client_config(kafka, client_id, &[("group.id", &reading::group(&topic))]);
         let admin = KafkaAdmin::new(&config)?.within(DEADLINE);
@@ -60,7 +60,7 @@ impl Witness {
     ///
     /// # Errors
     /// What kept the rest from being answered.
-    pub async fn answer(&self, question: &Question) -> (Evidence, Result<(), AdminError>) {
+    pub(crate) async fn answer(&self, question: &Question) -> (Evidence, Result<(), AdminError>) {
         match question {
             Question::Nothing => (Evidence::default(), Ok(())),
             Question::Partitions { quiet, positions } => {
@@ -134,7 +134,7 @@ impl Witness {
     }
 
     /// Lets a fresh client read the first record of a partition from this offset on: what it can, the reader could, too.
-    pub async fn read(&self, partition: i32, from: i64) -> Found {
+    pub(crate) async fn read(&self, partition: i32, from: i64) -> Found {
         let (kafka, client_id, topic) = (self.kafka.clone(), self.client_id.clone(), self.topic.clone());
         let reading = tokio::task::spawn_blocking(move || read(&kafka, &client_id, &topic, partition, from));
         match tokio::time::timeout(READ_DEADLINE + END_DEADLINE, reading).await {

@@ -1,7 +1,7 @@
 //! Who logs in at a stack's servers, and as which settings and Secrets the product has it.
 
 use anyhow::{Context, Result};
-use campaign::settings::{self, CaPem, DatabaseTls, Kafka, KafkaProtocol, Redis, RedisServer, SaslMechanism};
+use coupon_core::connections::{self, CaPem, DatabaseTls, Kafka, KafkaProtocol, Redis, RedisServer, SaslMechanism};
 use serde_json::{Value, json};
 use stack::Connections;
 use stack::layout::{OPERATOR_PASSWORD, OPERATOR_USER, WORKLOAD_PASSWORD, WORKLOAD_USER};
@@ -61,13 +61,13 @@ impl Login {
     }
 
     /// The settings of a process that logs in so at secured servers, and trusts who is trusted at this moment.
-    pub fn settings(&self, connections: &Connections) -> Result<settings::Connections> {
+    pub fn settings(&self, connections: &Connections) -> Result<connections::Connections> {
         let ca_pem = Some(CaPem::new(trusted(connections)?.context("these servers are not secured")?)?);
-        let login = |password: &str| settings::Login { username: self.user.clone(), password: password.to_owned() };
+        let login = |password: &str| connections::Login { username: self.user.clone(), password: password.to_owned() };
         let redis = Url::parse(connections.redis.as_deref().context("no Redis")?)?;
         let database = Url::parse(connections.database.as_deref().context("no database")?)?;
         let (host, port) = database.address.split_once(':').context("the database has no port")?;
-        Ok(settings::Connections {
+        Ok(connections::Connections {
             kafka: Kafka { login: login(&self.kafka), ..kafka(connections)? },
             redis: Redis {
                 server: RedisServer::Address(redis.address),
@@ -76,7 +76,7 @@ impl Login {
                 database: 0,
                 ca_pem: ca_pem.clone(),
             },
-            database: settings::Database {
+            database: connections::Database {
                 host: host.to_owned(),
                 port: port.parse()?,
                 name: database.path,
@@ -103,7 +103,7 @@ pub fn kafka(connections: &Connections) -> Result<Kafka> {
         bootstrap_servers,
         protocol: KafkaProtocol::Plaintext,
         mechanism: None,
-        login: settings::Login::default(),
+        login: connections::Login::default(),
         ca_pem: None,
     };
     if ca_pem.is_none() {
@@ -113,7 +113,7 @@ pub fn kafka(connections: &Connections) -> Result<Kafka> {
     Ok(Kafka {
         protocol: KafkaProtocol::SaslTls,
         mechanism: Some(SaslMechanism::ScramSha512),
-        login: settings::Login { username: user, password: kafka },
+        login: connections::Login { username: user, password: kafka },
         ca_pem,
         ..plain
     })

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use campaign::sabotage::{CrashPoint, Defence};
+use coupon_core::failpoints::{CrashPoint, Safeguard};
 use e2e::chaos::checker::{Breach, Violation, count};
 use e2e::chaos::test_bed::TestBed;
 use e2e::install;
@@ -27,7 +27,7 @@ async fn the_operator_is_needed_and_may_die_at_any_time() {
     let bed = TestBed::new(connections, "outages-short", true).await.unwrap();
     let operator = FaultInjector::operator(&bed.kubernetes);
 
-    operator.set(WITHOUT, Some(&Defence::RepairLoop.to_string())).await.unwrap();
+    operator.set(WITHOUT, Some(&Safeguard::RepairLoop.to_string())).await.unwrap();
     let told = repair_loop(&bed, &operator, By::Call, LOOK).await;
     operator.mend().await.unwrap();
     let (without, with) = told.unwrap();

@@ -51,7 +51,7 @@ async fn a_lag_that_cannot_be_read_holds_the_pods() {
         assert!(watch.until(SOON, |seen| seen.wanted > 1 && seen.lag > 500).await.unwrap(), "{:?}", watch.samples);
         let link = Link::Inner(Role::Operator, Service::Kafka);
         let cut = bed.links.begin(link, Trouble::Cut, &open.users, operator);
-        let before = watch.look().await.unwrap().wanted;
+        let before = watch.sample().await.unwrap().wanted;
         open.sale.until_condition("ScalingActive", "False", "LagUnknown").await.unwrap();
         let moved = watch.until(Duration::from_secs(8), |seen| seen.wanted != before).await.unwrap();
         assert!(!moved, "scaled in the dark: {:?}", watch.samples.last());

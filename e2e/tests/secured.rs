@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
-use campaign::log::admin::{TopicSpec, TopicState};
-use campaign::settings::{Connections, DatabaseTls, KafkaProtocol};
-use campaign::stock::rebuild::{Filled, Ledger, fill};
-use campaign::stock::{StockKeys, Terms, observe};
-use campaign::table::{self, EpochCommit};
 use clap::Parser;
-use consumer::Patience;
 use consumer::metrics::Metrics;
 use consumer::status::Status;
-use consumer::writer::BatchLimits;
+use consumer::{BatchLimits, Patience};
+use coupon_core::connections::{Connections, DatabaseTls, KafkaProtocol};
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::{TopicSpec, TopicState};
+use coupon_ledger::database::{self, EpochCommit};
+use coupon_ledger::redis::rebuild::{Filled, Ledger, fill};
+use coupon_ledger::redis::{RedisKeys, Terms, observe};
 use e2e::database::{connect, rows};
 use e2e::install::{REALM, class};
 use e2e::issuer_client::{IssuerClient, count_code, users};
@@ -25,8 +24,8 @@ use e2e::logins::Login;
 use e2e::wait::until;
 use operator::api::CampaignClass;
 use operator::class::ClassConnections;
-use operator::connections::Systems;
-use operator::measure::{Measured, System, measure};
+use operator::class::measure::{Measured, System, measure};
+use operator::class::pools::Systems;
 use stack::services::Secured;
 use tokio_util::sync::CancellationToken;
 
@@ -56,14 +55,14 @@ impl Place {
         ClassConnections { operator: of(operator), workload: of(workload) }
     }
 
-    async fn look(&self, settings: ClassConnections) -> Measured {
+    async fn measured(&self, settings: ClassConnections) -> Measured {
         measure(&Systems::new(settings).unwrap(), &self.class).await
     }
 
     /// Looks until nothing is wrong: brokers take in a change in a moment after it is made.
     async fn well(&self, settings: ClassConnections, when: &str) {
         let well = until(when, SOON, async || {
-            let found = self.look(settings.clone()).await.findings;
+            let found = self.measured(settings.clone()).await.findings;
             if found.is_empty() {
                 Ok(())
             } else {
@@ -75,7 +74,7 @@ impl Place {
 
     /// What is wrong: with this system only.
     async fn ill(&self, settings: ClassConnections, system: System) -> (&'static str, String) {
-        let found = self.look(settings).await;
+        let found = self.measured(settings).await;
         let others: Vec<String> =
             found.findings.iter().filter(|each| each.system != system).map(ToString::to_string).collect();
         assert_eq!(others, Vec::<String>::new(), "only {system} is ill");
@@ -115,18 +114,18 @@ async fn sell(place: &Place, logins: &Logins) {
         });
         led.await.unwrap();
     }
-    let (sql, row) = (&systems.sql, table::register(&systems.sql, &campaign, COUPONS).await.unwrap().id);
-    table::set_topic(sql, row, "topic-1", "cluster-1").await.unwrap();
-    let epoch = table::allot_epoch(sql, row, 0).await.unwrap();
-    let barrier = table::commit_barrier(sql, row, epoch, "topic-1", &BTreeMap::from([(0, 0)])).await.unwrap();
+    let (sql, row) = (&systems.sql, database::register(&systems.sql, &campaign, COUPONS).await.unwrap().id);
+    database::set_topic(sql, row, "topic-1", "cluster-1").await.unwrap();
+    let epoch = database::allot_epoch(sql, row, 0).await.unwrap();
+    let barrier = database::commit_barrier(sql, row, epoch, "topic-1", &BTreeMap::from([(0, 0)])).await.unwrap();
     assert_eq!(barrier, EpochCommit::Done);
     let mut redis = systems.redis().await.unwrap();
-    let history = observe(&mut redis, &StockKeys::of(&campaign)).await.unwrap().history;
+    let history = observe(&mut redis, &RedisKeys::of(&campaign)).await.unwrap().history;
     let terms = Terms { total: COUPONS, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
     let nobody = Ledger { winners: Vec::new(), free: Vec::new(), highest: 0 };
     let filled = fill(&mut redis, &campaign, "1", &history, epoch, &terms.numbered(1), &nobody).await.unwrap();
     assert_eq!(filled, Filled::Done);
-    assert_eq!(table::open_epoch(sql, row, epoch).await.unwrap(), EpochCommit::Done);
+    assert_eq!(database::open_epoch(sql, row, epoch).await.unwrap(), EpochCommit::Done);
 
     let pods: Connections = systems.settings.workload.clone();
     let (stop, storing) = consume(&campaign, &pods);
@@ -200,7 +199,8 @@ async fn doors_are_shut(place: &Place, logins: &Logins) {
     let mut redis = Systems::new(good.clone()).unwrap().redis().await.unwrap();
     let flushed: Result<(), redis::RedisError> = redis::cmd("FLUSHALL").query_async(&mut redis).await;
     assert_eq!(flushed.unwrap_err().code(), Some("NOPERM"));
-    let removed = sqlx::query("DELETE FROM issued_coupon").execute(&table::connect(&good.workload.database, 1)).await;
+    let removed =
+        sqlx::query("DELETE FROM issued_coupon").execute(&database::connect(&good.workload.database, 1)).await;
     assert!(removed.unwrap_err().to_string().contains("1142"));
 }
 
@@ -252,7 +252,7 @@ async fn authority_rotates(place: &Place, logins: &Logins) {
     place.administer(|servers| servers.administrator.authority.retire()).await;
     let last = place.settings(logins);
     place.well(last, "only the new one is trusted").await;
-    let found = place.look(first).await;
+    let found = place.measured(first).await;
     for system in [System::Kafka, System::Redis, System::Database] {
         let (reason, text) =
             found.trouble(system).unwrap_or_else(|| panic!("{system} still shows the old one's certificate"));

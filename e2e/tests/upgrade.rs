@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
-use campaign::stock::StockKeys;
+use coupon_core::identity::CampaignId;
+use coupon_ledger::redis::RedisKeys;
 use e2e::campaign::{Sale, manifest};
 use e2e::database;
 use e2e::install::{self, REALM, kubectl};
@@ -73,10 +73,10 @@ impl TestCase {
         database::open_epoch(&self.pool, REALM, &self.sale.namespace, self.campaign.coupon_id()).await.unwrap()
     }
 
-    /// Redis loses what it holds of the campaign; whoever is there fences, reads, fills and opens.
+    /// Redis loses what it holds of the campaign; the operator that runs fences, reads, fills and opens.
     async fn is_repaired(&self, what: &str) {
         let before = self.epoch().await.expect("an epoch is open");
-        let keys = StockKeys::of(&self.campaign);
+        let keys = RedisKeys::of(&self.campaign);
         let url = self.connections.redis.as_deref().unwrap();
         redis(url, &["DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free]).await.unwrap();
         let newer = format!("a newer epoch, {what}");

@@ -1,4 +1,4 @@
-//! The port for the operator alone: fence, and how hard this process is pressed.
+//! The port for the operator only: fences, and reports how loaded this process is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,92 +10,40 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use campaign::deadlines;
-use campaign::format;
-use campaign::http::{MAX_INTERNAL_BODY, Server};
-use campaign::later;
-use campaign::shown::shown;
-use serde::{Deserialize, Serialize};
+use coupon_core::contract::control::{FENCE_PATH, PRESSURE_PATH, VERSION_HEADER};
+use coupon_core::contract::{FenceRequest, FenceResponse, Pressure, deadlines};
+use coupon_core::format;
+use coupon_core::later::{self, Written};
+use coupon_core::shown::shown;
+use coupon_runtime::http::{MAX_INTERNAL_BODY, Server};
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
-use crate::batcher::Queue;
-use crate::delivery::SharedBreaker;
-use crate::gate::Reason;
-use crate::gatekeeper::Gatekeeper;
+use crate::epoch::guard::EpochGuard;
 use crate::metrics::Metrics;
-use crate::redis_link::RedisLink;
+use crate::pipeline::batcher::Queue;
+use crate::pipeline::redis_link::RedisLink;
+use crate::pipeline::shared_breaker::SharedBreaker;
 
 /// How long a fence may wait for what is under way: a batch, then its winners.
-pub const FENCE_TIMEOUT: Duration = deadlines::FENCE;
+pub(crate) const FENCE_TIMEOUT: Duration = deadlines::FENCE;
 
 /// What the routes need.
-pub struct Control {
+pub(crate) struct Control {
     /// What `Authorization: Bearer` must carry.
-    pub token: String,
-    /// The gate.
-    pub keeper: Arc<Gatekeeper>,
-    /// Entrance of the queue.
-    pub queue: Queue,
-    /// The connection to Redis: while there is none, wishes are refused before they come to the queue.
-    pub link: RedisLink,
+    pub(crate) token: String,
+    /// Which epoch is served.
+    pub(crate) epoch_guard: Arc<EpochGuard>,
+    /// The queue.
+    pub(crate) queue: Queue,
+    /// The connection to Redis: while there is none, requests are refused before they come to the queue.
+    pub(crate) link: RedisLink,
     /// Whether Kafka takes winners.
-    pub breaker: SharedBreaker,
+    pub(crate) breaker: SharedBreaker,
     /// The users' port.
-    pub users: Arc<Server>,
+    pub(crate) users: Arc<Server>,
     /// Counters.
-    pub metrics: Metrics,
-}
-
-#[derive(Debug, Deserialize)]
-struct FenceRequest {
-    floor: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct FenceAnswer {
-    /// The floor in force, at least the one asked for.
-    floor: u64,
-    /// Whether nothing below it is under way any more.
-    drained: bool,
-    /// Wishes under way below it.
-    outstanding: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    later: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Pressure {
-    /// Wishes that wait.
-    queue_depth: usize,
-    /// Wishes that may wait.
-    queue_capacity: usize,
-    /// Wishes refused because there was no room, since the process started.
-    rejected: u64,
-    /// Wishes that waited too long for their turn, since the process started.
-    delayed: u64,
-    /// Wishes answered with a rank or a no, rather than told to come back, since the process started.
-    answered: u64,
-    /// Wishes sent to Redis that are not over yet.
-    outstanding: usize,
-    /// The epoch under which is granted; null when nothing is.
-    epoch: Option<u64>,
-    /// Below this epoch nothing is granted.
-    floor: u64,
-    /// Why nothing is granted; null while something is.
-    reason: Option<&'static str>,
-    /// Why nothing gets through although it would be granted: Redis' words; null while something does.
-    failing: Option<String>,
-    /// Why Kafka takes no winners, if its user lacks a right: Kafka's words; null otherwise.
-    kafka_refuses: Option<String>,
-    /// Connections of users.
-    connections: usize,
-    /// Connections that users may have.
-    connection_capacity: usize,
-    /// Connections refused because all were asking or being answered, since the process started.
-    refused: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    later: Option<&'static str>,
+    pub(crate) metrics: Metrics,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,11 +56,11 @@ fn problem(status: StatusCode, error: impl Into<String>) -> Response {
 }
 
 /// `POST /fence`, `GET /pressure`; everything asks for the token.
-pub fn router(control: Control) -> Router {
+pub(crate) fn router(control: Control) -> Router {
     let control = Arc::new(control);
     Router::new()
-        .route("/fence", post(fence))
-        .route("/pressure", get(pressure))
+        .route(&format!("/{FENCE_PATH}"), post(fence))
+        .route(&format!("/{PRESSURE_PATH}"), get(pressure))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "there is only POST /fence and GET /pressure") })
         .method_not_allowed_fallback(|| async {
             problem(StatusCode::METHOD_NOT_ALLOWED, "there is only POST /fence and GET /pressure")
@@ -123,12 +71,12 @@ pub fn router(control: Control) -> Router {
 }
 
 async fn authorize(State(control): State<Arc<Control>>, request: Request, next: Next) -> Response {
-    let mut response = judge(&control, request, next).await;
-    response.headers_mut().insert(format::CONTROL_HEADER, format::CONTROL.into());
+    let mut response = respond_if_authorized(&control, request, next).await;
+    response.headers_mut().insert(VERSION_HEADER, format::CONTROL.into());
     response
 }
 
-async fn judge(control: &Control, request: Request, next: Next) -> Response {
+async fn respond_if_authorized(control: &Control, request: Request, next: Next) -> Response {
     let given = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -136,13 +84,13 @@ async fn judge(control: &Control, request: Request, next: Next) -> Response {
         .unwrap_or_default();
     // In constant time, so that the time of a refusal tells nothing about the token.
     if bool::from(given.ct_eq(control.token.as_bytes())) {
-        let version = request.headers().get(format::CONTROL_HEADER).map(|value| value.to_str().ok()?.parse().ok());
+        let version = request.headers().get(VERSION_HEADER).map(|value| value.to_str().ok()?.parse().ok());
         match version.unwrap_or(Some(1)) {
             Some(version) => match format::check("the request", version, format::CONTROL) {
                 Ok(()) => next.run(request).await,
                 Err(newer) => problem(StatusCode::BAD_REQUEST, newer.to_string()),
             },
-            None => problem(StatusCode::BAD_REQUEST, format!("{} must be a number", format::CONTROL_HEADER)),
+            None => problem(StatusCode::BAD_REQUEST, format!("{VERSION_HEADER} must be a number")),
         }
     } else {
         let mut response = problem(StatusCode::UNAUTHORIZED, "send Authorization: Bearer with the control token");
@@ -156,43 +104,44 @@ async fn fence(State(control): State<Arc<Control>>, body: Result<Json<FenceReque
         Ok(body) => body,
         Err(rejection) => return problem(rejection.status(), shown(&rejection.body_text(), 200)),
     };
-    let highest = control.keeper.highest_fence();
+    let highest = control.epoch_guard.highest_fence();
     if floor > highest {
         tracing::warn!(floor, highest, "a fence beyond every epoch was refused");
         let text =
             format!("floor {floor} is beyond every epoch; at most {highest} is taken, and it would never fall again");
         return problem(StatusCode::UNPROCESSABLE_ENTITY, text);
     }
-    let drained = control.keeper.fence(floor, FENCE_TIMEOUT).await;
-    let answer = FenceAnswer {
+    let drained = control.epoch_guard.fence(floor, FENCE_TIMEOUT).await;
+    let response = FenceResponse {
         floor: drained.floor,
         drained: drained.outstanding == 0,
-        outstanding: drained.outstanding,
-        later: later::field(),
+        outstanding: drained.outstanding as u64,
     };
-    tracing::info!(asked = floor, floor = answer.floor, outstanding = answer.outstanding, "fenced");
-    let status = if answer.drained { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(answer)).into_response()
+    tracing::info!(asked = floor, floor = response.floor, outstanding = response.outstanding, "fenced");
+    let status = if response.drained { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(later::written(response))).into_response()
 }
 
-async fn pressure(State(control): State<Arc<Control>>) -> Json<Pressure> {
-    let serving = control.keeper.serving();
+async fn pressure(State(control): State<Arc<Control>>) -> Json<Written<Pressure>> {
+    let serving = control.epoch_guard.serving();
     let (connections, connection_capacity) = control.users.connections();
-    Json(Pressure {
-        connections,
-        connection_capacity,
-        refused: control.users.stats().refused.get(),
-        later: later::field(),
-        queue_depth: control.queue.depth(),
-        queue_capacity: control.queue.capacity(),
+    Json(later::written(Pressure {
+        queue_depth: control.queue.depth() as u64,
+        queue_capacity: control.queue.capacity() as u64,
         rejected: control.metrics.rejected.get(),
         delayed: control.metrics.delayed.get(),
         answered: control.metrics.answered.get(),
-        outstanding: control.keeper.outstanding(),
+        outstanding: control.epoch_guard.outstanding() as u64,
         epoch: serving.ok(),
-        floor: control.keeper.floor(),
-        reason: serving.err().map(Reason::name),
-        failing: control.link.why_away().map(|why| why.to_string()).or_else(|| control.queue.trouble()),
+        floor: control.epoch_guard.floor(),
+        reason: serving.err().map(|reason| reason.name().to_owned()),
+        failing: control.link.why_away().map(|why| why.to_string()).or_else(|| control.queue.redis_failure()),
         kafka_refuses: control.breaker.refusal(),
-    })
+        connections: connections as u64,
+        connection_capacity: connection_capacity as u64,
+        refused: control.users.stats().refused.get(),
+    }))
 }
+
+#[cfg(test)]
+mod decoders;

@@ -1,34 +1,15 @@
 //! Gives the coupons of one campaign to the first who ask.
 //!
-//! A wish goes: [`http`] (reads the request) -> [`batcher`] (bounded queue, one call to Redis at a time) -> [`delivery`]
-//! (Kafka acknowledges or, while the [`breaker`] is open, SQL commits through [`direct`]; then the user is told). [`gate`] decides whether anything may be granted and under which epoch;
-//! [`gatekeeper`] shares it, [`opener`] reads the open epoch from SQL, [`control`] lets the operator fence.
+//! A request takes this path: [`http`] reads it, [`pipeline`] asks Redis for a rank and waits until a winner is durable, and [`http`] responds.
+//! [`epoch`] decides whether anything may be granted and under which epoch, and [`control`] is where the operator fences. [`service`] puts
+//! all of them together.
 //!
-//! This process never decides who wins (Redis does), never opens itself (SQL says so), and speaks to no Kubernetes.
+//! This process never decides who wins (Redis does), never opens itself (SQL says so), and does not use the Kubernetes API.
 
-pub mod batcher;
-pub mod breaker;
 pub mod config;
-pub mod control;
-pub mod delivery;
-pub mod direct;
-pub mod gate;
-pub mod gatekeeper;
+mod control;
+mod epoch;
 pub mod http;
-pub mod job;
-pub mod metrics;
-pub mod opener;
-pub mod outcome;
-mod prober;
-pub mod redis_link;
+mod metrics;
+pub mod pipeline;
 pub mod service;
-mod told;
-mod trouble;
-
-#[cfg(test)]
-#[path = "../../campaign/tests/mangled/mod.rs"]
-mod mangled;
-
-#[cfg(test)]
-#[path = "control_decoders.rs"]
-mod decoders;

@@ -1,9 +1,9 @@
-//! What this process counts. User ids are in no label; campaign and namespace are added by whoever scrapes.
+//! What this process counts. User ids are in no label; Prometheus adds campaign and namespace when it scrapes.
 
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 
-use campaign::telemetry::{LATENCY_BUCKETS, SharedRegistry};
+use coupon_runtime::telemetry::{LATENCY_BUCKETS, SharedRegistry};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,60 +11,67 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 /// Prefix of every name.
-pub const PREFIX: &str = "coupon_issuer";
+pub(crate) const PREFIX: &str = "coupon_issuer";
+
+/// Codes that alerts count. They exist from the start: a series that is born with its first event has no rate.
+const ALERTED_CODES: [&str; 3] = [ISSUED, "UNCONFIRMED", "REDIS_UNAVAILABLE"];
+/// Code of a request that got a new coupon.
+pub(crate) const ISSUED: &str = "ISSUED";
 
 /// How a request to issue ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabel {
+pub(crate) struct OutcomeLabel {
     /// `ISSUED`, `REPEATED`, or the code of the failure.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
 }
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct CauseLabel {
+pub(crate) struct CauseLabel {
     /// Name of the class.
-    pub cause: &'static str,
+    pub(crate) cause: &'static str,
 }
 
 /// All metrics of this process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     /// Requests to issue, by how they ended.
-    pub requests: Family<OutcomeLabel, Counter>,
+    pub(crate) requests: Family<OutcomeLabel, Counter>,
     /// Seconds from a request to issue to its answer.
-    pub issue_seconds: Histogram,
+    pub(crate) issue_seconds: Histogram,
     /// Seconds of one call of the script.
-    pub redis_seconds: Histogram,
+    pub(crate) redis_seconds: Histogram,
     /// Failed calls of the script.
-    pub redis_failures: Family<CauseLabel, Counter>,
-    /// Wishes of one call.
-    pub batch_size: Histogram,
-    /// Seconds from handing a record to the client to its acknowledgement.
-    pub kafka_seconds: Histogram,
-    /// Winners that neither Kafka nor the database took; their users were not told, unless the campaign acknowledges fast.
-    pub unconfirmed: Counter,
+    pub(crate) redis_failures: Family<CauseLabel, Counter>,
+    /// Requests of one call.
+    pub(crate) batch_size: Histogram,
+    /// Seconds from handing the winners of a batch to the client to their acknowledgement; of those waited for alone, one each.
+    pub(crate) kafka_seconds: Histogram,
+    /// Winners that neither Kafka nor the database took; their users got no success, unless the campaign acknowledges fast.
+    pub(crate) unconfirmed: Counter,
     /// Winners stored past Kafka.
-    pub stored_directly: Counter,
+    pub(crate) stored_directly: Counter,
     /// 1 while winners are stored past Kafka.
-    pub breaker_open: Gauge,
-    /// Wishes that wait in the queue.
-    pub queue_depth: Gauge,
-    /// Wishes refused because there is no room.
-    pub rejected: Counter,
-    /// Wishes that waited too long for their turn: more processes would help.
-    pub delayed: Counter,
-    /// Wishes that were answered with a rank or a no, rather than told to come back: what the process can do.
-    pub answered: Counter,
-    /// Wishes sent to Redis that are not over yet.
-    pub outstanding: Gauge,
+    pub(crate) breaker_open: Gauge,
+    /// Requests that wait in the queue.
+    pub(crate) queue_depth: Gauge,
+    /// Losers of a campaign that is sold out whom Redis was not asked about.
+    pub(crate) known_losers: Counter,
+    /// Requests refused because there is no room.
+    pub(crate) rejected: Counter,
+    /// Requests that waited too long for their turn: more processes would help.
+    pub(crate) delayed: Counter,
+    /// Requests that got a final result, a rank or a refusal, rather than a 503: the throughput of the process.
+    pub(crate) answered: Counter,
+    /// Requests sent to Redis that are not over yet.
+    pub(crate) outstanding: Gauge,
     /// The epoch under which is granted; 0 when nothing is.
-    pub epoch: Gauge<u64, AtomicU64>,
+    pub(crate) epoch: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
     /// Makes them and registers them.
-    pub fn register(registry: &SharedRegistry) -> Self {
+    pub(crate) fn register(registry: &SharedRegistry) -> Self {
         let latency = || Histogram::new(LATENCY_BUCKETS);
         let metrics = Self {
             requests: Family::default(),
@@ -77,6 +84,7 @@ impl Metrics {
             stored_directly: Counter::default(),
             breaker_open: Gauge::default(),
             queue_depth: Gauge::default(),
+            known_losers: Counter::default(),
             rejected: Counter::default(),
             delayed: Counter::default(),
             answered: Counter::default(),
@@ -88,18 +96,55 @@ impl Metrics {
         all.register("issue_seconds", "Time from a request to issue to its answer", metrics.issue_seconds.clone());
         all.register("redis_call_seconds", "Time of one call of the script", metrics.redis_seconds.clone());
         all.register("redis_failures", "Failed calls of the script, by class", metrics.redis_failures.clone());
-        all.register("batch_size", "Wishes of one call of the script", metrics.batch_size.clone());
-        all.register("kafka_ack_seconds", "Time until Kafka acknowledged a winner", metrics.kafka_seconds.clone());
+        all.register("batch_size", "Requests of one call of the script", metrics.batch_size.clone());
+        all.register(
+            "kafka_ack_seconds",
+            "Time until Kafka acknowledged the winners of a batch",
+            metrics.kafka_seconds.clone(),
+        );
         all.register("unconfirmed", "Winners that neither Kafka nor the database took", metrics.unconfirmed.clone());
         all.register("stored_directly", "Winners stored past Kafka", metrics.stored_directly.clone());
         all.register("kafka_breaker_open", "1 while winners are stored past Kafka", metrics.breaker_open.clone());
-        all.register("queue_depth", "Wishes that wait in the queue", metrics.queue_depth.clone());
-        all.register("rejected", "Wishes refused because there is no room", metrics.rejected.clone());
-        all.register("delayed", "Wishes that waited too long for their turn", metrics.delayed.clone());
-        all.register("answered", "Wishes that were answered with a rank or a no", metrics.answered.clone());
-        all.register("outstanding", "Wishes sent to Redis that are not over yet", metrics.outstanding.clone());
+        all.register("queue_depth", "Requests that wait in the queue", metrics.queue_depth.clone());
+        all.register(
+            "known_losers",
+            "Losers of a campaign that is sold out whom Redis was not asked about",
+            metrics.known_losers.clone(),
+        );
+        all.register("rejected", "Requests refused because there is no room", metrics.rejected.clone());
+        all.register("delayed", "Requests that waited too long for their turn", metrics.delayed.clone());
+        all.register(
+            "answered",
+            "Requests that got a final result, a rank or a refusal, rather than a 503",
+            metrics.answered.clone(),
+        );
+        all.register("outstanding", "Requests sent to Redis that are not over yet", metrics.outstanding.clone());
         all.register("epoch", "Epoch under which is granted; 0 when nothing is", metrics.epoch.clone());
         drop(all);
+        for code in ALERTED_CODES {
+            drop(metrics.requests.get_or_create(&OutcomeLabel { code }));
+        }
         metrics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coupon_runtime::http::Stats;
+    use coupon_runtime::telemetry;
+
+    /// Wrong: people write queries and alerts by a document that speaks of other series.
+    #[test]
+    fn the_reference_says_what_an_issuer_counts() {
+        let registry = telemetry::registry(PREFIX);
+        let metrics = Metrics::register(&registry);
+        metrics.redis_failures.get_or_create(&CauseLabel { cause: "unknown" }).inc();
+        let _ports: [Stats; 1] = Stats::register(&registry, ["users"]);
+        let scrape = telemetry::scrape(&registry).unwrap();
+        assert_eq!(coupon_testing::metrics_reference::differences("Issuer", &scrape), Vec::<String>::new());
+        for code in ALERTED_CODES {
+            assert!(scrape.contains(&format!("coupon_issuer_requests_total{{code=\"{code}\"}} 0")), "{scrape}");
+        }
     }
 }

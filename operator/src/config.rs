@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::children::OperatorPods;
+use crate::workloads::OperatorPods;
 
 /// Gives exactly N coupons to the first N people: the Kubernetes operator.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ pub enum Migrations {
         #[arg(long, default_value_t = 1)]
         from: i64,
     },
+    /// Prints the SQL that makes the views for reports: who holds which coupon, in text and UTC. It may be run again.
+    Views,
 }
 
 /// How the operator runs.

@@ -1,7 +1,6 @@
-//! What every pass shares: clients, what the watches know, and what is remembered from pass to pass.
+//! What every pass shares: clients, what the watches know, metrics, and the memories of campaigns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -9,40 +8,23 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::runtime::events::Recorder;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, OnceCell};
 
-use crate::api::{CampaignClass, CouponCampaign, Phase, RolledOut};
-use crate::children::{Component, ControlTokens, selector};
-use crate::class_use::LastKnown;
+use crate::api::{CampaignClass, CouponCampaign};
+use crate::class::in_use::LastKnown;
+use crate::class::pools::{Systems, SystemsByClass};
 use crate::config::Config;
-use crate::connections::{Systems, SystemsByClass};
-use crate::epoch::Queue;
+use crate::controller::unreadable::UnreadableObjects;
 use crate::error::ReconcileError;
+use crate::issuer_client::endpoints;
+use crate::issuer_client::pods::PodClient;
+use crate::ledger::epoch::Queue;
 use crate::metrics::Metrics;
-use crate::pods::PodClient;
-use crate::pressure::Counts;
 use crate::reconcile::Cluster;
-use crate::reconcile::adoption::Adoption;
-use crate::reconcile::epochs::EpochWatch;
-use crate::reconcile::notices::Told;
-use crate::reconcile::numbers::Policies;
-use crate::reconcile::observe::Known;
-use crate::reconcile::opening::Met;
-use crate::reconcile::proven::Given;
-use crate::reconcile::served::ServedWatch;
-use crate::reconcile::still::StillWatch;
-use crate::reconcile::strays::StraysWatch;
-use crate::reconcile::tampering::TermsSeen;
-use crate::reconcile::unread::UnreadWatch;
-use crate::repair::compare::CompareWatch;
-use crate::repair::scan::Scan;
-use crate::repair::watch::Watch;
-use crate::serving::ServingWatch;
-use crate::stop::Stop;
-use crate::unreadable::UnreadableObjects;
-use crate::way;
+use crate::reconcile::memory::Memories;
+use crate::workloads::{Component, selector};
 
 /// How long a pass waits for the watches to show what there is.
 const WATCHES_FILLED: Duration = Duration::from_secs(30);
@@ -107,6 +89,17 @@ impl Context {
         Cluster::of(self.config.cluster_id.as_deref(), uid.as_deref()).ok_or(ReconcileError::ClusterUnknown)
     }
 
+    /// The campaign as the watch knows it now, if it is still the same object.
+    pub(crate) fn present(&self, campaign: &CouponCampaign) -> Option<Arc<CouponCampaign>> {
+        let present = self.campaigns.get(&ObjectRef::from_obj(campaign))?;
+        (present.uid() == campaign.uid()).then_some(present)
+    }
+
+    /// Whether people have changed what it asks for since it was read, or have deleted it. A pass may take long where a system does not answer.
+    pub(crate) fn is_overtaken(&self, campaign: &CouponCampaign) -> bool {
+        self.present(campaign).is_some_and(|present| present.metadata.generation != campaign.metadata.generation)
+    }
+
     /// A campaign has met something else than the last look at its class found: it is looked at again at once.
     pub(crate) fn doubt(&self, systems: &Systems) {
         if systems.doubt() {
@@ -160,13 +153,13 @@ impl Context {
     }
 
     /// Whether requests to a Service reach a pod, as far as Kubernetes has found.
-    pub fn leads_somewhere(&self, namespace: &str, service: &str) -> bool {
+    pub fn has_ready_endpoint(&self, namespace: &str, service: &str) -> bool {
         let is_of = |slice: &EndpointSlice| {
             slice.namespace().as_deref() == Some(namespace)
-                && slice.labels().get(way::SERVICE_LABEL).is_some_and(|name| name == service)
+                && slice.labels().get(endpoints::SERVICE_LABEL).is_some_and(|name| name == service)
         };
         let slices: Vec<_> = self.endpoints.state().into_iter().filter(|slice| is_of(slice)).collect();
-        way::leads_somewhere(&slices)
+        endpoints::has_ready_endpoint(&slices)
     }
 
     /// A campaign's pods of one kind.
@@ -180,118 +173,42 @@ impl Context {
     }
 }
 
-/// What a process remembers of a campaign. Losing it costs some reads, nothing else.
-#[derive(Debug, Clone, Default)]
-pub struct Memory {
-    /// What need not be read again.
-    pub known: Known,
-    /// When missing winners can be told from those on their way.
-    pub watch: Watch,
-    /// Where the looks for missing winners are, and what they found.
-    pub scan: Scan,
-    /// How far rows and Redis are compared by rank.
-    pub(crate) compare: CompareWatch,
-    /// Whether the ledger was another object's.
-    pub(crate) adoption: Adoption,
-    /// Failures in a row.
-    pub failures: u32,
-    /// What became of its epochs.
-    pub(crate) epochs: EpochWatch,
-    /// The record of a later version that the last attempt to open one met in the topic.
-    pub(crate) newer_met: Option<Met>,
-    /// The ledger was taken over from another cluster, and no epoch was opened since.
-    pub(crate) taken_over: bool,
-    /// When the status was last written; at first, when the campaign was first looked at.
-    pub status_written: Option<Instant>,
-    /// The phase that the last pass found.
-    pub phase_told: Option<Phase>,
-    /// When the counters in SQL were last written.
-    pub issued_recorded: Option<(u64, Instant)>,
-    /// What the policies of scaling have learned.
-    pub policies: Policies,
-    /// What the issuers counted last.
-    pub counts: Counts,
-    /// Whether they serve.
-    pub(crate) serving: ServingWatch,
-    /// Since when offsets cannot be read.
-    pub(crate) unread: UnreadWatch,
-    /// Since when users get nothing though the window is open.
-    pub(crate) served: ServedWatch,
-    /// Since when consumers store nothing though records wait.
-    pub(crate) still: StillWatch,
-    /// Children other than Deployments: what was last wanted, and when it was last looked at.
-    pub children: Option<(String, Instant)>,
-    /// What the pods connect to.
-    pub(crate) given: Given,
-    /// Since when the campaign is known to be closed in Redis for the issuers of the cluster that had the ledger before, and at which
-    /// epoch.
-    pub(crate) other_closed: Option<(u64, Instant)>,
-    /// Issuing was closed for the campaign's deletion.
-    pub closed: bool,
-    /// What authenticates us to the issuers.
-    pub tokens: Option<ControlTokens>,
-    /// The text of the last warning event, so that the same one is not sent with every pass.
-    pub warned: Option<String>,
-    /// What became of the last try to stop issuing at once, and when.
-    pub(crate) stop: Option<(Stop, Instant)>,
-    /// What an event has told of pods that do not come up, by kind of pod.
-    pub ailing_told: BTreeMap<&'static str, BTreeSet<&'static str>>,
-    /// What status said of rows, before this process wrote any, is remembered.
-    pub status_heard: bool,
-    /// What the Service leads to besides the issuers.
-    pub(crate) strays: StraysWatch,
-    /// The terms that Redis had.
-    pub terms_seen: TermsSeen,
-    /// The refusals that an event has told.
-    pub refusals_told: Vec<String>,
-    /// Pods that should be replaced, and until when that waits.
-    pub(crate) waiting: Vec<(Component, String)>,
-    /// Kinds of pods that were told to change, while their Deployment's own figures are of the time before.
-    pub(crate) begun: Vec<Component>,
-    /// What the annotation about rollouts has brought about.
-    pub(crate) rolled_out: Option<RolledOut>,
-    /// When it was last tried to remove keys that are not needed any more, if they were not.
-    pub(crate) removal_tried: Option<Instant>,
-    /// When the size of its keys was last asked for.
-    pub(crate) sized: Option<Instant>,
-    /// What else events have told.
-    pub(crate) told: Told,
-    /// What the ledger called this cluster when it was last read.
-    pub(crate) known_as: Option<String>,
-}
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector::store;
+    use kube::runtime::watcher::Event;
 
-impl Memory {
-    /// Takes in what a pass has learned. Where counts were forgotten, looks for missing winners begin at the first rank.
-    pub fn keep(&mut self, known: Known) {
-        if self.known.rows.pages.generation() != known.rows.pages.generation() {
-            self.scan = Scan::default();
+    use super::*;
+    use crate::fixtures;
+
+    /// Wrong: a pass that a slow system held up brings in what was asked for before, over a suspension that somebody has asked for since.
+    #[tokio::test]
+    async fn a_pass_is_overtaken_once_the_spec_is_another() {
+        let read = fixtures::campaign();
+        let changed = |change: &dyn Fn(&mut CouponCampaign)| {
+            let mut campaign = read.clone();
+            change(&mut campaign);
+            campaign
+        };
+        let newer = |campaign: &mut CouponCampaign| {
+            campaign.metadata.generation = Some(read.metadata.generation.unwrap_or(0) + 1);
+        };
+        for (what, present, expected) in [
+            ("as it was", Some(read.clone()), false),
+            ("status was written", Some(changed(&|each| each.metadata.resource_version = Some("9".into()))), false),
+            ("suspended meanwhile", Some(changed(&newer)), true),
+            (
+                "another object of that name",
+                Some(changed(&|each| (each.metadata.uid = Some("other".into()), newer(each)).1)),
+                false,
+            ),
+            ("gone", None, false),
+        ] {
+            let (mut context, _) = fixtures::context();
+            let (campaigns, mut writer) = store();
+            present.into_iter().for_each(|each| writer.apply_watcher_event(&Event::Apply(each)));
+            context.campaigns = campaigns;
+            assert_eq!(context.is_overtaken(&read), expected, "{what}");
         }
-        self.known = known;
-    }
-}
-
-/// The memories of all campaigns.
-#[derive(Debug, Default)]
-pub struct Memories(Mutex<HashMap<String, Memory>>);
-
-impl Memories {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
-        // Memories are plain values: one that a panicking pass left behind is as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is remembered of a campaign.
-    pub fn get(&self, uid: &str) -> Memory {
-        self.lock().get(uid).cloned().unwrap_or_default()
-    }
-
-    /// Changes what is remembered.
-    pub fn update<T>(&self, uid: &str, change: impl FnOnce(&mut Memory) -> T) -> T {
-        change(self.lock().entry(uid.to_owned()).or_default())
-    }
-
-    /// Forgets a campaign that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
     }
 }

@@ -6,19 +6,19 @@ use kube::runtime::events::{Event, EventType};
 
 use crate::api::CouponCampaign;
 use crate::api::conditions::one_line;
-pub(crate) use crate::bounded::bounded;
 use crate::context::Context;
+pub(crate) use crate::error::bounded::bounded;
 
 /// The API server refuses longer actions, in bytes.
 const MAX_ACTION: usize = 128;
 
 /// Something happened as it should.
-pub async fn note(context: &Context, campaign: &CouponCampaign, reason: &str, text: &str) {
+pub(crate) async fn note(context: &Context, campaign: &CouponCampaign, reason: &str, text: &str) {
     publish(context, campaign, EventType::Normal, reason, text).await;
 }
 
 /// Something went wrong.
-pub async fn warn(context: &Context, campaign: &CouponCampaign, reason: &str, text: &str) {
+pub(crate) async fn warn(context: &Context, campaign: &CouponCampaign, reason: &str, text: &str) {
     publish(context, campaign, EventType::Warning, reason, text).await;
 }
 
@@ -36,7 +36,7 @@ async fn send(context: &Context, object: &ObjectReference, type_: EventType, rea
     let note = bounded(&text);
     let event =
         Event { type_, reason: reason.to_owned(), note: Some(note.to_owned()), action: action(note), secondary: None };
-    // An event that is lost is a pity, never a reason to stop.
+    // Events are best effort: one that cannot be published stops nothing.
     if let Err(error) = context.recorder.publish(&event, object).await {
         tracing::warn!(reason, %error, "an event could not be published: {note}");
     }

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use campaign::identity::CampaignId;
-use campaign::names::KafkaNames;
-use campaign::table::{CampaignRow, CampaignRowId, Custody};
-use campaign::{settings, telemetry};
 use clap::Parser;
+use coupon_core::connections;
+use coupon_core::identity::CampaignId;
+use coupon_core::names::KafkaNames;
+use coupon_ledger::database::{CampaignRow, CampaignRowId, Custody};
+use coupon_runtime::telemetry;
 use http::{Request, Response};
 use kube::client::Body;
 use kube::runtime::events::{Recorder, Reporter};
@@ -18,24 +19,24 @@ use serde_json::{Value, json};
 use crate::api::{CampaignClass, CouponCampaign, TermsStatus, WindowStatus};
 use crate::config::{Cli, Command};
 use crate::context::Context;
+use crate::issuer_client::pods::PodClient;
 use crate::metrics::Metrics;
-use crate::pods::PodClient;
 
 /// The cluster that ledgers are in.
-pub const CLUSTER: &str = "here";
+pub(crate) const CLUSTER: &str = "here";
 /// `window.start` of [`campaign`]: 2026-12-01T10:00:00Z.
-pub const START: i64 = 1_796_119_200_000;
+pub(crate) const START: i64 = 1_796_119_200_000;
 /// `window.end`, two hours later.
-pub const END: i64 = START + 2 * HOUR;
+pub(crate) const END: i64 = START + 2 * HOUR;
 /// When the pods must be on their way: the class' default of 5 minutes before the start.
-pub const LEAD: i64 = START - 5 * MINUTE;
+pub(crate) const LEAD: i64 = START - 5 * MINUTE;
 /// In milliseconds.
-pub const MINUTE: i64 = 60_000;
+pub(crate) const MINUTE: i64 = 60_000;
 /// In milliseconds.
-pub const HOUR: i64 = 60 * MINUTE;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// 100 coupons, 3 partitions, one issuer at least, for two hours from [`START`]; all else as the defaults are.
-pub fn campaign() -> CouponCampaign {
+pub(crate) fn campaign() -> CouponCampaign {
     serde_json::from_value(json!({
         "apiVersion": "coupon-operator.io/v1alpha1",
         "kind": "CouponCampaign",
@@ -50,7 +51,7 @@ pub fn campaign() -> CouponCampaign {
 }
 
 /// A class with defaults.
-pub fn class() -> CampaignClass {
+pub(crate) fn class() -> CampaignClass {
     serde_json::from_value(json!({
         "apiVersion": "coupon-operator.io/v1alpha1",
         "kind": "CampaignClass",
@@ -67,33 +68,33 @@ pub fn class() -> CampaignClass {
 }
 
 /// The identity of [`campaign`] in [`class`].
-pub fn id() -> CampaignId {
+pub(crate) fn id() -> CampaignId {
     CampaignId::with_default_names("prod", "shop", "spring").unwrap()
 }
 
 /// What the pods connect to.
-pub fn connections() -> settings::Connections {
-    settings::Connections {
-        kafka: settings::Kafka {
+pub(crate) fn connections() -> connections::Connections {
+    connections::Connections {
+        kafka: connections::Kafka {
             bootstrap_servers: vec!["kafka:9092".to_owned()],
-            protocol: settings::KafkaProtocol::Plaintext,
+            protocol: connections::KafkaProtocol::Plaintext,
             mechanism: None,
-            login: settings::Login::default(),
+            login: connections::Login::default(),
             ca_pem: None,
         },
-        redis: settings::Redis {
-            server: settings::RedisServer::Address("redis:6379".to_owned()),
-            login: settings::Login::default(),
+        redis: connections::Redis {
+            server: connections::RedisServer::Address("redis:6379".to_owned()),
+            login: connections::Login::default(),
             tls: false,
             database: 0,
             ca_pem: None,
         },
-        database: settings::Database {
+        database: connections::Database {
             host: "mysql".to_owned(),
             port: 3306,
             name: "coupons".to_owned(),
-            login: settings::Login::default(),
-            tls: settings::DatabaseTls::Disabled,
+            login: connections::Login::default(),
+            tls: connections::DatabaseTls::Disabled,
             ca_pem: None,
         },
         kafka_names: KafkaNames::default(),
@@ -101,7 +102,7 @@ pub fn connections() -> settings::Connections {
 }
 
 /// The row of [`campaign`], just registered.
-pub fn row() -> CampaignRow {
+pub(crate) fn row() -> CampaignRow {
     CampaignRow {
         id: CampaignRowId(1),
         total: 100,
@@ -122,17 +123,17 @@ pub fn row() -> CampaignRow {
 }
 
 /// The terms of [`campaign`] as status shows them.
-pub fn terms_status(suspended: bool) -> TermsStatus {
+pub(crate) fn terms_status(suspended: bool) -> TermsStatus {
     let window = campaign().spec.window;
     let window = WindowStatus { start: window.start.0, end: window.end.0 };
     TermsStatus { total_quantity: 100, window, per_user_limit: 1, suspended }
 }
 
 /// What was written, and where: path and query.
-pub type Written = Arc<Mutex<Vec<(String, Value)>>>;
+pub(crate) type Written = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// What passes share, of an operator that sees nothing, at an API server that takes everything.
-pub fn context() -> (Context, Written) {
+pub(crate) fn context() -> (Context, Written) {
     fn nothing<K: Resource<DynamicType = ()> + Clone + 'static>() -> kube::runtime::reflector::Store<K> {
         store().0
     }
@@ -159,15 +160,15 @@ pub fn context() -> (Context, Written) {
     };
     let recorder = Recorder::new(client.clone(), Reporter::from("test"));
     let metrics = Metrics::new(&telemetry::registry("coupon"));
-    let (unreadable, _) = crate::unreadable::UnreadableObjects::new(metrics.clone(), recorder.clone());
+    let (unreadable, _) = crate::controller::unreadable::UnreadableObjects::new(metrics.clone(), recorder.clone());
     let context = Context {
         recorder,
         client,
         config,
-        systems: crate::connections::SystemsByClass::default(),
+        systems: crate::class::pools::SystemsByClass::default(),
         campaigns: nothing(),
         classes: nothing(),
-        last_classes: crate::class_use::LastKnown::default(),
+        last_classes: crate::class::in_use::LastKnown::default(),
         namespaces: nothing(),
         deployments: nothing(),
         pods: nothing(),
@@ -178,8 +179,8 @@ pub fn context() -> (Context, Written) {
         started: Instant::now(),
         metrics,
         http: PodClient::new().unwrap(),
-        memory: crate::context::Memories::default(),
-        repairs: crate::epoch::Queue::default(),
+        memory: crate::reconcile::memory::Memories::default(),
+        repairs: crate::ledger::epoch::Queue::default(),
         class_doubted: tokio::sync::Notify::new(),
     };
     (context, written)

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use campaign::http::raise_open_files;
-use campaign::shown::causes;
-use campaign::telemetry::ShutdownSignal;
-use campaign::{listening, sabotage, table, telemetry};
 use clap::Parser;
+use coupon_core::failpoints;
+use coupon_core::shown::causes;
+use coupon_ledger::database;
+use coupon_runtime::http::raise_open_files;
+use coupon_runtime::listening;
+use coupon_runtime::telemetry;
+use coupon_runtime::telemetry::ShutdownSignal;
 use operator::config::{Cli, Command, Config, Migrations};
-use operator::controller;
-use operator::lease::Election;
+use operator::controller::campaign;
+use operator::controller::health::{Health, Subsystem};
+use operator::controller::leader_election::Election;
 use operator::metrics::Metrics;
-use operator::progress::{Part, Progress};
 use tokio_util::sync::CancellationToken;
 
 /// From SIGTERM to the end: what passes have to come to their end.
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let config = match Cli::parse().command {
         Command::Run(config) => config,
         Command::Migrations(Migrations::Print { from }) => return print_migrations(from),
+        Command::Migrations(Migrations::Views) => return print(database::VIEWS),
     };
     telemetry::init_logging(config.log_json);
     let error = match lead(config) {
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn lead(config: Config) -> anyhow::Result<Ended> {
-    sabotage::only_in_a_stack()?;
+    failpoints::only_in_a_stack()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -56,12 +60,16 @@ fn lead(config: Config) -> anyhow::Result<Ended> {
 }
 
 fn print_migrations(from: i64) -> ExitCode {
-    let Some(script) = table::script(from) else {
-        let newest = table::migrations().last().map_or(0, |migration| migration.version);
+    let Some(script) = database::script(from) else {
+        let newest = database::migrations().last().map_or(0, |migration| migration.version);
         eprintln!("there is no schema version {from}: this program knows 1 to {newest}");
         return ExitCode::FAILURE;
     };
-    match std::io::stdout().write_all(script.as_bytes()) {
+    print(&script)
+}
+
+fn print(sql: &str) -> ExitCode {
+    match std::io::stdout().write_all(sql.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("the SQL cannot be written: {error}");
@@ -102,14 +110,14 @@ async fn client() -> anyhow::Result<kube::Client> {
 async fn run(config: Config) -> anyhow::Result<Ended> {
     let mut signal = ShutdownSignal::install().context("signals cannot be received")?;
     raise_open_files().context("the limit of open files")?;
-    let client = client().await.context("no way to the Kubernetes API")?;
+    let client = client().await.context("cannot connect to the Kubernetes API")?;
     let registry = telemetry::registry("coupon");
     let metrics = Metrics::new(&registry);
-    let progress = Arc::new(Progress::default());
+    let health = Arc::new(Health::default());
     let (listener, address) = listening::bind(config.probe_listen, "probes").await?;
     listening::announce(config.addresses_file.as_deref(), &[("probe", address)])?;
     tracing::info!(probe = %address, "listening");
-    let probes = tokio::spawn(telemetry::serve(listener, registry, progress.clone()));
+    let probes = tokio::spawn(telemetry::serve(listener, registry, health.clone()));
     let stop = CancellationToken::new();
     let asked = stop.clone();
     tokio::spawn(async move {
@@ -124,9 +132,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     }
     tracing::info!("leading");
     metrics.leader.set(1);
-    let (heart, renewed) = (Arc::clone(&progress), Arc::clone(&progress));
-    let heartbeat = tokio::spawn(async move { heart.beat(Part::Runtime).await });
-    let passes = controller::run(client, config, metrics.clone(), progress, stop.clone().cancelled_owned());
+    let (heart, renewed) = (Arc::clone(&health), Arc::clone(&health));
+    let heartbeat = tokio::spawn(async move { heart.beat(Subsystem::Runtime).await });
+    let passes = campaign::run(client, config, metrics.clone(), health, stop.clone().cancelled_owned());
     tokio::select! {
         () = passes => {}
         // Passes end between two steps if they can; one that hangs, or a list that is tried again and again, is dropped, which
@@ -134,8 +142,8 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
         () = async { stop.cancelled().await; tokio::time::sleep(LEAVING).await } => {
             tracing::warn!("passes did not end within {} ms and are dropped", LEAVING.as_millis());
         }
-        // No pass may go on without the lease: the program is started anew, and whatever is under way goes with this one.
-        lost = election.keep(|| renewed.heard(Part::Lease)) => {
+        // No pass may go on without the lease: the program is started anew, and all running work ends with this process.
+        lost = election.renew(|| renewed.heard(Subsystem::Lease)) => {
             tracing::error!("{lost}; standing by again");
             return Ok(Ended::LostLease);
         }

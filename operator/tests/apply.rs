@@ -1,17 +1,16 @@
-//! Children at a real API server: what it fills in, leaves out and writes in another way must not look like a difference, or
+//! Workload objects at a real API server: what it fills in, leaves out or writes differently must not look like a difference, or
 //! every pass would write. Needs KUBECONFIG.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
-#[path = "common/kubernetes.rs"]
-mod kubernetes;
 
 use std::fmt::Debug;
 
-use campaign::identity::CampaignId;
-use campaign::settings::Connections;
 use common::Kind;
+use common::kubernetes::Kubernetes;
+use coupon_core::connections::Connections;
+use coupon_core::identity::CampaignId;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -19,11 +18,10 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
-use kubernetes::Kubernetes;
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
-use operator::children::apply::{self, Applied};
-use operator::children::{self, ControlTokens, Family, OperatorPods};
 use operator::error::ReconcileError;
+use operator::workloads::apply::{self, Applied};
+use operator::workloads::{self, ChildContext, ControlTokens, OperatorPods};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -48,7 +46,7 @@ fn class() -> CampaignClass {
 }
 
 /// Runs `build` with everything that the builders need.
-fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&Family<'_>) -> T) -> T {
+fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&ChildContext<'_>) -> T) -> T {
     let campaign: CouponCampaign =
         serde_json::from_value(Kind::Campaign.patched(&json!({"metadata": {"namespace": namespace}}))).unwrap();
     let connections: Connections = serde_json::from_value(json!({
@@ -57,7 +55,7 @@ fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&Family<
         "database": {"host": "mysql", "port": 3306, "name": "coupons"},
     }))
     .unwrap();
-    build(&Family {
+    build(&ChildContext {
         campaign: &campaign,
         id: &CampaignId::with_default_names("prod", namespace, &campaign.coupon_id()).unwrap(),
         cluster: "here",
@@ -94,11 +92,11 @@ async fn what_the_server_makes_of_a_child_is_no_difference() {
     let (issuer, consumer, service, budget, secret): (Deployment, Deployment, Service, PodDisruptionBudget, Secret) =
         family(&kubernetes.namespace, &class(), |family| {
             (
-                children::issuer_deployment(family, None),
-                children::consumer_deployment(family, None),
-                children::issuer_service(family),
-                children::issuer_budget(family),
-                children::connections_secret(family).unwrap(),
+                workloads::issuer_deployment(family, None),
+                workloads::consumer_deployment(family, None),
+                workloads::issuer_service(family),
+                workloads::issuer_budget(family),
+                workloads::connections_secret(family).unwrap(),
             )
         });
     settles(&kubernetes, &issuer).await;
@@ -111,7 +109,7 @@ async fn what_the_server_makes_of_a_child_is_no_difference() {
         labels: [("app".to_owned(), "operator".to_owned())].into(),
     };
     let policy: NetworkPolicy =
-        family(&kubernetes.namespace, &class(), |family| children::network_policy(family, &pods)).unwrap();
+        family(&kubernetes.namespace, &class(), |family| workloads::network_policy(family, &pods)).unwrap();
     settles(&kubernetes, &policy).await;
     kubernetes.remove().await;
 }
@@ -121,7 +119,7 @@ async fn what_the_server_makes_of_a_child_is_no_difference() {
 async fn an_object_that_was_not_looked_at_is_not_written() {
     let kubernetes = Kubernetes::connect().await;
     let api: Api<Service> = Api::namespaced(kubernetes.client.clone(), &kubernetes.namespace);
-    let desired = family(&kubernetes.namespace, &class(), children::issuer_service);
+    let desired = family(&kubernetes.namespace, &class(), workloads::issuer_service);
     let foreign: Service = serde_json::from_value(json!({
         "metadata": {"name": desired.name_any()}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 9999}]},
     }))
@@ -143,7 +141,7 @@ async fn what_a_class_no_longer_asks_for_is_taken_away_and_replicas_stay() {
     let kubernetes = Kubernetes::connect().await;
     let api: Api<Deployment> = Api::namespaced(kubernetes.client.clone(), &kubernetes.namespace);
     let build = |class: &CampaignClass, replicas| {
-        family(&kubernetes.namespace, class, |family| children::consumer_deployment(family, replicas))
+        family(&kubernetes.namespace, class, |family| workloads::consumer_deployment(family, replicas))
     };
     // As the operator does it: the first apply carries replicas, the scaler owns them as well, the first manager lets go.
     let before = build(&class(), None);

@@ -4,8 +4,10 @@
 
 mod common;
 
-use common::cases::{self, Expect};
+use common::cases;
+use common::cases::case::Expect;
 use common::{Kind, client_cel, parses, schema};
+use coupon_runtime::http::Origin;
 use operator::api::{CampaignClass, CouponCampaign};
 use serde_json::{Value, json};
 
@@ -39,6 +41,45 @@ fn a_time_that_this_program_cannot_hold_is_refused_by_a_rule() {
     assert!(parses(Kind::Campaign, &object).is_err(), "no time of this program is that late");
     let refused = client_cel(Kind::Campaign, &object, None);
     assert!(refused.iter().any(|rule| rule.starts_with("window.start and window.end must lie between")), "{refused:?}");
+}
+
+/// Wrong: an origin that the API server takes, and that ends every issuer at its start.
+#[test]
+fn the_rules_and_the_issuers_take_the_same_origins() {
+    for text in [
+        "*",
+        "null",
+        "https://shop.example",
+        "https://shop.example/",
+        "https://shop.example:8443",
+        "https://shop.example:443",
+        "https://shop.example:80",
+        "http://shop.example:80",
+        "http://shop.example:443",
+        "http://localhost:65535",
+        "http://localhost:65536",
+        "http://localhost:59999",
+        "http://localhost:0",
+        "http://localhost:08000",
+        "http://localhost:",
+        "http://[::1]",
+        "http://[::1]:8000",
+        "http://[::G]",
+        "http://[]",
+        "http://[::1",
+        "https://Shop.example",
+        "https://*.example",
+        "https://a,https://b",
+        "https://a b",
+        "ftp://shop.example",
+        "https://",
+        "",
+    ] {
+        let object = Kind::Class.patched(&json!({"spec": {"routing": {"cors": {"allowedOrigins": [text]}}}}));
+        let is_taken = schema::violations(&Kind::Class.schema(), &object).is_empty()
+            && client_cel(Kind::Class, &object, None).is_empty();
+        assert_eq!(is_taken, text.parse::<Origin>().is_ok(), "{text}");
+    }
 }
 
 /// Wrong: a number that the API server takes, and that overflows where this program computes with it.

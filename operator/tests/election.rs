@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-#[path = "common/kubernetes.rs"]
-mod kubernetes;
+mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::kubernetes::{DEADLINE, Kubernetes, until};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::{Api, Patch, PatchParams};
-use kubernetes::{DEADLINE, Kubernetes, until};
-use operator::lease::Election;
+use operator::controller::leader_election::Election;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -109,7 +108,7 @@ async fn a_holder_renews_and_stays_the_one_that_it_was() {
     let before = place.lease().await;
     let keeping = tokio::spawn({
         let holder = holder.clone();
-        async move { holder.keep(|| {}).await }
+        async move { holder.renew(|| {}).await }
     });
     let after = until("the lease is renewed", async || {
         let lease = place.lease().await;
@@ -128,7 +127,7 @@ async fn a_holder_stops_when_somebody_else_has_the_lease() {
     let place = Place::new().await;
     let holder = place.candidate("holder");
     at_once(&holder).await;
-    let keeping = tokio::spawn(async move { holder.keep(|| {}).await });
+    let keeping = tokio::spawn(async move { holder.renew(|| {}).await });
     place.write("usurper", jiff::Timestamp::now()).await;
     let lost = timeout(DEADLINE, keeping).await.expect("notices").unwrap();
     assert_eq!(lost.to_string(), "the lease was lost: somebody else holds it");

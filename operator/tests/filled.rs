@@ -14,14 +14,14 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use campaign::telemetry;
 use clap::Parser;
 use common::Kind;
+use coupon_runtime::telemetry;
 use kube::Client;
 use operator::config::{Cli, Command};
-use operator::controller;
+use operator::controller::campaign;
+use operator::controller::health::Health;
 use operator::metrics::Metrics;
-use operator::progress::Progress;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -115,8 +115,8 @@ async fn nothing_is_said_or_written_before_every_watch_has_shown_what_there_is()
         else {
             panic!("it runs")
         };
-        let (progress, metrics) = (Arc::new(Progress::default()), Metrics::new(&telemetry::registry("coupon")));
-        let running = controller::run(client, config, metrics, progress, std::future::pending::<()>());
+        let (health, metrics) = (Arc::new(Health::default()), Metrics::new(&telemetry::registry("coupon")));
+        let running = campaign::run(client, config, metrics, health, std::future::pending::<()>());
         tokio::select! {
             () = sees(&cluster) => {}
             () = running => panic!("the controller has ended"),

@@ -2,25 +2,21 @@
 //! A process of its own, since it measures itself. Needs a stack.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "the stage has more than this test needs")]
+
+mod common;
 
 use std::time::{Duration, Instant};
 
-use campaign::log::client_config;
-use campaign::log::tail::{self, Range, TailError};
+use coupon_ledger::kafka::client_config;
+use coupon_ledger::kafka::tail::{self, Range, TailError};
+use coupon_testing::process;
 use futures::future::join_all;
 use rand::RngExt;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-#[path = "common/memory.rs"]
-mod memory;
-#[path = "common/servers.rs"]
-mod servers;
-#[path = "ledger/stage.rs"]
-mod stage;
+use common::stage::Stage;
 
-use stage::Stage;
-
+const MIB: u64 = 1024 * 1024;
 const PARTITIONS: i32 = 64;
 /// Readers that want to read at the same time: eight small repairs and a large one.
 const READERS: usize = 9;
@@ -61,8 +57,9 @@ async fn filled(stage: &Stage, name: &str, records: usize, size: usize) -> Range
 
 /// All of them read it at once, each with a pause after so many records. By how many MiB the process grew.
 async fn grown(stage: &Stage, name: &str, range: &Range, pause_after: u64) -> u64 {
-    memory::forget_peak();
-    let before = memory::mib("VmRSS");
+    let own = std::process::id();
+    process::forget_peak(own).unwrap();
+    let before = process::resident(own).unwrap() / MIB;
     let expected: i64 = range.values().map(|(from, to)| to - from).sum();
     let readers = (0..READERS).map(|_| {
         let (kafka, name, range) = (stage.systems.settings.operator.kafka.clone(), name.to_owned(), range.clone());
@@ -89,7 +86,7 @@ async fn grown(stage: &Stage, name: &str, range: &Range, pause_after: u64) -> u6
     for read in join_all(readers).await {
         assert_eq!(read.unwrap().unwrap(), u64::try_from(expected).unwrap(), "every record, once");
     }
-    memory::mib("VmHWM").saturating_sub(before)
+    (process::peak(own).unwrap() / MIB).saturating_sub(before)
 }
 
 /// Wrong: repairs whose logs nobody has read queue more than the operator may have, and it is killed for it.

@@ -21,7 +21,7 @@ fn the_yaml_says_what_the_types_say() {
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     for crd in manifests::definitions() {
         let text = std::fs::read_to_string(repository().join(format!("crds/{}.yaml", crd.spec.names.plural))).unwrap();
-        assert_eq!(campaign::yaml::from_str::<CustomResourceDefinition>(&text).unwrap(), crd);
+        assert_eq!(coupon_core::yaml::from_str::<CustomResourceDefinition>(&text).unwrap(), crd);
     }
 }
 
@@ -98,7 +98,7 @@ fn the_chart_s_copies_differ_in_the_conditions_only() {
 fn the_chart_runs_two_operators_and_a_drain_takes_one_at_a_time() {
     let chart = repository().join("charts/coupon-operator");
     let read = |file: &str| std::fs::read_to_string(chart.join(file)).unwrap();
-    let values: serde_json::Value = campaign::yaml::from_str(&read("values.yaml")).unwrap();
+    let values: serde_json::Value = coupon_core::yaml::from_str(&read("values.yaml")).unwrap();
     assert_eq!(values["replicaCount"], 2);
     assert_eq!(values["podDisruptionBudget"]["enabled"], true);
     let budget = read("templates/poddisruptionbudget.yaml");

@@ -6,10 +6,10 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use campaign::identity::CampaignId;
-use campaign::settings::{Database, DatabaseTls, Login};
-use campaign::table;
-use campaign::table::probe::{Probe, Role};
+use coupon_core::connections::{Database, DatabaseTls, Login};
+use coupon_core::identity::CampaignId;
+use coupon_ledger::database;
+use coupon_ledger::database::probe::{Probe, Role};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, raw_sql};
 use stack::services::MariaDb;
@@ -73,10 +73,10 @@ async fn tables_that_an_administrator_makes_are_accepted_and_no_right_to_change_
         login: Login { username: username.to_owned(), password: password.to_owned() },
         ..operator(&server, place.split_once('/').unwrap().1)
     };
-    table::migrate(&table::connect(&own, 1)).await.unwrap();
+    database::migrate(&database::connect(&own, 1)).await.unwrap();
     let wanted = columns(&root, &own.name).await;
 
-    let newest = table::migrations().last().unwrap().version;
+    let newest = database::migrations().last().unwrap().version;
     let whole = print(&[]).stdout;
     // As it is; again, after it broke off half way; in two steps, as at an upgrade; where sessions commit nothing by themselves; and tables
     // that came from elsewhere, without the books, or with books that say less.
@@ -103,8 +103,8 @@ async fn tables_that_an_administrator_makes_are_accepted_and_no_right_to_change_
             run_as_root(&server, &database, then.as_bytes());
         }
         let settings = operator(&server, &database);
-        let pool = table::connect(&settings, 1);
-        table::migrate(&pool).await.unwrap_or_else(|error| panic!("{story}: {error}"));
+        let pool = database::connect(&settings, 1);
+        database::migrate(&pool).await.unwrap_or_else(|error| panic!("{story}: {error}"));
         let found: Vec<_> = columns(&root, &database).await;
         let books = |all: &[(String, String, String, String)]| {
             all.iter().filter(|(table, ..)| table != "_sqlx_migrations").cloned().collect::<Vec<_>>()
@@ -115,9 +115,9 @@ async fn tables_that_an_administrator_makes_are_accepted_and_no_right_to_change_
         assert!(probe.missing_rights(Role::Operator).await.unwrap().is_empty(), "{story}");
         assert!(probe.missing_keys().await.unwrap().is_empty(), "{story}");
         let campaign = CampaignId::with_default_names("test", "migrations", "made-by-others").unwrap();
-        let row = table::register(&pool, &campaign, 7).await.unwrap();
-        let epoch = table::allot_epoch(&pool, row.id, 0).await.unwrap();
-        assert_eq!(table::open_epoch(&pool, row.id, epoch).await.unwrap(), table::EpochCommit::Done, "{story}");
+        let row = database::register(&pool, &campaign, 7).await.unwrap();
+        let epoch = database::allot_epoch(&pool, row.id, 0).await.unwrap();
+        assert_eq!(database::open_epoch(&pool, row.id, epoch).await.unwrap(), database::EpochCommit::Done, "{story}");
     }
 
     let unknown = print(&["--from", &(newest + 1).to_string()]);

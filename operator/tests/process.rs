@@ -176,8 +176,9 @@ fn a_test_build_works_only_inside_of_a_stack() {
     let leads = &["run", "--image", "example.com/coupon:0"][..];
     for (arguments, stack, code, says) in [
         (leads, "", 1, "this is a test build"),
-        (leads, "demo", 1, "no way to the Kubernetes API"),
+        (leads, "demo", 1, "cannot connect to the Kubernetes API"),
         (&["migrations", "print"], "", 0, ""),
+        (&["migrations", "views"], "", 0, ""),
         (&["--version"], "", 0, ""),
     ] {
         let (ended, said) = run(arguments, stack);
@@ -265,7 +266,7 @@ async fn what_cannot_be_used_ends_the_process_with_a_sentence() {
     nowhere.env("KUBECONFIG", "/nowhere/kubeconfig");
     for (command, sentence) in [
         (port, format!("cannot listen on {} for probes", address)),
-        (nowhere, "no way to the Kubernetes API".to_owned()),
+        (nowhere, "cannot connect to the Kubernetes API".to_owned()),
     ] {
         let ran = tokio::task::spawn_blocking(|| child::output("coupon-operator", command, PATIENCE).unwrap());
         let ran = ran.await.unwrap();

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use operator::pods::PodClient;
+use operator::issuer_client::pods::PodClient;
 
 /// Tells the process that this test starts where the pod is.
 const POD: &str = "COUPON_TEST_POD";

@@ -9,17 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body as Sent;
-use campaign::telemetry::{self, Probes};
 use clap::Parser;
+use coupon_runtime::telemetry::{self, Probes};
 use futures::StreamExt;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use operator::config::{Cli, Command};
-use operator::controller;
-use operator::lease::Election;
+use operator::controller::campaign;
+use operator::controller::health::{Health, Subsystem};
+use operator::controller::leader_election::Election;
 use operator::metrics::Metrics;
-use operator::progress::{Part, Progress};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -72,7 +72,7 @@ async fn serve(mut server: Handle<Request<Body>, Response<Sent>>, watched: watch
 
 /// The parts of a leading operator, each polled only while the test says so.
 struct Operator {
-    progress: Arc<Progress>,
+    health: Arc<Health>,
     controller: Pin<Box<dyn Future<Output = ()>>>,
     lease: Pin<Box<dyn Future<Output = ()>>>,
     watched: watch::Receiver<BTreeMap<String, u32>>,
@@ -87,30 +87,29 @@ fn operator() -> Operator {
     else {
         panic!("it runs")
     };
-    let progress = Arc::new(Progress::default());
+    let health = Arc::new(Health::default());
     let metrics = Metrics::new(&telemetry::registry("coupon"));
-    let controller =
-        controller::run(client.clone(), config, metrics, Arc::clone(&progress), std::future::pending::<()>());
-    let (renewed, beating) = (Arc::clone(&progress), Arc::clone(&progress));
-    tokio::spawn(async move { beating.beat(Part::Runtime).await });
+    let controller = campaign::run(client.clone(), config, metrics, Arc::clone(&health), std::future::pending::<()>());
+    let (renewed, beating) = (Arc::clone(&health), Arc::clone(&health));
+    tokio::spawn(async move { beating.beat(Subsystem::Runtime).await });
     let lease = Box::pin(async move {
         let election = Election::new(client, "coupon-system", "me");
         election.acquire().await;
-        let lost = election.keep(|| renewed.heard(Part::Lease)).await;
+        let lost = election.renew(|| renewed.heard(Subsystem::Lease)).await;
         panic!("{lost}");
     });
-    Operator { progress, controller: Box::pin(controller), lease, watched }
+    Operator { health, controller: Box::pin(controller), lease, watched }
 }
 
 /// Wrong: the kubelet kills an operator that has nothing to do, again and again.
 #[tokio::test(start_paused = true)]
 async fn an_operator_with_nothing_to_do_stays_alive() {
-    let Operator { progress, mut controller, mut lease, watched } = operator();
+    let Operator { health, mut controller, mut lease, watched } = operator();
     let looking = async {
         for minute in 0..30 {
             sleep(Duration::from_secs(30)).await;
-            assert_eq!(progress.alive(), Ok(()), "after {} s", 30 * (minute + 1));
-            assert_eq!(progress.ready(), Ok(()));
+            assert_eq!(health.alive(), Ok(()), "after {} s", 30 * (minute + 1));
+            assert_eq!(health.ready(), Ok(()));
         }
     };
     tokio::select! {
@@ -125,14 +124,14 @@ async fn an_operator_with_nothing_to_do_stays_alive() {
 /// Wrong: an operator that does nothing any more stays, and holds the lease.
 #[tokio::test(start_paused = true)]
 async fn a_controller_that_is_not_polled_any_more_is_found() {
-    let Operator { progress, mut controller, mut lease, .. } = operator();
+    let Operator { health, mut controller, mut lease, .. } = operator();
     let begun = async {
         tokio::select! { () = &mut controller => {}, () = &mut lease => {} }
     };
     assert!(timeout(Duration::from_secs(30), begun).await.is_err());
-    assert_eq!(progress.alive(), Ok(()));
+    assert_eq!(health.alive(), Ok(()));
     assert!(timeout(Duration::from_secs(70), &mut lease).await.is_err());
-    let said = progress.alive().unwrap_err();
+    let said = health.alive().unwrap_err();
     assert!(said.starts_with("the controller's loop has been silent for "), "{said}");
     assert!(!said.contains(';'), "nothing else is blamed: {said}");
 }
@@ -140,14 +139,14 @@ async fn a_controller_that_is_not_polled_any_more_is_found() {
 /// Wrong: nobody renews the lease, another operator takes over, and this one goes on.
 #[tokio::test(start_paused = true)]
 async fn a_lease_task_that_is_gone_is_found() {
-    let Operator { progress, mut controller, mut lease, .. } = operator();
+    let Operator { health, mut controller, mut lease, .. } = operator();
     let begun = async {
         tokio::select! { () = &mut controller => {}, () = &mut lease => {} }
     };
     assert!(timeout(Duration::from_secs(30), begun).await.is_err());
     drop(lease);
     assert!(timeout(Duration::from_secs(70), &mut controller).await.is_err());
-    let said = progress.alive().unwrap_err();
+    let said = health.alive().unwrap_err();
     assert!(said.starts_with("the renewal of the lease has been silent for "), "{said}");
     assert!(!said.contains(';'), "nothing else is blamed: {said}");
 }

@@ -2,49 +2,38 @@
 //! itself. Needs a stack; `COUPON_REPAIR_WINNERS` sets the size.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "the stage has more than this test needs")]
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use campaign::stock::StockKeys;
-use operator::epoch::{self, Opened, Remembered};
+use coupon_ledger::redis::RedisKeys;
+use coupon_testing::{process, rows};
+use operator::ledger::epoch::{self, Opened, Remembered};
 use redis::AsyncCommands;
 use sqlx::AssertSqlSafe;
 
-#[path = "ledger/api.rs"]
-mod api;
-#[path = "common/memory.rs"]
-mod memory;
-#[path = "common/servers.rs"]
-mod servers;
-#[path = "ledger/stage.rs"]
-mod stage;
-
-use api::no_issuers;
-use stage::{Stage, terms};
+use common::no_pods::no_issuers;
+use common::stage::{Stage, terms};
 
 /// By default. A ledger of so many in memory takes 150 MB.
 const WINNERS: u64 = 200_000;
+const MIB: u64 = 1024 * 1024;
 /// A repair may take so much memory, whatever its size, and two bits for each coupon.
 const MAX_GROWTH_MIB: u64 = 40;
 /// Nobody may be kept waiting longer for one command of a repair.
 const MAX_REDIS_MS: u64 = 50;
+/// A repair that held Redis up for longer is done so often in all.
+const REPAIRS: usize = 3;
 /// For each million, by a build without optimization on a machine that is busy.
 const MAX_PER_MILLION: Duration = Duration::from_secs(120);
-/// Rows of one statement.
-const ROWS: u64 = 100_000;
+/// As long as a UUID.
+const USER: &str = "00000000-0000-4000-8000-";
 
 async fn store_rows(stage: &Stage, winners: u64) {
-    for from in (1..=winners).step_by(ROWS as usize) {
-        let to = (from + ROWS - 1).min(winners);
-        let rows = format!(
-            "INSERT INTO issued_coupon (campaign_id, issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms) \
-             SELECT id, seq, CONCAT('00000000-0000-4000-8000-', LPAD(seq, 12, '0')), 1, CONCAT('request-key-', seq), 1, 1 \
-             FROM seq_{from}_to_{to}, campaign WHERE coupon_id = '{}'",
-            stage.campaign.coupon_id()
-        );
-        sqlx::query(AssertSqlSafe(rows)).execute(&stage.systems.sql).await.unwrap();
+    for statement in rows::statements(stage.row.0, 1..=winners, USER) {
+        sqlx::query(AssertSqlSafe(statement)).execute(&stage.systems.sql).await.unwrap();
     }
 }
 
@@ -66,14 +55,15 @@ fn longest_micros(slow: &[Vec<redis::Value>]) -> u64 {
     kinds.values_mut().map(of_kind).max().unwrap_or(0)
 }
 
-/// Repairs, judges and prints a line.
-async fn repair(stage: &Stage, winners: u64, mode: &str) -> Opened {
+/// Repairs, prints a line, judges all but Redis and returns for how many milliseconds Redis was held up by one command.
+async fn repair(stage: &Stage, winners: u64, mode: &str) -> (Opened, u64) {
     let mut redis = stage.systems.redis().await.unwrap();
     for command in [&["CONFIG", "SET", "slowlog-log-slower-than", "2000"][..], &["SLOWLOG", "RESET"]] {
         let () = redis::cmd(command[0]).arg(&command[1..]).query_async(&mut redis).await.unwrap();
     }
-    memory::forget_peak();
-    let (before, started) = (memory::mib("VmRSS"), Instant::now());
+    let own = std::process::id();
+    process::forget_peak(own).unwrap();
+    let (before, started) = (process::resident(own).unwrap() / MIB, Instant::now());
     let row = stage.row().await;
     let opened = epoch::open(
         &stage.systems,
@@ -86,37 +76,64 @@ async fn repair(stage: &Stage, winners: u64, mode: &str) -> Opened {
     )
     .await
     .unwrap();
-    let (seconds, peak) = (started.elapsed(), memory::mib("VmHWM"));
+    let (seconds, peak) = (started.elapsed(), process::peak(own).unwrap() / MIB);
     let slow: Vec<Vec<redis::Value>> = redis::cmd("SLOWLOG").arg("GET").arg(-1).query_async(&mut redis).await.unwrap();
     let redis_ms = longest_micros(&slow).div_ceil(1000);
     println!(
         "repair: winners={winners} mode={mode} seconds={:.1} peak_rss_mib={peak} redis_longest_ms={redis_ms}",
         seconds.as_secs_f64()
     );
+    if redis_ms >= MAX_REDIS_MS {
+        println!("slow commands: {slow:?}");
+    }
     assert_eq!((opened.winners, opened.free), (winners, 0), "{mode}");
     let growth = peak.saturating_sub(before);
     assert!(growth <= MAX_GROWTH_MIB + winners / 4_000_000, "{mode}: grew by {growth} MiB");
-    assert!(redis_ms < MAX_REDIS_MS, "{mode}: {redis_ms} ms: {slow:?}");
     assert!(seconds < MAX_PER_MILLION.mul_f64((winners as f64 / 1e6).max(1.0)), "{mode}: {seconds:?}");
-    opened
+    (opened, redis_ms)
+}
+
+/// One coupon is missing in Redis: all is written afresh, and takes the place of what is there.
+async fn refill(stage: &Stage, winners: u64) -> u64 {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), RedisKeys::of(&stage.campaign));
+    let missing = format!("1:{USER}{:012}", winners / 2);
+    assert_eq!(redis.zrem::<_, _, u64>(&keys.issued, missing).await.unwrap(), 1);
+    let (opened, redis_ms) = repair(stage, winners, "refill").await;
+    assert!(!opened.rebound);
+    redis_ms
 }
 
 /// Wrong: a repair keeps the ledger in memory and the operator is killed for it, or Redis answers nobody while it frees old keys.
+/// The least of three counts for Redis: what a command needs it needs each time, and what a busy machine took from it, it does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_of_many_winners_takes_little() {
     let winners = std::env::var("COUPON_REPAIR_WINNERS").map_or(WINNERS, |text| text.parse().unwrap());
     let stage = Stage::new().await;
     store_rows(&stage, winners).await;
-    assert!(!repair(&stage, winners, "fill").await.rebound);
-    assert!(repair(&stage, winners, "bind").await.rebound);
-    // One is missing: all is written afresh, and takes the place of what is there.
-    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
-    let missing = format!("1:00000000-0000-4000-8000-{:012}", winners / 2);
-    assert_eq!(redis.zrem::<_, _, u64>(&keys.issued, missing).await.unwrap(), 1);
-    assert!(!repair(&stage, winners, "refill").await.rebound);
-    let () = redis.unlink(&keys_of(&keys)).await.unwrap();
+    let (filled, fill_ms) = repair(&stage, winners, "fill").await;
+    assert!(!filled.rebound);
+    let mut times = BTreeMap::from([("fill", vec![fill_ms]), ("bind", Vec::new()), ("refill", Vec::new())]);
+    for _ in 0..REPAIRS {
+        let (bound, bind_ms) = repair(&stage, winners, "bind").await;
+        assert!(bound.rebound);
+        times.entry("bind").or_default().push(bind_ms);
+        times.entry("refill").or_default().push(refill(&stage, winners).await);
+        if times.values().all(|times| times.iter().any(|&ms| ms < MAX_REDIS_MS)) {
+            break;
+        }
+        // A fill is the first half of a refill, and can be had again only with nothing in Redis.
+        remove_keys(&stage).await;
+        let (filled, fill_ms) = repair(&stage, winners, "fill").await;
+        assert!(!filled.rebound);
+        times.entry("fill").or_default().push(fill_ms);
+    }
+    for (mode, times) in times {
+        assert!(times.iter().any(|&ms| ms < MAX_REDIS_MS), "{mode}: Redis was held up for {times:?} ms");
+    }
+    remove_keys(&stage).await;
 }
 
-fn keys_of(keys: &StockKeys) -> [&str; 5] {
-    [&keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free]
+async fn remove_keys(stage: &Stage) {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), RedisKeys::of(&stage.campaign));
+    let () = redis.unlink(&[&keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free]).await.unwrap();
 }

@@ -4,25 +4,23 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod common;
-#[path = "common/kubernetes.rs"]
-mod kubernetes;
 
-use campaign::identity::CampaignId;
-use campaign::settings::Connections;
+use common::kubernetes::Kubernetes;
 use common::{Kind, repository};
+use coupon_core::connections::Connections;
+use coupon_core::identity::CampaignId;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PodSpec};
 use kube::api::{Api, Patch, PatchParams, PostParams};
-use kubernetes::Kubernetes;
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
-use operator::children::{self, ControlTokens, Family};
+use operator::workloads::{self, ChildContext, ControlTokens};
 use serde_json::json;
 
 /// Each by its name.
 fn examples() -> Vec<(&'static str, Job)> {
     let read = |name| {
         let text = std::fs::read_to_string(repository().join(format!("examples/{name}-job.yaml"))).unwrap();
-        (name, campaign::yaml::from_str(&text).unwrap())
+        (name, coupon_core::yaml::from_str(&text).unwrap())
     };
     ["replay", "forget"].map(read).to_vec()
 }
@@ -38,7 +36,7 @@ fn consumer() -> PodSpec {
         "database": {"host": "mysql", "port": 3306, "name": "coupons"},
     }))
     .unwrap();
-    let family = Family {
+    let family = ChildContext {
         campaign: &campaign,
         id: &CampaignId::with_default_names("prod", "shop", &campaign.coupon_id()).unwrap(),
         cluster: "here",
@@ -50,7 +48,7 @@ fn consumer() -> PodSpec {
         image: "example.com/coupon:0",
         image_pull_policy: None,
     };
-    children::consumer_deployment(&family, None).spec.unwrap().template.spec.unwrap()
+    workloads::consumer_deployment(&family, None).spec.unwrap().template.spec.unwrap()
 }
 
 /// Wrong: a Job waits for a Secret that nobody makes, may do more than the pods beside it, or says what its program does not know.

@@ -1,7 +1,7 @@
-//! What `coupon-consumer forget` is told.
+//! The arguments of `coupon-consumer forget`.
 
-use campaign::identity::UserId;
 use clap::Args;
+use coupon_core::identity::UserId;
 
 use crate::replay::args::Place;
 

@@ -5,32 +5,33 @@
 //! ```
 //!
 //! The coupons stay: rank, n and time are as before, so that nothing that counts changes. The database comes first: once it knows a
-//! pseudonym, whoever reads the former id from a record, a letter or another Redis goes by it ([`table::Pseudonyms`]). Every step may
+//! pseudonym, every reader that meets the former id in a record, a letter or another Redis uses the pseudonym ([`database::Pseudonyms`]). Every step may
 //! be done again; a run that broke off is finished by the next one. Rights that are missing, and windows that are open, are found before
 //! anything is changed anywhere.
 
 pub mod args;
-mod letters;
+mod dead_letters;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use campaign::identity::UserId;
-use campaign::log::admin::Operation;
-use campaign::settings::Connections;
-use campaign::stock::{self, Place, StockKeys};
-use campaign::table::{self, CampaignRow};
-use campaign::{shown, user_id};
-use redis::aio::MultiplexedConnection;
+use ::redis::aio::MultiplexedConnection;
+use coupon_core::connections::Connections;
+use coupon_core::identity::UserId;
+use coupon_core::shown;
+use coupon_core::user_id;
+use coupon_kafka_admin::Operation;
+use coupon_ledger::database::{self, CampaignRow};
+use coupon_ledger::redis::{self, Place, RedisKeys};
+use coupon_sink::rows::within_deadline;
 
-use crate::ledger::in_time;
-use crate::replay::{Office, ReplayError};
+use crate::replay::{ReplayError, ReplayService};
 use crate::rights::Missing;
 use args::Forget;
-use letters::{ById, Mine};
-use report::{Done, Report, Trouble};
+use dead_letters::{ById, UserDeadLetters};
+use report::{ForgetProgress, Report, Trouble};
 
 /// How long Redis may take to answer.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ const ROUNDS: usize = 5;
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum ForgetOutcome {
     /// Nothing names the user any more, or would.
     AllDone,
     /// Something is left, for people to judge.
@@ -64,58 +65,62 @@ pub enum ForgetError {
 ///
 /// # Errors
 /// [`ForgetError::Look`]: a system failed before anything was changed.
-pub async fn forget(wanted: &Forget, connections: Connections, out: &mut impl Write) -> Result<Ending, ForgetError> {
-    let offices = offices(wanted, connections).await?;
-    let found = match letters_or_missing(&offices, wanted).await? {
+pub async fn forget(
+    wanted: &Forget,
+    connections: Connections,
+    out: &mut impl Write,
+) -> Result<ForgetOutcome, ForgetError> {
+    let services = services(wanted, connections).await?;
+    let found = match letters_or_missing(&services, wanted).await? {
         Ok(found) => found,
         Err(missing) => {
             report::refuse(&missing, wanted, out)?;
-            return Ok(Ending::SomethingLeft);
+            return Ok(ForgetOutcome::SomethingLeft);
         }
     };
     let mut reports = Vec::new();
-    for (office, letters) in offices.iter().zip(found) {
-        reports.push(look(office, wanted, letters).await?);
+    for (service, letters) in services.iter().zip(found) {
+        reports.push(preview(service, wanted, letters).await?);
     }
-    let broken = !wanted.dry_run && act(&offices, &mut reports, wanted).await.is_err();
+    let broken = !wanted.dry_run && execute(&services, &mut reports, wanted).await.is_err();
     report::write(&reports, wanted, out)?;
     Ok(match broken {
-        true => Ending::BrokenOff,
-        false if reports.iter().any(|report| report.trouble.is_some()) => Ending::SomethingLeft,
-        false => Ending::AllDone,
+        true => ForgetOutcome::BrokenOff,
+        false if reports.iter().any(|report| report.trouble.is_some()) => ForgetOutcome::SomethingLeft,
+        false => ForgetOutcome::AllDone,
     })
 }
 
-async fn offices(wanted: &Forget, connections: Connections) -> Result<Vec<Office>, ReplayError> {
-    let here = Office::new(wanted.place.campaign.clone(), connections.clone())?;
+async fn services(wanted: &Forget, connections: Connections) -> Result<Vec<ReplayService>, ReplayError> {
+    let here = ReplayService::new(wanted.place.campaign.clone(), connections.clone())?;
     if !wanted.everywhere {
         return Ok(vec![here]);
     }
-    let all = in_time(table::campaigns_of(&here.pool, here.campaign.realm())).await?;
-    all.into_iter().map(|campaign| Office::new(campaign, connections.clone())).collect()
+    let all = within_deadline(database::campaigns_of(&here.pool, here.campaign.realm())).await?;
+    all.into_iter().map(|campaign| ReplayService::new(campaign, connections.clone())).collect()
 }
 
 /// The user's dead letters in each campaign, by each of their ids; or what the login may not do of all that this takes.
 async fn letters_or_missing(
-    offices: &[Office],
+    services: &[ReplayService],
     wanted: &Forget,
 ) -> Result<Result<Vec<ById>, BTreeSet<Missing>>, ReplayError> {
     let (mut missing, mut found) = (BTreeSet::new(), Vec::new());
     // The same for all campaigns of a realm.
-    if let Some(office) = offices.first() {
-        missing.extend(office.lacks_in_redis(stock::probe::Role::Forget).await?);
-        missing.extend(office.lacks_in_database(table::probe::Role::Forget).await?);
+    if let Some(service) = services.first() {
+        missing.extend(service.lacks_in_redis(redis::probe::Role::Forget).await?);
+        missing.extend(service.lacks_in_database(database::probe::Role::Forget).await?);
     }
-    for office in offices {
-        let topic = office.campaign.dead_letter_topic();
-        if let Some(unreadable) = office.lacks_on_topic(&topic, &[Operation::Read]).await? {
+    for service in services {
+        let topic = service.campaign.dead_letter_topic();
+        if let Some(unreadable) = service.lacks_on_topic(&topic, &[Operation::Read]).await? {
             missing.insert(unreadable);
             continue;
         }
-        let letters = letters::find(office, &ids(&wanted.user)).await?;
+        let letters = dead_letters::find(service, &ids(&wanted.user)).await?;
         // Who has no letters needs no more.
         if letters.values().any(|mine| mine.count > 0) {
-            missing.extend(office.lacks_on_topic(&topic, &[Operation::Write, Operation::Delete]).await?);
+            missing.extend(service.lacks_on_topic(&topic, &[Operation::Write, Operation::Delete]).await?);
         }
         found.push(letters);
     }
@@ -129,14 +134,14 @@ fn ids(text: &str) -> Vec<UserId> {
 }
 
 /// What would be done, and whether it may be. `letters`: the user's, by each of their ids. Changes nothing.
-async fn look(office: &Office, wanted: &Forget, letters: ById) -> Result<Report, ReplayError> {
-    let row = row(office).await?;
-    let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
-    let keys = StockKeys::of(&office.campaign);
-    let mut report = Report::of(&office.campaign);
+async fn preview(service: &ReplayService, wanted: &Forget, letters: ById) -> Result<Report, ReplayError> {
+    let row = row(service).await?;
+    let mut redis = redis::connect::connect(&service.connections.redis, REDIS_TIMEOUT).await?;
+    let keys = RedisKeys::of(&service.campaign);
+    let mut report = Report::of(&service.campaign);
     for (user, mine) in letters {
-        let stored = in_time(table::ranks_of(&office.pool, row.id, &user)).await?;
-        let held = stock::places_of(&mut redis, &keys, &user, &further_places(&stored, &mine)).await?;
+        let stored = within_deadline(database::ranks_of(&service.pool, row.id, &user)).await?;
+        let held = redis::places_of(&mut redis, &keys, &user, &further_places(&stored, &mine)).await?;
         let coupons: BTreeSet<u64> = stored.keys().copied().chain(held.iter().map(|place| place.rank)).collect();
         report.coupons += coupons.len() as u64;
         report.letters += mine.count;
@@ -145,27 +150,27 @@ async fn look(office: &Office, wanted: &Forget, letters: ById) -> Result<Report,
     if report.is_empty() || wanted.while_open {
         return Ok(report);
     }
-    let state = stock::observe(&mut redis, &keys).await?;
+    let state = redis::observe(&mut redis, &keys).await?;
     let end = state.open.as_ref().map(|open| open.terms.end_ms).or(row.opened_end_ms);
     if let Some(end_ms) = end.filter(|end| state.now_ms < *end) {
-        report = Report { trouble: Some(Trouble::StillOpen { end_ms }), ..Report::of(&office.campaign) };
+        report = Report { trouble: Some(Trouble::StillOpen { end_ms }), ..Report::of(&service.campaign) };
     }
     Ok(report)
 }
 
 /// Does what was looked at. An error says that it broke off; the reports say where.
-async fn act(offices: &[Office], reports: &mut [Report], wanted: &Forget) -> Result<(), ()> {
+async fn execute(services: &[ReplayService], reports: &mut [Report], wanted: &Forget) -> Result<(), ()> {
     let mut broken = false;
-    for (office, report) in offices.iter().zip(reports) {
+    for (service, report) in services.iter().zip(reports) {
         if report.is_empty() || report.trouble.is_some() {
             continue;
         }
         if broken {
-            *report = Report { trouble: Some(Trouble::NotBegun), ..Report::of(&office.campaign) };
+            *report = Report { trouble: Some(Trouble::NotBegun), ..Report::of(&service.campaign) };
             continue;
         }
-        *report = Report::of(&office.campaign);
-        if let Err((done, error)) = forget_in(office, wanted, report).await {
+        *report = Report::of(&service.campaign);
+        if let Err((done, error)) = forget_in(service, wanted, report).await {
             report.trouble = Some(Trouble::BrokenOff { done, error: shown::causes(&error) });
             broken = true;
         }
@@ -173,19 +178,23 @@ async fn act(offices: &[Office], reports: &mut [Report], wanted: &Forget) -> Res
     if broken { Err(()) } else { Ok(()) }
 }
 
-async fn row(office: &Office) -> Result<CampaignRow, ReplayError> {
-    let row = in_time(table::find(&office.pool, &office.campaign)).await?;
-    Ok(row.ok_or_else(|| table::TableError::NoCampaign(office.campaign.to_string()))?)
+async fn row(service: &ReplayService) -> Result<CampaignRow, ReplayError> {
+    let row = within_deadline(database::find(&service.pool, &service.campaign)).await?;
+    Ok(row.ok_or_else(|| database::DatabaseError::NoCampaign(service.campaign.to_string()))?)
 }
 
 /// An error comes with what has been changed by then.
-async fn forget_in(office: &Office, wanted: &Forget, report: &mut Report) -> Result<(), (Done, ReplayError)> {
-    let mut done = Done::Nothing;
+async fn forget_in(
+    service: &ReplayService,
+    wanted: &Forget,
+    report: &mut Report,
+) -> Result<(), (ForgetProgress, ReplayError)> {
+    let mut done = ForgetProgress::Nothing;
     let work = async {
-        let row = row(office).await?;
-        let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
+        let row = row(service).await?;
+        let mut redis = redis::connect::connect(&service.connections.redis, REDIS_TIMEOUT).await?;
         for user in ids(&wanted.user) {
-            forget_id(office, &row, &mut redis, &user, report, &mut done).await?;
+            forget_id(service, &row, &mut redis, &user, report, &mut done).await?;
         }
         Ok(())
     };
@@ -194,23 +203,23 @@ async fn forget_in(office: &Office, wanted: &Forget, report: &mut Report) -> Res
 }
 
 async fn forget_id(
-    office: &Office,
+    service: &ReplayService,
     row: &CampaignRow,
     redis: &mut MultiplexedConnection,
     user: &UserId,
     report: &mut Report,
-    done: &mut Done,
+    done: &mut ForgetProgress,
 ) -> Result<(), ReplayError> {
-    let keys = StockKeys::of(&office.campaign);
+    let keys = RedisKeys::of(&service.campaign);
     // Not those of the look: more may have come.
-    let mine = letters::find(office, std::slice::from_ref(user)).await?.remove(user).unwrap_or_default();
+    let mine = dead_letters::find(service, std::slice::from_ref(user)).await?.remove(user).unwrap_or_default();
     report.letters += mine.count;
     let mut pseudonyms = BTreeMap::new();
     let mut coupons = BTreeSet::new();
     for round in 0..=ROUNDS {
-        let stored = in_time(table::ranks_of(&office.pool, row.id, user)).await?;
+        let stored = within_deadline(database::ranks_of(&service.pool, row.id, user)).await?;
         let further = further_places(&stored, &mine);
-        let held = stock::places_of(redis, &keys, user, &further).await?;
+        let held = redis::places_of(redis, &keys, user, &further).await?;
         coupons.extend(stored.keys().copied().chain(held.iter().map(|place| place.rank)));
         let open = mine.ranks.keys().any(|rank| !pseudonyms.contains_key(rank));
         if stored.is_empty() && held.is_empty() && !open {
@@ -221,19 +230,19 @@ async fn forget_id(
             break;
         }
         // Each round has one of its own: what is found now was won after the round before, as an n-th coupon once more.
-        let fresh = table::new_pseudonym();
+        let fresh = database::new_pseudonym();
         let ranks: BTreeSet<u64> = coupons.iter().copied().chain(mine.ranks.keys().copied()).collect();
-        pseudonyms.extend(in_time(table::forget(&office.pool, row.id, user, &ranks, &fresh)).await?);
-        *done = Done::Database;
+        pseudonyms.extend(within_deadline(database::forget(&service.pool, row.id, user, &ranks, &fresh)).await?);
+        *done = ForgetProgress::Database;
         report.pseudonyms.extend(pseudonyms.values().cloned());
         let moves: Vec<(Place, &UserId)> =
             held.iter().filter_map(|place| Some((*place, pseudonyms.get(&place.rank)?))).collect();
-        stock::rename(redis, &keys, user, &further, &moves).await?;
-        *done = Done::DatabaseAndRedis;
+        redis::rename(redis, &keys, user, &further, &moves).await?;
+        *done = ForgetProgress::DatabaseAndRedis;
     }
     report.coupons += coupons.len() as u64;
     if mine.count > 0 {
-        let rewritten = letters::rewrite(office, row.id, user, &mine, &pseudonyms).await?;
+        let rewritten = dead_letters::rewrite(service, row.id, user, &mine, &pseudonyms).await?;
         if let Err(why) = rewritten {
             report.trouble = Some(Trouble::LettersStay(why));
         }
@@ -242,6 +251,6 @@ async fn forget_id(
 }
 
 /// The n under which Redis may hold coupons, beside those up to the limit in force: of rows, of letters, and of ranks that are kept.
-fn further_places(stored: &BTreeMap<u64, u32>, mine: &Mine) -> BTreeSet<u32> {
-    stored.iter().chain(&mine.ranks).flat_map(|(rank, n)| [*n, stock::kept_n(*rank)]).collect()
+fn further_places(stored: &BTreeMap<u64, u32>, mine: &UserDeadLetters) -> BTreeSet<u32> {
+    stored.iter().chain(&mine.ranks).flat_map(|(rank, n)| [*n, redis::kept_n(*rank)]).collect()
 }

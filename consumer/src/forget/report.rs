@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use campaign::identity::{CampaignId, UserId};
+use coupon_core::identity::{CampaignId, UserId};
 use serde_json::json;
 
 use super::args::Forget;
@@ -11,7 +11,7 @@ use crate::rights::{self, Missing};
 
 /// What was done in one campaign.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub(super) struct Report {
     /// The campaign.
     pub campaign: CampaignId,
     /// Coupons that were, or would be, put under pseudonyms.
@@ -26,7 +26,7 @@ pub struct Report {
 
 /// Why not all is done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub(super) enum Trouble {
     /// Who is forgotten could win again.
     #[error(
         "nothing was done: coupons can be had until {}, and who is forgotten is a new user, who may win again; wait, or say --while-open",
@@ -46,7 +46,7 @@ pub enum Trouble {
     #[error("broken off: {error}; {done}; running it again is safe, and finishes it")]
     BrokenOff {
         /// What has been changed by then.
-        done: Done,
+        done: ForgetProgress,
         /// What failed.
         error: String,
     },
@@ -57,7 +57,7 @@ pub enum Trouble {
 
 /// How far it came in a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
+pub(super) enum ForgetProgress {
     /// Nothing was changed.
     Nothing,
     /// The database knows the pseudonym.
@@ -66,7 +66,7 @@ pub enum Done {
     DatabaseAndRedis,
 }
 
-impl std::fmt::Display for Done {
+impl std::fmt::Display for ForgetProgress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Nothing => "nothing was done here",
@@ -102,18 +102,18 @@ impl Trouble {
 
 impl Report {
     /// Nothing was done yet.
-    pub fn of(campaign: &CampaignId) -> Self {
+    pub(super) fn of(campaign: &CampaignId) -> Self {
         Self { campaign: campaign.clone(), coupons: 0, letters: 0, pseudonyms: BTreeSet::new(), trouble: None }
     }
 
     /// Whether nothing of the user was found.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.coupons + self.letters == 0
     }
 }
 
 /// Says which rights are missing.
-pub fn refuse(missing: &BTreeSet<Missing>, wanted: &Forget, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn refuse(missing: &BTreeSet<Missing>, wanted: &Forget, out: &mut impl Write) -> io::Result<()> {
     if !wanted.place.json {
         return writeln!(out, "{}", rights::refusal(missing));
     }
@@ -122,7 +122,7 @@ pub fn refuse(missing: &BTreeSet<Missing>, wanted: &Forget, out: &mut impl Write
 }
 
 /// Writes what was done, a line for each campaign, or JSON. The user's id is not repeated: output is kept.
-pub fn write(reports: &[Report], wanted: &Forget, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(reports: &[Report], wanted: &Forget, out: &mut impl Write) -> io::Result<()> {
     if wanted.place.json {
         let all: Vec<_> = reports
             .iter()
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
     use crate::config::{Cli, Command};
 
-    fn told(report: Report, more: &[&str]) -> String {
+    fn written(report: Report, more: &[&str]) -> String {
         let all = ["coupon-consumer", "forget", "--campaign", "prod/shop/spring", "--user", "anna"];
         let cli = Cli::try_parse_from(all.iter().chain(more)).unwrap();
         let Some(Command::Forget(wanted)) = cli.command else { panic!("another command") };
@@ -190,7 +190,7 @@ mod tests {
             ),
             (
                 Report {
-                    trouble: Some(Trouble::BrokenOff { done: Done::Database, error: "Redis: no".to_owned() }),
+                    trouble: Some(Trouble::BrokenOff { done: ForgetProgress::Database, error: "Redis: no".to_owned() }),
                     letters: 1,
                     ..empty()
                 },
@@ -199,9 +199,9 @@ mod tests {
                  and the dead letters still name the user; running it again is safe, and finishes it\n",
             ),
         ] {
-            assert_eq!(told(report, &more), expected);
+            assert_eq!(written(report, &more), expected);
         }
-        let json: serde_json::Value = serde_json::from_str(&told(done(), &["--json"])).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&written(done(), &["--json"])).unwrap();
         assert_eq!(json["campaigns"][0]["pseudonyms"][0], "forgotten-1");
         assert!(!json.to_string().contains("anna"));
     }

@@ -1,14 +1,14 @@
-//! What `coupon-consumer dead-letters` is told.
+//! The arguments of `coupon-consumer dead-letters`.
 
 use std::path::PathBuf;
 
-use campaign::identity::Identity;
-use campaign::table::Position;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use coupon_core::identity::Identity;
+use coupon_core::position::Position;
+use coupon_sink::decide::DeadLetterReason;
 
-use super::letters::Letter;
-use crate::decide::Reason;
+use super::dead_letters::DeadLetter;
 
 /// What to do with dead letters.
 #[derive(Debug, Clone, Subcommand)]
@@ -62,13 +62,13 @@ pub struct Choice {
     #[arg(long)]
     pub user: Vec<String>,
     /// Why it is a dead letter. May be repeated.
-    #[arg(long, value_parser = PossibleValuesParser::new(Reason::NAMES))]
+    #[arg(long, value_parser = PossibleValuesParser::new(DeadLetterReason::NAMES))]
     pub reason: Vec<String>,
 }
 
 impl Choice {
     /// Whether the letter is meant.
-    pub fn takes(&self, letter: &Letter) -> bool {
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
         let event = letter.event.as_ref().ok();
         let any = |given: usize, holds: bool| given == 0 || holds;
         self.partition.is_none_or(|partition| partition == letter.position.partition)
@@ -121,7 +121,7 @@ pub struct Replay {
 
 impl Replay {
     /// Whether the letter is given up.
-    pub fn discards(&self, letter: &Letter) -> bool {
+    pub fn discards(&self, letter: &DeadLetter) -> bool {
         self.discard.contains(&letter.position)
     }
 }

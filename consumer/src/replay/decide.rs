@@ -1,12 +1,12 @@
-//! What to do with a dead letter. Pure; `judge` finds the facts.
+//! What to do with a dead letter. Pure; `decider` finds the facts.
 
-use campaign::event::{CouponIssued, DecodeError};
-use campaign::format::Newer;
-use campaign::stock::{Held, Refusal};
+use coupon_core::event::{CouponIssued, DecodeError};
+use coupon_core::format::Newer;
+use coupon_ledger::redis::{Held, Refusal};
 
 /// What Redis says about the letter's rank.
 #[derive(Debug, Clone, Copy)]
-pub enum Stock<'a> {
+pub(super) enum InRedis<'a> {
     /// It does not serve the campaign.
     Refused(Refusal),
     /// The campaign is over, and its keys were removed.
@@ -22,7 +22,7 @@ pub enum Stock<'a> {
 
 /// What is known when a letter is judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub(super) struct Facts<'a> {
     /// The campaign's total in SQL.
     pub total: u64,
     /// The row that holds the letter's rank.
@@ -34,12 +34,12 @@ pub struct Facts<'a> {
     /// Whether the record was void where it first lay.
     pub void: bool,
     /// What Redis says.
-    pub stock: Stock<'a>,
+    pub redis: InRedis<'a>,
 }
 
 /// What to do with a letter. The texts say why, and where it helps what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Publish it under this epoch.
     #[error("Redis holds this grant in epoch {epoch}")]
     Replay {
@@ -90,14 +90,14 @@ pub enum Verdict {
     /// Nothing now: the campaign is over, and Redis was rid of it.
     #[error(
         "the campaign's keys were removed from Redis after retainForHours, when every winner was a row; to have it judged take \
-         retainForHours out of the campaign, wait until its StockReady says StockFilled, and try again"
+         retainForHours out of the campaign, wait until its RedisKeysReady says RedisKeysFilled, and try again"
     )]
     KeysRemoved,
 }
 
 impl Verdict {
     /// A stable name in CamelCase.
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Replay { .. } => "Replayable",
             Self::AlreadyStored => "AlreadyStored",
@@ -115,7 +115,7 @@ impl Verdict {
     }
 
     /// Whether no row can come of the letter any more, whatever people do.
-    pub fn is_final(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         match self {
             Self::AlreadyDiscarded
             | Self::Unreadable(_)
@@ -133,13 +133,13 @@ impl Verdict {
     }
 
     /// Whether the letter should be published.
-    pub fn is_replayable(&self) -> bool {
+    pub(super) fn is_replayable(&self) -> bool {
         matches!(self, Self::Replay { .. })
     }
 }
 
 /// Why Redis says nothing of the campaign's ranks.
-pub fn not_serving(refusal: Refusal) -> &'static str {
+pub(super) fn not_serving(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::Closed => "it is closed",
         Refusal::HistoryChanged => "its history changed",
@@ -148,8 +148,8 @@ pub fn not_serving(refusal: Refusal) -> &'static str {
     }
 }
 
-/// Judges one letter. SQL's rows come first, as no stored row is ever replaced; then Redis must hold the same grant.
-pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> Verdict {
+/// Decides about one letter. SQL's rows come first, as no stored row is ever replaced; then Redis must hold the same grant.
+pub(super) fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> Verdict {
     let stored = facts.of_rank.or(facts.of_place);
     let event = match event {
         Ok(event) if stored.is_some_and(|row| row.same_grant(event)) => return Verdict::AlreadyStored,
@@ -161,24 +161,24 @@ pub fn decide(event: &Result<CouponIssued, DecodeError>, facts: &Facts<'_>) -> V
     if let Some(row) = stored {
         return Verdict::Conflict { rank: row.rank, user: row.user_id.to_string() };
     }
-    match facts.stock {
-        Stock::Refused(refusal) => Verdict::NotServing(not_serving(refusal)),
-        Stock::Removed => Verdict::KeysRemoved,
-        Stock::Found { epoch, held: Some(held) } if held.user == event.user_id && held.n == event.n => {
+    match facts.redis {
+        InRedis::Refused(refusal) => Verdict::NotServing(not_serving(refusal)),
+        InRedis::Removed => Verdict::KeysRemoved,
+        InRedis::Found { epoch, held: Some(held) } if held.user == event.user_id && held.n == event.n => {
             match event.rank > facts.total {
                 true => Verdict::AboveTotal { total: facts.total },
                 false => Verdict::Replay { epoch },
             }
         }
-        Stock::Found { held: Some(held), .. } => Verdict::RankTaken { user: held.user.to_string() },
-        Stock::Found { held: None, .. } if facts.void => Verdict::Void,
-        Stock::Found { held: None, .. } => Verdict::NotHeld,
+        InRedis::Found { held: Some(held), .. } => Verdict::RankTaken { user: held.user.to_string() },
+        InRedis::Found { held: None, .. } if facts.void => Verdict::Void,
+        InRedis::Found { held: None, .. } => Verdict::NotHeld,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use campaign::identity::{RequestKey, UserId};
+    use coupon_core::identity::{RequestKey, UserId};
 
     use super::*;
 
@@ -205,9 +205,9 @@ mod tests {
         let (own, other_n) = (held(7, "anna", 1), held(7, "anna", 2));
         let others = held(7, "bob", 1);
         let (row, taken, elsewhere) = (event(7, "anna", 1), event(7, "bob", 1), event(3, "anna", 1));
-        let found = |held| Stock::Found { epoch: 4, held };
+        let found = |held| InRedis::Found { epoch: 4, held };
         let base =
-            Facts { total: 10, of_rank: None, of_place: None, discarded: false, void: false, stock: found(Some(&own)) };
+            Facts { total: 10, of_rank: None, of_place: None, discarded: false, void: false, redis: found(Some(&own)) };
         let conflict = |rank, user: &str| Verdict::Conflict { rank, user: user.to_owned() };
         let taken_by = |user: &str| Verdict::RankTaken { user: user.to_owned() };
         for (what, facts, expected) in [
@@ -217,15 +217,15 @@ mod tests {
             ("the rank is a row", Facts { of_rank: Some(&taken), ..base }, conflict(7, "bob")),
             ("the place is a row", Facts { of_place: Some(&elsewhere), ..base }, conflict(3, "anna")),
             ("the total was lowered", Facts { total: 6, ..base }, Verdict::AboveTotal { total: 6 }),
-            ("above the total, and nobody's", Facts { total: 6, stock: found(None), ..base }, Verdict::NotHeld),
-            ("given to bob", Facts { stock: found(Some(&others)), ..base }, taken_by("bob")),
-            ("another n", Facts { stock: found(Some(&other_n)), ..base }, taken_by("anna")),
-            ("lost", Facts { stock: found(None), ..base }, Verdict::NotHeld),
-            ("late", Facts { stock: found(None), void: true, ..base }, Verdict::Void),
-            ("removed", Facts { stock: Stock::Removed, ..base }, Verdict::KeysRemoved),
+            ("above the total, and nobody's", Facts { total: 6, redis: found(None), ..base }, Verdict::NotHeld),
+            ("given to bob", Facts { redis: found(Some(&others)), ..base }, taken_by("bob")),
+            ("another n", Facts { redis: found(Some(&other_n)), ..base }, taken_by("anna")),
+            ("lost", Facts { redis: found(None), ..base }, Verdict::NotHeld),
+            ("late", Facts { redis: found(None), void: true, ..base }, Verdict::Void),
+            ("removed", Facts { redis: InRedis::Removed, ..base }, Verdict::KeysRemoved),
             (
                 "a row, and removed",
-                Facts { of_rank: Some(&row), stock: Stock::Removed, ..base },
+                Facts { of_rank: Some(&row), redis: InRedis::Removed, ..base },
                 Verdict::AlreadyStored,
             ),
             ("given up, whatever Redis holds", Facts { discarded: true, ..base }, Verdict::AlreadyDiscarded),
@@ -235,7 +235,7 @@ mod tests {
                 Verdict::AlreadyDiscarded,
             ),
             ("given up, and a row", Facts { discarded: true, of_rank: Some(&row), ..base }, Verdict::AlreadyStored),
-            ("closed", Facts { stock: Stock::Refused(Refusal::Closed), ..base }, Verdict::NotServing("it is closed")),
+            ("closed", Facts { redis: InRedis::Refused(Refusal::Closed), ..base }, Verdict::NotServing("it is closed")),
         ] {
             assert_eq!(decide(&Ok(event(7, "anna", 1)), &facts), expected, "{what}");
         }

@@ -1,14 +1,14 @@
 //! Dead letters as anybody may have written them: nothing panics, and what is shown of them is short and safe on a terminal.
 //! `make fuzz` runs this for longer.
 
-use campaign::identity::CampaignId;
+use coupon_core::identity::CampaignId;
 use proptest::prelude::*;
 use rdkafka::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 
-use super::letters::Letter;
+use super::dead_letters::DeadLetter;
 
-use crate::mangled::{is_a_sentence, mangled};
+use coupon_testing::mangled::{is_a_sentence, mangled};
 
 proptest! {
     #[test]
@@ -28,7 +28,7 @@ proptest! {
             .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
         let message =
             OwnedMessage::new(Some(value), None, "t".into(), Timestamp::NotAvailable, 1, 2, Some(headers));
-        let letter = Letter::of(&CampaignId::with_default_names("prod", "shop", "spring").unwrap(), message);
+        let letter = DeadLetter::of(&CampaignId::with_default_names("prod", "shop", "spring").unwrap(), message);
         prop_assert!(letter.reason.is_empty() || is_a_sentence(&letter.reason), "{:?}", letter.reason);
         prop_assert!(letter.explanation.is_empty() || is_a_sentence(&letter.explanation), "{:?}", letter.explanation);
         prop_assert_eq!((letter.position.partition, letter.position.offset, letter.origin), (1, 2, None));

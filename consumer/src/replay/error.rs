@@ -1,9 +1,9 @@
 //! Why dead letters could not be replayed.
 
-use campaign::log::admin::AdminError;
-use campaign::log::tail::TailError;
-use campaign::stock::StockError;
-use campaign::table::TableError;
+use coupon_kafka_admin::AdminError;
+use coupon_ledger::database::DatabaseError;
+use coupon_ledger::kafka::tail::TailError;
+use coupon_ledger::redis::RedisError;
 use rdkafka::error::KafkaError;
 
 /// Why nothing more could be done. What was published stays published; running it again is harmless.
@@ -20,10 +20,10 @@ pub enum ReplayError {
     Reader(#[from] tokio::task::JoinError),
     /// The database failed.
     #[error(transparent)]
-    Table(#[from] TableError),
+    Table(#[from] DatabaseError),
     /// Redis failed.
     #[error(transparent)]
-    Stock(#[from] StockError),
+    Redis(#[from] RedisError),
     /// The producer cannot be made.
     #[error("the Kafka producer cannot be made: {0}; correct the connection settings")]
     Producer(KafkaError),
@@ -39,7 +39,7 @@ impl ReplayError {
             Self::Kafka(error) => error.reason(),
             Self::Read(_) | Self::Reader(_) => "DeadLettersUnreadable",
             Self::Table(_) => "DatabaseFailed",
-            Self::Stock(_) => "RedisFailed",
+            Self::Redis(_) => "RedisFailed",
             Self::Producer(_) => "InvalidKafkaClient",
             Self::Output(_) => "OutputFailed",
         }

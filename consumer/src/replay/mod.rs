@@ -1,7 +1,7 @@
 //! Dead letters, looked at and replayed by people: `coupon-consumer dead-letters list|replay`.
 //!
 //! ```text
-//! letters (read) -> judge (rows, Redis) -> decide (pure) -> publish -> watch until they are rows -> settle, trim (if asked)
+//! dead_letters (read) -> decider (rows, Redis) -> decide (pure) -> publish -> watch until they are rows -> settle, trim (if asked)
 //! ```
 //!
 //! A letter is replayed only if the present Redis holds its grant: same rank, same user, same n. It goes to the campaign's
@@ -10,16 +10,16 @@
 //! stands in the way makes it a dead letter again, and a second replay finds the row and does nothing.
 
 pub mod args;
+pub(crate) mod dead_letters;
 mod decide;
+mod decider;
 mod error;
-mod judge;
-pub(crate) mod letters;
-mod office;
 mod origin;
 mod outcome;
 pub(crate) mod progress;
 mod publish;
 mod report;
+mod service;
 mod settle;
 mod trim;
 mod watch;
@@ -31,31 +31,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::time::Duration;
 
-use campaign::identity::Identity;
-use campaign::log::admin::{AdminError, KafkaAdmin, Operation};
-use campaign::log::client_config;
-use campaign::settings::Connections;
-use campaign::table::{self, CampaignRow, Position, TableError};
+use coupon_core::connections::Connections;
+use coupon_core::identity::Identity;
+use coupon_core::position::Position;
+use coupon_kafka_admin::{AdminError, KafkaAdmin, Operation};
+use coupon_ledger::database::{self, CampaignRow, DatabaseError};
+use coupon_ledger::kafka::client_config;
+use coupon_sink::rows::within_deadline;
 
 pub use self::error::ReplayError;
-pub use self::office::Office;
-pub(crate) use self::office::{CLIENT_ID, DeadTopic, MAX_LETTERS};
-use crate::ledger::in_time;
+pub use self::service::ReplayService;
+pub(crate) use self::service::{CLIENT_ID, DeadTopic, MAX_LETTERS};
 use crate::rights::Missing;
 use args::{Choice, Replay};
-use judge::Judge;
-use letters::{Letter, Letters};
-use outcome::Outcome;
+use dead_letters::{DeadLetter, FoundDeadLetters};
+use decider::Decider;
+use outcome::ReplayOutcome;
 use progress::Progress;
 use publish::Publisher;
-use trim::{Kept, Plan, Trimmed};
+use trim::{Kept, TrimPlan, Trimmed};
 
 /// Connections to the database.
 const DATABASE_CONNECTIONS: u32 = 2;
 /// How long one administrative request may take.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(30);
 
-impl Office {
+impl ReplayService {
     /// Connects when first needed.
     ///
     /// # Errors
@@ -63,7 +64,7 @@ impl Office {
     pub fn new(campaign: Identity, connections: Connections) -> Result<Self, ReplayError> {
         let campaign = connections.campaign(campaign);
         let admin = KafkaAdmin::new(&client_config(&connections.kafka, CLIENT_ID, &[]))?.within(ADMIN_DEADLINE);
-        let pool = table::connect(&connections.database, DATABASE_CONNECTIONS);
+        let pool = database::connect(&connections.database, DATABASE_CONNECTIONS);
         Ok(Self { campaign, connections, admin, pool })
     }
 
@@ -73,9 +74,9 @@ impl Office {
     /// [`ReplayError`] when the topic cannot be read.
     pub async fn list(&self, choice: &Choice, json: bool, out: &mut impl Write) -> Result<(), ReplayError> {
         let progress = Progress::new("reading dead letters");
-        let letters = letters::read(self, &[], &progress).await?;
+        let letters = dead_letters::read(self, &[], &progress).await?;
         progress.done();
-        let chosen: Vec<&Letter> = letters.all.iter().filter(|letter| choice.takes(letter)).collect();
+        let chosen: Vec<&DeadLetter> = letters.all.iter().filter(|letter| choice.matches(letter)).collect();
         report::list(&self.campaign, &chosen, letters.left, json, out)?;
         Ok(())
     }
@@ -91,24 +92,24 @@ impl Office {
             report::refuse(&self.campaign, &missing, wanted, out)?;
             return Ok(false);
         }
-        let row = in_time(table::find(&self.pool, &self.campaign)).await?;
-        let row = row.ok_or_else(|| TableError::NoCampaign(self.campaign.to_string()))?;
+        let row = within_deadline(database::find(&self.pool, &self.campaign)).await?;
+        let row = row.ok_or_else(|| DatabaseError::NoCampaign(self.campaign.to_string()))?;
         let reading = Progress::new("reading dead letters");
-        let mut letters = letters::read(self, &wanted.discard, &reading).await?;
+        let mut letters = dead_letters::read(self, &wanted.discard, &reading).await?;
         reading.done();
         self.rename_forgotten(&row, &mut letters).await?;
-        let chosen = |letter: &&Letter| wanted.choice.takes(letter) || wanted.discards(letter);
+        let chosen = |letter: &&DeadLetter| wanted.choice.matches(letter) || wanted.discards(letter);
         let older = letters.all.iter().filter(chosen);
         // Others were read only to be discarded.
-        let chosen: Vec<&Letter> = older.chain(&letters.named).collect();
-        let mut outcomes = self.judge_and_publish(&row, &letters.topic_id, &chosen, wanted).await?;
+        let chosen: Vec<&DeadLetter> = older.chain(&letters.named).collect();
+        let mut outcomes = self.decide_and_publish(&row, &letters.topic_id, &chosen, wanted).await?;
         if !wanted.dry_run && wanted.wait_seconds > 0 {
             let deadline = Duration::from_secs(wanted.wait_seconds);
             watch::until_rows(self, &row, &letters.ends, &chosen, &mut outcomes, deadline).await?;
         }
-        let place = settle::Place { office: self, row: &row, topic_id: &letters.topic_id };
-        settle::settle(&place, &chosen, &mut outcomes, wanted.dry_run).await?;
-        let results: Vec<(&Letter, &Outcome)> = chosen.iter().copied().zip(&outcomes).collect();
+        let context = settle::DiscardContext { service: self, row: &row, topic_id: &letters.topic_id };
+        settle::settle(&context, &chosen, &mut outcomes, wanted.dry_run).await?;
+        let results: Vec<(&DeadLetter, &ReplayOutcome)> = chosen.iter().copied().zip(&outcomes).collect();
         let (trimmed, kept) = match wanted.trim && !wanted.dry_run {
             true => self.trim(&row, &letters).await?,
             false => (Trimmed::NotAsked, Vec::new()),
@@ -117,14 +118,14 @@ impl Office {
         let unknown: Vec<Position> = wanted.discard.iter().filter(is_unknown).copied().collect();
         let end = report::End { left: letters.left, trimmed, kept: explained(kept, &letters, &results), unknown };
         report::replay(&self.campaign, &results, &end, wanted, out)?;
-        Ok(outcomes.iter().all(Outcome::is_well) && !matches!(end.trimmed, Trimmed::Failed { .. }))
+        Ok(outcomes.iter().all(ReplayOutcome::is_well) && !matches!(end.trimmed, Trimmed::Failed { .. }))
     }
 
     /// What is needed only when letters are published already, or rows waited for. What Redis is asked is asked before that.
     async fn missing_rights(&self, wanted: &Replay) -> Result<BTreeSet<Missing>, ReplayError> {
         let mut missing = BTreeSet::new();
         if !wanted.discard.is_empty() {
-            missing.extend(self.lacks_in_database(table::probe::Role::Discard).await?);
+            missing.extend(self.lacks_in_database(database::probe::Role::Discard).await?);
         }
         missing.extend(self.lacks_on_topic(&self.campaign.topic(), &[Operation::Write]).await?);
         if wanted.trim {
@@ -134,43 +135,43 @@ impl Office {
     }
 
     /// A letter that still names who was forgotten is meant, and replayed, under the pseudonym.
-    async fn rename_forgotten(&self, row: &CampaignRow, letters: &mut Letters) -> Result<(), ReplayError> {
+    async fn rename_forgotten(&self, row: &CampaignRow, letters: &mut FoundDeadLetters) -> Result<(), ReplayError> {
         let ranks = letters.iter().filter_map(|letter| Some(letter.event.as_ref().ok()?.rank));
-        let pseudonyms = in_time(table::pseudonyms(&self.pool, row.id, ranks)).await?;
+        let pseudonyms = within_deadline(database::pseudonyms(&self.pool, row.id, ranks)).await?;
         let all = letters.all.iter_mut().chain(&mut letters.named);
         all.filter_map(|letter| letter.event.as_mut().ok()).for_each(|event| pseudonyms.rename(event));
         Ok(())
     }
 
-    async fn judge_and_publish(
+    async fn decide_and_publish(
         &self,
         row: &CampaignRow,
         dead_topic: &str,
-        chosen: &[&Letter],
+        chosen: &[&DeadLetter],
         wanted: &Replay,
-    ) -> Result<Vec<Outcome>, ReplayError> {
-        let mut judge = Judge::new(self, row, dead_topic).await?;
+    ) -> Result<Vec<ReplayOutcome>, ReplayError> {
+        let mut decider = Decider::new(self, row, dead_topic).await?;
         let mut publisher: Option<Publisher> = None;
         let mut outcomes = Vec::with_capacity(chosen.len());
         let progress = Progress::of("replaying", chosen.len());
         // One batch at a time: what Redis says of it is published at once, or not at all.
-        for batch in chosen.chunks(judge::BATCH) {
-            let verdicts = judge.verdicts(batch).await?;
-            let judged: Vec<Outcome> = batch
+        for batch in chosen.chunks(decider::BATCH) {
+            let verdicts = decider.verdicts(batch).await?;
+            let decided: Vec<ReplayOutcome> = batch
                 .iter()
                 .zip(verdicts)
                 .map(|(letter, verdict)| match wanted.discards(letter) {
-                    true => Outcome::of_discarded(verdict),
-                    false => Outcome::Judged(verdict),
+                    true => ReplayOutcome::of_discarded(verdict),
+                    false => ReplayOutcome::Decided(verdict),
                 })
                 .collect();
-            if !wanted.dry_run && publisher.is_none() && judged.iter().any(Outcome::is_replayable) {
+            if !wanted.dry_run && publisher.is_none() && decided.iter().any(ReplayOutcome::is_replayable) {
                 publisher =
                     Some(Publisher::new(&self.connections.kafka, &self.campaign).map_err(ReplayError::Producer)?);
             }
             match &publisher {
-                Some(publisher) => outcomes.extend(publisher.publish(batch, judged).await),
-                None => outcomes.extend(judged),
+                Some(publisher) => outcomes.extend(publisher.publish(batch, decided).await),
+                None => outcomes.extend(decided),
             }
             progress.advance(batch.len());
         }
@@ -180,30 +181,30 @@ impl Office {
 
     /// Removes the letters at the head of each partition that are rows by now, or given up, and tells which have to stay. That Kafka refuses
     /// is no error: what was done before is to be told.
-    async fn trim(&self, row: &CampaignRow, letters: &Letters) -> Result<(Trimmed, Vec<Kept>), ReplayError> {
-        let places = in_time(table::discarded_records(&self.pool, row.id, &letters.topic_id)).await?;
+    async fn trim(&self, row: &CampaignRow, letters: &FoundDeadLetters) -> Result<(Trimmed, Vec<Kept>), ReplayError> {
+        let places = within_deadline(database::discarded_records(&self.pool, row.id, &letters.topic_id)).await?;
         let mut settled = Vec::with_capacity(letters.all.len());
-        for batch in letters.all.chunks(judge::BATCH) {
-            let batch: Vec<&Letter> = batch.iter().collect();
-            let stored = judge::are_rows(self, row, &batch).await?;
-            let discarded = judge::are_discarded(self, row, &batch, &places).await?;
+        for batch in letters.all.chunks(decider::BATCH) {
+            let batch: Vec<&DeadLetter> = batch.iter().collect();
+            let stored = decider::are_rows(self, row, &batch).await?;
+            let discarded = decider::are_discarded(self, row, &batch, &places).await?;
             settled.extend(stored.into_iter().zip(discarded).map(|(stored, discarded)| stored || discarded));
         }
-        let Plan { before, kept } =
-            Plan::of(letters.all.iter().zip(settled).map(|(letter, settled)| (letter.position, settled)));
+        let TrimPlan { before, kept } =
+            TrimPlan::of(letters.all.iter().zip(settled).map(|(letter, settled)| (letter.position, settled)));
         if before.is_empty() {
             return Ok((Trimmed::Removed(0), kept));
         }
         Ok((self.remove(letters, &before).await, kept))
     }
 
-    async fn remove(&self, letters: &Letters, before: &BTreeMap<i32, i64>) -> Trimmed {
+    async fn remove(&self, letters: &FoundDeadLetters, before: &BTreeMap<i32, i64>) -> Trimmed {
         let topic = self.campaign.dead_letter_topic();
         let answers = match self.admin.delete_records(&topic, before).await {
             Ok(answers) => answers,
             Err(error) => return Trimmed::failed(0, &topic, &error),
         };
-        let gone = |letter: &&Letter| {
+        let gone = |letter: &&DeadLetter| {
             let Position { partition, offset } = letter.position;
             let removed = answers.iter().any(|(id, answer)| *id == partition && answer.is_ok());
             removed && before.get(&partition).is_some_and(|end| offset < *end)
@@ -217,7 +218,7 @@ impl Office {
 
     /// The dead-letter topic as it is now.
     pub(crate) async fn dead_topic(&self) -> Result<DeadTopic, ReplayError> {
-        use campaign::log::admin::TopicState;
+        use coupon_kafka_admin::TopicState;
         let topic = self.campaign.dead_letter_topic();
         let mut found = self.admin.describe_topics(&[&topic]).await?;
         let TopicState::Present(described) = found.remove(&topic).unwrap_or(Ok(TopicState::Absent))? else {
@@ -235,7 +236,11 @@ impl Office {
 }
 
 /// Each with why what it lies behind is not dealt with.
-fn explained(kept: Vec<Kept>, letters: &Letters, results: &[(&Letter, &Outcome)]) -> Vec<(Kept, String)> {
+fn explained(
+    kept: Vec<Kept>,
+    letters: &FoundDeadLetters,
+    results: &[(&DeadLetter, &ReplayOutcome)],
+) -> Vec<(Kept, String)> {
     let outcome = |at: Position| results.iter().find(|(letter, _)| letter.position == at).map(|(_, end)| end.name());
     let reason = |at: Position| letters.iter().find(|letter| letter.position == at).map(|each| each.reason.as_str());
     let why = |at: Position| outcome(at).or_else(|| reason(at)).unwrap_or_default().to_owned();

@@ -1,32 +1,32 @@
 //! Where the record of a letter still lies in the campaign's topic, proved: headers of a letter are what somebody wrote.
 
-use campaign::event::{CouponIssued, DecodeError};
-use campaign::identity::CampaignId;
-use campaign::log::admin::TopicState;
-use campaign::log::tail::{self, Range, TailError};
-use campaign::log::{RawHeader, raw_headers};
-use campaign::table::{Position, RecordPlace};
+use coupon_core::event::{DecodeError, RawHeader};
+use coupon_core::identity::CampaignId;
+use coupon_core::position::{Position, RecordPlace};
+use coupon_kafka_admin::TopicState;
+use coupon_ledger::kafka::tail::{self, Range, TailError};
+use coupon_ledger::kafka::{decode_record, raw_headers};
+use coupon_sink::dead_letter::TRUNCATED;
 use rdkafka::message::{Message, OwnedMessage};
 
-use super::letters::Letter;
-use super::{Office, ReplayError};
-use crate::dead_letter::TRUNCATED;
+use super::dead_letters::DeadLetter;
+use super::{ReplayError, ReplayService};
 
 /// The place of the record that this letter, of a later version, was made from. `None`: it is not there (any more), or what lies there is
 /// another record.
-pub async fn find(office: &Office, letter: &Letter) -> Result<Option<RecordPlace>, ReplayError> {
+pub(super) async fn find(service: &ReplayService, letter: &DeadLetter) -> Result<Option<RecordPlace>, ReplayError> {
     let Some(at) = letter.origin else { return Ok(None) };
-    let topic = office.campaign.topic();
-    let mut found = office.admin.describe_topics(&[&topic]).await?;
+    let topic = service.campaign.topic();
+    let mut found = service.admin.describe_topics(&[&topic]).await?;
     let TopicState::Present(described) = found.remove(&topic).unwrap_or(Ok(TopicState::Absent))? else {
         return Ok(None);
     };
     if described.partitions.iter().all(|partition| partition.id != at.partition)
-        || !is_there(office, &topic, at).await?
+        || !is_there(service, &topic, at).await?
     {
         return Ok(None);
     }
-    let (kafka, range) = (office.connections.kafka.clone(), Range::from([(at.partition, (at.offset, at.offset + 1))]));
+    let (kafka, range) = (service.connections.kafka.clone(), Range::from([(at.partition, (at.offset, at.offset + 1))]));
     let reading = tokio::task::spawn_blocking(move || {
         let mut record = None;
         tail::read::<TailError>(&kafka, &topic, &range, |message| {
@@ -36,14 +36,14 @@ pub async fn find(office: &Office, letter: &Letter) -> Result<Option<RecordPlace
         .map(|()| record)
     });
     let record = reading.await??;
-    let is_it = record.is_some_and(|record| is_copy(&office.campaign, &letter.message, &record));
+    let is_it = record.is_some_and(|record| is_copy(&service.campaign, &letter.message, &record));
     Ok(is_it.then_some(RecordPlace { topic_id: described.topic_id, at }))
 }
 
 /// Whether the topic still has that offset. What is not there would be waited for.
-async fn is_there(office: &Office, topic: &str, at: Position) -> Result<bool, ReplayError> {
+async fn is_there(service: &ReplayService, topic: &str, at: Position) -> Result<bool, ReplayError> {
     let wanted = [(topic, at.partition)];
-    let (starts, ends) = tokio::try_join!(office.admin.start_offsets(&wanted), office.admin.end_offsets(&wanted))?;
+    let (starts, ends) = tokio::try_join!(service.admin.start_offsets(&wanted), service.admin.end_offsets(&wanted))?;
     let (start, end) = (starts.into_values().next().transpose()?, ends.into_values().next().transpose()?);
     Ok(start.zip(end).is_some_and(|(start, end)| (start..end).contains(&at.offset)))
 }
@@ -51,7 +51,7 @@ async fn is_there(office: &Office, topic: &str, at: Position) -> Result<bool, Re
 /// Whether the letter is a copy of this record, and of a later version both: of what can be read here nothing may be given up by
 /// somebody's headers.
 fn is_copy(campaign: &CampaignId, letter: &OwnedMessage, record: &OwnedMessage) -> bool {
-    let is_newer = matches!(CouponIssued::of_record(campaign, record), Err(DecodeError::Newer(_)));
+    let is_newer = matches!(decode_record(campaign, record), Err(DecodeError::Newer(_)));
     let headers = letter.headers().and_then(raw_headers).unwrap_or_default();
     let says = |wanted: &str, text: &str| {
         let said = |(name, value): &RawHeader| name == wanted && value.as_deref() == Some(text.as_bytes());
@@ -66,7 +66,7 @@ fn is_copy(campaign: &CampaignId, letter: &OwnedMessage, record: &OwnedMessage) 
 
 #[cfg(test)]
 mod tests {
-    use campaign::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
+    use coupon_core::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
     use rdkafka::Timestamp;
     use rdkafka::message::{Header, OwnedHeaders};
 

@@ -4,9 +4,9 @@ use super::decide::Verdict;
 
 /// What became of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Only judged: nothing was to be done, or nothing may be written.
-    Judged(Verdict),
+pub(super) enum ReplayOutcome {
+    /// Nothing was to be done, or nothing may be written.
+    Decided(Verdict),
     /// People have given it up, and no row can come of it.
     Discarded(Verdict),
     /// People want to give it up, but a row can still come of it, or nobody can tell whose its rank is.
@@ -28,11 +28,11 @@ pub enum Outcome {
     NotPublished(String),
 }
 
-impl Outcome {
+impl ReplayOutcome {
     /// What becomes of a letter that people have given up.
-    pub fn of_discarded(verdict: Verdict) -> Self {
+    pub(super) fn of_discarded(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::AlreadyStored | Verdict::AlreadyDiscarded => Self::Judged(verdict),
+            Verdict::AlreadyStored | Verdict::AlreadyDiscarded => Self::Decided(verdict),
             // Only a newer program could tell, and there may be none: it has been named, letter by letter.
             verdict if verdict.is_final() || matches!(verdict, Verdict::Newer(_)) => Self::Discarded(verdict),
             verdict => Self::NotDiscarded(verdict),
@@ -40,14 +40,14 @@ impl Outcome {
     }
 
     /// Whether the letter is to be published.
-    pub fn is_replayable(&self) -> bool {
-        matches!(self, Self::Judged(verdict) if verdict.is_replayable())
+    pub(super) fn is_replayable(&self) -> bool {
+        matches!(self, Self::Decided(verdict) if verdict.is_replayable())
     }
 
     /// A stable name in CamelCase.
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Judged(verdict) => verdict.name(),
+            Self::Decided(verdict) => verdict.name(),
             Self::Discarded(_) => "Discarded",
             Self::NotDiscarded(_) => "NotDiscarded",
             Self::Published => "Published",
@@ -59,9 +59,9 @@ impl Outcome {
     }
 
     /// More of it, for people.
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
-            Self::Judged(verdict) | Self::Discarded(verdict) => verdict.to_string(),
+            Self::Decided(verdict) | Self::Discarded(verdict) => verdict.to_string(),
             Self::NotDiscarded(verdict @ (Verdict::NotServing(_) | Verdict::KeysRemoved)) => {
                 format!("nothing was discarded, as only Redis can tell whether anybody holds the rank: {verdict}")
             }
@@ -77,10 +77,10 @@ impl Outcome {
     }
 
     /// Whether nothing is left to do for people.
-    pub fn is_well(&self) -> bool {
+    pub(super) fn is_well(&self) -> bool {
         match self {
             Self::Published | Self::Stored | Self::Discarded(_) => true,
-            Self::Judged(verdict) => {
+            Self::Decided(verdict) => {
                 matches!(verdict, Verdict::AlreadyStored | Verdict::AlreadyDiscarded | Verdict::Replay { .. })
             }
             Self::NotDiscarded(_) | Self::FailedAgain { .. } | Self::NotStoredYet | Self::NotPublished(_) => false,
@@ -90,7 +90,7 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use campaign::event::DecodeError;
+    use coupon_core::event::DecodeError;
 
     use super::*;
 
@@ -100,19 +100,19 @@ mod tests {
         let conflict = Verdict::Conflict { rank: 7, user: "bob".to_owned() };
         let finals = [Verdict::Unreadable(DecodeError::Size(0)), conflict, Verdict::Void, Verdict::NotHeld];
         for verdict in finals {
-            assert_eq!(Outcome::of_discarded(verdict.clone()), Outcome::Discarded(verdict));
+            assert_eq!(ReplayOutcome::of_discarded(verdict.clone()), ReplayOutcome::Discarded(verdict));
         }
         for verdict in
             [Verdict::Replay { epoch: 1 }, Verdict::AboveTotal { total: 9 }, Verdict::NotServing("it is closed")]
         {
-            let outcome = Outcome::of_discarded(verdict.clone());
+            let outcome = ReplayOutcome::of_discarded(verdict.clone());
             assert!(!outcome.is_well() && !outcome.is_replayable());
-            assert_eq!(outcome, Outcome::NotDiscarded(verdict));
+            assert_eq!(outcome, ReplayOutcome::NotDiscarded(verdict));
         }
         for verdict in [Verdict::AlreadyStored, Verdict::AlreadyDiscarded] {
-            let outcome = Outcome::of_discarded(verdict.clone());
+            let outcome = ReplayOutcome::of_discarded(verdict.clone());
             assert!(outcome.is_well());
-            assert_eq!(outcome, Outcome::Judged(verdict));
+            assert_eq!(outcome, ReplayOutcome::Decided(verdict));
         }
     }
 }

@@ -12,7 +12,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// One step on its way. Clones count together.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub(crate) struct Progress {
     what: &'static str,
     bar: ProgressBar,
     /// When the next line is due; `None` where a bar, or nothing, is shown.
@@ -21,18 +21,18 @@ pub struct Progress {
 
 impl Progress {
     /// A step of unknown length.
-    pub fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self::start(what, ProgressBar::new_spinner(), "{spinner} {msg}: {pos}")
     }
 
     /// A step of so many letters.
-    pub fn of(what: &'static str, length: usize) -> Self {
+    pub(crate) fn of(what: &'static str, length: usize) -> Self {
         let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX));
         Self::start(what, bar, "{msg} [{bar:40}] {pos}/{len} {elapsed}")
     }
 
     /// Shows nothing.
-    pub fn hidden() -> Self {
+    pub(crate) fn hidden() -> Self {
         Self { what: "", bar: ProgressBar::hidden(), next_line: None }
     }
 
@@ -46,7 +46,7 @@ impl Progress {
     }
 
     /// So many more are done.
-    pub fn advance(&self, count: usize) {
+    pub(crate) fn advance(&self, count: usize) {
         self.bar.inc(u64::try_from(count).unwrap_or(u64::MAX));
         let Some(next) = &self.next_line else { return };
         let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +59,7 @@ impl Progress {
     }
 
     /// The step is over.
-    pub fn done(&self) {
+    pub(crate) fn done(&self) {
         self.bar.finish_and_clear();
     }
 }

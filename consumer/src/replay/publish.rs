@@ -5,20 +5,20 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use campaign::event::{CouponIssued, HEADER_EPOCH, HEADER_VERSION};
-use campaign::format;
-use campaign::identity::CampaignId;
-use campaign::log::{client_config, raw_headers};
-use campaign::settings::Kafka;
+use coupon_core::connections::Kafka;
+use coupon_core::event::{CouponIssued, HEADER_EPOCH, HEADER_VERSION};
+use coupon_core::format;
+use coupon_core::identity::CampaignId;
+use coupon_ledger::kafka::{client_config, raw_headers};
+use coupon_sink::dead_letter::FAILURE;
 
 use super::CLIENT_ID;
+use super::dead_letters::DeadLetter;
 use super::decide::Verdict;
-use super::letters::Letter;
-use super::outcome::Outcome;
-use crate::dead_letter::FAILURE;
+use super::outcome::ReplayOutcome;
 
 /// Writes winners into the campaign's topic once more.
-pub struct Publisher {
+pub(super) struct Publisher {
     producer: FutureProducer,
     topic: String,
 }
@@ -28,7 +28,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`KafkaError`] for settings that librdkafka refuses.
-    pub fn new(kafka: &Kafka, campaign: &CampaignId) -> Result<Self, KafkaError> {
+    pub(super) fn new(kafka: &Kafka, campaign: &CampaignId) -> Result<Self, KafkaError> {
         let overrides = [
             ("enable.idempotence", "true"),
             ("acks", "all"),
@@ -43,13 +43,13 @@ impl Publisher {
     }
 
     /// Publishes those that should be and waits until Kafka has acknowledged them all, or has not in time.
-    pub async fn publish(&self, letters: &[&Letter], judged: Vec<Outcome>) -> Vec<Outcome> {
-        let sent = letters.iter().zip(judged).map(|(letter, outcome)| async move {
+    pub(super) async fn publish(&self, letters: &[&DeadLetter], decided: Vec<ReplayOutcome>) -> Vec<ReplayOutcome> {
+        let sent = letters.iter().zip(decided).map(|(letter, outcome)| async move {
             match (&letter.event, outcome) {
-                (Ok(event), Outcome::Judged(Verdict::Replay { epoch })) => {
+                (Ok(event), ReplayOutcome::Decided(Verdict::Replay { epoch })) => {
                     match self.send(letter, event, epoch).await {
-                        Ok(()) => Outcome::Published,
-                        Err(error) => Outcome::NotPublished(error.to_string()),
+                        Ok(()) => ReplayOutcome::Published,
+                        Err(error) => ReplayOutcome::NotPublished(error.to_string()),
                     }
                 }
                 (_, outcome) => outcome,
@@ -58,7 +58,7 @@ impl Publisher {
         join_all(sent).await
     }
 
-    async fn send(&self, letter: &Letter, event: &CouponIssued, epoch: u64) -> Result<(), KafkaError> {
+    async fn send(&self, letter: &DeadLetter, event: &CouponIssued, epoch: u64) -> Result<(), KafkaError> {
         let value = CouponIssued { epoch, ..event.clone() }.encode();
         // Stamped with the present time: with the grant's, retention could remove the record before it is read.
         let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers(letter, epoch)).payload(&value);
@@ -77,7 +77,7 @@ impl Publisher {
 
 /// The record's own headers and where it first lay, which a second dead letter keeps; without what went wrong, and with
 /// the new epoch.
-fn headers(letter: &Letter, epoch: u64) -> OwnedHeaders {
+fn headers(letter: &DeadLetter, epoch: u64) -> OwnedHeaders {
     let (epoch, version) = (epoch.to_string(), format::EVENT.to_string());
     let known = letter.message.headers().and_then(raw_headers).unwrap_or_default();
     let anew = |key: &str| FAILURE.contains(&key) || key == HEADER_EPOCH || key == HEADER_VERSION;
@@ -106,7 +106,7 @@ mod tests {
             .insert(Header { key: "retry_count", value: Some("5") });
         let message = OwnedMessage::new(None, None, "t".into(), Timestamp::NotAvailable, 0, 0, Some(before));
         let campaign = CampaignId::with_default_names("prod", "shop", "spring").unwrap();
-        let after = raw_headers(&headers(&Letter::of(&campaign, message), 3)).unwrap();
+        let after = raw_headers(&headers(&DeadLetter::of(&campaign, message), 3)).unwrap();
         let value = |text: &str| Some(text.as_bytes().to_vec());
         let expected = [
             ("traceparent", value("00-1")),

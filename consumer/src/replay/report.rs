@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use campaign::identity::CampaignId;
-use campaign::table::Position;
+use coupon_core::identity::CampaignId;
+use coupon_core::position::Position;
 use serde_json::{Value, json};
 
 use super::args::Replay;
+use super::dead_letters::DeadLetter;
 use super::decide::Verdict;
-use super::letters::Letter;
-use super::outcome::Outcome;
+use super::outcome::ReplayOutcome;
 use super::trim::{Kept, Trimmed};
 use crate::rights::{self, Missing};
 
@@ -18,7 +18,13 @@ use crate::rights::{self, Missing};
 const MAX_CELL: usize = 40;
 
 /// Writes letters.
-pub fn list(campaign: &CampaignId, letters: &[&Letter], left: u64, json: bool, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn list(
+    campaign: &CampaignId,
+    letters: &[&DeadLetter],
+    left: u64,
+    json: bool,
+    out: &mut impl Write,
+) -> io::Result<()> {
     if json {
         let letters: Vec<Value> = letters.iter().map(|letter| as_json(letter)).collect();
         return writeln!(out, "{}", json!({"campaign": campaign.to_string(), "letters": letters, "notRead": left}));
@@ -35,7 +41,7 @@ pub fn list(campaign: &CampaignId, letters: &[&Letter], left: u64, json: bool, o
 }
 
 /// How a replay ended, beside what became of each letter.
-pub struct End {
+pub(super) struct End {
     /// Letters that were not read.
     pub left: u64,
     /// What became of letters that could go.
@@ -47,9 +53,9 @@ pub struct End {
 }
 
 /// Writes what became of letters.
-pub fn replay(
+pub(super) fn replay(
     campaign: &CampaignId,
-    results: &[(&Letter, &Outcome)],
+    results: &[(&DeadLetter, &ReplayOutcome)],
     end: &End,
     wanted: &Replay,
     out: &mut impl Write,
@@ -104,7 +110,7 @@ fn kept_text(Kept { count, behind }: Kept, why: &str) -> String {
 }
 
 /// Writes which rights are missing.
-pub fn refuse(
+pub(super) fn refuse(
     campaign: &CampaignId,
     missing: &BTreeSet<Missing>,
     wanted: &Replay,
@@ -132,15 +138,20 @@ fn failure(end: &End) -> Value {
     }
 }
 
-fn summary(results: &[(&Letter, &Outcome)], counts: &BTreeMap<&str, u64>, end: &End, dry_run: bool) -> String {
-    let count = |holds: fn(&Outcome) -> bool| results.iter().filter(|(_, outcome)| holds(outcome)).count();
-    let replayable = count(|outcome| matches!(outcome, Outcome::Judged(Verdict::Replay { .. })));
+fn summary(
+    results: &[(&DeadLetter, &ReplayOutcome)],
+    counts: &BTreeMap<&str, u64>,
+    end: &End,
+    dry_run: bool,
+) -> String {
+    let count = |holds: fn(&ReplayOutcome) -> bool| results.iter().filter(|(_, outcome)| holds(outcome)).count();
+    let replayable = count(|outcome| matches!(outcome, ReplayOutcome::Decided(Verdict::Replay { .. })));
     let published = count(|outcome| {
-        use Outcome as O;
-        !matches!(outcome, O::Judged(_) | O::Discarded(_) | O::NotDiscarded(_) | O::NotPublished(_))
+        use ReplayOutcome as O;
+        !matches!(outcome, O::Decided(_) | O::Discarded(_) | O::NotDiscarded(_) | O::NotPublished(_))
     });
-    let stored = count(|outcome| *outcome == Outcome::Stored);
-    let already = count(|outcome| *outcome == Outcome::Judged(Verdict::AlreadyStored));
+    let stored = count(|outcome| *outcome == ReplayOutcome::Stored);
+    let already = count(|outcome| *outcome == ReplayOutcome::Decided(Verdict::AlreadyStored));
     let bad: Vec<String> = counts
         .iter()
         .filter(|(name, _)| results.iter().any(|(_, outcome)| outcome.name() == **name && !outcome.is_well()))
@@ -151,7 +162,7 @@ fn summary(results: &[(&Letter, &Outcome)], counts: &BTreeMap<&str, u64>, end: &
         false => format!("{published} replayed, {stored} of them stored"),
     };
     let bad = if bad.is_empty() { String::new() } else { format!("; {}", bad.join(", ")) };
-    let discarded = match (count(|outcome| matches!(outcome, Outcome::Discarded(_))), dry_run) {
+    let discarded = match (count(|outcome| matches!(outcome, ReplayOutcome::Discarded(_))), dry_run) {
         (0, _) => String::new(),
         (discarded, true) => format!(", {discarded} would be discarded"),
         (discarded, false) => format!(", {discarded} discarded"),
@@ -175,7 +186,7 @@ fn not_read(left: u64) -> String {
     }
 }
 
-fn cells(letter: &Letter) -> [String; 5] {
+fn cells(letter: &DeadLetter) -> [String; 5] {
     let event = letter.event.as_ref();
     [
         letter.position.partition.to_string(),
@@ -186,7 +197,7 @@ fn cells(letter: &Letter) -> [String; 5] {
     ]
 }
 
-fn as_json(letter: &Letter) -> Value {
+fn as_json(letter: &DeadLetter) -> Value {
     let mut all = json!({
         "partition": letter.position.partition,
         "offset": letter.position.offset,

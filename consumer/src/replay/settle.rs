@@ -1,25 +1,26 @@
 //! Settles what people have given up. A grant that Redis holds and no row can come of keeps its rank for good, so that nobody publishes it
 //! again when its letter is gone. A letter counts for nothing any more where it lies, as it may have to lie there for long; and one that
-//! nobody here can read takes its record in the campaign's topic with it, which would stop whoever reads the topic again.
+//! nobody here can read takes its record in the campaign's topic with it, which would stop the next reader of that topic.
 
 use std::time::Duration;
 
-use campaign::stock::{self, Grants, MAX_BATCH, Refusal, StockKeys};
-use campaign::table::{self, CampaignRow, RecordPlace};
+use coupon_core::position::RecordPlace;
+use coupon_ledger::database::{self, CampaignRow};
+use coupon_ledger::redis::{self, Grants, MAX_BATCH, RedisKeys, Refusal};
+use coupon_sink::rows::within_deadline;
 
+use super::dead_letters::DeadLetter;
 use super::decide::{Verdict, not_serving};
-use super::letters::Letter;
-use super::outcome::Outcome;
-use super::{Office, ReplayError, judge, origin};
-use crate::ledger::in_time;
+use super::outcome::ReplayOutcome;
+use super::{ReplayError, ReplayService, decider, origin};
 
 /// How long Redis may take to answer.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is settled where.
-pub struct Place<'a> {
+pub(super) struct DiscardContext<'a> {
     /// The systems.
-    pub office: &'a Office,
+    pub service: &'a ReplayService,
     /// The campaign.
     pub row: &'a CampaignRow,
     /// Id of the dead-letter topic.
@@ -28,55 +29,55 @@ pub struct Place<'a> {
 
 /// Settles discarded letters, or, if nothing may be written, says what would be. A letter whose rank might be taken from everybody for
 /// nobody, as Redis does not say who holds it, is not discarded.
-pub async fn settle(
-    place: &Place<'_>,
-    chosen: &[&Letter],
-    outcomes: &mut [Outcome],
+pub(super) async fn settle(
+    context: &DiscardContext<'_>,
+    chosen: &[&DeadLetter],
+    outcomes: &mut [ReplayOutcome],
     dry_run: bool,
 ) -> Result<(), ReplayError> {
-    let Place { office, row, .. } = place;
-    let keeping = ranks_to_keep(place, chosen, outcomes).await?;
+    let DiscardContext { service, row, .. } = context;
+    let keeping = ranks_to_keep(context, chosen, outcomes).await?;
     if dry_run {
         return Ok(());
     }
     for index in keeping {
-        if let (Outcome::Discarded(Verdict::Conflict { rank, .. }), Ok(grant)) =
+        if let (ReplayOutcome::Discarded(Verdict::Conflict { rank, .. }), Ok(grant)) =
             (&outcomes[index], &chosen[index].event)
         {
             // Without a name: it stays when the user is forgotten.
             let why = format!("the user's place is rank {rank}, which is stored and stands");
-            in_time(table::discard(&office.pool, row.id, grant, &why)).await?;
+            within_deadline(database::discard(&service.pool, row.id, grant, &why)).await?;
         }
     }
     // Ranks first, or one would be neither a letter's nor settled for a moment.
     for (letter, outcome) in chosen.iter().zip(outcomes.iter()) {
-        let Outcome::Discarded(verdict) = outcome else { continue };
-        let letters = RecordPlace { topic_id: place.topic_id.to_owned(), at: letter.position };
+        let ReplayOutcome::Discarded(verdict) = outcome else { continue };
+        let letters = RecordPlace { topic_id: context.topic_id.to_owned(), at: letter.position };
         let records = match verdict {
-            Verdict::Newer(_) => origin::find(office, letter).await?,
+            Verdict::Newer(_) => origin::find(service, letter).await?,
             _ => None,
         };
         for lies in records.into_iter().chain([letters]) {
-            in_time(table::discard_record(&office.pool, row.id, &lies, verdict.name())).await?;
+            within_deadline(database::discard_record(&service.pool, row.id, &lies, verdict.name())).await?;
         }
     }
     Ok(())
 }
 
 /// Which of the discarded letters have grants whose rank is to be kept. Only another coupon in the user's place leaves such a rank: in
-/// every other case Redis does not hold the grant, or the rank is a row. What cannot be told becomes [`Outcome::NotDiscarded`].
+/// every other case Redis does not hold the grant, or the rank is a row. What cannot be told becomes [`ReplayOutcome::NotDiscarded`].
 async fn ranks_to_keep(
-    Place { office, row, .. }: &Place<'_>,
-    chosen: &[&Letter],
-    outcomes: &mut [Outcome],
+    DiscardContext { service, row, .. }: &DiscardContext<'_>,
+    chosen: &[&DeadLetter],
+    outcomes: &mut [ReplayOutcome],
 ) -> Result<Vec<usize>, ReplayError> {
-    let is_open = |index: &usize| matches!(&outcomes[*index], Outcome::Discarded(Verdict::Conflict { .. }));
+    let is_open = |index: &usize| matches!(&outcomes[*index], ReplayOutcome::Discarded(Verdict::Conflict { .. }));
     let open: Vec<usize> = (0..chosen.len()).filter(is_open).collect();
     let mut keeping = Vec::new();
     for batch in open.chunks(MAX_BATCH) {
-        let letters: Vec<&Letter> = batch.iter().map(|index| chosen[*index]).collect();
-        let rows = judge::rows(office, row, &letters).await?;
-        let holders = holders(office, row, &letters).await?;
+        let letters: Vec<&DeadLetter> = batch.iter().map(|index| chosen[*index]).collect();
+        let rows = decider::rows(service, row, &letters).await?;
+        let holders = holders(service, row, &letters).await?;
         for ((index, letter), holder) in batch.iter().zip(&letters).zip(holders) {
             let Ok(grant) = &letter.event else { continue };
             if grant.rank > row.total || rows.iter().any(|row| row.rank == grant.rank) {
@@ -85,7 +86,7 @@ async fn ranks_to_keep(
             match holder.rank_of(grant.user_id.as_str()) {
                 Rank::Kept => keeping.push(*index),
                 Rank::NotTheirs => {}
-                Rank::Unknown(why) => outcomes[*index] = Outcome::NotDiscarded(Verdict::NotServing(why)),
+                Rank::Unknown(why) => outcomes[*index] = ReplayOutcome::NotDiscarded(Verdict::NotServing(why)),
             }
         }
     }
@@ -131,10 +132,14 @@ impl Holder {
     }
 }
 
-async fn holders(office: &Office, row: &CampaignRow, letters: &[&Letter]) -> Result<Vec<Holder>, ReplayError> {
+async fn holders(
+    service: &ReplayService,
+    row: &CampaignRow,
+    letters: &[&DeadLetter],
+) -> Result<Vec<Holder>, ReplayError> {
     let ranks: Vec<u64> = letters.iter().filter_map(|letter| Some(letter.event.as_ref().ok()?.rank)).collect();
-    let mut redis = stock::connect::connect(&office.connections.redis, REDIS_TIMEOUT).await?;
-    Ok(match stock::grants(&mut redis, &StockKeys::of(&office.campaign), &ranks).await? {
+    let mut redis = redis::connect::connect(&service.connections.redis, REDIS_TIMEOUT).await?;
+    Ok(match redis::grants(&mut redis, &RedisKeys::of(&service.campaign), &ranks).await? {
         Grants::Refused(refusal) => {
             vec![Holder::of_refusal(refusal, row.keys_removed_ms.is_some()); ranks.len()]
         }

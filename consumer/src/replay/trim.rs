@@ -1,13 +1,13 @@
-//! Which letters may go, and what became of them. Pure.
+//! Which dead letters can be removed, and what became of them. Pure.
 
 use std::collections::BTreeMap;
 
-use campaign::log::admin::AdminError;
-use campaign::table::Position;
+use coupon_core::position::Position;
+use coupon_kafka_admin::AdminError;
 
 /// What became of the letters that could go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trimmed {
+pub(super) enum Trimmed {
     /// None were to go.
     NotAsked,
     /// So many are removed, all that could be.
@@ -25,7 +25,7 @@ pub enum Trimmed {
 
 impl Trimmed {
     /// Kafka refused to remove some.
-    pub fn failed(removed: u64, topic: &str, error: &AdminError) -> Self {
+    pub(super) fn failed(removed: u64, topic: &str, error: &AdminError) -> Self {
         let text = match error {
             AdminError::NotAuthorized { cause, .. } => {
                 format!("Kafka does not let this user delete records of topic {topic} ({cause}): grant it DELETE there")
@@ -38,7 +38,7 @@ impl Trimmed {
     }
 
     /// How many are removed; `None` if none were to be.
-    pub fn removed(&self) -> Option<u64> {
+    pub(super) fn removed(&self) -> Option<u64> {
         match self {
             Self::NotAsked => None,
             Self::Removed(removed) | Self::Failed { removed, .. } => Some(*removed),
@@ -46,9 +46,9 @@ impl Trimmed {
     }
 }
 
-/// What can be removed of letters that are dealt with. Kafka removes from the head of a partition only.
+/// Which of the letters that are dealt with can be removed. Kafka removes from the head of a partition only.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plan {
+pub(super) struct TrimPlan {
     /// For each partition the offset before which everything is dealt with, where that is anything.
     pub before: BTreeMap<i32, i64>,
     /// What has to stay.
@@ -57,16 +57,16 @@ pub struct Plan {
 
 /// Letters of a partition that are dealt with, and stay behind one that is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub(super) struct Kept {
     /// So many.
     pub count: u64,
     /// The first one that is neither a row nor discarded.
     pub behind: Position,
 }
 
-impl Plan {
+impl TrimPlan {
     /// Letters come in the order of their offsets, each with whether it is dealt with.
-    pub fn of(letters: impl IntoIterator<Item = (Position, bool)>) -> Self {
+    pub(super) fn of(letters: impl IntoIterator<Item = (Position, bool)>) -> Self {
         let mut plan = Self::default();
         let mut firsts: BTreeMap<i32, Kept> = BTreeMap::new();
         for (position, done) in letters {
@@ -105,10 +105,10 @@ mod tests {
         let letters =
             [(0, 4, true), (0, 7, true), (0, 8, false), (0, 9, true), (1, 0, false), (1, 1, true), (2, 5, true)];
         let letters = letters.map(|(partition, offset, done)| (Position { partition, offset }, done));
-        let plan = Plan::of(letters);
+        let plan = TrimPlan::of(letters);
         assert_eq!(plan.before, BTreeMap::from([(0, 8), (2, 6)]));
         let kept = |partition, behind| Kept { count: 1, behind: Position { partition, offset: behind } };
         assert_eq!(plan.kept, [kept(0, 8), kept(1, 0)], "what stays is told, with what keeps it");
-        assert_eq!(Plan::of([]), Plan::default());
+        assert_eq!(TrimPlan::of([]), TrimPlan::default());
     }
 }

@@ -5,48 +5,48 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use campaign::table::CampaignRow;
+use coupon_ledger::database::CampaignRow;
 
-use super::judge::{self, BATCH};
-use super::letters::{self, Letter};
-use super::outcome::Outcome;
+use super::dead_letters::{self, DeadLetter};
+use super::decider::{self, BATCH};
+use super::outcome::ReplayOutcome;
 use super::progress::Progress;
-use super::{MAX_LETTERS, Office, ReplayError};
+use super::{MAX_LETTERS, ReplayError, ReplayService};
 
-/// Time between two looks.
+/// Time between two checks.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Turns each `Published` into what it became, at the latest after `deadline`. `ends`: where the dead-letter topic ended
 /// before anything was published.
-pub async fn until_rows(
-    office: &Office,
+pub(super) async fn until_rows(
+    service: &ReplayService,
     row: &CampaignRow,
     ends: &BTreeMap<i32, i64>,
-    chosen: &[&Letter],
-    outcomes: &mut [Outcome],
+    chosen: &[&DeadLetter],
+    outcomes: &mut [ReplayOutcome],
     deadline: Duration,
 ) -> Result<(), ReplayError> {
-    let mut waiting: Vec<usize> = (0..outcomes.len()).filter(|i| outcomes[*i] == Outcome::Published).collect();
+    let mut waiting: Vec<usize> = (0..outcomes.len()).filter(|i| outcomes[*i] == ReplayOutcome::Published).collect();
     let progress = Progress::of("waiting for rows", waiting.len());
     let (end, mut seen) = (Instant::now() + deadline, ends.clone());
     while !waiting.is_empty() {
         let mut open = Vec::with_capacity(waiting.len());
         for indices in waiting.chunks(BATCH) {
-            let batch: Vec<&Letter> = indices.iter().map(|index| chosen[*index]).collect();
-            for (index, stored) in indices.iter().zip(judge::are_rows(office, row, &batch).await?) {
+            let batch: Vec<&DeadLetter> = indices.iter().map(|index| chosen[*index]).collect();
+            for (index, stored) in indices.iter().zip(decider::are_rows(service, row, &batch).await?) {
                 match stored {
-                    true => outcomes[*index] = Outcome::Stored,
+                    true => outcomes[*index] = ReplayOutcome::Stored,
                     false => open.push(*index),
                 }
             }
         }
         // Rows first: a letter that came back and was stored by a later replay is stored.
-        for back in new_letters(office, &mut seen).await? {
+        for back in new_letters(service, &mut seen).await? {
             let Ok(event) = &back.event else { continue };
             let same = |index: &usize| chosen[*index].event.as_ref().is_ok_and(|other| other.same_grant(event));
             for index in open.extract_if(.., |index| same(index)) {
                 outcomes[index] =
-                    Outcome::FailedAgain { reason: back.reason.clone(), explanation: back.explanation.clone() };
+                    ReplayOutcome::FailedAgain { reason: back.reason.clone(), explanation: back.explanation.clone() };
             }
         }
         progress.advance(waiting.len() - open.len());
@@ -59,21 +59,21 @@ pub async fn until_rows(
         }
     }
     for index in waiting {
-        outcomes[index] = Outcome::NotStoredYet;
+        outcomes[index] = ReplayOutcome::NotStoredYet;
     }
     progress.done();
     Ok(())
 }
 
-/// Letters that were written since the last look.
-async fn new_letters(office: &Office, seen: &mut BTreeMap<i32, i64>) -> Result<Vec<Letter>, ReplayError> {
+/// Letters that were written since the last check.
+async fn new_letters(service: &ReplayService, seen: &mut BTreeMap<i32, i64>) -> Result<Vec<DeadLetter>, ReplayError> {
     let most = i64::try_from(MAX_LETTERS).unwrap_or(i64::MAX);
     let mut range = BTreeMap::new();
-    for (partition, (start, end)) in office.dead_topic().await?.span {
+    for (partition, (start, end)) in service.dead_topic().await?.span {
         let from = start.max(seen.get(&partition).copied().unwrap_or(0));
         range.insert(partition, (from, end.min(from.saturating_add(most))));
     }
-    let part = letters::read_range(office, range, Progress::hidden()).await?;
+    let part = dead_letters::read_range(service, range, Progress::hidden()).await?;
     seen.extend(part.next);
     Ok(part.all)
 }

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 
-use campaign::identity::UserId;
-use campaign::sabotage::{CrashPoint, Defence};
-use campaign::table::{self, EpochCommit};
+use coupon_core::failpoints::{CrashPoint, Safeguard};
+use coupon_core::identity::UserId;
+use coupon_ledger::database::{self, EpochCommit};
 use nix::sys::signal::Signal;
 
 use crate::dead_letters::header;
 use crate::outage::behind_a_proxy;
 use crate::process::Process;
-use crate::proxy::Mode;
 use crate::stage::{Stage, eventually};
 
 /// A process that reaches the point and dies there.
@@ -23,7 +22,7 @@ async fn dies_at(stage: &Stage, point: CrashPoint) {
 }
 
 async fn ranks(stage: &Stage) -> Vec<u64> {
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10_000).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10_000).await.unwrap();
     rows.iter().map(|row| row.rank).collect()
 }
 
@@ -83,9 +82,11 @@ async fn death_after_a_dead_letter() {
 async fn rows_after_a_kill(environment: &[(&str, &str)]) -> u64 {
     let stage = Stage::new(1).await;
     let (proxy, connections) = behind_a_proxy(&stage).await;
-    let process = Process::start_with(&stage.campaign, &connections, environment);
+    // Its queue, of two batches, takes all of them.
+    let room = [("COUPON_BATCH", "100")];
+    let process = Process::start_with(&stage.campaign, &connections, &[&room, environment].concat());
     process.ready().await;
-    proxy.set(Mode::Cut);
+    proxy.cut();
     stage.publish((1..=200).map(|rank| stage.winner(rank))).await;
     process.eventually("it waits for the database", async || process.said().contains("waiting for it")).await;
     if !environment.is_empty() {
@@ -106,7 +107,7 @@ async fn rows_after_a_kill(environment: &[(&str, &str)]) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_that_run_ahead_of_rows_lose_winners() {
     assert_eq!(rows_after_a_kill(&[]).await, 200);
-    let without = Defence::FrontierCommit.to_string();
+    let without = Safeguard::FrontierCommit.to_string();
     let left = rows_after_a_kill(&[("COUPON_WITHOUT", &without)]).await;
     assert!(left < 200, "the defence is not needed: all {left} are rows without it");
 }
@@ -115,12 +116,12 @@ async fn offsets_that_run_ahead_of_rows_lose_winners() {
 /// who holds the rank in the end, and how many dead letters there are.
 async fn holder_after_a_late_record(environment: &[(&str, &str)]) -> (String, usize) {
     let stage = Stage::new(1).await;
-    table::set_topic(&stage.pool, stage.row, "topic-1", "cluster-1").await.unwrap();
+    database::set_topic(&stage.pool, stage.row, "topic-1", "cluster-1").await.unwrap();
     for epoch in [1, 2] {
-        assert_eq!(table::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), epoch);
+        assert_eq!(database::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), epoch);
     }
     let barrier = BTreeMap::from([(0, 0)]);
-    let committed = table::commit_barrier(&stage.pool, stage.row, 2, "topic-1", &barrier).await;
+    let committed = database::commit_barrier(&stage.pool, stage.row, 2, "topic-1", &barrier).await;
     assert_eq!(committed.unwrap(), EpochCommit::Done);
     let late = stage.winner(1);
     let mut rightful = stage.winner(1);
@@ -131,7 +132,7 @@ async fn holder_after_a_late_record(environment: &[(&str, &str)]) -> (String, us
     process.all_committed(&stage).await;
     process.signal(Signal::SIGTERM);
     process.ended().await;
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
     (rows[0].user_id.to_string(), stage.dead_letters().await.len())
 }
 
@@ -139,7 +140,7 @@ async fn holder_after_a_late_record(environment: &[(&str, &str)]) -> (String, us
 #[tokio::test(flavor = "multi_thread")]
 async fn late_records_that_count_take_ranks_away() {
     assert_eq!(holder_after_a_late_record(&[]).await, ("rightful".to_owned(), 0));
-    let without = Defence::BarrierRule.to_string();
+    let without = Safeguard::BarrierRule.to_string();
     let (holder, letters) = holder_after_a_late_record(&[("COUPON_WITHOUT", &without)]).await;
     assert_eq!((holder.as_str(), letters), ("user-1", 1), "the one who was told is a dead letter");
 }

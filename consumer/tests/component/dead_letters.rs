@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use campaign::table;
 use consumer::Patience;
+use coupon_ledger::database;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 
 use crate::stage::{Running, Stage, eventually};
 
-pub type RawHeader = (String, Option<Vec<u8>>);
+pub(crate) type RawHeader = (String, Option<Vec<u8>>);
 
-pub fn headers(message: &OwnedMessage) -> Vec<RawHeader> {
+pub(crate) fn headers(message: &OwnedMessage) -> Vec<RawHeader> {
     let all = message.headers().expect("a dead letter has headers");
     all.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
 }
 
-pub fn header(message: &OwnedMessage, name: &str) -> String {
+pub(crate) fn header(message: &OwnedMessage, name: &str) -> String {
     let found = headers(message).into_iter().find(|(key, _)| key == name).unwrap_or_else(|| panic!("no header {name}"));
     String::from_utf8(found.1.unwrap()).unwrap()
 }
@@ -79,7 +79,7 @@ async fn a_conflict_and_a_rank_above_the_total_are_dead_letters_and_the_first_ro
     stage.limit_to(10).await;
     let first = stage.winner(5);
     let mut same_rank = stage.winner(5);
-    same_rank.user_id = campaign::identity::UserId::new("somebody-else").unwrap();
+    same_rank.user_id = coupon_core::identity::UserId::new("somebody-else").unwrap();
     let mut same_place = stage.winner(6);
     same_place.user_id = first.user_id.clone();
     for winner in [&first, &same_rank, &same_place, &stage.winner(11), &stage.winner(10)] {
@@ -88,7 +88,7 @@ async fn a_conflict_and_a_rank_above_the_total_are_dead_letters_and_the_first_ro
     let consumer = stage.start();
     stage.all_committed().await;
     consumer.stop().await;
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 100).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 100).await.unwrap();
     let held: Vec<_> = rows.iter().map(|row| (row.rank, row.user_id.as_str())).collect();
     assert_eq!(held, [(5, "user-5"), (10, "user-10")]);
     let reasons: Vec<_> = stage
@@ -176,7 +176,7 @@ async fn a_missing_dead_letter_topic_stops_its_partition_and_loses_nothing() {
 }
 
 /// Makes the database refuse rows: those of users named `refused-...`, and all of campaigns whose cluster is `refusing`.
-pub async fn let_the_database_refuse(stage: &Stage) {
+pub(crate) async fn let_the_database_refuse(stage: &Stage) {
     let trigger = "CREATE TRIGGER IF NOT EXISTS test_refusal BEFORE INSERT ON issued_coupon FOR EACH ROW \
         IF NEW.user_id LIKE 'refused-%' \
            OR (SELECT kafka_cluster_id FROM campaign WHERE id = NEW.campaign_id) = 'refusing' \
@@ -192,7 +192,7 @@ async fn refused_rows_are_found_in_their_batch() {
     let winners = (1..=90).map(|rank| {
         let mut winner = stage.winner(rank);
         if rank == 17 || rank == 90 {
-            winner.user_id = campaign::identity::UserId::new(format!("refused-{rank}")).unwrap();
+            winner.user_id = coupon_core::identity::UserId::new(format!("refused-{rank}")).unwrap();
         }
         winner
     });
@@ -213,7 +213,7 @@ async fn refused_rows_are_found_in_their_batch() {
 
 async fn refuse_all(stage: &Stage, refuse: bool) {
     let cluster = if refuse { "refusing" } else { "" };
-    table::set_topic(&stage.pool, stage.row, "", cluster).await.unwrap();
+    database::set_topic(&stage.pool, stage.row, "", cluster).await.unwrap();
 }
 
 /// Wrong: a database that refuses everything empties the topic into the dead letters.

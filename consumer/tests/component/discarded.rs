@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use campaign::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
-use campaign::log::admin::TopicState;
-use campaign::table;
+use coupon_core::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
+use coupon_kafka_admin::TopicState;
+use coupon_ledger::database;
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::replay::{dead_letters, redis_holds, results};
 use crate::stage::Stage;
 
 /// Writes a record that only a newer program can read.
-pub async fn publish_of_a_later_version(stage: &Stage, user: &str) {
+pub(crate) async fn publish_of_a_later_version(stage: &Stage, user: &str) {
     let campaign = stage.campaign.to_string();
     let headers = [(HEADER_VERSION, "2"), (HEADER_EVENT_TYPE, EVENT_TYPE), (HEADER_CAMPAIGN, campaign.as_str())]
         .iter()
@@ -24,7 +24,7 @@ async fn register_topic(stage: &Stage) {
     let topic = stage.campaign.topic();
     let found = stage.admin.describe_topics(&[&topic]).await.unwrap().remove(&topic).unwrap().unwrap();
     let TopicState::Present(described) = found else { panic!("no topic") };
-    table::set_topic(&stage.pool, stage.row, &described.topic_id, "cluster-1").await.unwrap();
+    database::set_topic(&stage.pool, stage.row, &described.topic_id, "cluster-1").await.unwrap();
 }
 
 /// Wrong: a group that has lost its offsets makes a dead letter once more of what people gave up, and the next repair stops at it.
@@ -91,12 +91,12 @@ async fn a_letter_that_cannot_be_removed_yet_is_settled_and_the_answer_says_what
 async fn nothing_is_discarded_while_redis_cannot_tell_whose_the_rank_is() {
     let stage = Stage::new(1).await;
     let foreign = CouponIssued { rank: 500, epoch: 0, ..stage.winner(1) };
-    table::store(&stage.pool, stage.row, table::StoreMode::Direct(&[foreign])).await.unwrap();
+    database::store(&stage.pool, stage.row, database::StoreMode::Direct(&[foreign])).await.unwrap();
     stage.publish_to(0, &stage.winner(1)).await;
     let consumer = stage.start();
     stage.all_committed().await;
     consumer.stop().await;
-    let ranks = async || table::discarded_ranks(&stage.pool, stage.row, 0, 10).await.unwrap();
+    let ranks = async || database::discarded_ranks(&stage.pool, stage.row, 0, 10).await.unwrap();
     for more in ["--dry-run", ""] {
         let (code, done) =
             dead_letters(&stage, &stage.connections, &format!("replay --trim --discard 0:0 {more}")).await;

@@ -1,14 +1,14 @@
-//! `consumer::drain`: the same work without a group.
+//! `coupon_sink::drain`: the same work without a group.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use consumer::drain::{DrainError, Drained, Source, drain};
+use coupon_sink::drain::{DrainError, Drained, Source, drain};
 use sqlx::mysql::MySqlPoolOptions;
 
 use crate::stage::{PATIENCE, Stage};
 
-async fn run(stage: &Stage, range: &campaign::log::tail::Range) -> Drained {
+async fn run(stage: &Stage, range: &coupon_ledger::kafka::tail::Range) -> Drained {
     let source = Source { kafka: &stage.connections.kafka, pool: &stage.pool, campaign: &stage.campaign, range };
     let mut last = Drained::default();
     let drained = drain(source, PATIENCE, |so_far| {

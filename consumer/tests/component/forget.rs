@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use campaign::event::CouponIssued;
-use campaign::identity::{RequestKey, UserId};
-use campaign::stock::{Answer, Reply, StockKeys, Wish, connect, issue, read_winners};
-use campaign::table;
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_ledger::database;
+use coupon_ledger::redis::{Answer, IssueRequest, RedisKeys, Reply, connect, issue, read_winners};
 use rdkafka::message::Message;
 use serde_json::Value;
 
@@ -28,10 +28,10 @@ type Coupon = (u64, String, u32, String);
 
 /// Of each row, and of each winner in Redis.
 async fn everywhere(stage: &Stage) -> [Vec<Coupon>; 2] {
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 100).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 100).await.unwrap();
     let rows = rows.into_iter().map(|row| (row.rank, row.user_id.to_string(), row.n, row.request_key.to_string()));
     let mut redis = connect::connect(&stage.connections.redis, Duration::from_secs(10)).await.unwrap();
-    let held = read_winners(&mut redis, &StockKeys::of(&stage.campaign), 0, 100).await.unwrap();
+    let held = read_winners(&mut redis, &RedisKeys::of(&stage.campaign), 0, 100).await.unwrap();
     let held = held.into_iter().map(|held| {
         let key = held.granted_or_recovered().1;
         (held.rank, held.user.to_string(), held.n, key.to_string())
@@ -43,8 +43,8 @@ async fn everywhere(stage: &Stage) -> [Vec<Coupon>; 2] {
 async fn asks_again(stage: &Stage) -> Answer {
     let mut redis = connect::connect(&stage.connections.redis, Duration::from_secs(10)).await.unwrap();
     let (user, key) = (UserId::new("anna").unwrap(), RequestKey::new("anna-order-4712").unwrap());
-    let wish = Wish { user, key, minted: false };
-    let reply = issue(&mut redis, &StockKeys::of(&stage.campaign), 1, 0, &[wish]).await.unwrap();
+    let request = IssueRequest { user, key, minted: false };
+    let reply = issue(&mut redis, &RedisKeys::of(&stage.campaign), 1, 0, &[request]).await.unwrap();
     let Reply::Answered(mut batch) = reply else { panic!("{reply:?}") };
     batch.answers.remove(0)
 }
@@ -133,9 +133,9 @@ async fn a_run_that_broke_off_is_finished_by_the_next_one() {
     let row = annas(&stage, 1, 1);
     redis_holds(&stage, 1, std::slice::from_ref(&row)).await;
     let direct = CouponIssued { epoch: 0, ..row.clone() };
-    table::store(&stage.pool, stage.row, table::StoreMode::Direct(&[direct])).await.unwrap();
-    let pseudonym = table::new_pseudonym();
-    table::forget(&stage.pool, stage.row, &row.user_id, &[1].into(), &pseudonym).await.unwrap();
+    database::store(&stage.pool, stage.row, database::StoreMode::Direct(&[direct])).await.unwrap();
+    let pseudonym = database::new_pseudonym();
+    database::forget(&stage.pool, stage.row, &row.user_id, &[1].into(), &pseudonym).await.unwrap();
     let [rows, held] = everywhere(&stage).await;
     assert_eq!((rows[0].1.as_str(), held[0].1.as_str()), (pseudonym.as_str(), "anna"));
 

@@ -16,7 +16,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 /// What becomes of strangers' records in partition 0, with a winner behind each: it must be stored.
-async fn buried(settings: &[(&str, &str)], records: &[(Vec<u8>, Option<OwnedHeaders>)]) -> Vec<OwnedMessage> {
+async fn dead_lettered(settings: &[(&str, &str)], records: &[(Vec<u8>, Option<OwnedHeaders>)]) -> Vec<OwnedMessage> {
     let stage = Stage::without_dead_letter_topic(1).await;
     stage.create_topic_with(&stage.campaign.dead_letter_topic(), settings).await;
     for ((value, headers), rank) in records.iter().zip(1..) {
@@ -36,7 +36,8 @@ async fn buried(settings: &[(&str, &str)], records: &[(Vec<u8>, Option<OwnedHead
 async fn a_dead_letter_topic_with_room_for_headers_takes_every_record_whole() {
     let (zeros, noise) = (vec![0; 3 << 20], noise(JUST_FITS));
     // As the operator makes it.
-    let letters = buried(&[("max.message.bytes", "1114124")], &[(zeros.clone(), None), (noise.clone(), None)]).await;
+    let letters =
+        dead_lettered(&[("max.message.bytes", "1114124")], &[(zeros.clone(), None), (noise.clone(), None)]).await;
     let [first, second] = letters.as_slice() else { panic!("{} dead letters", letters.len()) };
     assert!(first.payload() == Some(&zeros) && second.payload() == Some(&noise), "every byte is there");
     assert!(letters.iter().all(|letter| headers(letter).iter().all(|(name, _)| name != "truncated")));
@@ -44,10 +45,10 @@ async fn a_dead_letter_topic_with_room_for_headers_takes_every_record_whole() {
 
 /// Wrong: a stranger's record of nothing but headers holds its partition, or loses some of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_of_thousands_of_headers_is_buried_with_all_of_them() {
+async fn a_record_of_thousands_of_headers_is_dead_lettered_with_all_of_them() {
     const HEADERS: usize = 20_000;
     let many = (0..HEADERS).fold(OwnedHeaders::new(), |all, _| all.insert(Header { key: "h", value: Some("") }));
-    let letters = buried(&[("max.message.bytes", "1114124")], &[(Vec::new(), Some(many))]).await;
+    let letters = dead_lettered(&[("max.message.bytes", "1114124")], &[(Vec::new(), Some(many))]).await;
     let own = headers(&letters[0]).iter().filter(|(name, _)| name == "h").count();
     assert_eq!((letters.len(), own), (1, HEADERS));
 }
@@ -57,7 +58,7 @@ async fn a_record_of_thousands_of_headers_is_buried_with_all_of_them() {
 async fn what_the_dead_letter_topic_does_not_take_whole_is_cut_and_says_so() {
     let trace = OwnedHeaders::new().insert(Header { key: "trace", value: Some(&noise(500_000)) });
     let records = [(noise(JUST_FITS), None), (noise(1_000), Some(trace.clone())), (noise(500_000), Some(trace))];
-    let letters = buried(&[("max.message.bytes", "4000")], &records).await;
+    let letters = dead_lettered(&[("max.message.bytes", "4000")], &records).await;
     let [value, rest, both] = letters.as_slice() else { panic!("{} dead letters", letters.len()) };
     for (letter, truncated, size, offset) in
         [(value, "value", JUST_FITS, "0"), (rest, "key,headers", 1_000, "2"), (both, "value,key,headers", 500_000, "4")]

@@ -12,7 +12,6 @@ mod large;
 mod named;
 mod outage;
 mod process;
-mod proxy;
 mod replay;
 mod rights;
 mod sessions;

@@ -1,6 +1,6 @@
 //! Topics and groups that are called as the class says.
 
-use campaign::names::{KafkaNames, Templates};
+use coupon_core::names::{KafkaNames, Templates};
 use nix::sys::signal::Signal;
 use serde_json::json;
 

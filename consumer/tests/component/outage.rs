@@ -2,23 +2,23 @@
 
 use std::time::Instant;
 
-use campaign::settings::Connections;
-use campaign::telemetry::Probes;
 use consumer::SESSION;
+use coupon_core::connections::Connections;
+use coupon_runtime::telemetry::Probes;
+use coupon_testing::proxy::{Proxy, Trouble, Victims};
 
-use crate::proxy::{Mode, Proxy};
 use crate::stage::{Stage, eventually};
 
-pub async fn behind_a_proxy(stage: &Stage) -> (Proxy, Connections) {
+pub(crate) async fn behind_a_proxy(stage: &Stage) -> (Proxy, Connections) {
     let mut connections = stage.connections.clone();
     let database = &mut connections.database;
-    let proxy = Proxy::start(format!("{}:{}", database.host, database.port)).await;
+    let proxy = Proxy::to(format!("{}:{}", database.host, database.port)).await;
     (database.host, database.port) = (proxy.address.ip().to_string(), proxy.address.port());
     (proxy, connections)
 }
 
 /// Wrong: an outage costs coupons, as dead letters or as gaps.
-async fn an_outage_is_waited_out(mode: Mode) {
+async fn an_outage_is_waited_out(trouble: Trouble) {
     let stage = Stage::new(2).await;
     let (proxy, connections) = behind_a_proxy(&stage).await;
     let consumer = stage.start_with(connections);
@@ -26,20 +26,20 @@ async fn an_outage_is_waited_out(mode: Mode) {
     eventually("the first are stored", async || stage.stored().await == 50).await;
 
     let away = Instant::now();
-    proxy.set(mode);
+    proxy.begin(Victims::All, trouble);
     // More than the queue holds, so that reading has to pause as well.
     stage.publish((51..=1500).map(|rank| stage.winner(rank))).await;
     eventually("it says so", async || {
         consumer.status.ready().is_err_and(|why| why.starts_with("the database is away"))
     })
     .await;
-    // Longer than all retries of the ladder together, and than Kafka waits for a consumer that it does not hear from.
+    // Longer than the whole retry schedule, and than Kafka waits for a consumer that it does not hear from.
     eventually("it keeps trying", async || consumer.metrics.retries("database") >= 4 && away.elapsed() > SESSION).await;
     assert_eq!(consumer.metrics.rebalances("lost") + consumer.metrics.rebalances("revoke"), 0, "it stays in the group");
     assert_eq!(consumer.status.alive(), Ok(()));
     assert_eq!(stage.stored().await, 50);
 
-    proxy.set(Mode::Open);
+    proxy.mend();
     eventually("all are stored", async || stage.stored().await == 1500).await;
     stage.all_committed().await;
     assert_eq!(consumer.status.ready(), Ok(()));
@@ -49,12 +49,12 @@ async fn an_outage_is_waited_out(mode: Mode) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_gone_is_waited_for() {
-    an_outage_is_waited_out(Mode::Cut).await;
+    an_outage_is_waited_out(Trouble::Cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_hangs_is_waited_for() {
-    an_outage_is_waited_out(Mode::Hang).await;
+    an_outage_is_waited_out(Trouble::Silence).await;
 }
 
 /// Wrong: a pod that starts during an outage dies, or takes partitions that it cannot store.
@@ -63,13 +63,13 @@ async fn a_consumer_that_starts_during_an_outage_waits_for_its_end() {
     let stage = Stage::new(1).await;
     stage.publish([stage.winner(1)]).await;
     let (proxy, connections) = behind_a_proxy(&stage).await;
-    proxy.set(Mode::Cut);
+    proxy.cut();
     let consumer = stage.start_with(connections);
     eventually("it says why", async || {
         consumer.status.ready().is_err_and(|why| why.starts_with("the database is away"))
     })
     .await;
-    proxy.set(Mode::Open);
+    proxy.mend();
     eventually("it is stored", async || stage.stored().await == 1).await;
     eventually("it is ready", async || consumer.status.ready().is_ok()).await;
     consumer.stop().await;
@@ -83,7 +83,7 @@ async fn stopping_during_an_outage_keeps_what_was_stored() {
     let consumer = stage.start_with(connections);
     stage.publish((1..=50).map(|rank| stage.winner(rank))).await;
     eventually("the first are stored", async || consumer.metrics.records("stored") == 50).await;
-    proxy.set(Mode::Cut);
+    proxy.cut();
     stage.publish((51..=60).map(|rank| stage.winner(rank))).await;
     eventually("it notices", async || consumer.status.ready().is_err()).await;
     consumer.stop().await;
@@ -98,14 +98,14 @@ async fn partitions_leave_a_consumer_whose_database_is_away_and_come_back() {
     let (proxy, connections) = behind_a_proxy(&stage).await;
     let cut_off = stage.start_with(connections);
     eventually("it is ready", async || cut_off.status.ready().is_ok()).await;
-    proxy.set(Mode::Cut);
+    proxy.cut();
     for rank in 1..=100 {
         stage.publish_to((rank % 2) as i32, &stage.winner(rank)).await;
     }
     eventually("it notices", async || cut_off.status.ready().is_err()).await;
     let healthy = stage.start();
     eventually("the healthy one stores its half", async || stage.stored().await == 50).await;
-    proxy.set(Mode::Open);
+    proxy.mend();
     eventually("all are stored", async || stage.stored().await == 100).await;
     healthy.stop().await;
     stage.publish((101..=150).map(|rank| stage.winner(rank))).await;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use campaign::identity::CampaignId;
-use campaign::settings::Connections;
 use consumer::SESSION;
+use coupon_core::connections::Connections;
+use coupon_core::identity::CampaignId;
 use nix::sys::signal::Signal;
 use stack::child::{self, Running};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,18 +14,22 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::stage::{PATIENCE, Stage, eventually};
 
 /// A running `coupon-consumer`; killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     running: Running,
     probe: SocketAddr,
 }
 
 impl Process {
-    pub fn start(stage: &Stage) -> Self {
+    pub(crate) fn start(stage: &Stage) -> Self {
         Self::start_with(&stage.campaign, &stage.connections, &[])
     }
 
     /// With other connections, and more in its environment. What it says goes to a file, see [`Process::said`].
-    pub fn start_with(campaign: &CampaignId, connections_to: &Connections, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(
+        campaign: &CampaignId,
+        connections_to: &Connections,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = child::folder("coupon-consumer").unwrap();
         let connections = folder.join("connections.yaml");
         std::fs::write(&connections, connections_to.to_yaml().unwrap()).unwrap();
@@ -44,26 +48,26 @@ impl Process {
     }
 
     /// All that it has logged.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         self.running.said()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.running.signal(signal).unwrap();
     }
 
-    pub async fn ended(&self) -> ExitStatus {
+    pub(crate) async fn ended(&self) -> ExitStatus {
         self.running.ended(PATIENCE).await.unwrap()
     }
 
     /// As [`eventually`], for what this process brings about: fails at once if it dies.
-    pub async fn eventually(&self, what: &str, mut check: impl AsyncFnMut() -> bool) {
+    pub(crate) async fn eventually(&self, what: &str, mut check: impl AsyncFnMut() -> bool) {
         let found = self.running.eventually(what, PATIENCE, async || check().await.then_some(())).await;
         found.unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Waits until it has committed all that is in the topic.
-    pub async fn all_committed(&self, stage: &Stage) {
+    pub(crate) async fn all_committed(&self, stage: &Stage) {
         let ends = stage.ends(&stage.campaign.topic()).await;
         self.eventually("everything is committed", async || stage.committed().await == ends).await;
     }
@@ -79,7 +83,7 @@ impl Process {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         self.eventually("ready", async || self.get("/readyz").await.is_some_and(|(code, _)| code == 200)).await;
     }
 }

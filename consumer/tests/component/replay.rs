@@ -3,12 +3,12 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use campaign::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
-use campaign::identity::UserId;
-use campaign::settings::Connections;
-use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
-use campaign::stock::{StockKeys, Terms, connect, observe};
-use campaign::table;
+use coupon_core::connections::Connections;
+use coupon_core::event::{CouponIssued, EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
+use coupon_core::identity::UserId;
+use coupon_ledger::database;
+use coupon_ledger::redis::rebuild::{Filled, Ledger, LedgerWinner, fill};
+use coupon_ledger::redis::{RedisKeys, Terms, connect, observe};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use serde_json::Value;
 use stack::child;
@@ -17,9 +17,9 @@ use crate::dead_letters::{RawHeader, header, headers, let_the_database_refuse};
 use crate::stage::{PATIENCE, Stage};
 
 /// Puts these winners, and no others, into Redis.
-pub async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
+pub(crate) async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
     let mut redis = connect::connect(&stage.connections.redis, Duration::from_secs(10)).await.unwrap();
-    let history = observe(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap().history;
+    let history = observe(&mut redis, &RedisKeys::of(&stage.campaign)).await.unwrap().history;
     let highest = winners.iter().map(|winner| winner.rank).max().unwrap_or(0);
     let winners = winners.iter().map(|winner| LedgerWinner {
         rank: winner.rank,
@@ -39,18 +39,18 @@ pub async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
 }
 
 /// Runs the program to its end.
-pub async fn run(command: Command) -> Output {
+pub(crate) async fn run(command: Command) -> Output {
     let ran = move || child::output("coupon-consumer", command, PATIENCE).unwrap();
     tokio::task::spawn_blocking(ran).await.unwrap()
 }
 
 /// Runs the program as people do. Its exit code, and what it wrote as JSON.
-pub async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
+pub(crate) async fn dead_letters(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
     program(stage, connections, &format!("dead-letters {arguments}")).await
 }
 
 /// The same, with any of its commands.
-pub async fn program(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
+pub(crate) async fn program(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
     let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
     std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
@@ -65,19 +65,19 @@ pub async fn program(stage: &Stage, connections: &Connections, arguments: &str) 
 }
 
 /// What became of each letter, in order.
-pub fn results(written: &Value) -> Vec<&str> {
+pub(crate) fn results(written: &Value) -> Vec<&str> {
     let letters = written["letters"].as_array().unwrap();
     letters.iter().map(|letter| letter["result"]["name"].as_str().unwrap()).collect()
 }
 
 /// The database refuses one user of this campaign, as a constraint would that somebody added.
-pub struct Refusal<'a> {
+pub(crate) struct Refusal<'a> {
     stage: &'a Stage,
     name: String,
 }
 
 impl<'a> Refusal<'a> {
-    pub async fn of(stage: &'a Stage, user: &str) -> Self {
+    pub(crate) async fn of(stage: &'a Stage, user: &str) -> Self {
         let name = format!("test_{}", stage.campaign.coupon_id());
         let trigger = format!(
             "CREATE TRIGGER {name} BEFORE INSERT ON issued_coupon FOR EACH ROW \
@@ -89,7 +89,7 @@ impl<'a> Refusal<'a> {
         Self { stage, name }
     }
 
-    pub async fn lift(self) {
+    pub(crate) async fn lift(self) {
         let drop = format!("DROP TRIGGER {}", self.name);
         sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&self.stage.pool).await.unwrap();
     }
@@ -265,17 +265,17 @@ async fn a_record_of_a_newer_version_waits_among_the_dead_letters_for_who_can_re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_of_a_closed_epoch_is_stamped_anew() {
     let stage = Stage::new(1).await;
-    table::set_topic(&stage.pool, stage.row, "topic-1", "cluster-1").await.unwrap();
-    assert_eq!(table::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 1);
+    database::set_topic(&stage.pool, stage.row, "topic-1", "cluster-1").await.unwrap();
+    assert_eq!(database::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 1);
     let refusal = Refusal::of(&stage, "user-1").await;
     let winner = stage.winner(1);
     stage.publish([winner.clone()]).await;
     let consumer = stage.start();
     stage.all_committed().await;
     refusal.lift().await;
-    assert_eq!(table::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 2);
+    assert_eq!(database::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 2);
     let ends = stage.ends(&stage.campaign.topic()).await;
-    table::commit_barrier(&stage.pool, stage.row, 2, "topic-1", &ends).await.unwrap();
+    database::commit_barrier(&stage.pool, stage.row, 2, "topic-1", &ends).await.unwrap();
 
     // Redis is not rebuilt yet.
     let (code, written) = dead_letters(&stage, &stage.connections, "replay").await;
@@ -283,7 +283,7 @@ async fn a_letter_of_a_closed_epoch_is_stamped_anew() {
     redis_holds(&stage, 2, &[winner]).await;
     let (code, written) = dead_letters(&stage, &stage.connections, "replay").await;
     assert_eq!((code, results(&written)), (0, vec!["Stored"]));
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| (row.rank, row.epoch)).collect::<Vec<_>>(), [(1, 2)]);
     stage.all_committed().await;
     consumer.stop().await;
@@ -300,7 +300,7 @@ async fn a_redis_that_is_away_is_an_error() {
     consumer.stop().await;
     refusal.lift().await;
     let mut connections = stage.connections.clone();
-    connections.redis.server = campaign::settings::RedisServer::Address("127.0.0.1:1".into());
+    connections.redis.server = coupon_core::connections::RedisServer::Address("127.0.0.1:1".into());
     let (code, listed) = dead_letters(&stage, &connections, "list").await;
     assert_eq!((code, listed["letters"].as_array().map(Vec::len)), (0, Some(1)), "listing needs Kafka only");
     let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
@@ -318,7 +318,7 @@ async fn a_redis_that_is_away_is_an_error() {
 async fn a_discarded_grant_that_comes_again_is_no_dead_letter() {
     let stage = Stage::new(1).await;
     let foreign = CouponIssued { rank: 500, ..stage.winner(1) };
-    table::store(&stage.pool, stage.row, table::StoreMode::Direct(&[CouponIssued { epoch: 0, ..foreign }]))
+    database::store(&stage.pool, stage.row, database::StoreMode::Direct(&[CouponIssued { epoch: 0, ..foreign }]))
         .await
         .unwrap();
     for winner in [&stage.winner(1), &stage.winner(2)] {

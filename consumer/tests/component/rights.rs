@@ -2,19 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::event::CouponIssued;
-use campaign::identity::UserId;
-use campaign::settings::{Connections, Kafka, KafkaProtocol, Login, SaslMechanism};
-use campaign::stock::{StockKeys, connect, read_winners};
-use campaign::table;
+use coupon_core::connections::{Connections, Login};
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::UserId;
+use coupon_ledger::database;
+use coupon_ledger::redis::{RedisKeys, connect, read_winners};
+use coupon_testing::secured_kafka::SecuredKafka;
+use coupon_testing::servers;
 use serde_json::Value;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
-use stack::secured::brokers::{Acl, Brokers};
+use stack::secured::brokers::Acl;
 use stack::secured::rights::{self, Who};
 use stack::services;
 
 use crate::replay::{program, redis_holds, results};
-use crate::stage::{self, PATIENCE, Stage};
+use crate::stage::{PATIENCE, Stage};
 
 const PODS: &str = "coupon-pods";
 const PASSWORD: &str = "PASSWORD";
@@ -27,49 +29,34 @@ struct Scene {
     pods: Connections,
     redis: redis::aio::MultiplexedConnection,
     root: MySqlPool,
-    acls: Brokers,
-    _servers: (services::Kafka, services::Redis, services::MariaDb),
-}
-
-fn kafka(address: &str, (username, password): (&str, &str)) -> Kafka {
-    Kafka {
-        bootstrap_servers: vec![address.to_owned()],
-        protocol: KafkaProtocol::SaslPlaintext,
-        mechanism: Some(SaslMechanism::Plain),
-        login: Login { username: username.to_owned(), password: password.to_owned() },
-        ca_pem: None,
-    }
+    broker: SecuredKafka,
+    _servers: (services::Redis, services::MariaDb),
 }
 
 impl Scene {
     async fn new() -> Self {
-        let starting = tokio::task::spawn_blocking(|| {
-            let kafka = services::Kafka::start_with_acls(&[(PODS, PASSWORD)]).unwrap();
-            (kafka, services::Redis::start().unwrap(), services::MariaDb::start().unwrap())
-        });
-        let servers = starting.await.unwrap();
-        let broker = servers.0.url();
+        let broker = SecuredKafka::start([(PODS, PASSWORD)]).await;
+        let starting = || (services::Redis::start().unwrap(), services::MariaDb::start().unwrap());
+        let servers = tokio::task::spawn_blocking(starting).await.unwrap();
         let connections = Connections {
-            kafka: kafka(&broker, services::Kafka::ADMIN),
-            redis: stage::redis(&servers.1.url()),
-            database: stage::database(&servers.2.url()),
+            kafka: broker.admin(),
+            redis: servers::redis(&servers.0.url()),
+            database: servers::database(&servers.1.url()),
             kafka_names: Default::default(),
         };
-        let root = MySqlConnectOptions::new().socket(servers.2.socket()).username("root");
+        let root = MySqlConnectOptions::new().socket(servers.1.socket()).username("root");
         let root = MySqlPoolOptions::new().max_connections(1).connect_lazy_with(root);
         let redis = connect::connect(&connections.redis, Duration::from_secs(10)).await.unwrap();
-        let acls = Brokers::login(broker.parse().unwrap(), services::Kafka::ADMIN).unwrap();
         let mut pods = connections.clone();
-        pods.kafka = kafka(&broker, (PODS, PASSWORD));
+        pods.kafka = broker.settings((PODS, PASSWORD));
         for login in [&mut pods.redis.login, &mut pods.database.login] {
             *login = Login { username: PODS.to_owned(), password: PASSWORD.to_owned() };
         }
         let stage = Stage::on(connections, 1).await;
         stage.create_topic(&stage.campaign.dead_letter_topic()).await;
-        let mut scene = Self { stage, pods, redis, root, acls, _servers: servers };
-        for acl in rights::kafka("test", "coupon-operator", PODS).unwrap().iter().filter(|acl| acl.user == PODS) {
-            scene.acls.add(acl).unwrap();
-        }
+        let mut scene = Self { stage, pods, redis, root, broker, _servers: servers };
+        let documented = rights::kafka("test", "coupon-operator", PODS).unwrap();
+        scene.broker.add(documented.iter().filter(|acl| acl.user == PODS));
         let documented = rights::redis(Who::Pods).unwrap();
         scene.redis(&format!("ACL SETUSER {PODS} on >{PASSWORD} {documented}")).await;
         // As where a careful administrator grants table by table what a sale needs.
@@ -82,7 +69,7 @@ impl Scene {
         let anna = CouponIssued { user_id: UserId::new("anna").unwrap(), ..scene.stage.winner(1) };
         redis_holds(&scene.stage, 1, std::slice::from_ref(&anna)).await;
         let direct = CouponIssued { epoch: 0, ..anna.clone() };
-        table::store(&scene.stage.pool, scene.stage.row, table::StoreMode::Direct(&[direct])).await.unwrap();
+        database::store(&scene.stage.pool, scene.stage.row, database::StoreMode::Direct(&[direct])).await.unwrap();
         scene.stage.publish_to_dead_letters(&anna).await;
         scene
     }
@@ -108,14 +95,14 @@ impl Scene {
             operation: "Delete".to_owned(),
             denies: false,
         };
-        self.acls.add(&acl).unwrap();
+        self.broker.add([&acl]);
     }
 
     /// Who has the coupon: by the row, by Redis; and how many letters name anna.
     async fn named(&mut self) -> (String, String, usize) {
         let stage = &self.stage;
-        let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
-        let held = read_winners(&mut self.redis, &StockKeys::of(&stage.campaign), 0, 10).await.unwrap();
+        let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
+        let held = read_winners(&mut self.redis, &RedisKeys::of(&stage.campaign), 0, 10).await.unwrap();
         let topic = stage.campaign.dead_letter_topic();
         let starts = stage.admin.start_offsets(&[(topic.as_str(), 0)]).await.unwrap();
         let first = *starts.values().next().unwrap().as_ref().unwrap();

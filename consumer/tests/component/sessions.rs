@@ -1,8 +1,8 @@
 //! Brokers with their own bounds for sessions.
 
-use campaign::log::admin::KafkaAdmin;
-use campaign::log::client_config;
-use campaign::telemetry::Probes;
+use coupon_kafka_admin::KafkaAdmin;
+use coupon_ledger::kafka::client_config;
+use coupon_runtime::telemetry::Probes;
 
 use crate::stage::{Stage, eventually};
 

@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use campaign::event::CouponIssued;
-use campaign::identity::{CampaignId, Identity, RequestKey, UserId};
-use campaign::log::admin::{KafkaAdmin, TopicSpec, TopicState};
-use campaign::log::client_config;
-use campaign::log::producer::{KeyBy, WinnerLog};
-use campaign::log::tail::{self, Range, TailError};
-use campaign::names::KafkaNames;
-use campaign::settings::{Connections, Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
-use campaign::table::{self, CampaignRowId, TotalSet};
+use consumer::BatchLimits;
 use consumer::Patience;
 use consumer::metrics::Metrics;
 use consumer::service::{Service, ServiceError};
 use consumer::status::Status;
-use consumer::writer::BatchLimits;
+use coupon_core::connections::Connections;
+use coupon_core::contract::KeyBy;
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::{CampaignId, Identity, RequestKey, UserId};
+use coupon_core::names::KafkaNames;
+use coupon_kafka_admin::{KafkaAdmin, TopicSpec, TopicState};
+use coupon_ledger::database::{self, CampaignRowId, TotalSet};
+use coupon_ledger::kafka::client_config;
+use coupon_ledger::kafka::producer::WinnerProducer;
+use coupon_ledger::kafka::tail::{self, Range, TailError};
+use coupon_testing::servers;
 use rdkafka::message::{Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sqlx::mysql::MySqlPool;
@@ -25,10 +27,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until `check` holds; fails after [`PATIENCE`] with what it was.
-pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !check().await {
         assert!(Instant::now() < deadline, "not within {} s: {what}", PATIENCE.as_secs());
@@ -36,37 +38,8 @@ pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     }
 }
 
-fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
-}
-
-/// Reads `scheme://user:password@host:port/rest`.
-fn place(url: &str) -> (Login, String, String) {
-    let parts = || {
-        let (login, place) = url.split_once("://")?.1.split_once('@')?;
-        let (username, password) = login.split_once(':')?;
-        let (address, rest) = place.split_once('/')?;
-        let login = Login { username: username.into(), password: password.into() };
-        Some((login, address.to_owned(), rest.to_owned()))
-    };
-    parts().unwrap_or_else(|| panic!("{url} is not scheme://user:password@host:port/name"))
-}
-
-pub fn database(url: &str) -> Database {
-    let (login, address, name) = place(url);
-    let (host, port) = address.split_once(':').unwrap();
-    let (host, port) = (host.to_owned(), port.parse().unwrap());
-    Database { host, port, name, login, tls: DatabaseTls::Disabled, ca_pem: None }
-}
-
-pub fn redis(url: &str) -> Redis {
-    let (login, address, number) = place(url);
-    let (server, database) = (RedisServer::Address(address), number.parse().unwrap());
-    Redis { server, login, tls: false, database, ca_pem: None }
-}
-
 /// One campaign of its own.
-pub struct Stage {
+pub(crate) struct Stage {
     pub campaign: CampaignId,
     pub connections: Connections,
     pub admin: KafkaAdmin,
@@ -77,57 +50,49 @@ pub struct Stage {
 
 impl Stage {
     /// With both topics, a row, and coupons without end.
-    pub async fn new(partitions: i32) -> Self {
+    pub(crate) async fn new(partitions: i32) -> Self {
         let stage = Self::without_dead_letter_topic(partitions).await;
         stage.create_topic(&stage.campaign.dead_letter_topic()).await;
         stage
     }
 
     /// The same under other names.
-    pub async fn named(names: KafkaNames) -> Self {
+    pub(crate) async fn named(names: KafkaNames) -> Self {
         let stage = Self::of(1, names).await;
         stage.create_topic(&stage.campaign.dead_letter_topic()).await;
         stage
     }
 
-    pub async fn without_dead_letter_topic(partitions: i32) -> Self {
+    pub(crate) async fn without_dead_letter_topic(partitions: i32) -> Self {
         Self::of(partitions, KafkaNames::default()).await
     }
 
     async fn of(partitions: i32, kafka_names: KafkaNames) -> Self {
-        let kafka = Kafka {
-            bootstrap_servers: vec![variable("COUPON_KAFKA")],
-            protocol: Default::default(),
-            mechanism: None,
-            login: Login::default(),
-            ca_pem: None,
-        };
-        let (redis, database) = (redis(&variable("COUPON_REDIS")), database(&variable("COUPON_DATABASE")));
-        Self::on(Connections { kafka, redis, database, kafka_names }, partitions).await
+        Self::on(Connections { kafka_names, ..servers::connections() }, partitions).await
     }
 
     /// On these servers, with logins that may do everything. Without the dead-letter topic.
-    pub async fn on(connections: Connections, partitions: i32) -> Self {
+    pub(crate) async fn on(connections: Connections, partitions: i32) -> Self {
         if std::env::var_os("RUST_LOG").is_some() {
-            campaign::telemetry::init_logging(false);
+            coupon_runtime::telemetry::init_logging(false);
         }
         let coupon_id = format!("c{:016x}", rand::random::<u64>());
         let campaign = connections.campaign(Identity::new("test", "consumer", &coupon_id).unwrap());
-        let pool = table::connect(&connections.database, 4);
-        table::migrate(&pool).await.unwrap();
-        let row = table::register(&pool, &campaign, 1_000_000).await.unwrap().id;
+        let pool = database::connect(&connections.database, 4);
+        database::migrate(&pool).await.unwrap();
+        let row = database::register(&pool, &campaign, 1_000_000).await.unwrap().id;
         let admin = KafkaAdmin::new(&client_config(&connections.kafka, "test", &[])).unwrap();
         let stage = Self { campaign, connections, admin, pool, row, partitions };
         stage.create_topic(&stage.campaign.topic()).await;
         stage
     }
 
-    pub async fn create_topic(&self, name: &str) {
+    pub(crate) async fn create_topic(&self, name: &str) {
         self.create_topic_with(name, &[]).await;
     }
 
     /// With these settings.
-    pub async fn create_topic_with(&self, name: &str, settings: &[(&str, &str)]) {
+    pub(crate) async fn create_topic_with(&self, name: &str, settings: &[(&str, &str)]) {
         let own = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let spec = TopicSpec {
             name: name.to_owned(),
@@ -146,7 +111,7 @@ impl Stage {
     }
 
     /// A winner of this campaign.
-    pub fn winner(&self, rank: u64) -> CouponIssued {
+    pub(crate) fn winner(&self, rank: u64) -> CouponIssued {
         CouponIssued {
             coupon_id: self.campaign.coupon_id().to_owned(),
             user_id: UserId::new(format!("user-{rank}")).unwrap(),
@@ -160,16 +125,17 @@ impl Stage {
     }
 
     /// Writes winners as the issuer does, and waits for the acknowledgements.
-    pub async fn publish(&self, winners: impl IntoIterator<Item = CouponIssued>) {
-        let log = WinnerLog::new(&self.connections.kafka, &self.campaign, KeyBy::User, "test").unwrap();
-        let pending: Vec<_> = winners.into_iter().map(|winner| log.append(&winner).unwrap()).collect();
-        for appending in pending {
-            appending.acknowledged().await.unwrap();
+    pub(crate) async fn publish(&self, winners: impl IntoIterator<Item = CouponIssued>) {
+        let log = WinnerProducer::new(&self.connections.kafka, &self.campaign, KeyBy::User, "test").unwrap();
+        let winners: Vec<_> = winners.into_iter().collect();
+        let records = log.append_all(&winners);
+        for place in 0..winners.len() {
+            records.one(place).await.unwrap();
         }
     }
 
     /// Writes anything into one partition. Returns its offset.
-    pub async fn publish_raw(
+    pub(crate) async fn publish_raw(
         &self,
         partition: i32,
         key: Option<&[u8]>,
@@ -188,7 +154,7 @@ impl Stage {
     }
 
     /// Writes a winner among the dead letters, as somebody may who knows nothing of their headers.
-    pub async fn publish_to_dead_letters(&self, winner: &CouponIssued) {
+    pub(crate) async fn publish_to_dead_letters(&self, winner: &CouponIssued) {
         let producer: FutureProducer =
             client_config(&self.connections.kafka, "test", &[("acks", "all")]).create().unwrap();
         let (topic, value) = (self.campaign.dead_letter_topic(), winner.encode());
@@ -197,7 +163,7 @@ impl Stage {
     }
 
     /// Writes a value of a stranger's, which may be large, into one partition, compressed.
-    pub async fn publish_large(&self, partition: i32, value: &[u8], headers: Option<OwnedHeaders>) {
+    pub(crate) async fn publish_large(&self, partition: i32, value: &[u8], headers: Option<OwnedHeaders>) {
         let settings = [("acks", "all"), ("message.max.bytes", "10000000"), ("compression.type", "lz4")];
         let producer: FutureProducer = client_config(&self.connections.kafka, "test", &settings).create().unwrap();
         let topic = self.campaign.topic();
@@ -206,53 +172,53 @@ impl Stage {
         producer.send(record, PATIENCE).await.unwrap();
     }
 
-    pub async fn publish_to(&self, partition: i32, winner: &CouponIssued) -> i64 {
+    pub(crate) async fn publish_to(&self, partition: i32, winner: &CouponIssued) -> i64 {
         let value = winner.encode();
         self.publish_raw(partition, Some(winner.user_id.as_str().as_bytes()), Some(&value), None, 1).await
     }
 
     /// Sets the campaign's total.
-    pub async fn limit_to(&self, total: u64) {
-        let row = table::find(&self.pool, &self.campaign).await.unwrap().unwrap();
-        let number = table::allot_terms(&self.pool, &row).await.unwrap().unwrap();
-        assert_eq!(table::set_total(&self.pool, self.row, number, total).await.unwrap(), TotalSet::Done);
+    pub(crate) async fn limit_to(&self, total: u64) {
+        let row = database::find(&self.pool, &self.campaign).await.unwrap().unwrap();
+        let number = database::allot_terms(&self.pool, &row, 0).await.unwrap().unwrap();
+        assert_eq!(database::set_total(&self.pool, self.row, number, total).await.unwrap(), TotalSet::Done);
     }
 
-    pub async fn stored(&self) -> u64 {
-        table::count_stored(&self.pool, self.row, 0).await.unwrap().0
+    pub(crate) async fn stored(&self) -> u64 {
+        database::count_stored(&self.pool, self.row, 0).await.unwrap().0
     }
 
     /// What the group has committed, nothing counting as 0.
-    pub async fn committed(&self) -> BTreeMap<i32, i64> {
+    pub(crate) async fn committed(&self) -> BTreeMap<i32, i64> {
         let (group, topic) = (self.campaign.group(), self.campaign.topic());
         let committed = self.admin.committed_offsets(&group, &topic, self.partitions).await.unwrap();
         committed.into_iter().map(|(partition, offset)| (partition, offset.unwrap_or(0))).collect()
     }
 
-    pub async fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+    pub(crate) async fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
         let wanted: Vec<_> = (0..self.partitions).map(|partition| (topic, partition)).collect();
         let ends = self.admin.end_offsets(&wanted).await.unwrap();
         ends.into_iter().map(|((_, partition), end)| (partition, end.unwrap())).collect()
     }
 
     /// From the beginning of the campaign's topic to its end.
-    pub async fn whole(&self) -> Range {
+    pub(crate) async fn whole(&self) -> Range {
         self.ends(&self.campaign.topic()).await.into_iter().map(|(partition, end)| (partition, (0, end))).collect()
     }
 
     /// Waits until the group has committed all that is in the topic.
-    pub async fn all_committed(&self) {
+    pub(crate) async fn all_committed(&self) {
         let ends = self.ends(&self.campaign.topic()).await;
         eventually("everything is committed", async || self.committed().await == ends).await;
     }
 
     /// All records of the dead letter topic.
-    pub async fn dead_letters(&self) -> Vec<OwnedMessage> {
+    pub(crate) async fn dead_letters(&self) -> Vec<OwnedMessage> {
         self.records(&self.campaign.dead_letter_topic()).await
     }
 
     /// All records of a topic.
-    pub async fn records(&self, topic: &str) -> Vec<OwnedMessage> {
+    pub(crate) async fn records(&self, topic: &str) -> Vec<OwnedMessage> {
         let range = self.ends(topic).await.into_iter().map(|(partition, end)| (partition, (0, end))).collect();
         let (kafka, topic) = (self.connections.kafka.clone(), topic.to_owned());
         let read = tokio::task::spawn_blocking(move || {
@@ -268,16 +234,16 @@ impl Stage {
         found
     }
 
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.start_with(self.connections.clone())
     }
 
-    pub fn start_with(&self, connections: Connections) -> Running {
+    pub(crate) fn start_with(&self, connections: Connections) -> Running {
         self.start_watched(connections, Patience { above_total: Duration::from_secs(1), ..Patience::default() })
     }
 
     /// With another patience for a reader that stands still.
-    pub fn start_watched(&self, connections: Connections, patience: Patience) -> Running {
+    pub(crate) fn start_watched(&self, connections: Connections, patience: Patience) -> Running {
         let metrics = Metrics::default();
         let status = Arc::new(Status::new(&self.campaign, &metrics));
         let stop = CancellationToken::new();
@@ -296,7 +262,7 @@ impl Stage {
 }
 
 /// A consumer in this process.
-pub struct Running {
+pub(crate) struct Running {
     pub status: Arc<Status>,
     pub metrics: Metrics,
     stop: CancellationToken,
@@ -305,13 +271,13 @@ pub struct Running {
 
 impl Running {
     /// Waits until it ends by itself, and says why.
-    pub async fn ended(self) -> ServiceError {
+    pub(crate) async fn ended(self) -> ServiceError {
         let ended = tokio::time::timeout(PATIENCE, self.work).await.expect("it ends in time");
         ended.unwrap().expect_err("it ends with an error")
     }
 
     /// Asks it to stop and waits until it has.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.work).await.expect("it stops in time").unwrap().unwrap();
     }

@@ -4,23 +4,23 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use campaign::log::admin::KafkaAdmin;
-use campaign::log::client_config;
 use consumer::Patience;
 use consumer::service::ServiceError;
+use coupon_kafka_admin::KafkaAdmin;
+use coupon_ledger::kafka::client_config;
+use coupon_testing::proxy::{Trouble, Victims};
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::outage::behind_a_proxy;
-use crate::proxy::Mode;
 use crate::stage::{PATIENCE, Running, Stage, eventually};
 
 /// Much shorter than in life: nothing here takes long by itself.
 const SHORT: Patience = Patience {
     still: Duration::from_secs(3),
     rebalance: Duration::from_secs(30),
-    look: Duration::from_millis(500),
+    check_interval: Duration::from_millis(500),
     replacements: 3,
     above_total: Duration::ZERO,
 };
@@ -187,11 +187,11 @@ async fn a_reader_that_waits_for_the_database_stands_not_still() {
     let consumer = stage.start_watched(connections, SHORT);
     stage.publish([stage.winner(1)]).await;
     eventually("the first is stored", async || stage.stored().await == 1).await;
-    proxy.set(Mode::Hang);
+    proxy.begin(Victims::All, Trouble::Silence);
     // More than the queue holds.
     stage.publish((2..=1000).map(|rank| stage.winner(rank))).await;
     nothing_is_replaced(&consumer, LONG).await;
-    proxy.set(Mode::Open);
+    proxy.mend();
     eventually("all are stored", async || stage.stored().await == 1000).await;
     stage.all_committed().await;
     assert_eq!(replaced(&consumer), 0);
@@ -213,11 +213,11 @@ async fn a_spare_consumer_is_left_alone() {
         stage.stored().await == 2
     })
     .await;
-    proxy.set(Mode::Hang);
+    proxy.begin(Victims::All, Trouble::Silence);
     stage.publish((3..=1000).map(|rank| stage.winner(rank))).await;
     nothing_is_replaced(&spare, LONG).await;
     assert_eq!(replaced(&holder), 0);
-    proxy.set(Mode::Open);
+    proxy.mend();
     eventually("all are stored", async || stage.stored().await == 1000).await;
     assert_eq!(replaced(&holder) + replaced(&spare), 0);
     spare.stop().await;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use campaign::table::{self, EpochCommit};
-use campaign::telemetry::Probes;
+use coupon_ledger::database::{self, EpochCommit};
+use coupon_runtime::telemetry::Probes;
 use rdkafka::message::Message;
 
 use crate::stage::{Stage, eventually};
@@ -24,7 +24,7 @@ async fn every_winner_becomes_one_row() {
     assert_eq!(consumer.metrics.records("stored"), 2501);
     consumer.stop().await;
     assert_eq!(stage.committed().await, stage.ends(&stage.campaign.topic()).await, "stopping commits");
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 5000).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 5000).await.unwrap();
     assert!(rows.iter().zip(1..).all(|(row, rank)| row.rank == rank && row.user_id.as_str() == format!("user-{rank}")));
     assert!(stage.dead_letters().await.is_empty());
 }
@@ -50,14 +50,14 @@ async fn reading_everything_again_changes_nothing() {
     let consumer = stage.start();
     stage.all_committed().await;
     consumer.stop().await;
-    let before = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 1000).await.unwrap();
+    let before = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 1000).await.unwrap();
     let (group, topic) = (stage.campaign.group(), stage.campaign.topic());
     stage.admin.commit_offsets(&group, &topic, &BTreeMap::from([(0, 0), (1, 0)])).await.unwrap();
     let consumer = stage.start();
     eventually("all are read again", async || consumer.metrics.records("duplicate") == 300).await;
     stage.all_committed().await;
     consumer.stop().await;
-    assert_eq!(table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 1000).await.unwrap(), before);
+    assert_eq!(database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 1000).await.unwrap(), before);
     assert!(stage.dead_letters().await.is_empty());
 }
 
@@ -101,11 +101,11 @@ async fn a_consumer_without_partitions_is_ready() {
 #[tokio::test(flavor = "multi_thread")]
 async fn void_records_are_skipped() {
     let stage = Stage::new(1).await;
-    table::set_topic(&stage.pool, stage.row, "topic-1", "cluster-1").await.unwrap();
-    assert_eq!(table::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 1);
+    database::set_topic(&stage.pool, stage.row, "topic-1", "cluster-1").await.unwrap();
+    assert_eq!(database::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 1);
     stage.publish([stage.winner(1)]).await;
-    assert_eq!(table::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 2);
-    let committed = table::commit_barrier(&stage.pool, stage.row, 2, "topic-1", &BTreeMap::from([(0, 1)])).await;
+    assert_eq!(database::allot_epoch(&stage.pool, stage.row, 0).await.unwrap(), 2);
+    let committed = database::commit_barrier(&stage.pool, stage.row, 2, "topic-1", &BTreeMap::from([(0, 1)])).await;
     assert_eq!(committed.unwrap(), EpochCommit::Done);
     let mut late = stage.winner(2);
     late.epoch = 1;
@@ -116,7 +116,7 @@ async fn void_records_are_skipped() {
     stage.all_committed().await;
     assert_eq!((consumer.metrics.records("stored"), consumer.metrics.records("void")), (2, 1));
     consumer.stop().await;
-    let rows = table::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
+    let rows = database::read_rows(&stage.pool, &stage.campaign, stage.row, 0, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.rank).collect::<Vec<_>>(), [1, 3]);
     assert!(stage.dead_letters().await.is_empty());
 }

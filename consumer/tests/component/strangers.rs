@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use campaign::log::client_config;
-use consumer::drain::{Source, drain};
+use coupon_ledger::kafka::client_config;
+use coupon_sink::drain::{Source, drain};
 use futures::future::join_all;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, FutureProducer, FutureRecord, Producer, ThreadedProducer};

@@ -56,10 +56,10 @@ fn main() -> ExitCode {
 }
 
 async fn attack(args: &Args) -> Result<bool> {
-    campaign::http::raise_open_files()?;
+    coupon_runtime::http::raise_open_files()?;
     install(&Connections::from_env()?).await?;
     namespace(NAMESPACE, true).await?;
-    let client = kube::Client::try_default().await.context("no way to the Kubernetes API")?;
+    let client = kube::Client::try_default().await.context("cannot connect to the Kubernetes API")?;
     let name = format!("doors-{}", jiff::Timestamp::now().as_second());
     let mut manifest = manifest(NAMESPACE, &name, 1_000_000, -1, 3_600);
     manifest["spec"]["issuer"] = json!({"minReplicas": 1, "maxReplicas": 1});

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use campaign::sabotage::{CrashPoint, Defence};
 use clap::{Parser, Subcommand};
+use coupon_core::failpoints::{CrashPoint, Safeguard};
 use e2e::chaos::report::make_room;
 use e2e::chaos::test_bed::TestBed;
 use e2e::install::install;
@@ -71,7 +71,7 @@ enum Scenario {
     Without {
         /// `fence` or `repair-loop`.
         #[arg(long)]
-        defence: Defence,
+        defence: Safeguard,
     },
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use e2e::chaos::fault::{Role, Service};
 use e2e::chaos::test_bed::TestBed;
 use e2e::install::{install, kubectl};
-use e2e::scaling::plot::svg;
+use e2e::scaling::picture::svg;
 use e2e::scaling::timeline::{CROSSING, Figures, table};
 use e2e::scaling::watch::{Stream, Watch};
 use serde_json::json;
@@ -18,7 +18,7 @@ const COUPONS: u64 = 20_000;
 const PER_SECOND: u64 = 700;
 const PARTITIONS: u16 = 12;
 /// How much later every piece of data between a pod and the database comes: a batch takes several of them.
-const SLOW: Duration = Duration::from_millis(120);
+const SLOW: Duration = Duration::from_millis(300);
 /// How fast a backlog should be gone, in seconds.
 const DRAIN_TARGET: u32 = 15;
 /// From the first ready pod until people come: its group forms.

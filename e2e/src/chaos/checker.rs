@@ -120,7 +120,7 @@ mod tests {
 
     const N: u64 = 3;
 
-    fn told(user: &str, rank: u64) -> Answer {
+    fn answer(user: &str, rank: u64) -> Answer {
         let (status, code) = (200, "ISSUED".to_owned());
         Answer { user: user.to_owned(), sent_ms: 0, heard_ms: 1, status, code, rank: Some(rank) }
     }
@@ -132,7 +132,7 @@ mod tests {
     /// Three winners, all told (the third twice), all stored.
     fn good() -> (Vec<Answer>, Ledger) {
         let winners = [(1, "a"), (2, "b"), (3, "c")];
-        let answers = vec![told("a", 1), told("b", 2), told("c", 3), told("c", 3)];
+        let answers = vec![answer("a", 1), answer("b", 2), answer("c", 3), answer("c", 3)];
         let ledger = Ledger { rows: list(&winners), members: list(&winners), records: Vec::new(), dead_letters: 0 };
         (answers, ledger)
     }
@@ -158,14 +158,14 @@ mod tests {
         use Breach::{DeadLetteredByOutage, Duplicates, Lost, Oversold, Short};
         let cases: [(&str, Change, &[Breach]); 12] = [
             ("a told winner is no row", |_, l| l.rows = list(&[(1, "a"), (2, "b")]), &[Lost, Short]),
-            ("a told winner is a row with another rank", |a, _| a.push(told("d", 1)), &[Lost, Oversold]),
+            ("a told winner is a row with another rank", |a, _| a.push(answer("d", 1)), &[Lost, Oversold]),
             ("the rank went to somebody else", |_, l| l.rows[0].1 = "d".to_owned(), &[Lost, Oversold]),
             ("a row too many", |_, l| l.rows.push((4, "d".to_owned())), &[Oversold]),
-            ("a rank too high was told", |a, _| a.push(told("d", 4)), &[Lost, Oversold]),
+            ("a rank too high was told", |a, _| a.push(answer("d", 4)), &[Lost, Oversold]),
             ("rank 0", |a, _| a[0].rank = Some(0), &[Lost, Oversold]),
             ("a rank is stored twice", |_, l| l.rows.push((3, "d".to_owned())), &[Oversold]),
             ("Redis and SQL disagree", |_, l| l.members[1].1 = "d".to_owned(), &[Oversold]),
-            ("a user heard two ranks", |a, _| a.push(told("a", 2)), &[Lost, Oversold, Duplicates]),
+            ("a user heard two ranks", |a, _| a.push(answer("a", 2)), &[Lost, Oversold, Duplicates]),
             (
                 "a user has two rows",
                 |a, l| {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn each_violation_is_counted_once() {
         let (mut answers, ledger) = good();
-        answers.extend([told("d", 4), told("d", 4)]);
+        answers.extend([answer("d", 4), answer("d", 4)]);
         let found = check(N, &answers, &ledger);
         assert_eq!(count(&found, Breach::Lost), 1, "one person lost one coupon, however often they heard of it");
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use coupon_testing::proxy::Trouble;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -51,23 +52,6 @@ impl std::fmt::Display for Link {
             Self::Inner(role, service) => write!(f, "{role}-{service}"),
         }
     }
-}
-
-/// What a proxy does to the connections of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trouble {
-    /// Connections break, and new ones break at once.
-    Cut,
-    /// Every piece of data comes this much later.
-    Delay(Duration),
-    /// Connections stay, and nothing arrives.
-    Silence,
-    /// One direction of the connections that exist is closed; the other goes on.
-    HalfClose {
-        /// Whether the server sees the end; else the client does.
-        toward_server: bool,
-    },
 }
 
 /// A kind of fault, as the table of recovery times lists them.

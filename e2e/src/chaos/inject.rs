@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use coupon_testing::proxy::Proxy;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, EvictParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -17,7 +18,6 @@ use tokio::time::sleep;
 use super::fault::{Fault, Kind, Link, Role};
 use super::ledger::Sources;
 use super::links::Links;
-use super::proxy::Proxy;
 use crate::install::SYSTEM_NAMESPACE;
 use crate::redis_cli::redis;
 use crate::url::{Url, scheme};
@@ -106,7 +106,7 @@ impl Injector<'_> {
     /// Heals what is left of every fault. Every part serves afterwards.
     pub async fn repair(&self) -> Result<()> {
         self.links.heal();
-        self.users.heal();
+        self.users.mend();
         let status = self.ask(|stack| stack.status()).await?.context("the stack does not run")?;
         for part in status.parts {
             match part.state {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use campaign::event::CouponIssued;
-use campaign::identity::{CampaignId, parse_member};
-use campaign::log::tail::{self, Range, TailError};
-use campaign::settings;
-use campaign::stock::StockKeys;
+use coupon_core::connections;
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::{CampaignId, parse_member};
+use coupon_ledger::kafka::tail::{self, Range, TailError};
+use coupon_ledger::redis::RedisKeys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde::Serialize;
 use sqlx::MySqlPool;
@@ -54,7 +54,7 @@ pub struct Sources {
     /// The database.
     pub pool: MySqlPool,
     /// The brokers themselves, without a proxy.
-    pub kafka: settings::Kafka,
+    pub kafka: connections::Kafka,
     /// The Redis that is the primary now, `redis://user:password@host:port`.
     pub redis: String,
 }
@@ -87,7 +87,7 @@ impl Sources {
     }
 
     async fn members_above(&self, campaign: &CampaignId, above: u64) -> Result<Vec<(u64, String)>> {
-        let (key, from) = (StockKeys::of(campaign).issued, format!("({above}"));
+        let (key, from) = (RedisKeys::of(campaign).issued, format!("({above}"));
         let text = redis(&self.redis, &["ZRANGE", &key, &from, "+inf", "BYSCORE", "WITHSCORES"]).await?;
         let lines: Vec<&str> = text.lines().collect();
         let pair = |pair: &[&str]| {
@@ -142,7 +142,7 @@ impl Sources {
 
     /// The partitions of a topic, or of all topics. Blocks for at most 10 s.
     pub fn partitions(&self, topic: Option<&str>) -> Result<Vec<Partition>> {
-        let consumer: BaseConsumer = campaign::log::client_config(&self.kafka, "chaos", &[]).create()?;
+        let consumer: BaseConsumer = coupon_ledger::kafka::client_config(&self.kafka, "chaos", &[]).create()?;
         let metadata = consumer.fetch_metadata(topic, KAFKA)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         Ok(partitions
@@ -156,7 +156,7 @@ impl Sources {
     }
 
     fn range(&self, topic: &str) -> Result<Range> {
-        let consumer: BaseConsumer = campaign::log::client_config(&self.kafka, "chaos", &[]).create()?;
+        let consumer: BaseConsumer = coupon_ledger::kafka::client_config(&self.kafka, "chaos", &[]).create()?;
         let metadata = consumer.fetch_metadata(Some(topic), KAFKA)?;
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id());
         partitions.map(|id| Ok((id, consumer.fetch_watermarks(topic, id, KAFKA)?))).collect()

@@ -2,17 +2,17 @@
 //! through them.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use coupon_testing::proxy::{Proxy, Trouble, Victims};
 use serde_json::{Value, json};
 use stack::Connections;
 use stack::layout::{KAFKA_PROXIED_PORT, KAFKA_PROXY_PORT, on_node};
 
 use super::REALM;
-use super::fault::{Link, Service, Trouble};
-use super::proxy::{Proxy, Victims};
+use super::fault::{Link, Service};
 use crate::install::{AUTHORITY_SECRET, class};
 use crate::url::{Url, scheme};
 
@@ -41,9 +41,9 @@ impl Running<'_> {
 impl Links {
     /// Starts them, on the node's address, so that pods reach them.
     pub async fn start(connections: &Connections) -> Result<Self> {
-        let at = |url: &Option<String>, what: &str| -> Result<SocketAddr> {
+        let at = |url: &Option<String>, what: &str| -> Result<String> {
             let url = Url::parse(url.as_deref().with_context(|| format!("the stack has no {what}"))?)?;
-            url.address.parse().with_context(|| format!("{} is no address", url.address))
+            Ok(url.address)
         };
         let redis = Proxy::start(on_node(ANY_PORT), at(&connections.redis, "Redis")?).await?;
         let database = Proxy::start(on_node(ANY_PORT), at(&connections.database, "database")?).await?;
@@ -51,7 +51,7 @@ impl Links {
         let mut kafka = Vec::new();
         for number in 0..u16::try_from(brokers)? {
             let (listen, target) = (on_node(KAFKA_PROXY_PORT + number), on_node(KAFKA_PROXIED_PORT + number));
-            kafka.push(Proxy::start(listen, target).await?);
+            kafka.push(Proxy::start(listen, target.to_string()).await?);
         }
         Ok(Self { redis, kafka, database })
     }
@@ -61,16 +61,16 @@ impl Links {
         let mut manifest = class(REALM, connections, false)?;
         let spec = manifest.get_mut("spec").context("the class has no spec")?;
         spec["realm"] = json!(REALM);
-        let brokers: Vec<String> = self.kafka.iter().map(|proxy| proxy.address().to_string()).collect();
+        let brokers: Vec<String> = self.kafka.iter().map(|proxy| proxy.address.to_string()).collect();
         spec["kafka"]["bootstrapServers"] = json!(brokers);
-        spec["database"]["host"] = json!(self.database.address().ip().to_string());
-        spec["database"]["port"] = json!(self.database.address().port());
+        spec["database"]["host"] = json!(self.database.address.ip().to_string());
+        spec["database"]["port"] = json!(self.database.address.port());
         spec["redis"] = match (&connections.redis_sentinels, &connections.redis_master) {
             (Some(sentinels), Some(master)) => {
                 let (nodes, tls) = (sentinels.split(',').collect::<Vec<_>>(), connections.authority.is_some());
                 json!({"sentinel": {"masterName": master, "nodes": nodes, "tls": tls}})
             }
-            _ => json!({"url": format!("{}://{}", scheme(connections), self.redis.address())}),
+            _ => json!({"url": format!("{}://{}", scheme(connections), self.redis.address)}),
         };
         if connections.authority.is_some() {
             spec["redis"]["caSecretRef"] = json!({"name": AUTHORITY_SECRET});
@@ -105,7 +105,7 @@ impl Links {
     /// Ends every trouble.
     pub fn heal(&self) {
         for proxy in self.kafka.iter().chain([&self.redis, &self.database]) {
-            proxy.heal();
+            proxy.mend();
         }
     }
 }

@@ -2,7 +2,6 @@
 //! their memory; then every answer that was given is held against Redis, Kafka and SQL.
 //!
 //! - [`fault`]: what can happen, and the plan of a round, a pure function of its seed
-//! - [`proxy`]: a TCP proxy that cuts, delays, silences or half-closes connections
 //! - [`links`]: the proxies of a stack, and the class that leads through them
 //! - [`inject`]: carries a fault out, and repairs
 //! - [`restart`]: the faults that are restarts as people make them
@@ -23,7 +22,6 @@ pub mod ledger;
 pub mod links;
 pub mod load;
 pub mod outcome;
-pub mod proxy;
 pub mod report;
 pub mod restart;
 pub mod round;

@@ -22,7 +22,7 @@ pub struct Struck {
 
 /// What a round came to.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct RoundOutcome {
     /// The plan.
     pub plan: Plan,
     /// The campaign's name.

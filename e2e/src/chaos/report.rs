@@ -6,12 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
+use stack::table::Table;
 
 use super::checker::{Breach, count};
 use super::fault::Kind;
 use super::ledger::Ledger;
 use super::load::Answer;
-use super::outcome::Outcome;
+use super::outcome::RoundOutcome;
 use crate::install::{SYSTEM_NAMESPACE, kubectl};
 
 /// Sums of all rounds.
@@ -43,7 +44,7 @@ pub struct Summary {
 
 impl Summary {
     /// Takes in one round.
-    pub fn add(&mut self, outcome: &Outcome) {
+    pub fn add(&mut self, outcome: &RoundOutcome) {
         let of = |breach| count(&outcome.violations, breach);
         self.rounds += 1;
         self.answered += answered(outcome);
@@ -87,7 +88,7 @@ impl Summary {
 
     /// Time to issue again, by kind of fault, of rounds with one fault.
     pub fn table(&self) -> String {
-        let mut text = format!("{:<22} {:>5} {:>10} {:>10}\n", "fault", "times", "median", "max");
+        let mut table = Table::new(&["fault", "times", "median", "max", ""]);
         for (kind, times) in &self.again {
             let mut known: Vec<u64> = times.iter().flatten().copied().collect();
             known.sort_unstable();
@@ -95,21 +96,20 @@ impl Summary {
                 |ms: Option<&u64>| ms.map_or_else(|| "-".to_owned(), |ms| format!("{:.2} s", *ms as f64 / 1000.0));
             let (median, max) = (scenario(known.get(known.len().saturating_sub(1) / 2)), scenario(known.last()));
             let never = times.len() - known.len();
-            let rest = if never > 0 { format!("   {never} after the last coupon") } else { String::new() };
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{:<22} {:>5} {median:>10} {max:>10}{rest}", kind.to_string(), times.len());
+            let rest = if never > 0 { format!(" {never} after the last coupon") } else { String::new() };
+            table.row([kind.to_string(), times.len().to_string(), median, max, rest]);
         }
-        text
+        table.text()
     }
 }
 
-fn answered(outcome: &Outcome) -> usize {
+fn answered(outcome: &RoundOutcome) -> usize {
     let decided = outcome.answers.iter().filter(|answer| answer.is_decided());
     decided.map(|answer| answer.user.as_str()).collect::<HashSet<_>>().len()
 }
 
 /// One line for one round.
-pub fn line(outcome: &Outcome) -> String {
+pub fn line(outcome: &RoundOutcome) -> String {
     let seconds = |ms: u64| format!("{:.1}s", ms as f64 / 1000.0);
     let faults: Vec<String> = outcome
         .struck
@@ -160,13 +160,19 @@ pub fn make_room(evidence: &Path, json: Option<&Path>) -> Result<()> {
 }
 
 /// Writes everything that is known about a round into `folder`.
-pub async fn keep_round(outcome: &Outcome, namespace: &str, folder: &Path) -> Result<()> {
-    keep(&outcome.campaign, &outcome.answers, &outcome.ledger, namespace, folder).await?;
+pub async fn save_round(outcome: &RoundOutcome, namespace: &str, folder: &Path) -> Result<()> {
+    save_evidence(&outcome.campaign, &outcome.answers, &outcome.ledger, namespace, folder).await?;
     write(folder, "round.json", &serde_json::to_string_pretty(outcome)?)
 }
 
 /// Writes everything that is known about a sale into `folder`.
-pub async fn keep(campaign: &str, answers: &[Answer], ledger: &Ledger, namespace: &str, folder: &Path) -> Result<()> {
+pub async fn save_evidence(
+    campaign: &str,
+    answers: &[Answer],
+    ledger: &Ledger,
+    namespace: &str,
+    folder: &Path,
+) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     write(folder, "ledger.json", &serde_json::to_string(ledger)?)?;
     let lines: Vec<String> = answers.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use campaign::log::admin::KafkaAdmin;
-use campaign::log::client_config;
+use coupon_kafka_admin::KafkaAdmin;
+use coupon_ledger::kafka::client_config;
 use stack::control::Action;
 
 use super::fault::Fault;

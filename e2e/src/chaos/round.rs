@@ -12,7 +12,7 @@ use super::fault::{Fault, Plan};
 use super::inject::Injector;
 use super::ledger::Ledger;
 use super::load::{LoadGenerator, time_to_issue_again};
-use super::outcome::{Outcome, Struck};
+use super::outcome::{RoundOutcome, Struck};
 use super::test_bed::{OpenSale, SETTLE, TestBed, millis};
 use super::{REALM, report};
 use crate::database;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl TestBed {
     /// One sale. A failing round leaves its evidence in `evidence`; one without a verdict leaves the stack whole, and no sale.
-    pub async fn round(&self, plan: Plan, evidence: &Path) -> Result<Outcome> {
+    pub async fn round(&self, plan: Plan, evidence: &Path) -> Result<RoundOutcome> {
         let began = Instant::now();
         self.fresh_operator().await?;
         let name = format!("r{}-{:x}", plan.seed, jiff::Timestamp::now().as_millisecond());
@@ -33,7 +33,7 @@ impl TestBed {
         let verdict = self.sell(&open, plan, &load, began, evidence).await;
         if verdict.is_err() {
             let (answers, unread) = (load.answers(), Ledger::default());
-            let kept = report::keep(&name, &answers, &unread, &self.namespace, evidence).await;
+            let kept = report::save_evidence(&name, &answers, &unread, &self.namespace, evidence).await;
             let repaired = if self.topology.shared { Ok(()) } else { self.injector(&open).repair().await };
             for error in [kept, repaired].into_iter().filter_map(Result::err) {
                 println!("     after a round without a verdict: {error:#}");
@@ -52,7 +52,7 @@ impl TestBed {
         load: &LoadGenerator,
         began: Instant,
         evidence: &Path,
-    ) -> Result<Outcome> {
+    ) -> Result<RoundOutcome> {
         let (name, injector) = (open.sale.name.clone(), self.injector(open));
         let begin = load.begin();
         let give_up = begin + plan.stretch + last_repair(&plan) + PATIENCE;
@@ -78,7 +78,7 @@ impl TestBed {
             each.again_ms = each.at_ms.and_then(|at| time_to_issue_again(&answers, at)).map(millis);
         }
         let violations = check(plan.coupons, &answers, &ledger);
-        let outcome = Outcome {
+        let outcome = RoundOutcome {
             campaign: name,
             struck,
             late,
@@ -90,7 +90,7 @@ impl TestBed {
             plan,
         };
         if self.keep_all || !outcome.violations.is_empty() {
-            report::keep_round(&outcome, &self.namespace, evidence).await?;
+            report::save_round(&outcome, &self.namespace, evidence).await?;
         }
         Ok(outcome)
     }

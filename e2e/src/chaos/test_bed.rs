@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use campaign::identity::CampaignId;
+use coupon_core::identity::CampaignId;
+use coupon_testing::proxy::Proxy;
 use k8s_openapi::api::core::v1::Service;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -17,7 +18,6 @@ use super::inject::Injector;
 use super::ledger::{Ledger, Sources};
 use super::links::Links;
 use super::load::LoadGenerator;
-use super::proxy::Proxy;
 use crate::campaign::{Sale, manifest};
 use crate::install::{SYSTEM_NAMESPACE, apply, kubectl, namespace};
 use crate::issuer_client::IssuerClient;
@@ -71,7 +71,7 @@ pub struct OpenSale {
 impl OpenSale {
     /// The way in through the proxy; a request without an answer is given up after `patience`.
     pub fn issuer(&self, patience: Duration) -> Result<IssuerClient> {
-        IssuerClient::with_patience(&format!("http://{}", self.users.address()), &self.sale.name, patience)
+        IssuerClient::with_patience(&format!("http://{}", self.users.address), &self.sale.name, patience)
     }
 }
 
@@ -86,7 +86,7 @@ impl TestBed {
         apply(&class).await?;
         namespace(&name, true).await?;
         Ok(Self {
-            kubernetes: kube::Client::try_default().await.context("no way to the Kubernetes API")?,
+            kubernetes: kube::Client::try_default().await.context("cannot connect to the Kubernetes API")?,
             stack: control::Client::from_env()?,
             links,
             sources: Sources::new(&connections).await?,
@@ -207,7 +207,7 @@ impl TestBed {
     }
 
     async fn door_proxy(&self, sale: &Sale) -> Result<Proxy> {
-        Proxy::start(SocketAddr::from(([127, 0, 0, 1], 0)), self.issuers(sale).await?).await
+        Ok(Proxy::to(self.issuers(sale).await?.to_string()).await)
     }
 
     /// Waits until no campaign of an earlier sale is left.

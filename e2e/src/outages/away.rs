@@ -77,7 +77,7 @@ pub async fn database(bed: &TestBed, away: Duration, evidence: &Path) -> Result<
     .await?;
     let outage = &played.acted;
     let (waited, caught_up) = (outage.waited, seconds(Some(outage.caught_up_ms)));
-    let mut report = told(&played, &played.answers, &outage.away);
+    let mut report = outage_report(&played, &played.answers, &outage.away);
     report.figure("waited", waited);
     report.figure("return_to_lag_0", caught_up);
     report.claim(waited > 0, "no record waited: the database was not needed");
@@ -120,7 +120,7 @@ pub async fn kafka(bed: &TestBed, away: Duration, evidence: &Path) -> Result<Rep
     .await?;
     let outage = &played.acted;
     let (direct, caught_up) = (outage.waited, seconds(Some(outage.caught_up_ms)));
-    let mut report = told(&played, &played.answers, &outage.away);
+    let mut report = outage_report(&played, &played.answers, &outage.away);
     report.figure("rows_without_kafka", direct);
     report.figure("return_to_lag_0", caught_up);
     Ok(report)
@@ -139,7 +139,7 @@ async fn watch(case: &TestCase<'_>, away: Duration) {
 }
 
 /// What people heard while it was away.
-fn told(played: &Finished<Outage>, answers: &[Answer], away: &Range<u64>) -> Report {
+fn outage_report(played: &Finished<Outage>, answers: &[Answer], away: &Range<u64>) -> Report {
     let mut report = played.report.clone();
     let waits = waits(answers);
     let (came, won) = (came_within(&waits, away), won_within(&waits, away));

@@ -1,17 +1,18 @@
-//! The operator dies at each point of its protocol, in every life until the sabotage ends; then the sale must go on, and end
+//! The operator dies at each point of its protocol, in every life until the failpoints ends; then the sale must go on, and end
 //! exact.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use campaign::sabotage::CrashPoint;
+use coupon_core::failpoints::CrashPoint;
+use stack::table::Table;
 
 use super::fault_injector::{CRASH_AT, FaultInjector, flush, orphans};
 use super::report::{Report, seconds};
 use crate::chaos::checker::{Violation, check};
 use crate::chaos::load::{Answer, LoadGenerator, time_to_issue_again};
-use crate::chaos::report::keep;
+use crate::chaos::report::save_evidence;
 use crate::chaos::test_bed::{OpenSale, SETTLE, TestBed, millis};
 
 /// Every point that the operator passes.
@@ -47,7 +48,7 @@ pub struct Crashed {
     pub point: CrashPoint,
     /// How often the operator died there and was started again.
     pub deaths: i32,
-    /// From the end of the sabotage until a new rank was heard, milliseconds.
+    /// From the end of the failpoints until a new rank was heard, milliseconds.
     pub again_ms: Option<u64>,
     /// Rows in the end.
     pub rows: usize,
@@ -58,16 +59,15 @@ pub struct Crashed {
 /// All points, or one.
 pub async fn all(bed: &TestBed, points: &[CrashPoint], evidence: &Path) -> Result<Report> {
     let size = Size { coupons: 2_000, before: 1_200, stretch: Duration::from_secs(4) };
+    let mut table = Table::new(&["operator died", "deaths", "issuing again", "rows", "violations"]);
     let mut crashed = Vec::new();
     for point in points {
         let found = one(bed, *point, size, &evidence.join(point.to_string())).await?;
-        println!("{}", row(&found));
+        table.row(cells(&found));
+        println!("{}", table.lines().pop().unwrap_or_default());
         crashed.push(found);
     }
-    println!("\n{:<16} {:>6} {:>16} {:>6} {:>10}", "operator died", "deaths", "issuing again", "rows", "violations");
-    for each in &crashed {
-        println!("{}", row(each));
-    }
+    println!("\n{}", table.text());
     let mut report = Report::new("operator-crash");
     report.figure("points", crashed.len());
     report.figure("deaths", crashed.iter().map(|each| each.deaths).sum::<i32>());
@@ -76,10 +76,9 @@ pub async fn all(bed: &TestBed, points: &[CrashPoint], evidence: &Path) -> Resul
     Ok(report)
 }
 
-fn row(crashed: &Crashed) -> String {
+fn cells(crashed: &Crashed) -> [String; 5] {
     let Crashed { point, deaths, again_ms, rows, violations } = crashed;
-    let again = seconds(*again_ms);
-    format!("{:<16} {deaths:>6} {again:>16} {rows:>6} {:>10}", point.to_string(), violations.len())
+    [point.to_string(), deaths.to_string(), seconds(*again_ms), rows.to_string(), violations.len().to_string()]
 }
 
 /// One sale whose operator dies at `point`.
@@ -128,7 +127,7 @@ async fn sabotaged(
     let (answers, ledger) = (load.answers(), bed.ledger(open).await?);
     let violations = check(size.coupons, &answers, &ledger);
     if !violations.is_empty() {
-        keep(&open.sale.name, &answers, &ledger, &bed.namespace, evidence).await?;
+        save_evidence(&open.sale.name, &answers, &ledger, &bed.namespace, evidence).await?;
     }
     Ok(Crashed { point, deaths, again_ms: again_ms(&answers, mended_ms), rows: ledger.rows.len(), violations })
 }

@@ -72,7 +72,7 @@ async fn act(case: &TestCase<'_>) -> Result<Failover> {
     let (primary_url, primary_part) = (injector.redis_url(&primary)?, injector.redis_part(&primary)?);
     let replica = injector.replica(&primary_url).await?;
     let replica_url = injector.redis_url(&replica)?;
-    let key = campaign::stock::StockKeys::of(&case.open.campaign).issued;
+    let key = coupon_ledger::redis::RedisKeys::of(&case.open.campaign).issued;
     let winners = async |url: &str| -> Result<usize> { Ok(redis(url, &["ZCARD", &key]).await?.trim().parse()?) };
 
     until("half of the sale", STEP, async || match winners(&primary_url).await {

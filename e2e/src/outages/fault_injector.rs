@@ -1,12 +1,12 @@
-//! Crash points and left-out defences (`campaign::sabotage`) of pods that run: a variable of their Deployment.
+//! Crash points and left-out defences (`coupon_core::failpoints`) of pods that run: a variable of their Deployment.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use campaign::identity::{RequestKey, UserId};
-use campaign::sabotage::CrashPoint;
-use campaign::settings::{Login, Redis, RedisServer};
-use campaign::stock::{StockKeys, Wish, connect, issue, observe};
+use coupon_core::connections::{Login, Redis, RedisServer};
+use coupon_core::failpoints::CrashPoint;
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_ledger::redis::{IssueRequest, RedisKeys, connect, issue, observe};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -115,23 +115,23 @@ pub async fn orphans(bed: &TestBed, open: &OpenSale, count: usize) -> Result<()>
         ca_pem: None,
     };
     let mut connection = connect::connect(&settings, REDIS).await?;
-    let keys = StockKeys::of(&open.campaign);
+    let keys = RedisKeys::of(&open.campaign);
     let state = observe(&mut connection, &keys).await?.open.context("the campaign is closed in Redis")?;
-    let wish = |number: usize| -> Result<Wish> {
-        Ok(Wish {
+    let request = |number: usize| -> Result<IssueRequest> {
+        Ok(IssueRequest {
             user: UserId::new(format!("ghost-{number:03}"))?,
             key: RequestKey::new(format!("ghost-{number:03}"))?,
             minted: false,
         })
     };
-    let wishes: Vec<Wish> = (0..count).map(wish).collect::<Result<_>>()?;
-    issue(&mut connection, &keys, state.epoch, state.highest, &wishes).await?;
+    let requests: Vec<IssueRequest> = (0..count).map(request).collect::<Result<_>>()?;
+    issue(&mut connection, &keys, state.epoch, state.highest, &requests).await?;
     Ok(())
 }
 
 /// Redis forgets everything; on a shared stack only this campaign, to which that is the same.
 pub async fn flush(bed: &TestBed, open: &OpenSale) -> Result<()> {
-    let keys = StockKeys::of(&open.campaign);
+    let keys = RedisKeys::of(&open.campaign);
     let one = ["DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
     let command: &[&str] = if bed.topology.shared { &one } else { &["FLUSHALL"] };
     redis(&bed.sources(open).await?.redis, command).await?;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use campaign::identity::CampaignId;
-use campaign::stock::StockKeys;
-use campaign::table::{self, CampaignRowId};
+use coupon_core::identity::CampaignId;
+use coupon_ledger::database::{self, CampaignRowId};
+use coupon_ledger::redis::RedisKeys;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -25,7 +25,7 @@ use crate::chaos::checker::check;
 use crate::chaos::inject::processes_of;
 use crate::chaos::ledger::Ledger;
 use crate::chaos::load::{Answer, LoadGenerator, time_to_issue_again};
-use crate::chaos::report::keep;
+use crate::chaos::report::save_evidence;
 use crate::chaos::test_bed::{SETTLE, TestBed, millis};
 use crate::install::{REALM, SYSTEM_NAMESPACE, kubectl};
 use crate::issuer_client::IssuerClient;
@@ -80,8 +80,8 @@ pub async fn repair(bed: &TestBed, winners: u64, evidence: &Path) -> Result<Repo
     let name = format!("repair-large-{:x}", jiff::Timestamp::now().as_millisecond());
     let campaign = CampaignId::with_default_names(REALM, &bed.namespace, &name)?;
     let pool = &bed.sources.pool;
-    table::migrate(pool).await?;
-    let row = table::register(pool, &campaign, winners + LEFT).await?.id;
+    database::migrate(pool).await?;
+    let row = database::register(pool, &campaign, winners + LEFT).await?.id;
     let old = Old { bed, campaign, row, winners, begin: Instant::now() };
     old.say(&format!("{name}: {winners} rows are written"));
     store_rows(pool, row, winners).await?;
@@ -130,7 +130,7 @@ impl Old<'_> {
             .collect();
         let violations = check(LEFT, &answers, &ledger);
         let kept = kept(&bed.sources.pool, self.row, *winners).await?;
-        let (key, last) = (StockKeys::of(campaign).issued, winners.to_string());
+        let (key, last) = (RedisKeys::of(campaign).issued, winners.to_string());
         let members = redis(&bed.sources.redis, &["ZCOUNT", &key, "1", &last]).await?;
         let members: u64 = members.trim().parse()?;
         let (peak, restarts) = (operator.peak(), FaultInjector::operator(&bed.kubernetes).restarts().await?);
@@ -161,7 +161,7 @@ impl Old<'_> {
         report.claim(members == *winners, format!("Redis holds {members} of {winners} winners of before"));
         report.claim(failed(&answers) == 0, "answers that are neither decided nor \"ask again\"");
         if !violations.is_empty() {
-            keep(&sale.name, &answers, &ledger, &bed.namespace, evidence).await?;
+            save_evidence(&sale.name, &answers, &ledger, &bed.namespace, evidence).await?;
             println!("evidence: {}", evidence.display());
         }
         Ok(report)

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use campaign::log::admin::KafkaAdmin;
-use campaign::log::client_config;
+use coupon_kafka_admin::KafkaAdmin;
+use coupon_ledger::kafka::client_config;
 use tokio::time::sleep_until;
 
 use super::figures::{decided, waits};
@@ -14,7 +14,7 @@ use super::report::Report;
 use crate::chaos::checker::check;
 use crate::chaos::inject::Injector;
 use crate::chaos::load::{Answer, LoadGenerator};
-use crate::chaos::report::keep;
+use crate::chaos::report::save_evidence;
 use crate::chaos::test_bed::{OpenSale, SETTLE, TestBed};
 
 /// How long one request of a client may take.
@@ -118,7 +118,7 @@ impl Lag {
     }
 }
 
-/// Sells, while `act` happens; repairs; waits until all is stored; judges. Bad ones leave evidence below `evidence`.
+/// Sells, while `act` happens; repairs; waits until all is stored; checks the result. Bad ones leave evidence below `evidence`.
 pub async fn play<T>(
     bed: &TestBed,
     scenario: &Scenario,
@@ -182,7 +182,7 @@ async fn perform<T>(
         report.figure("late", late);
     }
     if !violations.is_empty() {
-        keep(name, &answers, &ledger, &bed.namespace, evidence).await?;
+        save_evidence(name, &answers, &ledger, &bed.namespace, evidence).await?;
         println!("evidence: {}", evidence.display());
     }
     Ok(Finished { report, answers, acted })

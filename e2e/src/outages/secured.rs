@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use campaign::identity::CampaignId;
-use campaign::log::admin::{KafkaAdmin, TopicState};
-use campaign::log::client_config;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::{KafkaAdmin, TopicState};
+use coupon_ledger::kafka::client_config;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt};
 use rdkafka::producer::{FutureProducer, FutureRecord};

@@ -1,4 +1,4 @@
-//! A sale is suspended while a system is away, and that system comes back before the sale goes on.
+//! A campaign is suspended while a server is down. The server comes back before the campaign is resumed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,43 +15,45 @@ use super::scenario::{Scenario, TestCase, play};
 use crate::chaos::test_bed::{TestBed, millis};
 use crate::install::kubectl;
 
-/// What is away meanwhile.
+/// The server that is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Away {
     /// The database.
     Database,
-    /// Redis: nobody can be told there that issuing is suspended.
+    /// Redis, so that the suspension cannot be written there.
     Redis,
     /// Kafka.
     Kafka,
 }
 
-/// Users who come in a second.
+/// Requests a second, each of another user.
 const PER_SECOND: u64 = 20;
 const STRETCH: Duration = Duration::from_secs(50);
-/// When the system goes.
+/// When the server goes down.
 const KILL: Duration = Duration::from_secs(8);
-/// When suspension is asked for.
+/// When the campaign is suspended and, a second later, resumed: a pass that has read one of the two is under way then.
+const FLAP: Duration = Duration::from_secs(9);
+/// When the campaign is suspended, and stays so.
 const SUSPEND: Duration = Duration::from_secs(12);
-/// From then on nobody may win any more, this long after it was asked for.
+/// How long after that users may still win.
 const WITHIN: Duration = Duration::from_secs(3);
-/// And status must say so.
+/// How long after that the status must say that the campaign is suspended.
 const SAID_WITHIN: Duration = Duration::from_secs(10);
-/// When the system comes back.
+/// When the server comes back.
 const BACK: Duration = Duration::from_secs(25);
-/// When the sale goes on.
+/// When the campaign is resumed.
 const RESUME: Duration = Duration::from_secs(38);
 
-/// A sale that is suspended while a system is away.
+/// Suspends a campaign while a server is down, and resumes it.
 ///
 /// # Errors
-/// The stack, or Kubernetes, does not do what it is told.
+/// A command to the stack or to Kubernetes fails.
 pub async fn without(bed: &TestBed, away: Away, evidence: &Path) -> Result<Report> {
     let people = STRETCH.as_secs() * PER_SECOND;
     let scenario = Scenario {
         name: format!("suspended-{}", <&str>::from(away)),
-        // More than may win before: it is not sold out when it goes on.
+        // More coupons than users can win before: the campaign must not be sold out when it is resumed.
         coupons: people,
         users: usize::try_from(people)?,
         stretch: STRETCH,
@@ -68,6 +70,10 @@ pub async fn without(bed: &TestBed, away: Away, evidence: &Path) -> Result<Repor
             case.injector.act(part, Action::Kill).await?;
         }
         case.say(&format!("{} is killed", parts.join(", ")));
+        case.at(FLAP).await;
+        suspend(case, true).await?;
+        case.at(FLAP + Duration::from_secs(1)).await;
+        suspend(case, false).await?;
         case.at(SUSPEND).await;
         suspend(case, true).await?;
         let asked_ms = case.now_ms();

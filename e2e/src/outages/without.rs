@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use campaign::sabotage::{CrashPoint, Defence};
+use coupon_core::failpoints::{CrashPoint, Safeguard};
 use tokio::time::sleep;
 
 use super::fault_injector::{CRASH_AT, FaultInjector, WITHOUT, flush, orphans, until_rows};
@@ -28,12 +28,12 @@ const UNDER_WAY: usize = 50;
 const LOOKS: Duration = Duration::from_secs(50);
 
 /// The story of a defence, without it and with it.
-pub async fn left_out(bed: &TestBed, defence: Defence) -> Result<Report> {
+pub async fn left_out(bed: &TestBed, defence: Safeguard) -> Result<Report> {
     let operator = FaultInjector::operator(&bed.kubernetes);
     operator.set(WITHOUT, Some(&defence.to_string())).await?;
     let told = match defence {
-        Defence::Fence => fence(bed, &operator).await,
-        Defence::RepairLoop => repair_loop(bed, &operator, By::IssuerKilled, LOOKS).await,
+        Safeguard::Fence => fence(bed, &operator).await,
+        Safeguard::RepairLoop => repair_loop(bed, &operator, By::IssuerKilled, LOOKS).await,
         other => {
             operator.mend().await?;
             anyhow::bail!("{other} is no defence of the operator")
@@ -57,16 +57,16 @@ pub async fn left_out(bed: &TestBed, defence: Defence) -> Result<Report> {
         println!("  with it: {}: {}", each.breach, each.detail);
     }
     // What the story of this defence must end in.
-    let seen = if defence == Defence::Fence { lost } else { short };
+    let seen = if defence == Safeguard::Fence { lost } else { short };
     report.claim(seen > 0, "leaving it out was not seen");
     report.claim(with.is_empty(), "the same story is not good with the defence");
     Ok(report)
 }
 
-type Told = (Vec<Violation>, Vec<Violation>);
+type BothRuns = (Vec<Violation>, Vec<Violation>);
 
 /// An issuer holds winners of the old epoch whose records reach Kafka only after the barrier of the new one.
-async fn fence(bed: &TestBed, operator: &FaultInjector) -> Result<Told> {
+async fn fence(bed: &TestBed, operator: &FaultInjector) -> Result<BothRuns> {
     println!("without the fence: nobody waits for the issuer");
     let without = late_records(bed).await?;
     println!("with the fence");
@@ -151,7 +151,7 @@ pub enum By {
 }
 
 /// Winners that only Redis holds, while nobody looks for them (for `looks`), and then while somebody does.
-pub async fn repair_loop(bed: &TestBed, operator: &FaultInjector, by: By, looks: Duration) -> Result<Told> {
+pub async fn repair_loop(bed: &TestBed, operator: &FaultInjector, by: By, looks: Duration) -> Result<BothRuns> {
     const COUPONS: u64 = 300;
     let name = format!("loop-{:x}", jiff::Timestamp::now().as_millisecond());
     let open = bed.open(&name, COUPONS, 1).await?;

@@ -1,8 +1,8 @@
 //! Pods that follow the work, watched from outside: what is offered, what waits, how many pods there are.
 //!
-//! - [`timeline`], [`plot`]: pure; what was seen, and what follows from it
+//! - [`timeline`], [`picture`]: pure; what was seen, and what follows from it
 //! - [`watch`]: looks at a sale twice a second
 
-pub mod plot;
+pub mod picture;
 pub mod timeline;
 pub mod watch;

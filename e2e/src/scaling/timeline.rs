@@ -1,6 +1,6 @@
 //! What was seen of a sale twice a second, and the figures that follow from it. Pure.
 
-use std::fmt::Write as _;
+use stack::table::Table;
 
 /// Lag above this is more than a moment's: the crossing from which decisions are timed. Records.
 pub const CROSSING: i64 = 1_000;
@@ -84,7 +84,7 @@ impl Figures {
 
 /// A table with a line for every two seconds, and for every change of the number of pods.
 pub fn table(samples: &[Sample]) -> String {
-    let mut text = "  time s   offered    issued       lag  wanted  ready\n".to_owned();
+    let mut table = Table::new(&["time s", "offered", "issued", "lag", "wanted", "ready"]);
     let (mut next_ms, mut wanted) = (0, -1);
     for sample in samples {
         if sample.at_ms < next_ms && sample.wanted == wanted {
@@ -93,10 +93,10 @@ pub fn table(samples: &[Sample]) -> String {
         (next_ms, wanted) = (sample.at_ms + 2_000, sample.wanted);
         let Sample { at_ms, offered, issued, lag, ready, .. } = sample;
         let seconds = format!("{}.{}", at_ms / 1000, at_ms % 1000 / 100);
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{seconds:>8} {offered:>9} {issued:>9} {lag:>9} {wanted:>7} {ready:>6}");
+        let counts = [offered.to_string(), issued.to_string(), lag.to_string(), wanted.to_string(), ready.to_string()];
+        table.row([seconds].into_iter().chain(counts));
     }
-    text
+    table.text()
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use campaign::identity::CampaignId;
-use campaign::log::admin::KafkaAdmin;
-use campaign::log::client_config;
-use campaign::settings;
+use coupon_core::connections;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::KafkaAdmin;
+use coupon_ledger::kafka::client_config;
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
@@ -68,7 +68,7 @@ impl<'a> Watch<'a> {
     /// Of a campaign's object called `name`. Time begins now.
     pub fn new(
         client: kube::Client,
-        kafka: &settings::Kafka,
+        kafka: &connections::Kafka,
         campaign: &'a CampaignId,
         name: &str,
         stream: &'a Stream,
@@ -91,7 +91,7 @@ impl<'a> Watch<'a> {
         let topic = self.campaign.topic();
         let mut found = self.kafka.describe_topics(&[&topic]).await?;
         let state = found.remove(&topic).context("no answer about the topic")??;
-        let campaign::log::admin::TopicState::Present(described) = state else { return Ok(0) };
+        let coupon_kafka_admin::TopicState::Present(described) = state else { return Ok(0) };
         let count = i32::try_from(described.partitions.len())?;
         let all: Vec<(&str, i32)> = (0..count).map(|id| (topic.as_str(), id)).collect();
         let group = self.campaign.group();
@@ -106,7 +106,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Takes a sample.
-    pub async fn look(&mut self) -> Result<Sample> {
+    pub async fn sample(&mut self) -> Result<Sample> {
         let group = self.campaign.group();
         let named = [&group];
         let (lag, consumers, groups) =
@@ -139,7 +139,7 @@ impl<'a> Watch<'a> {
     pub async fn until(&mut self, within: Duration, mut over: impl FnMut(&Sample) -> bool) -> Result<bool> {
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
-            let sample = self.look().await?;
+            let sample = self.sample().await?;
             if over(&sample) {
                 return Ok(true);
             }

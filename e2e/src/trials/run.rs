@@ -26,7 +26,7 @@ type Place = (usize, String);
 
 /// What became of one row.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct TrialOutcome {
     /// What was not seen to hold, in words; empty if it held.
     pub failures: Vec<String>,
     /// How many tests hold it.
@@ -39,7 +39,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// The tests cannot be listed or started.
-pub fn run(root: &Path, trials: &[Trial]) -> Result<Vec<Outcome>> {
+pub fn run(root: &Path, trials: &[Trial]) -> Result<Vec<TrialOutcome>> {
     let binaries = binaries(root)?;
     let places: Vec<Vec<(&Proof, BTreeSet<Place>)>> = trials
         .iter()
@@ -58,8 +58,8 @@ pub fn run(root: &Path, trials: &[Trial]) -> Result<Vec<Outcome>> {
     Ok(places.into_iter().map(|proofs| outcome(&proofs, &passed)).collect())
 }
 
-fn outcome(proofs: &[(&Proof, BTreeSet<Place>)], passed: &BTreeSet<Place>) -> Outcome {
-    let mut outcome = Outcome { failures: Vec::new(), tests: 0, not_run: Vec::new() };
+fn outcome(proofs: &[(&Proof, BTreeSet<Place>)], passed: &BTreeSet<Place>) -> TrialOutcome {
+    let mut outcome = TrialOutcome { failures: Vec::new(), tests: 0, not_run: Vec::new() };
     for (proof, places) in proofs {
         match proof {
             Proof::Make(target) => outcome.not_run.push(format!("make {target}")),
@@ -177,16 +177,16 @@ mod tests {
             ("repair::so_it_lives", "it_lives", false),
             ("repair::it_lives_on", "it_lives", false),
             ("repair::tests::it_lives", "repair::", true),
-            ("operator::repair::tests::it_lives", "repair::", true),
+            ("operator::ledger::repair::tests::it_lives", "repair::", true),
             ("disrepair::tests::it_lives", "repair::", false),
         ] {
             assert_eq!(is_named(test, name), expected, "{test} {name}");
         }
         for (file, source, test, expected) in [
             ("operator/tests/size.rs", "operator/tests/size.rs", "any", true),
-            ("operator/tests/ledger/log.rs", "operator/tests/ledger/main.rs", "log::members", true),
-            ("operator/tests/ledger/log.rs", "operator/tests/ledger/main.rs", "logs::members", false),
-            ("operator/tests/ledger/log.rs", "operator/tests/other/main.rs", "log::members", false),
+            ("operator/tests/ledger/kafka.rs", "operator/tests/ledger/main.rs", "kafka::members", true),
+            ("operator/tests/ledger/kafka.rs", "operator/tests/ledger/main.rs", "logs::members", false),
+            ("operator/tests/ledger/kafka.rs", "operator/tests/other/main.rs", "kafka::members", false),
             ("operator/tests/size.rs", "operator/tests/other.rs", "size::any", false),
         ] {
             assert_eq!(is_in(Path::new(file), Path::new(source), test), expected, "{file} {test}");

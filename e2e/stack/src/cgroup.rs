@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// How long the kernel may take to let go of cgroups whose processes have ended.
+/// How long the kernel may take to release cgroups whose processes have ended.
 const REMOVAL: Duration = Duration::from_secs(10);
 
 /// The stack's cgroup, as the kubelet names it.

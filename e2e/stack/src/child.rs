@@ -1,4 +1,4 @@
-//! A process that a test started: whoever waits for it hears of its death at once, with its last words.
+//! A process that a test started: a test that waits for it hears of its end at once, with its last words.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -87,6 +87,11 @@ impl Running {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Its process, for whoever reads in `/proc` what it takes.
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
     /// All that it has said.
     pub fn said(&self) -> String {
         std::fs::read(self.folder.join("output"))
@@ -146,7 +151,7 @@ impl Running {
         }
     }
 
-    /// The same for whoever looks asynchronously.
+    /// The same for asynchronous callers.
     ///
     /// # Errors
     /// As [`Self::until`].
@@ -275,7 +280,7 @@ mod tests {
         assert_eq!(error, "not within 0 s: a miracle; its last words:\n    thinking");
     }
 
-    /// Wrong: whoever looks at something else, as at a database, waits for what a dead process was to bring.
+    /// Wrong: a test that polls something else, such as a database, waits for what a dead process was to bring.
     #[tokio::test]
     async fn who_looks_elsewhere_hears_of_a_death_too() {
         let begun = Instant::now();

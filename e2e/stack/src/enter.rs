@@ -16,7 +16,7 @@ use crate::options::{Component, Options};
 use crate::plan;
 use crate::tools::Tool;
 
-/// There is no way out of a stack, so a proxy can only be in the way.
+/// Nothing outside can be reached from within a stack, so a proxy would only break connections.
 pub(crate) const PROXIES: [&str; 6] =
     ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
 

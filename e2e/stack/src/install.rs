@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::cache::Cache;
 use crate::kafka::Kafka;
-use crate::packages;
+use crate::packages::{self, Need};
 use crate::tools::Tool;
 
 /// The folders of the installed tools.
@@ -47,11 +47,23 @@ impl Installed {
 /// # Errors
 /// If one cannot be installed.
 pub fn packages() -> Result<()> {
-    let missing = packages::missing();
+    install_for(packages::NEEDS, "1 to 3 min")
+}
+
+/// Installs the Debian packages that are missing and that only tests need.
+///
+/// # Errors
+/// If one cannot be installed.
+pub fn test_packages() -> Result<()> {
+    install_for(packages::NEEDS_OF_TESTS, "20 s")
+}
+
+fn install_for(needs: &[Need], expected: &str) -> Result<()> {
+    let missing = packages::missing(needs);
     if missing.is_empty() {
         return Ok(());
     }
-    step(&format!("Debian packages {}", missing.join(" ")), "1 to 3 min", || packages::install(&missing))
+    step(&format!("Debian packages {}", missing.join(" ")), expected, || packages::install(needs))
 }
 
 /// Installs what is missing, and prints a line for each step that has work to do.

@@ -133,6 +133,11 @@ fn guarded(clients: SocketAddr, controller: SocketAddr, users: &[(&str, &str)]) 
     )
 }
 
+/// Where a broker that works in `folder` keeps its partitions.
+pub(crate) fn logs(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
 /// Prepares the broker with the number `id` (from 1) of a cluster whose brokers listen at `cluster`.
 pub(crate) fn server(
     installed: &Kafka,
@@ -162,7 +167,7 @@ pub(crate) fn server(
             (secured(*here, authority, admin), admin, once)
         }
     };
-    fs::write(&file, configuration(id, cluster, *here, &folder.join("data")) + &guards + setup.further)?;
+    fs::write(&file, configuration(id, cluster, *here, &logs(folder)) + &guards + setup.further)?;
     let libraries = installed.program.join("libs/*");
     Ok(Server {
         name: format!("kafka-{id}"),

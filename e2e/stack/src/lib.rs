@@ -22,6 +22,7 @@ pub mod secured;
 pub mod services;
 pub mod status;
 pub mod supervisor;
+pub mod table;
 pub mod up;
 
 mod containerd;

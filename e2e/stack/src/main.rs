@@ -42,6 +42,9 @@ enum Subcommands {
         /// Debian packages only.
         #[arg(long)]
         packages: bool,
+        /// Only the Debian packages that tests need beside those of a stack.
+        #[arg(long, conflicts_with = "packages")]
+        test_packages: bool,
     },
     /// Start a stack and wait until it is ready; installs first what is missing.
     Up {
@@ -148,8 +151,9 @@ fn main() -> ExitCode {
 
 fn run(command: Subcommands) -> Result<ExitCode> {
     match command {
-        Subcommands::Install { packages: true } => install::packages()?,
-        Subcommands::Install { packages: false } => install::install().map(|_| println!("everything is installed"))?,
+        Subcommands::Install { packages: true, .. } => install::packages()?,
+        Subcommands::Install { test_packages: true, .. } => install::test_packages()?,
+        Subcommands::Install { .. } => install::install().map(|_| println!("everything is installed"))?,
         Subcommands::Up { stack, options } => up::up(&stack.name, &options)?,
         Subcommands::Status { stack, json } => status::status(&stack.name, json)?,
         Subcommands::Down { stack, keep_data } => down::down(&stack.name, keep_data)?,

@@ -13,7 +13,8 @@ enum Sign {
     File(&'static [&'static str]),
 }
 
-struct Need {
+/// Something that a Debian package brings.
+pub(crate) struct Need {
     package: &'static str,
     sign: Sign,
 }
@@ -26,7 +27,8 @@ const fn file(package: &'static str, places: &'static [&'static str]) -> Need {
     Need { package, sign: Sign::File(places) }
 }
 
-const NEEDS: &[Need] = &[
+/// What the stack and the project's build take.
+pub(crate) const NEEDS: &[Need] = &[
     // Kubernetes
     program("containerd", "containerd"),
     program("containerd", "ctr"),
@@ -64,6 +66,10 @@ const NEEDS: &[Need] = &[
     ),
 ];
 
+/// What only tests take: rules and routes of alerts are tried with the programs that read them.
+pub(crate) const NEEDS_OF_TESTS: &[Need] =
+    &[program("prometheus", "promtool"), program("prometheus-alertmanager", "amtool")];
+
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/cni"];
 
 /// Whether a program can be found.
@@ -73,8 +79,8 @@ pub(crate) fn has_program(name: &str) -> bool {
 }
 
 /// The packages that are missing, each once.
-pub(crate) fn missing() -> Vec<&'static str> {
-    let mut packages: Vec<_> = NEEDS
+pub(crate) fn missing(needs: &[Need]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = needs
         .iter()
         .filter(|need| match need.sign {
             Sign::Program(name) => !has_program(name),
@@ -86,8 +92,9 @@ pub(crate) fn missing() -> Vec<&'static str> {
     packages
 }
 
-/// Installs Debian packages; starts none of their services.
-pub(crate) fn install(packages: &[&str]) -> Result<()> {
+/// Installs the packages of these needs that are missing; starts none of their services.
+pub(crate) fn install(needs: &[Need]) -> Result<()> {
+    let packages = missing(needs);
     ensure!(
         has_program("apt-get"),
         "these are missing, and this is not a Debian machine: install what your distribution calls {}",
@@ -101,9 +108,9 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let _policy = NoServices::set()?;
     apt(&["update"])?;
     let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend(packages);
+    arguments.extend(&packages);
     apt(&arguments)?;
-    let left = missing();
+    let left = missing(needs);
     ensure!(left.is_empty(), "installed, and still not found: {}", left.join(", "));
     Ok(())
 }

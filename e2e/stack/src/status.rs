@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::control::{Client, State};
 use crate::layout::{OPERATOR_PASSWORD, OPERATOR_USER, WORKLOAD_PASSWORD, WORKLOAD_USER};
 use crate::plan;
+use crate::table::Table;
 
 /// Prints how the stack is: as a table, or as JSON.
 ///
@@ -21,18 +22,17 @@ pub fn status(name: &str, json: bool) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&status)?);
     } else {
-        println!("{:<24} {:<9} {:>5} {:>8}  {:<32} LOG", "PART", "STATE", "PID", "MEMORY", "ADDRESS");
+        let mut table = Table::new(&["PART", "STATE", "PID", "MEMORY", "ADDRESS", "LOG"]);
         for part in &status.parts {
-            println!(
-                "{:<24} {:<9} {:>5} {:>8}  {:<32} {}",
-                part.name,
-                word(part.state),
-                part.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-                part.memory_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{} MiB", bytes >> 20)),
-                part.address,
-                part.log.display(),
-            );
-            if let Some(message) = &part.message {
+            let pid = part.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            let memory = part.memory_bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+            let (name, address, log) = (part.name.clone(), part.address.clone(), part.log.display().to_string());
+            table.row([name, word(part.state).to_owned(), pid, memory, address, log]);
+        }
+        let messages = std::iter::once(None).chain(status.parts.iter().map(|part| part.message.as_ref()));
+        for (line, message) in table.lines().iter().zip(messages) {
+            println!("{line}");
+            if let Some(message) = message {
                 println!("    {message}");
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use campaign::log::admin::{KafkaAdmin, TopicSpec};
+use coupon_kafka_admin::{KafkaAdmin, TopicSpec};
 use e2e::campaign::{Sale, manifest};
 use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
+use coupon_core::identity::CampaignId;
 use e2e::campaign::{Sale, manifest};
 use e2e::database;
 use e2e::install::{self, REALM, apply, kubectl};
@@ -124,10 +124,10 @@ async fn the_policy_delete_removes_topics_and_keys() {
     assert_eq!(keys.trim(), "", "no key is left");
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", context.connections.kafka.as_deref().unwrap());
-    let kafka = campaign::log::admin::KafkaAdmin::new(&config).unwrap();
+    let kafka = coupon_kafka_admin::KafkaAdmin::new(&config).unwrap();
     until("both topics gone", Duration::from_secs(30), async || {
         let found = kafka.describe_topics(&[id.topic(), id.dead_letter_topic()]).await.map_err(|e| e.to_string())?;
-        let left = found.values().filter(|t| !matches!(t, Ok(campaign::log::admin::TopicState::Absent))).count();
+        let left = found.values().filter(|t| !matches!(t, Ok(coupon_kafka_admin::TopicState::Absent))).count();
         if left == 0 { Ok(()) } else { Err(format!("{left} topics")) }
     })
     .await

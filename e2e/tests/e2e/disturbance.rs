@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use campaign::identity::{CampaignId, RequestKey, UserId};
-use campaign::stock::{Answer, Reply, StockKeys, Wish, issue};
+use coupon_core::identity::{CampaignId, RequestKey, UserId};
+use coupon_ledger::redis::{Answer, IssueRequest, RedisKeys, Reply, issue};
 use e2e::campaign::{Sale, manifest};
 use e2e::install::{REALM, SYSTEM_NAMESPACE, kubectl};
 use e2e::issuer_client::{IssuerClient, Response, count_code, ranks, users};
@@ -76,7 +76,7 @@ async fn redis_forgets_the_campaign_in_the_middle() {
     let mut answers = trickle(&issuer, before, 10).await;
     assert_eq!(count_code(&answers, "ISSUED"), 60, "{answers:?}");
 
-    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &context.namespace, "forget").unwrap());
+    let keys = RedisKeys::of(&CampaignId::with_default_names(REALM, &context.namespace, "forget").unwrap());
     let url = context.connections.redis.as_deref().unwrap();
     let delete = ["-u", url, "DEL", &keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
     e2e::install::run("redis-cli", &delete, None).await.unwrap();
@@ -106,9 +106,10 @@ async fn a_winner_that_only_redis_holds_becomes_a_row() {
     // What an issuer does before it dies: the rank is given, and nobody else hears of it.
     let id = CampaignId::with_default_names(REALM, &context.namespace, "orphan").unwrap();
     let settings = context.redis();
-    let mut redis = campaign::stock::connect::connect(&settings, Duration::from_secs(5)).await.unwrap();
-    let wish = Wish { user: UserId::new("ghost").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
-    let reply = issue(&mut redis, &StockKeys::of(&id), 1, 0, &[wish]).await.unwrap();
+    let mut redis = coupon_ledger::redis::connect::connect(&settings, Duration::from_secs(5)).await.unwrap();
+    let request =
+        IssueRequest { user: UserId::new("ghost").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
+    let reply = issue(&mut redis, &RedisKeys::of(&id), 1, 0, &[request]).await.unwrap();
     let Reply::Answered(batch) = reply else { panic!("{reply:?}") };
     let Answer::Granted(grant) = &batch.answers[0] else { panic!("{batch:?}") };
     sale.until_condition("LedgerConsistent", "False", "Unconfirmed").await.unwrap();
@@ -186,7 +187,7 @@ async fn issuers_that_stopped_serving_are_mended() {
     .await
     .unwrap();
 
-    let keys = StockKeys::of(&CampaignId::with_default_names(REALM, &context.namespace, "mended").unwrap());
+    let keys = RedisKeys::of(&CampaignId::with_default_names(REALM, &context.namespace, "mended").unwrap());
     let url = context.connections.redis.as_deref().unwrap();
     e2e::install::run("redis-cli", &["-u", url, "DEL", &keys.request], None).await.unwrap();
     // Who has a rank asks again, whose request Redis has lost: no second rank.

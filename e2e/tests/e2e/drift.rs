@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use campaign::log::admin::{KafkaAdmin, TopicState};
+use coupon_kafka_admin::{KafkaAdmin, TopicState};
 use e2e::campaign::{Sale, manifest};
 use e2e::install::kubectl;
 use e2e::issuer_client::count_code;
@@ -109,7 +109,7 @@ async fn topics_keep_their_settings_and_grow() {
     context.leave().await;
 }
 
-pub fn rdkafka_config(context: &TestContext) -> rdkafka::ClientConfig {
+pub(crate) fn rdkafka_config(context: &TestContext) -> rdkafka::ClientConfig {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", context.connections.kafka.as_deref().unwrap());
     config

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::identity::CampaignId;
-use campaign::log::admin::KafkaAdmin;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::KafkaAdmin;
 use e2e::campaign::{Sale, manifest};
 use e2e::install::{REALM, SYSTEM_NAMESPACE, WARM_UP_SECONDS, apply, kubectl, run};
 use e2e::scaling::watch::Stream;

@@ -81,7 +81,7 @@ async fn three_coupons_for_each_user_however_often_they_ask() {
         assert_eq!(issuer.ask(user, Some("four")).await.code, "ALREADY_ISSUED");
         assert_eq!(issuer.ask(user, None).await.code, "ALREADY_ISSUED");
     }
-    // Without a key, each request is a new wish.
+    // Without a key, each HTTP request asks for another coupon.
     for _ in 0..3 {
         let heard = issuer.insist("carl", None, SOON).await;
         assert!(heard.issued(), "{heard:?}");

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use campaign::identity::CampaignId;
-use campaign::log::admin::KafkaAdmin;
-use campaign::stock::StockKeys;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::KafkaAdmin;
+use coupon_ledger::redis::RedisKeys;
 use e2e::campaign::{Sale, manifest};
 use e2e::install::{self, SYSTEM_NAMESPACE, apply, kubectl};
 use e2e::wait::until;
@@ -131,7 +131,7 @@ async fn what_somebody_changes_by_hand_is_put_right_and_told() {
     sale.until_phase(Phase::Open, SOON).await.unwrap();
 
     let url = context.connections.redis.as_deref().unwrap();
-    let meta = StockKeys::of(&campaign).meta;
+    let meta = RedisKeys::of(&campaign).meta;
     let far = (jiff::Timestamp::now().as_millisecond() + 86_400_000).to_string();
     let write = async |field| install::run("redis-cli", &["-u", url, "HSET", &meta, field, &far], None).await.unwrap();
     write("start_ms").await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use campaign::settings::{Login, Redis, RedisServer};
+use coupon_core::connections::{Login, Redis, RedisServer};
 use e2e::database::{self, Rows};
 use e2e::install::{self, REALM};
 use e2e::issuer_client::Response;
@@ -14,7 +14,7 @@ use stack::Connections;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 /// Long enough for pods to start on a busy machine.
-pub const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Scenarios at the same time: the machine is small.
 static TURNS: Semaphore = Semaphore::const_new(AT_A_TIME as usize);
@@ -22,7 +22,7 @@ const AT_A_TIME: u32 = 4;
 static INSTALLED: OnceCell<()> = OnceCell::const_new();
 
 /// A place of its own for one scenario.
-pub struct TestContext {
+pub(crate) struct TestContext {
     /// The Kubernetes API.
     pub client: Client,
     /// Where the services are.
@@ -36,12 +36,12 @@ pub struct TestContext {
 
 impl TestContext {
     /// Waits for its turn, installs the product if nobody has yet, and makes a namespace.
-    pub async fn new(what: &str) -> Self {
+    pub(crate) async fn new(what: &str) -> Self {
         Self::with(TURNS.acquire().await.unwrap(), what).await
     }
 
     /// The same, and no other scenario meanwhile: for those that would disturb all others.
-    pub async fn alone(what: &str) -> Self {
+    pub(crate) async fn alone(what: &str) -> Self {
         Self::with(TURNS.acquire_many(AT_A_TIME).await.unwrap(), what).await
     }
 
@@ -60,7 +60,7 @@ impl TestContext {
     }
 
     /// Where Redis is, with all rights.
-    pub fn redis(&self) -> Redis {
+    pub(crate) fn redis(&self) -> Redis {
         let url = e2e::url::Url::parse(self.connections.redis.as_deref().unwrap()).unwrap();
         Redis {
             server: RedisServer::Address(url.address),
@@ -72,17 +72,17 @@ impl TestContext {
     }
 
     /// The rows of a campaign.
-    pub async fn rows(&self, coupon_id: &str) -> Rows {
+    pub(crate) async fn rows(&self, coupon_id: &str) -> Rows {
         self.rows_in(&self.namespace, coupon_id).await
     }
 
     /// The rows of a campaign in another namespace.
-    pub async fn rows_in(&self, namespace: &str, coupon_id: &str) -> Rows {
+    pub(crate) async fn rows_in(&self, namespace: &str, coupon_id: &str) -> Rows {
         database::rows(&self.pool, REALM, namespace, coupon_id).await.unwrap()
     }
 
     /// Waits until exactly those who heard "issued" are rows, with the ranks they heard.
-    pub async fn stored_as_told(&self, coupon_id: &str, answers: &[Response]) {
+    pub(crate) async fn stored_as_told(&self, coupon_id: &str, answers: &[Response]) {
         let mut told: Vec<(u64, String)> =
             answers.iter().filter_map(|each| each.rank.map(|rank| (rank, each.user.clone()))).collect();
         told.sort();
@@ -99,7 +99,7 @@ impl TestContext {
     }
 
     /// Waits until an event of this reason says these words of the campaign.
-    pub async fn event(&self, campaign: &str, reason: &str, words: &str) {
+    pub(crate) async fn event(&self, campaign: &str, reason: &str, words: &str) {
         let selector = format!("involvedObject.name={campaign},reason={reason}");
         let arguments = ["get", "events", "-n", &self.namespace, "--field-selector", &selector];
         let arguments = [&arguments[..], &["-o", "jsonpath={.items[*].message}"]].concat();
@@ -113,7 +113,7 @@ impl TestContext {
     }
 
     /// Removes the namespace, and with it the pods, so that the next scenario has room.
-    pub async fn leave(self) {
+    pub(crate) async fn leave(self) {
         install::kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await.unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 mod circles;
 mod crates;
+mod dependencies;
 mod imports;
 mod modules;
 mod names;
@@ -14,7 +15,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-/// Checks that no files of a crate import each other in a circle: what two files share lives in a third.
+/// Checks that no files of a crate import each other in a circle: what two files share lives in a third. And that each dependency is
+/// named by the sources of the crate that has it.
 #[derive(Debug, Parser)]
 struct Options {
     /// The folder of the workspace.
@@ -34,10 +36,7 @@ fn main() -> ExitCode {
     options.workspace = options.workspace.canonicalize().unwrap_or(options.workspace);
     match run(&options) {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(circles) => {
-            println!("{circles} circles of files: move what they share to a file that imports none of them");
-            ExitCode::FAILURE
-        }
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("tidy: {error:#}");
             ExitCode::FAILURE
@@ -45,11 +44,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// The number of circles, each of which is printed.
+/// The number of faults, each of which is printed.
 fn run(options: &Options) -> Result<usize> {
+    let packages = crates::packages(&options.workspace)?;
+    let circles = print_circles(options, &packages)?;
+    if circles > 0 {
+        println!("{circles} circles of files: move what they share to a file that imports none of them");
+    }
+    let unused = dependencies::unused(&options.workspace, &packages)?;
+    unused.iter().for_each(|fault| println!("{fault}"));
+    Ok(circles + unused.len())
+}
+
+/// The number of circles.
+fn print_circles(options: &Options, packages: &[crates::Package]) -> Result<usize> {
     let mut found = 0;
     let excepted: Vec<PathBuf> = options.except.iter().map(|folder| options.workspace.join(folder)).collect();
-    for root in crates::roots(&options.workspace)? {
+    for root in crates::roots(packages) {
         if excepted.iter().any(|folder| root.starts_with(folder)) {
             continue;
         }

@@ -5,33 +5,38 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use campaign::deadlines;
-use campaign::stock::Wish;
+use coupon_core::contract::deadlines;
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_ledger::redis::IssueRequest;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-use super::answer::{self, Failure, Issued, Refused};
 use super::app::{App, bad_path};
-use super::request::{self, IssueRequest};
+use super::request::{self, IssueRequestBody};
+use super::respond::{self, ApiError, Failure, Issued};
 use crate::metrics::OutcomeLabel;
-use crate::outcome::Outcome;
+use crate::pipeline::outcome::RequestOutcome;
 
 /// Ask for a coupon.
+///
+/// Ask again after a 503, or where no answer came, with the same Idempotency-Key: it is the same wish, and wins once.
 #[utoipa::path(
     post,
     path = "/api/coupons/{id}/issue",
     tag = "coupons",
     operation_id = "issueCoupon",
     params(
-        ("id" = String, Path, description = "The campaign's coupon id"),
+        ("id" = String, Path, min_length = 1, max_length = 40, description = "The campaign's coupon id"),
         ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 128, pattern = r"^[!-~](?:[ -~]*[!-~])?$",
             description = "1 to 128 printable ASCII characters. Asking again with the same user and key gives the same rank. Without \
             it each request is a new wish, unless a user may hold one coupon only."),
     ),
-    request_body = IssueRequest,
+    request_body = IssueRequestBody,
     responses(
         (status = 200, description = "Issued, now or to the same wish before", body = Issued,
-            headers(("Idempotency-Key" = String, description = "The key that won it, if this request sent it or came without one and won"))),
+            headers(("Idempotency-Key" = String, description = "The key that won it, if this request sent it or came without one and won"),
+                ("Coupon-Key-Minted" = String, description = "`true`: no key came, and where a user may hold several coupons each such \
+                request is another wish. Send a key"))),
         (status = 400, description = "Not issued (SOLD_OUT, ALREADY_ISSUED, NOT_STARTED, ENDED, SUSPENDED), or not JSON (INVALID_REQUEST)", body = Failure),
         (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
         (status = 408, description = "INVALID_REQUEST: the body did not arrive", body = Failure),
@@ -53,14 +58,26 @@ pub(super) async fn issue(
 ) -> Response {
     let started = Instant::now();
     let (code, mut response) = match read(&app, path, &headers, body).await {
-        Ok(wish) => {
-            let key = wish.key.clone();
-            let outcome = ask(&app, wish).await;
-            (answer::label(&outcome), answer::respond(&outcome, &key))
+        Ok((user, given)) => {
+            let keyless = given.is_none();
+            let (outcome, key) = match known_outcome(&app, &user) {
+                Some(outcome) => (outcome, None),
+                None => {
+                    let request = request::issue_request(user, given);
+                    let key = request.key.clone();
+                    (ask(&app, request).await, Some(key))
+                }
+            };
+            let mut response = respond::respond(&outcome, key.as_ref());
+            // Not for who was known to lose: there is nothing that they could win twice.
+            if keyless && key.is_some() && app.parts.queue.user_limit() > 1 {
+                response.headers_mut().insert(respond::KEY_MINTED, HeaderValue::from_static("true"));
+            }
+            (respond::label(&outcome), response)
         }
         Err(refused) => (refused.code.as_str(), refused.into_response()),
     };
-    // Whoever keeps a connection to a process that is behind would never meet those that were added for it.
+    // A client that keeps its connection to a process that is behind would never reach the processes that were added.
     if app.parts.queue.is_behind() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -78,29 +95,38 @@ async fn read(
     path: Result<Path<String>, PathRejection>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Wish, Refused> {
+) -> Result<(UserId, Option<RequestKey>), ApiError> {
     let Path(id) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
     request::check_content_type(headers)?;
     let user = request::parse_user(&request::read_body(body, &app.parts.bodies).await?)?;
-    request::wish(user, headers)
+    Ok((user, request::given_key(headers)?))
 }
 
-/// Waits for the end of a wish. What is known to fail fails at once.
-async fn ask(app: &App, wish: Wish) -> Outcome {
+/// The outcome of a request that Redis need not be asked for: what is known to fail fails at once.
+fn known_outcome(app: &App, user: &UserId) -> Option<RequestOutcome> {
     if app.parts.link.is_away() {
-        return Outcome::RedisUnavailable { maybe_granted: false };
+        return Some(RequestOutcome::RedisUnavailable { maybe_granted: false });
     }
-    if let Err(reason) = app.parts.keeper.serving() {
-        return Outcome::NotOpen(reason);
-    }
-    let answer = match app.parts.queue.admit(wish) {
-        Ok(answer) => answer,
+    let epoch = match app.parts.epoch_guard.serving() {
+        Ok(epoch) => epoch,
+        Err(reason) => return Some(RequestOutcome::NotOpen(reason)),
+    };
+    app.parts.sold_out.refuses(user, epoch, Instant::now()).then(|| {
+        app.parts.metrics.known_losers.inc();
+        RequestOutcome::SoldOut
+    })
+}
+
+/// Waits for the outcome of a request.
+async fn ask(app: &App, request: IssueRequest) -> RequestOutcome {
+    let outcome = match app.parts.queue.admit(request) {
+        Ok(outcome) => outcome,
         Err(outcome) => return outcome,
     };
-    match tokio::time::timeout(deadlines::ANSWER, answer).await {
+    match tokio::time::timeout(deadlines::ANSWER, outcome).await {
         Ok(Ok(outcome)) => outcome,
-        // Neither may happen; what became of the wish is not known.
-        Ok(Err(_)) | Err(_) => Outcome::Unconfirmed,
+        // Neither should happen. Whether a coupon was issued is not known then.
+        Ok(Err(_)) | Err(_) => RequestOutcome::Unconfirmed,
     }
 }

@@ -6,11 +6,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use campaign::identity::UserId;
+use coupon_core::identity::UserId;
 
 /// Why a look-up may not begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Busy {
+pub(crate) enum Busy {
     /// Too many are under way.
     All,
     /// Too many are under way about this user.
@@ -19,7 +19,7 @@ pub enum Busy {
 
 /// What is under way.
 #[derive(Debug)]
-pub struct Lookups {
+pub(crate) struct Lookups {
     most: usize,
     most_of_one: usize,
     under_way: Mutex<HashMap<UserId, usize>>,
@@ -27,12 +27,12 @@ pub struct Lookups {
 
 impl Lookups {
     /// At most `most` at once, and `most_of_one` about the same user.
-    pub fn new(most: usize, most_of_one: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize, most_of_one: usize) -> Arc<Self> {
         Arc::new(Self { most, most_of_one, under_way: Mutex::default() })
     }
 
     /// A look-up about this user begins; it ends when what is returned is dropped.
-    pub fn begin(self: &Arc<Self>, user: &UserId) -> Result<Lookup, Busy> {
+    pub(crate) fn begin(self: &Arc<Self>, user: &UserId) -> Result<Lookup, Busy> {
         let mut under_way = self.under_way();
         let of_one = under_way.get(user).copied().unwrap_or(0);
         if of_one >= self.most_of_one {
@@ -53,7 +53,7 @@ impl Lookups {
 
 /// A look-up that is under way.
 #[derive(Debug)]
-pub struct Lookup {
+pub(crate) struct Lookup {
     of: Arc<Lookups>,
     user: UserId,
 }

@@ -1,14 +1,16 @@
 //! The interface for users.
 
-pub mod answer;
 mod app;
+mod described;
 mod issue;
 mod lookups;
 pub mod openapi;
+mod problem;
 mod read;
+mod redis_view;
 mod request;
+pub(crate) mod respond;
 mod schema;
-mod stock_view;
 
 use std::sync::Arc;
 
@@ -17,36 +19,51 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
+use coupon_runtime::http::CorsTerms;
 
-use self::answer::{Code, Refused};
 use self::app::App;
-pub use self::app::Parts;
+pub(crate) use self::app::Parts;
 use self::lookups::Lookups;
-use self::stock_view::StockView;
+pub(crate) use self::problem::of_failure;
+use self::redis_view::RedisView;
+use self::respond::{ApiError, Code};
 
 /// Look-ups of users' coupons that may run at once.
 const MAX_LOOKUPS: usize = 64;
 /// Those about the same user.
 const MAX_LOOKUPS_OF_ONE: usize = 2;
 
-/// The routes.
+/// What pages of other origins may send and read, where the class lets them call.
+pub(crate) const CORS_TERMS: CorsTerms = CorsTerms {
+    methods: "GET, HEAD, POST",
+    sent: "content-type, idempotency-key, x-request-id, traceparent",
+    read: "idempotency-key, coupon-key-minted, retry-after, x-request-id, traceparent",
+};
+
+/// The routes. Each is there with a slash at its end, too, as some frameworks add one: a redirect would cost every client a
+/// second request, and some their body.
 ///
 /// # Errors
 /// The OpenAPI document cannot be written as JSON.
-pub fn router(parts: Parts) -> Result<Router, serde_json::Error> {
-    let stock = StockView::new(parts.link.clone(), &parts.campaign);
+pub(crate) fn router(parts: Parts) -> Result<Router, serde_json::Error> {
+    let redis = RedisView::new(parts.link.clone(), &parts.campaign);
     let app = App {
         parts,
-        stock,
+        redis,
         lookups: Lookups::new(MAX_LOOKUPS, MAX_LOOKUPS_OF_ONE),
-        openapi: openapi::document()?.into(),
+        openapi: openapi::served()?.into(),
     };
-    Ok(Router::new()
-        .route("/api/coupons/{id}/issue", post(issue::issue))
-        .route("/api/coupons/{id}", get(read::campaign))
-        .route("/api/coupons/{id}/users/{userId}", get(read::user))
-        .route("/openapi.json", get(serve_openapi))
+    let routes = [
+        ("/api/coupons/{id}/issue", answering_options(post(issue::issue), "OPTIONS, POST")),
+        ("/api/coupons/{id}", answering_options(get(read::campaign), "GET, HEAD, OPTIONS")),
+        ("/api/coupons/{id}/users/{userId}", answering_options(get(read::user), "GET, HEAD, OPTIONS")),
+        ("/openapi.json", answering_options(get(serve_openapi), "GET, HEAD, OPTIONS")),
+    ];
+    let router = routes.into_iter().fold(Router::new(), |router, (path, methods)| {
+        router.route(path, methods.clone()).route(&format!("{path}/"), methods)
+    });
+    Ok(router
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(Arc::new(app))
@@ -57,22 +74,27 @@ pub fn router(parts: Parts) -> Result<Router, serde_json::Error> {
         })))
 }
 
+/// The methods of a path, and OPTIONS, which names them.
+fn answering_options(methods: MethodRouter<Arc<App>>, all: &'static str) -> MethodRouter<Arc<App>> {
+    methods.options(async move || (StatusCode::NO_CONTENT, [(header::ALLOW, all)]))
+}
+
 async fn serve_openapi(State(app): State<Arc<App>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], app.openapi.clone()).into_response()
 }
 
-async fn not_found(uri: Uri) -> Refused {
+async fn not_found(uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(128).collect();
-    Refused::new(
+    ApiError::new(
         StatusCode::NOT_FOUND,
         Code::NotFound,
         format!("There is nothing at {path}; /openapi.json lists what there is."),
     )
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Refused {
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     let path: String = uri.path().chars().take(128).collect();
-    Refused::new(
+    ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         Code::MethodNotAllowed,
         format!("{path} does not know {method}; /openapi.json lists what there is."),

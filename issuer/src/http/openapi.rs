@@ -2,6 +2,8 @@
 
 use utoipa::OpenApi;
 
+use super::described::Completed;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -9,6 +11,12 @@ use utoipa::OpenApi;
         description = "Gives the coupons of one campaign to the first who ask. Every answer is JSON; every failure has a stable code.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    servers((url = "https://{host}", description = "Where `status.url` of the campaign says", variables(
+        ("host" = (default = "coupons.shop.internal", description = "The gateway in front of the issuers"))
+    ))),
+    tags((name = "coupons", description = "One campaign: its state, its coupons, and who holds them")),
+    components(schemas(super::problem::Problem)),
+    modifiers(&Completed),
     paths(super::issue::issue, super::read::campaign, super::read::user)
 )]
 struct Document;
@@ -20,6 +28,14 @@ struct Document;
 pub fn document() -> Result<String, serde_json::Error> {
     Document::openapi().to_pretty_json().map(|text| text + "\n")
 }
+
+/// The same without white space, as it is served.
+pub(crate) fn served() -> Result<String, serde_json::Error> {
+    Document::openapi().to_json()
+}
+
+#[cfg(test)]
+mod rules;
 
 #[cfg(test)]
 mod tests {

@@ -8,19 +8,19 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use campaign::event::CouponIssued;
-use campaign::identity::UserId;
-use campaign::stock::{Held, StockKeys, StockState, held_by};
-use campaign::table::{self, TableError};
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::UserId;
+use coupon_ledger::database::{self, DatabaseError};
+use coupon_ledger::redis::{Held, RedisKeys, RedisState, held_by};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::answer::{Code, Failure, Refused};
 use super::app::{App, Parts, bad_path};
 use super::lookups::Busy;
 use super::request;
-use crate::redis_link::LinkError;
+use super::respond::{ApiError, Code, Failure};
+use crate::pipeline::redis_link::LinkError;
 
 /// How long the database may take; an answer does not depend on it.
 const STORED_TIMEOUT: Duration = Duration::from_millis(500);
@@ -28,44 +28,45 @@ const STORED_TIMEOUT: Duration = Duration::from_millis(500);
 /// A campaign, as of at most 200 ms ago. Its terms are null while it is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CampaignView {
+pub(crate) struct CampaignView {
     /// The campaign's coupon id.
-    pub coupon_id: String,
+    #[schema(min_length = 1, max_length = 40)]
+    pub(crate) coupon_id: String,
     /// Coupons in all.
     #[schema(required)]
-    pub total_quantity: Option<u64>,
+    pub(crate) total_quantity: Option<u64>,
     /// Coupons one user may hold.
     #[schema(required)]
-    pub per_user_limit: Option<u32>,
+    pub(crate) per_user_limit: Option<u32>,
     /// When coupons are issued.
     #[schema(required)]
-    pub window: Option<Window>,
+    pub(crate) window: Option<Window>,
     /// The clock that decides (Redis').
     #[schema(value_type = String, format = DateTime)]
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// What asking for a coupon meets now.
-    pub state: CampaignState,
+    pub(crate) state: CampaignState,
     /// Whether coupons are issued now.
-    pub open: bool,
+    pub(crate) open: bool,
     /// Coupons issued so far.
-    pub issued_count: u64,
+    pub(crate) issued_count: u64,
 }
 
 /// A span of time, RFC 3339.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Window {
+pub(crate) struct Window {
     /// From.
     #[schema(value_type = String, format = DateTime)]
-    pub start: Timestamp,
+    pub(crate) start: Timestamp,
     /// To, exclusive.
     #[schema(value_type = String, format = DateTime)]
-    pub end: Timestamp,
+    pub(crate) end: Timestamp,
 }
 
 /// What asking for a coupon meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum CampaignState {
+pub(crate) enum CampaignState {
     /// The window is not open yet.
     NotStarted,
     /// Coupons are issued.
@@ -83,43 +84,46 @@ pub enum CampaignState {
 /// The coupons of one user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct UserView {
+pub(crate) struct UserView {
     /// The campaign's coupon id.
-    pub coupon_id: String,
+    #[schema(min_length = 1, max_length = 40)]
+    pub(crate) coupon_id: String,
     /// Who.
-    pub user_id: String,
+    #[schema(min_length = 1, max_length = 128)]
+    pub(crate) user_id: String,
     /// Lowest n first; empty when there are none.
-    pub coupons: Vec<Coupon>,
+    #[schema(max_items = 100)]
+    pub(crate) coupons: Vec<Coupon>,
     /// Whether the database could be asked; if not, `stored` coupons are shown as `accepted`.
-    pub stored_known: bool,
+    pub(crate) stored_known: bool,
 }
 
 /// One coupon of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Coupon {
+pub(crate) struct Coupon {
     /// Place in the order of winners, from 1.
     #[schema(minimum = 1)]
-    pub rank: u64,
+    pub(crate) rank: u64,
     /// The user's n-th coupon, from 1.
     #[schema(minimum = 1)]
-    pub n: u32,
+    pub(crate) n: u32,
     /// How far it has come.
-    pub state: CouponState,
+    pub(crate) state: CouponState,
 }
 
 /// How far a coupon has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum CouponState {
+pub(crate) enum CouponState {
     /// The rank is taken.
     Accepted,
     /// It is a row in the database.
     Stored,
 }
 
-fn redis_away(_: LinkError) -> Refused {
-    Refused::new(
+fn redis_away(_: LinkError) -> ApiError {
+    ApiError::new(
         StatusCode::SERVICE_UNAVAILABLE,
         Code::RedisUnavailable,
         "Redis cannot be read for the moment; ask again shortly.",
@@ -127,12 +131,14 @@ fn redis_away(_: LinkError) -> Refused {
 }
 
 /// What a campaign is, and whether it is open.
+///
+/// For countdowns and sold-out pages: one answer serves all who ask within 200 ms.
 #[utoipa::path(
     get,
     path = "/api/coupons/{id}",
     tag = "coupons",
     operation_id = "getCampaign",
-    params(("id" = String, Path, description = "The campaign's coupon id")),
+    params(("id" = String, Path, min_length = 1, max_length = 40, description = "The campaign's coupon id")),
     responses(
         (status = 200, description = "The campaign", body = CampaignView),
         (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
@@ -143,11 +149,11 @@ fn redis_away(_: LinkError) -> Refused {
 pub(super) async fn campaign(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
-) -> Result<Json<CampaignView>, Refused> {
+) -> Result<Json<CampaignView>, ApiError> {
     let Path(id) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
-    let stock = app.stock.get().await.map_err(redis_away)?;
-    Ok(Json(view(app.parts.campaign.coupon_id(), &stock, app.parts.keeper.serving().ok())))
+    let redis = app.redis.get().await.map_err(redis_away)?;
+    Ok(Json(view(app.parts.campaign.coupon_id(), &redis, app.parts.epoch_guard.serving().ok())))
 }
 
 fn timestamp(ms: i64) -> Timestamp {
@@ -155,34 +161,34 @@ fn timestamp(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or_default()
 }
 
-fn view(coupon_id: &str, stock: &StockState, serving: Option<u64>) -> CampaignView {
-    let terms = stock.open.as_ref().map(|open| open.terms);
-    let state = state(stock, serving);
+fn view(coupon_id: &str, redis: &RedisState, serving: Option<u64>) -> CampaignView {
+    let terms = redis.open.as_ref().map(|open| open.terms);
+    let state = state(redis, serving);
     CampaignView {
         coupon_id: coupon_id.to_owned(),
         total_quantity: terms.map(|terms| terms.total),
         per_user_limit: terms.map(|terms| terms.limit),
         window: terms.map(|terms| Window { start: timestamp(terms.start_ms), end: timestamp(terms.end_ms) }),
-        now: timestamp(stock.now_ms),
+        now: timestamp(redis.now_ms),
         state,
         open: state == CampaignState::Open,
-        issued_count: stock.issued,
+        issued_count: redis.issued,
     }
 }
 
 /// In the order in which the script checks.
-fn state(stock: &StockState, serving: Option<u64>) -> CampaignState {
-    let Some(open) = stock.open.as_ref().filter(|_| serving.is_some_and(|epoch| stock.serves(epoch))) else {
+fn state(redis: &RedisState, serving: Option<u64>) -> CampaignState {
+    let Some(open) = redis.open.as_ref().filter(|_| serving.is_some_and(|epoch| redis.serves(epoch))) else {
         return CampaignState::Closed;
     };
     let terms = &open.terms;
-    if stock.now_ms < terms.start_ms {
+    if redis.now_ms < terms.start_ms {
         CampaignState::NotStarted
-    } else if stock.now_ms >= terms.end_ms {
+    } else if redis.now_ms >= terms.end_ms {
         CampaignState::Ended
     } else if terms.suspended {
         CampaignState::Suspended
-    } else if stock.issued >= terms.total {
+    } else if redis.issued >= terms.total {
         CampaignState::SoldOut
     } else {
         CampaignState::Open
@@ -190,13 +196,15 @@ fn state(stock: &StockState, serving: Option<u64>) -> CampaignState {
 }
 
 /// Which coupons a user holds.
+///
+/// `accepted`: the rank is taken, and becomes a row within seconds. `stored`: it is one.
 #[utoipa::path(
     get,
     path = "/api/coupons/{id}/users/{userId}",
     tag = "coupons",
     operation_id = "getUserCoupons",
     params(
-        ("id" = String, Path, description = "The campaign's coupon id"),
+        ("id" = String, Path, min_length = 1, max_length = 40, description = "The campaign's coupon id"),
         ("userId" = inline(super::schema::UserIdText), Path, description = "Who; taken, or refused, as when a coupon is asked for"),
     ),
     responses(
@@ -211,12 +219,12 @@ fn state(stock: &StockState, serving: Option<u64>) -> CampaignState {
 pub(super) async fn user(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<Json<UserView>, Refused> {
+) -> Result<Json<UserView>, ApiError> {
     let Path((id, user)) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
     let user = request::parse_path_user(&user)?;
     let _under_way = app.lookups.begin(&user).map_err(busy)?;
-    let keys = StockKeys::of(&app.parts.campaign);
+    let keys = RedisKeys::of(&app.parts.campaign);
     let accepted = app.parts.link.read(|mut connection| {
         let (keys, user) = (&keys, &user);
         async move { held_by(&mut connection, keys, user).await }
@@ -231,12 +239,12 @@ pub(super) async fn user(
     }))
 }
 
-fn busy(busy: Busy) -> Refused {
+fn busy(busy: Busy) -> ApiError {
     let sentence = match busy {
         Busy::All => "Too many are asking at once; ask again shortly.",
         Busy::User => "This user is being looked up already; ask again shortly.",
     };
-    Refused::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, sentence)
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, sentence)
 }
 
 /// The user's rows; `None` when the database does not answer in time.
@@ -246,14 +254,14 @@ async fn stored(app: &App, user: &UserId) -> Option<Vec<CouponIssued>> {
         let known = *row.borrow();
         let row = match known {
             Some(row) => row,
-            None => match table::find(pool, campaign).await? {
+            None => match database::find(pool, campaign).await? {
                 Some(found) => found.id,
                 None => return Ok(Vec::new()),
             },
         };
-        table::held_by(pool, campaign, row, user).await
+        database::held_by(pool, campaign, row, user).await
     };
-    let result: Result<Vec<CouponIssued>, TableError> = match tokio::time::timeout(STORED_TIMEOUT, read).await {
+    let result: Result<Vec<CouponIssued>, DatabaseError> = match tokio::time::timeout(STORED_TIMEOUT, read).await {
         Ok(result) => result,
         Err(_) => return None,
     };
@@ -273,53 +281,53 @@ fn merge(accepted: &[Held], stored: &[CouponIssued]) -> Vec<Coupon> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use campaign::identity::RequestKey;
-    use campaign::stock::{OpenStock, Terms};
+    use coupon_core::identity::RequestKey;
+    use coupon_ledger::redis::{OpenInRedis, Terms};
 
-    fn stock(issued: u64, suspended: bool, now_ms: i64) -> StockState {
+    fn redis(issued: u64, suspended: bool, now_ms: i64) -> RedisState {
         let terms = Terms { total: 10, limit: 2, start_ms: 1_000, end_ms: 2_000, suspended };
-        StockState {
+        RedisState {
             clock_ms: now_ms,
             now_ms,
             history: "h".into(),
             issued,
-            open: Some(OpenStock { epoch: 3, history: "h".into(), terms, number: 1, highest: issued, misfit: None }),
+            open: Some(OpenInRedis { epoch: 3, history: "h".into(), terms, number: 1, highest: issued, misfit: None }),
         }
     }
 
     #[test]
     fn states() {
         use CampaignState::{Closed, Ended, NotStarted, Open, SoldOut, Suspended};
-        let moved = StockState { history: "other".into(), ..stock(1, false, 1_500) };
-        let closed = StockState { open: None, ..stock(1, false, 1_500) };
-        for (stock, serving, expected) in [
-            (stock(1, false, 999), Some(3), NotStarted),
-            (stock(1, false, 1_000), Some(3), Open),
-            (stock(1, false, 1_999), Some(3), Open),
-            (stock(1, false, 2_000), Some(3), Ended),
-            (stock(1, true, 1_500), Some(3), Suspended),
-            (stock(1, true, 500), Some(3), NotStarted),
-            (stock(10, false, 1_500), Some(3), SoldOut),
-            (stock(1, false, 1_500), Some(4), Closed),
-            (stock(1, false, 1_500), None, Closed),
+        let moved = RedisState { history: "other".into(), ..redis(1, false, 1_500) };
+        let closed = RedisState { open: None, ..redis(1, false, 1_500) };
+        for (redis, serving, expected) in [
+            (redis(1, false, 999), Some(3), NotStarted),
+            (redis(1, false, 1_000), Some(3), Open),
+            (redis(1, false, 1_999), Some(3), Open),
+            (redis(1, false, 2_000), Some(3), Ended),
+            (redis(1, true, 1_500), Some(3), Suspended),
+            (redis(1, true, 500), Some(3), NotStarted),
+            (redis(10, false, 1_500), Some(3), SoldOut),
+            (redis(1, false, 1_500), Some(4), Closed),
+            (redis(1, false, 1_500), None, Closed),
             (moved, Some(3), Closed),
             (closed, Some(3), Closed),
         ] {
-            let view = view("spring", &stock, serving);
-            assert_eq!((view.state, view.open), (expected, expected == Open), "{stock:?} serving {serving:?}");
+            let view = view("spring", &redis, serving);
+            assert_eq!((view.state, view.open), (expected, expected == Open), "{redis:?} serving {serving:?}");
         }
     }
 
     #[test]
     fn times_are_rfc_3339_and_a_closed_campaign_has_no_terms() {
-        let json = serde_json::to_value(view("spring", &stock(4, false, 1_500), Some(3))).unwrap();
+        let json = serde_json::to_value(view("spring", &redis(4, false, 1_500), Some(3))).unwrap();
         let expected = serde_json::json!({
             "couponId": "spring", "totalQuantity": 10, "perUserLimit": 2, "now": "1970-01-01T00:00:01.5Z",
             "window": {"start": "1970-01-01T00:00:01Z", "end": "1970-01-01T00:00:02Z"},
             "state": "OPEN", "open": true, "issuedCount": 4
         });
         assert_eq!(json, expected);
-        let closed = StockState { open: None, ..stock(4, false, 1_500) };
+        let closed = RedisState { open: None, ..redis(4, false, 1_500) };
         let json = serde_json::to_value(view("spring", &closed, Some(3))).unwrap();
         assert!(json["window"].is_null() && json["totalQuantity"].is_null() && json["open"] == false);
     }

@@ -2,40 +2,43 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use campaign::event::MAX_NUMBER;
-use campaign::http::{BodyBudget, MAX_BODY};
-use campaign::identity::{RequestKey, UserId};
-use campaign::shown::shown;
-use campaign::stock::Wish;
-use campaign::{minted, user_id};
+use coupon_core::event::MAX_NUMBER;
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_core::minted;
+use coupon_core::shown::shown;
+use coupon_core::user_id;
+use coupon_ledger::redis::IssueRequest;
+use coupon_runtime::http::{BodyBudget, MAX_BODY};
 use futures::StreamExt;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
 use serde_json::error::Category;
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-use super::answer::{Code, IDEMPOTENCY_KEY, Refused};
+use super::respond::{ApiError, Code, IDEMPOTENCY_KEY};
 
-/// How much of a body that is too long is read and thrown away, so that its sender gets to see the answer.
+/// How much of a body that is too long is read and thrown away, so that its sender can read the response.
 const MAX_IGNORED: usize = 4 * 1024 * 1024;
-/// Longest word on what is wrong with a body, in characters.
+/// Longest description of what is wrong with a body, in characters.
 const MAX_WHY: usize = 200;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request to issue.
 #[derive(Debug, Clone, serde::Deserialize, ToSchema)]
+#[schema(as = IssueRequest)]
 #[serde(rename_all = "camelCase")]
-pub struct IssueRequest {
+pub(crate) struct IssueRequestBody {
     /// Who asks.
     #[schema(schema_with = super::schema::given_user_id)]
-    pub user_id: GivenUserId,
+    pub(crate) user_id: GivenUserId,
 }
 
 /// A user id as it was sent: text, or a whole number in the digits of its text. (`42` and `"42"` are one user.)
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GivenUserId(String);
+pub(crate) struct GivenUserId(String);
 
 impl<'de> Deserialize<'de> for GivenUserId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -45,7 +48,7 @@ impl<'de> Deserialize<'de> for GivenUserId {
 
 struct GivenUserIdVisitor;
 
-/// A JSON number is a double to many who send it: above this, two users may have become one on the way. Of `0` there is one only.
+/// Many JSON libraries send numbers as doubles: above this, two user ids may become the same number. There is only one `0`.
 const BEYOND: &str = "numbers go from -9007199254740991 to 9007199254740991 (2^53 - 1), without fraction or exponent, and without -0; \
     send what is no such number as text";
 
@@ -73,13 +76,13 @@ impl Visitor<'_> for GivenUserIdVisitor {
     }
 }
 
-fn invalid(status: StatusCode, error: impl Into<String>) -> Refused {
-    Refused::new(status, Code::InvalidRequest, error)
+fn invalid(status: StatusCode, error: impl Into<Cow<'static, str>>) -> ApiError {
+    ApiError::new(status, Code::InvalidRequest, error)
 }
 
-/// Checks that the body is announced as JSON, which is in UTF-8 always: whatever another `charset` means, it would be read wrongly.
-pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
-    let refused = |error: &str| Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
+/// Checks that `Content-Type` is JSON, which is always in UTF-8: a body in another `charset` would be read wrongly.
+pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let refused = |error: &'static str| Err(invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, error));
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = given.split(';').map(str::trim);
     if !parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json")) {
@@ -100,11 +103,11 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 /// Reads the whole body, at most [`MAX_BODY`] bytes within [`BODY_TIMEOUT`], if `budget` has room for it.
-pub async fn read_body(body: Body, budget: &BodyBudget) -> Result<Vec<u8>, Refused> {
+pub(crate) async fn read_body(body: Body, budget: &BodyBudget) -> Result<Vec<u8>, ApiError> {
     read_body_within(body, budget, BODY_TIMEOUT).await
 }
 
-async fn read_body_within(body: Body, budget: &BodyBudget, bound: Duration) -> Result<Vec<u8>, Refused> {
+async fn read_body_within(body: Body, budget: &BodyBudget, bound: Duration) -> Result<Vec<u8>, ApiError> {
     let mut chunks = body.into_data_stream();
     let mut reserved = budget.reserve();
     let read = async {
@@ -116,7 +119,7 @@ async fn read_body_within(body: Body, budget: &BodyBudget, bound: Duration) -> R
                 if !reserved.take(chunk.len()) {
                     let error =
                         "Too many large bodies arrive at once; nothing was issued; send only {\"userId\": \"...\"}.";
-                    return Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, error));
+                    return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded, error));
                 }
                 bytes.extend_from_slice(&chunk);
             } else if total > MAX_IGNORED {
@@ -139,17 +142,17 @@ async fn read_body_within(body: Body, budget: &BodyBudget, bound: Duration) -> R
 }
 
 /// Reads the user id out of a body.
-pub fn parse_user(body: &[u8]) -> Result<UserId, Refused> {
+pub(crate) fn parse_user(body: &[u8]) -> Result<UserId, ApiError> {
     // serde would take an array for an object, its fields in order.
     if body.trim_ascii_start().first() == Some(&b'[') {
         let error = "Send a JSON object, not an array, like {\"userId\": \"user-1\"}.";
         return Err(invalid(StatusCode::UNPROCESSABLE_ENTITY, error));
     }
-    let request: IssueRequest = serde_json::from_slice(body).map_err(|error| not_read(body, &error))?;
+    let request: IssueRequestBody = serde_json::from_slice(body).map_err(|error| not_read(body, &error))?;
     admit(&request.user_id.0)
 }
 
-fn not_read(body: &[u8], error: &serde_json::Error) -> Refused {
+fn not_read(body: &[u8], error: &serde_json::Error) -> ApiError {
     let why = error.to_string();
     if error.classify() != Category::Data && !is_json(body) {
         let why = shown(&why, MAX_WHY);
@@ -167,7 +170,7 @@ fn not_read(body: &[u8], error: &serde_json::Error) -> Refused {
     )
 }
 
-/// How serde_json refuses a number that is none of Rust's: as if it were no JSON, which knows no largest number.
+/// How serde_json refuses a number that fits no type of Rust: as a syntax error, although JSON has no largest number.
 const NO_NUMBER_OF_RUST: &str = "number out of range";
 
 /// Whether a text is JSON, whatever its numbers and characters are.
@@ -176,39 +179,41 @@ fn is_json(body: &[u8]) -> bool {
 }
 
 /// Reads a user id that stands in the path.
-pub fn parse_path_user(text: &str) -> Result<UserId, Refused> {
+pub(crate) fn parse_path_user(text: &str) -> Result<UserId, ApiError> {
     admit(text)
 }
 
-fn admit(text: &str) -> Result<UserId, Refused> {
+fn admit(text: &str) -> Result<UserId, ApiError> {
     user_id::admit(text).map_err(|error| bad_name(&error))
 }
 
-fn bad_name(error: &impl fmt::Display) -> Refused {
+fn bad_name(error: &impl fmt::Display) -> ApiError {
     invalid(StatusCode::UNPROCESSABLE_ENTITY, format!("Change the request: {error}."))
 }
 
-/// The wish of `user`, under the key of the header or one that is made now.
-pub fn wish(user: UserId, headers: &HeaderMap) -> Result<Wish, Refused> {
+/// The key in the header, if there is one.
+pub(crate) fn given_key(headers: &HeaderMap) -> Result<Option<RequestKey>, ApiError> {
     let mut given = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(first) = given.next() else {
-        let key = minted::mint(&user);
-        return Ok(Wish { user, key, minted: true });
-    };
+    let Some(first) = given.next() else { return Ok(None) };
     if given.next().is_some() {
         return Err(invalid(StatusCode::BAD_REQUEST, "Send the header Idempotency-Key once."));
     }
     let text = first.to_str().map_err(|_| {
         invalid(StatusCode::BAD_REQUEST, "Use printable ASCII characters in the header Idempotency-Key.")
     })?;
-    let key = RequestKey::new(text).map_err(|error| bad_name(&error))?;
-    // Somebody who was told to ask again with a key of ours still has none of their own.
-    let minted = minted::is_minted(&key, &user);
-    Ok(Wish { user, key, minted })
+    RequestKey::new(text).map(Some).map_err(|error| bad_name(&error))
+}
+
+/// The request for a coupon of `user`, under the given key, or a new one if there is none.
+pub(crate) fn issue_request(user: UserId, given: Option<RequestKey>) -> IssueRequest {
+    match given {
+        // A client that repeats its request with a key that we made still has no key of its own.
+        Some(key) => IssueRequest { minted: minted::is_minted(&key, &user), user, key },
+        None => IssueRequest { key: minted::mint(&user), user, minted: true },
+    }
 }
 
 #[cfg(test)]
-#[path = "decoders.rs"]
 mod decoders;
 
 #[cfg(test)]
@@ -313,22 +318,23 @@ mod tests {
             }
             headers
         };
-        let given = wish(anna(), &with(&[b"k1"])).unwrap();
+        let read = |user: UserId, headers: &HeaderMap| given_key(headers).map(|given| issue_request(user, given));
+        let given = read(anna(), &with(&[b"k1"])).unwrap();
         assert_eq!((given.key.as_str(), given.minted), ("k1", false));
-        let (one, two) = (wish(anna(), &with(&[])).unwrap(), wish(anna(), &with(&[])).unwrap());
+        let (one, two) = (read(anna(), &with(&[])).unwrap(), read(anna(), &with(&[])).unwrap());
         assert!(one.minted && minted::is_minted(&one.key, &anna()));
-        assert_ne!(one.key, two.key, "each wish without a key is a new one");
+        assert_ne!(one.key, two.key, "each request without a key is a new one");
         let again: HeaderMap =
             [(IDEMPOTENCY_KEY.parse().unwrap(), one.key.as_str().parse().unwrap())].into_iter().collect();
-        assert_eq!(wish(anna(), &again).unwrap(), one, "a key of ours stays one");
-        assert!(!wish(UserId::new("bert").unwrap(), &again).unwrap().minted, "but not for another user");
+        assert_eq!(read(anna(), &again).unwrap(), one, "a key of ours stays one");
+        assert!(!read(UserId::new("bert").unwrap(), &again).unwrap().minted, "but not for another user");
         for (values, status) in [
             (vec![&b"a"[..], b"b"], 400),
             (vec![&b""[..]], 422),
             (vec![&[b'x'; 129][..]], 422),
             (vec![&b"\xff"[..]], 400),
         ] {
-            assert_eq!(wish(anna(), &with(&values)).unwrap_err().status, status, "{values:?}");
+            assert_eq!(read(anna(), &with(&values)).unwrap_err().status, status, "{values:?}");
         }
     }
 

@@ -1,14 +1,14 @@
 //! What OpenAPI says of user ids.
 
-use campaign::event::MAX_NUMBER;
-use campaign::identity::MAX_USER_ID;
-use campaign::user_id;
+use coupon_core::event::MAX_NUMBER;
+use coupon_core::identity::MAX_USER_ID;
+use coupon_core::user_id;
 use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 /// A user id as text.
-pub struct UserIdText;
+pub(crate) struct UserIdText;
 
 impl UserIdText {
     fn object() -> Object {
@@ -36,7 +36,7 @@ impl PartialSchema for UserIdText {
 impl ToSchema for UserIdText {}
 
 /// A user id in a body: text, or a whole number that stands for its digits.
-pub fn given_user_id() -> Schema {
+pub(crate) fn given_user_id() -> Schema {
     let most = i64::try_from(MAX_NUMBER).unwrap_or(i64::MAX);
     let number = ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::Integer))

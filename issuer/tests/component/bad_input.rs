@@ -64,7 +64,7 @@ async fn other_paths_methods_and_campaigns_are_told_so() {
         ("/api/coupons/autumn", 404, "UNKNOWN_CAMPAIGN"),
         ("/api/coupons/autumn/users/anna", 404, "UNKNOWN_CAMPAIGN"),
         ("/", 404, "NOT_FOUND"),
-        ("/api/coupons/spring/issue/", 404, "NOT_FOUND"),
+        ("/api/coupons/spring/issue/more", 404, "NOT_FOUND"),
         ("/api/coupons/spring/issue", 405, "METHOD_NOT_ALLOWED"),
         ("/api/coupons/%ff", 400, "INVALID_REQUEST"),
         ("/api/coupons/spring/users/a%00b", 422, "INVALID_REQUEST"),

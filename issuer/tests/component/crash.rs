@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 
-use campaign::sabotage::{CrashPoint, Defence};
-use campaign::settings::Connections;
-use campaign::table;
+use coupon_core::connections::Connections;
+use coupon_core::failpoints::{CrashPoint, Safeguard};
+use coupon_ledger::database;
 use futures::StreamExt;
 use redis::AsyncCommands;
 
@@ -87,19 +87,19 @@ async fn after_a_direct_insert() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_conditional_insert_a_closed_epoch_makes_rows() {
     let fixture = Fixture::open(terms(10, 1)).await;
-    let without = Defence::ConditionalInsert.to_string();
+    let without = Safeguard::ConditionalInsert.to_string();
     let process = Process::start(&fixture, &without_kafka(&fixture), &[("COUPON_WITHOUT", &without)]);
     process.ready().await;
-    table::allot_epoch(&fixture.pool, fixture.row, 0).await.unwrap();
+    database::allot_epoch(&fixture.pool, fixture.row, 0).await.unwrap();
     assert_eq!(process.users.ask("anna").await.status, 200, "told, though a repair has read the rows already");
-    assert_eq!(table::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0, 1);
+    assert_eq!(database::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0, 1);
 }
 
 /// The counterpart of `fencing::after_a_confirmed_fence_nothing_is_granted_below_the_floor`.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_floor_a_fenced_process_serves_the_old_epoch_again() {
     let fixture = Fixture::open(terms(10, 1)).await;
-    let without = Defence::Floor.to_string();
+    let without = Safeguard::Floor.to_string();
     let process = Process::start(&fixture, &fixture.workload, &[("COUPON_WITHOUT", &without)]);
     process.ready().await;
     assert!(process.fence(fixture.epoch + 1).await, "it confirms");
@@ -111,7 +111,7 @@ async fn without_the_floor_a_fenced_process_serves_the_old_epoch_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_history_check_a_redis_that_lost_grants_goes_on() {
     let fixture = Fixture::open(terms(10, 1)).await;
-    let without = Defence::HistoryCheck.to_string();
+    let without = Safeguard::HistoryCheck.to_string();
     let process = Process::start(&fixture, &fixture.workload, &[("COUPON_WITHOUT", &without)]);
     process.ready().await;
     let mut redis = fixture.redis.clone();

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::settings::{Connections, Database, Login};
-use campaign::table::{self, EpochCommit};
+use coupon_core::connections::{Connections, Database, Login};
+use coupon_ledger::database::{self, EpochCommit};
+use coupon_testing::proxy::Proxy;
 use futures::future::join_all;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use stack::services::MariaDb;
 
 use super::fixture::{Fixture, eventually, terms, within};
-use super::proxy::Proxy;
 
 /// Where nothing listens.
 const NOWHERE: &str = "127.0.0.1:9";
@@ -53,7 +53,7 @@ async fn look_ups_that_hang_keep_no_winner_from_its_row() {
         () = asking => {}
         _ = looking => {}
     }
-    let rows = table::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0;
+    let rows = database::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0;
     assert_eq!(rows, 40, "each of them past Kafka");
 
     // About one user only so many at once, whoever asks; others are looked up meanwhile.
@@ -68,7 +68,7 @@ struct Copy {
     server: MariaDb,
     pool: MySqlPool,
     root: MySqlPool,
-    row: table::CampaignRowId,
+    row: database::CampaignRowId,
 }
 
 impl Copy {
@@ -76,12 +76,12 @@ impl Copy {
         let server = tokio::task::spawn_blocking(MariaDb::start).await.unwrap().unwrap();
         let options = MySqlConnectOptions::new().socket(server.socket()).username("root");
         let root = MySqlPoolOptions::new().max_connections(1).connect_lazy_with(options);
-        let pool = table::connect(&settings(&server, &server.url()), 1);
-        table::migrate(&pool).await.unwrap();
-        let row = table::register(&pool, &fixture.campaign, total).await.unwrap().id;
-        let epoch = table::allot_epoch(&pool, row, fixture.epoch - 1).await.unwrap();
+        let pool = database::connect(&settings(&server, &server.url()), 1);
+        database::migrate(&pool).await.unwrap();
+        let row = database::register(&pool, &fixture.campaign, total).await.unwrap().id;
+        let epoch = database::allot_epoch(&pool, row, fixture.epoch - 1).await.unwrap();
         assert_eq!(epoch, fixture.epoch);
-        assert_eq!(table::open_epoch(&pool, row, epoch).await.unwrap(), EpochCommit::Done);
+        assert_eq!(database::open_epoch(&pool, row, epoch).await.unwrap(), EpochCommit::Done);
         Self { server, pool, root, row }
     }
 
@@ -95,8 +95,8 @@ impl Copy {
     }
 
     async fn has(&self, fixture: &Fixture, user: &str) -> bool {
-        let user = campaign::identity::UserId::new(user).unwrap();
-        !table::held_by(&self.pool, &fixture.campaign, self.row, &user).await.unwrap().is_empty()
+        let user = coupon_core::identity::UserId::new(user).unwrap();
+        !database::held_by(&self.pool, &fixture.campaign, self.row, &user).await.unwrap().is_empty()
     }
 }
 
@@ -110,7 +110,7 @@ fn settings(server: &MariaDb, url: &str) -> Database {
         port: port.parse().unwrap(),
         name: name.to_owned(),
         login: Login { username: username.to_owned(), password: password.to_owned() },
-        tls: campaign::settings::DatabaseTls::Disabled,
+        tls: coupon_core::connections::DatabaseTls::Disabled,
         ca_pem: None,
     }
 }

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use redis::AsyncCommands;
 
-use super::fixture::{Fixture, Issuer, Told, eventually, terms};
+use super::fixture::{Fixture, Issuer, Reply, eventually, terms};
 
 /// People who ask at the same time.
 const CROWD: usize = 32;
 
-fn is_not_open(told: &Told) -> bool {
+fn is_not_open(told: &Reply) -> bool {
     (told.status, told.code()) == (503, "NOT_OPEN") && told.header("retry-after").is_some()
 }
 
@@ -99,9 +99,10 @@ async fn only_the_operator_may_fence() {
     assert_eq!(issuer.users.send(wrong).await.unwrap().status, 422);
     for (version, expected) in [("1", 200), ("2", 400), ("two", 400)] {
         let asked = http.get(format!("{}/pressure", issuer.control)).bearer_auth(super::fixture::TOKEN);
-        let told = issuer.users.send(asked.header(campaign::format::CONTROL_HEADER, version)).await.unwrap();
+        let told =
+            issuer.users.send(asked.header(coupon_core::contract::control::VERSION_HEADER, version)).await.unwrap();
         assert_eq!(
-            (told.status, told.header(campaign::format::CONTROL_HEADER)),
+            (told.status, told.header(coupon_core::contract::control::VERSION_HEADER)),
             (expected, Some("1")),
             "{version}: {told:?}"
         );
@@ -161,10 +162,10 @@ async fn a_changed_history_stops_issuing_until_it_is_repaired() {
     assert!(is_not_open(&issuer.users.ask("bert").await), "ranks are missing");
     let exists: bool = redis.exists(&meta).await.unwrap();
     assert!(!exists, "closed for everybody");
-    assert!(is_not_open(&issuer.users.ask("bert").await), "an absent meta key is closed, never full stock");
+    assert!(is_not_open(&issuer.users.ask("bert").await), "an absent meta key is closed, never full");
     fixture.rebuild().await;
     fixture.open_epoch().await;
-    let told = eventually("the repaired stock is served", async || {
+    let told = eventually("the repaired redis is served", async || {
         let told = issuer.users.ask("bert").await;
         (told.status == 200).then_some(told)
     })

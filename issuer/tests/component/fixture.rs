@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use campaign::event::CouponIssued;
-use campaign::identity::CampaignId;
-use campaign::log::admin::{KafkaAdmin, TopicSpec};
-use campaign::log::{client_config, tail};
-use campaign::settings::{Connections, Database, DatabaseTls, Kafka, KafkaProtocol, Login, Redis, RedisServer};
-use campaign::stock::rebuild::{Filled, Ledger, LedgerWinner, fill};
-use campaign::stock::{Configured, StockKeys, StockState, Terms, configure, connect, observe, read_winners};
-use campaign::table::{self, CampaignRowId, EpochCommit};
 use clap::Parser;
+use coupon_core::connections::{Connections, Kafka};
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::{KafkaAdmin, TopicSpec};
+use coupon_ledger::database::{self, CampaignRowId, EpochCommit};
+use coupon_ledger::kafka::{client_config, tail};
+use coupon_ledger::redis::rebuild::{Filled, Ledger, LedgerWinner, fill};
+use coupon_ledger::redis::{Configured, RedisKeys, RedisState, Terms, configure, connect, observe, read_winners};
+use coupon_testing::servers;
 use issuer::config::{Cli, Config};
 use issuer::service::Service;
 use rdkafka::message::Message;
@@ -19,54 +20,15 @@ use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use sqlx::MySqlPool;
 
-pub const TOKEN: &str = "a-token-of-the-tests-0123456789";
+pub(crate) const TOKEN: &str = "a-token-of-the-tests-0123456789";
 const PARTITIONS: i32 = 3;
 const DEADLINE: Duration = Duration::from_secs(30);
 
-fn environment(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run the tests through `make test`"))
-}
-
-/// Reads `scheme://user:password@host:port/rest`.
-fn parse_url(url: &str) -> (Login, String, String) {
-    let parts = || {
-        let (_, rest) = url.split_once("://")?;
-        let (login, rest) = rest.split_once('@')?;
-        let (address, path) = rest.split_once('/')?;
-        let (username, password) = login.split_once(':')?;
-        let login = Login { username: username.to_owned(), password: password.to_owned() };
-        Some((login, address.to_owned(), path.to_owned()))
-    };
-    parts().unwrap_or_else(|| panic!("`{url}` is not scheme://user:password@host:port/name"))
-}
-
 fn connections(redis: &str, database: &str) -> Connections {
-    let (redis_login, redis_address, index) = parse_url(redis);
-    let (database_login, database_address, name) = parse_url(&environment(database));
-    let (host, port) = database_address.rsplit_once(':').unwrap();
     Connections {
-        kafka: Kafka {
-            bootstrap_servers: environment("COUPON_KAFKA").split(',').map(str::to_owned).collect(),
-            protocol: KafkaProtocol::Plaintext,
-            mechanism: None,
-            login: Login::default(),
-            ca_pem: None,
-        },
-        redis: Redis {
-            server: RedisServer::Address(redis_address),
-            login: redis_login,
-            tls: false,
-            database: index.parse().unwrap(),
-            ca_pem: None,
-        },
-        database: Database {
-            host: host.to_owned(),
-            port: port.parse().unwrap(),
-            name,
-            login: database_login,
-            tls: DatabaseTls::Disabled,
-            ca_pem: None,
-        },
+        kafka: servers::kafka(&servers::variable("COUPON_KAFKA")),
+        redis: servers::redis(redis),
+        database: servers::database(&servers::variable(database)),
         kafka_names: Default::default(),
     }
 }
@@ -81,22 +43,22 @@ async fn create_topic(kafka: &Kafka, campaign: &CampaignId) {
     admin(kafka).create_topic(&spec).await.unwrap();
 }
 
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// An open window.
-pub fn terms(total: u64, limit: u32) -> Terms {
+pub(crate) fn terms(total: u64, limit: u32) -> Terms {
     Terms { total, limit, start_ms: now_ms() - 3_600_000, end_ms: now_ms() + 3_600_000, suspended: false }
 }
 
 /// Polls until `done` answers with something.
-pub async fn eventually<T>(what: &str, done: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, done: impl AsyncFnMut() -> Option<T>) -> T {
     within(DEADLINE, what, done).await
 }
 
 /// The same for what takes longer.
-pub async fn within<T>(deadline: Duration, what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn within<T>(deadline: Duration, what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     let end = tokio::time::Instant::now() + deadline;
     loop {
         if let Some(value) = done().await {
@@ -108,9 +70,9 @@ pub async fn within<T>(deadline: Duration, what: &str, mut done: impl AsyncFnMut
 }
 
 /// A campaign with its topic, its row and its keys, as the operator would have made them.
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub campaign: CampaignId,
-    pub keys: StockKeys,
+    pub keys: RedisKeys,
     pub redis: MultiplexedConnection,
     pub pool: MySqlPool,
     pub row: CampaignRowId,
@@ -125,22 +87,22 @@ pub struct Fixture {
 
 impl Fixture {
     /// Open to issuers.
-    pub async fn open(terms: Terms) -> Self {
+    pub(crate) async fn open(terms: Terms) -> Self {
         let fixture = Self::closed(terms).await;
         fixture.open_epoch().await;
         fixture
     }
 
     /// Open to issuers, on a Redis of its own.
-    pub async fn open_on(server: &stack::services::Redis, terms: Terms) -> Self {
+    pub(crate) async fn open_on(server: &stack::services::Redis, terms: Terms) -> Self {
         let fixture = Self::closed_on(&server.url(), &server.workload_url(), terms).await;
         fixture.open_epoch().await;
         fixture
     }
 
     /// With an epoch that is allotted, but not open in SQL.
-    pub async fn closed(terms: Terms) -> Self {
-        Self::closed_on(&environment("COUPON_REDIS"), &environment("COUPON_REDIS_WORKLOAD"), terms).await
+    pub(crate) async fn closed(terms: Terms) -> Self {
+        Self::closed_on(&servers::variable("COUPON_REDIS"), &servers::variable("COUPON_REDIS_WORKLOAD"), terms).await
     }
 
     async fn closed_on(redis_url: &str, workload_url: &str, terms: Terms) -> Self {
@@ -148,10 +110,10 @@ impl Fixture {
         let workload = connections(workload_url, "COUPON_DATABASE_WORKLOAD");
         let realm = format!("t{:016x}", rand::random::<u64>());
         let campaign = CampaignId::with_default_names(&realm, "tests", "spring").unwrap();
-        let keys = StockKeys::of(&campaign);
-        let pool = table::connect(&operator.database, 2);
-        table::migrate(&pool).await.unwrap();
-        let row = table::register(&pool, &campaign, terms.total).await.unwrap().id;
+        let keys = RedisKeys::of(&campaign);
+        let pool = database::connect(&operator.database, 2);
+        database::migrate(&pool).await.unwrap();
+        let row = database::register(&pool, &campaign, terms.total).await.unwrap().id;
         create_topic(&operator.kafka, &campaign).await;
         let redis = connect::connect(&operator.redis, Duration::from_secs(10)).await.unwrap();
         let mut fixture =
@@ -161,7 +123,7 @@ impl Fixture {
     }
 
     /// Uses another Kafka from now on, one that a test may stop.
-    pub async fn move_topic_to(&mut self, bootstrap_server: &str) {
+    pub(crate) async fn move_topic_to(&mut self, bootstrap_server: &str) {
         for connections in [&mut self.operator, &mut self.workload] {
             connections.kafka.bootstrap_servers = vec![bootstrap_server.to_owned()];
         }
@@ -176,8 +138,8 @@ impl Fixture {
     }
 
     /// Allots the next epoch and writes Redis under it, with the winners it holds now.
-    pub async fn rebuild(&mut self) {
-        self.epoch = table::allot_epoch(&self.pool, self.row, 0).await.unwrap();
+    pub(crate) async fn rebuild(&mut self) {
+        self.epoch = database::allot_epoch(&self.pool, self.row, 0).await.unwrap();
         let history = self.state().await.history;
         let winners: Vec<LedgerWinner> = read_winners(&mut self.redis.clone(), &self.keys, 0, 100_000)
             .await
@@ -206,12 +168,12 @@ impl Fixture {
     }
 
     /// Opens the present epoch in SQL.
-    pub async fn open_epoch(&self) {
-        assert_eq!(table::open_epoch(&self.pool, self.row, self.epoch).await.unwrap(), EpochCommit::Done);
+    pub(crate) async fn open_epoch(&self) {
+        assert_eq!(database::open_epoch(&self.pool, self.row, self.epoch).await.unwrap(), EpochCommit::Done);
     }
 
     /// Brings other terms into Redis.
-    pub async fn configure(&mut self, terms: Terms) {
+    pub(crate) async fn configure(&mut self, terms: Terms) {
         self.terms = terms;
         self.terms_number += 1;
         let change = terms.numbered(self.terms_number);
@@ -220,18 +182,18 @@ impl Fixture {
     }
 
     /// What Redis holds.
-    pub async fn state(&self) -> StockState {
+    pub(crate) async fn state(&self) -> RedisState {
         observe(&mut self.redis.clone(), &self.keys).await.unwrap()
     }
 
     /// Ranks in Redis by member.
-    pub async fn ranks(&self) -> BTreeMap<u64, String> {
+    pub(crate) async fn ranks(&self) -> BTreeMap<u64, String> {
         let held = read_winners(&mut self.redis.clone(), &self.keys, 0, 100_000).await.unwrap();
         held.into_iter().map(|held| (held.rank, held.user.as_str().to_owned())).collect()
     }
 
     /// Every record of the topic, in no particular order.
-    pub async fn records(&self) -> Vec<CouponIssued> {
+    pub(crate) async fn records(&self) -> Vec<CouponIssued> {
         let admin = admin(&self.operator.kafka);
         let topic = self.campaign.topic();
         let partitions: Vec<(String, i32)> = (0..PARTITIONS).map(|id| (topic.clone(), id)).collect();
@@ -253,8 +215,8 @@ impl Fixture {
 
     /// Who is durable, by rank: in the log, or in a row, as winners go past a Kafka that needs more than a second, which on a starved
     /// machine a healthy one does. Two different grants of one rank fail the test.
-    pub async fn durable(&self) -> BTreeMap<u64, CouponIssued> {
-        let rows = table::read_rows(&self.pool, &self.campaign, self.row, 0, 100_000).await.unwrap();
+    pub(crate) async fn durable(&self) -> BTreeMap<u64, CouponIssued> {
+        let rows = database::read_rows(&self.pool, &self.campaign, self.row, 0, 100_000).await.unwrap();
         let mut all = BTreeMap::new();
         for event in self.records().await.into_iter().chain(rows) {
             let first = all.entry(event.rank).or_insert_with(|| event.clone());
@@ -264,7 +226,7 @@ impl Fixture {
     }
 
     /// The configuration of an issuer of this campaign on free ports.
-    pub fn config(&self, more: &[&str]) -> Config {
+    pub(crate) fn config(&self, more: &[&str]) -> Config {
         let campaign = self.campaign.to_string();
         let fixed =
             ["coupon-issuer", "--campaign", &campaign, "--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"];
@@ -273,7 +235,7 @@ impl Fixture {
     }
 
     /// An issuer in this process, not waited for.
-    pub async fn start(&self, connections: &Connections, more: &[&str]) -> Issuer {
+    pub(crate) async fn start(&self, connections: &Connections, more: &[&str]) -> Issuer {
         let service = Service::start(&self.config(more), connections, TOKEN.to_owned()).await.unwrap();
         let at = |address: std::net::SocketAddr| format!("http://{address}");
         let (public, control, probe) =
@@ -282,7 +244,7 @@ impl Fixture {
     }
 
     /// An issuer in this process that is ready.
-    pub async fn ready(&self) -> Issuer {
+    pub(crate) async fn ready(&self) -> Issuer {
         let issuer = self.start(&self.workload, &[]).await;
         issuer.wait_ready().await;
         issuer
@@ -291,57 +253,57 @@ impl Fixture {
 
 /// An answer: status, headers, body.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub body: Value,
 }
 
-impl Told {
-    pub fn code(&self) -> &str {
+impl Reply {
+    pub(crate) fn code(&self) -> &str {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    pub fn rank(&self) -> u64 {
+    pub(crate) fn rank(&self) -> u64 {
         self.body["rank"].as_u64().unwrap_or_else(|| panic!("no rank: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
 /// Users of one issuer.
 #[derive(Clone)]
-pub struct Users {
+pub(crate) struct Users {
     pub http: reqwest::Client,
     pub base: String,
     coupon: String,
 }
 
 impl Users {
-    pub fn new(base: String, coupon: &str) -> Self {
+    pub(crate) fn new(base: String, coupon: &str) -> Self {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         Self { http, base, coupon: coupon.to_owned() }
     }
 
-    pub fn issue_url(&self) -> String {
+    pub(crate) fn issue_url(&self) -> String {
         format!("{}/api/coupons/{}/issue", self.base, self.coupon)
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Told> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{status} is not JSON ({e}): {text}"));
-        Ok(Told { status, headers, body })
+        Ok(Reply { status, headers, body })
     }
 
-    pub async fn get(&self, path: &str) -> Told {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.send(self.http.get(format!("{}{path}", self.base))).await.unwrap()
     }
 
-    pub async fn try_ask(&self, user: &str, key: Option<&str>) -> reqwest::Result<Told> {
+    pub(crate) async fn try_ask(&self, user: &str, key: Option<&str>) -> reqwest::Result<Reply> {
         let request = self.http.post(self.issue_url()).json(&serde_json::json!({ "userId": user }));
         let request = match key {
             Some(key) => request.header("Idempotency-Key", key),
@@ -350,17 +312,17 @@ impl Users {
         self.send(request).await
     }
 
-    pub async fn ask(&self, user: &str) -> Told {
+    pub(crate) async fn ask(&self, user: &str) -> Reply {
         self.try_ask(user, None).await.unwrap()
     }
 
-    pub async fn ask_with(&self, user: &str, key: &str) -> Told {
+    pub(crate) async fn ask_with(&self, user: &str, key: &str) -> Reply {
         self.try_ask(user, Some(key)).await.unwrap()
     }
 }
 
 /// A running issuer.
-pub struct Issuer {
+pub(crate) struct Issuer {
     pub users: Users,
     pub control: String,
     pub probe: String,
@@ -368,25 +330,25 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    pub async fn readiness(&self) -> (u16, String) {
+    pub(crate) async fn readiness(&self) -> (u16, String) {
         let response = self.users.http.get(format!("{}/readyz", self.probe)).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    pub async fn wait_ready(&self) {
+    pub(crate) async fn wait_ready(&self) {
         eventually("the issuer is ready", async || (self.readiness().await.0 == 200).then_some(())).await;
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         self.users.http.get(format!("{}/metrics", self.probe)).send().await.unwrap().text().await.unwrap()
     }
 
-    pub async fn fence(&self, floor: u64) -> Told {
+    pub(crate) async fn fence(&self, floor: u64) -> Reply {
         let request = self.users.http.post(format!("{}/fence", self.control)).bearer_auth(TOKEN);
         self.users.send(request.json(&serde_json::json!({ "floor": floor }))).await.unwrap()
     }
 
-    pub async fn pressure(&self) -> Value {
+    pub(crate) async fn pressure(&self) -> Value {
         let request = self.users.http.get(format!("{}/pressure", self.control)).bearer_auth(TOKEN);
         self.users.send(request).await.unwrap().body
     }

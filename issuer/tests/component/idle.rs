@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::settings::{Connections, RedisServer};
+use coupon_core::connections::{Connections, RedisServer};
+use coupon_testing::proxy::Proxy;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use stack::services::Redis;
 
 use super::fixture::{Fixture, Issuer, eventually, terms};
-use super::proxy::Proxy;
 
 /// How long an outage may go unnoticed, on a machine that is busy.
 const NOTICED: Duration = Duration::from_secs(15);
@@ -104,5 +104,5 @@ async fn a_redis_that_gives_no_ranks_is_noticed_though_nobody_asks() {
     // Its keys are gone, as after a restart without a file.
     run(&mut admin, &["DEL", &fixture.keys.meta]).await;
     let reason = hears(&issuer, "it is closed", |heard| heard["reason"].as_str().map(str::to_owned)).await;
-    assert_eq!(reason, "StockClosed");
+    assert_eq!(reason, "CampaignClosed");
 }

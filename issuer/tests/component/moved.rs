@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::settings::{Login, Redis as Settings, RedisServer};
-use campaign::stock::{Denial, Executed, StockError};
-use issuer::redis_link::{LinkError, RedisLink};
+use coupon_core::connections::{Login, Redis as Settings, RedisServer};
+use coupon_ledger::redis::{Denial, Executed, RedisError};
+use issuer::pipeline::redis_link::{LinkError, RedisLink};
 use redis::AsyncCommands;
 use stack::services::Redis;
 
@@ -51,7 +51,7 @@ async fn a_primary_that_became_a_replica_is_left() {
     follow.arg(new.address().ip().to_string()).arg(new.address().port());
     let () = follow.query_async(&mut control).await.unwrap();
     let Err(LinkError::Failed(error)) = write(&link).await else { panic!("a replica takes no writes") };
-    assert!(matches!(*error, StockError::Redis(_)), "{error}");
+    assert!(matches!(*error, RedisError::Redis(_)), "{error}");
     assert_eq!((error.denial(), error.executed()), (Some(Denial::ReadOnly), Executed::No), "{error}");
     let between = connection(&link).await;
     assert_ne!(between, before, "the next call asks anew who the primary is");

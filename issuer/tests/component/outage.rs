@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use campaign::deadlines;
-use campaign::settings::{Connections, RedisServer};
-use campaign::table;
+use coupon_core::connections::{Connections, RedisServer};
+use coupon_core::contract::deadlines;
+use coupon_ledger::database;
+use coupon_testing::proxy::Proxy;
 use futures::future::join_all;
 use stack::services::Kafka;
 
 use super::fixture::{Fixture, Issuer, eventually, terms, within};
-use super::proxy::Proxy;
 
 /// Would fail if a lost connection granted twice, or an outage had to be ended by hand.
 #[tokio::test(flavor = "multi_thread")]
@@ -26,9 +26,9 @@ async fn redis_comes_and_goes() {
     let users = &issuer.users;
     let asking = join_all((0..40).map(|user| async move {
         let mut ranks = BTreeSet::new();
-        for wish in 0..30 {
-            let key = format!("k{}", wish % 3);
-            // Without an answer the same wish is repeated, as users are told to.
+        for request in 0..30 {
+            let key = format!("k{}", request % 3);
+            // Without an answer the same request is repeated, as users are told to.
             let told = eventually("an answer", async || {
                 let told = users.ask_with(&format!("user-{user}"), &key).await;
                 match (told.status, told.code()) {
@@ -117,7 +117,7 @@ async fn without_kafka_winners_are_told_once_they_are_rows() {
         .collect();
     assert_eq!(issued.len(), 300, "each rank once");
     assert!(told.iter().filter(|told| told.status != 200).all(|told| told.code() == "SOLD_OUT"));
-    let rows = table::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 1000).await.unwrap();
+    let rows = database::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 1000).await.unwrap();
     let rows: BTreeMap<u64, String> = rows.into_iter().map(|row| (row.rank, row.user_id.to_string())).collect();
     assert_eq!(rows, issued.into_iter().map(|(rank, user)| (rank, format!("user-{user}"))).collect());
     assert!(fixture.records().await.is_empty(), "Kafka has heard of none of them");
@@ -211,10 +211,10 @@ async fn a_direct_insert_of_an_old_epoch_is_no_row() {
     let issuer = fixture.start(&connections, &[]).await;
     issuer.wait_ready().await;
     // A repair has begun, and this process has not heard of it yet.
-    table::allot_epoch(&fixture.pool, fixture.row, 0).await.unwrap();
+    database::allot_epoch(&fixture.pool, fixture.row, 0).await.unwrap();
     let told = issuer.users.ask("anna").await;
     assert_eq!((told.status, told.code()), (503, "UNCONFIRMED"), "{told:?}");
-    assert_eq!(table::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0, 0);
+    assert_eq!(database::count_stored(&fixture.pool, fixture.row, 0).await.unwrap().0, 0);
 }
 
 /// Would fail if a fast answer waited until the winner is durable: neither Kafka nor the database takes it until the answer is here.

@@ -3,18 +3,18 @@
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use campaign::settings::Connections;
-use campaign::yaml;
+use coupon_core::connections::Connections;
+use coupon_core::yaml;
 use nix::sys::signal::Signal;
 use stack::child::{self, Running};
 
 use super::fixture::{Fixture, TOKEN, Users};
 
 /// How long anything may take that is waited for, on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `coupon-issuer`; killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     running: Running,
     pub users: Users,
     control: String,
@@ -23,7 +23,7 @@ pub struct Process {
 
 impl Process {
     /// Starts one with these variables in its environment, and waits until it listens.
-    pub fn start(fixture: &Fixture, connections: &Connections, variables: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(fixture: &Fixture, connections: &Connections, variables: &[(&str, &str)]) -> Self {
         let folder = child::folder("coupon-issuer").unwrap();
         let (file, token) = (folder.join("connections.yaml"), folder.join("control-token"));
         std::fs::write(&file, yaml::to_string(connections).unwrap()).unwrap();
@@ -45,35 +45,35 @@ impl Process {
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.running.signal(signal).unwrap();
     }
 
     /// Waits for what this process brings about; fails at once if it dies.
-    pub async fn eventually<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    pub(crate) async fn eventually<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
         let found = self.running.eventually(what, PATIENCE, look).await;
         found.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// What `/readyz` answers; nothing if it cannot be reached.
-    pub async fn readiness(&self) -> Option<u16> {
+    pub(crate) async fn readiness(&self) -> Option<u16> {
         let answer = self.users.http.get(format!("{}/readyz", self.probe)).send().await.ok()?;
         Some(answer.status().as_u16())
     }
 
     /// Waits until it is ready.
-    pub async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         self.eventually("ready", async || (self.readiness().await == Some(200)).then_some(())).await;
     }
 
     /// Tells it to grant nothing below `floor`; whether it confirmed.
-    pub async fn fence(&self, floor: u64) -> bool {
+    pub(crate) async fn fence(&self, floor: u64) -> bool {
         let request = self.users.http.post(format!("{}/fence", self.control)).bearer_auth(TOKEN);
         self.users.send(request.json(&serde_json::json!({ "floor": floor }))).await.unwrap().status == 200
     }
 
     /// Waits until it has ended.
-    pub async fn ended(&self) -> ExitStatus {
+    pub(crate) async fn ended(&self) -> ExitStatus {
         self.running.ended(PATIENCE).await.unwrap()
     }
 }

@@ -1,9 +1,9 @@
 //! What users can look up.
 
-use campaign::table::{self, StoreMode};
+use coupon_ledger::database::{self, StoreMode};
+use coupon_testing::proxy::Proxy;
 
 use super::fixture::{Fixture, eventually, terms};
-use super::proxy::Proxy;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_campaign_says_what_and_when() {
@@ -26,9 +26,9 @@ async fn a_campaign_says_what_and_when() {
         .await
     };
     assert_eq!(becomes("SOLD_OUT").await["issuedCount"], 2);
-    fixture.configure(campaign::stock::Terms { suspended: true, ..fixture.terms }).await;
+    fixture.configure(coupon_ledger::redis::Terms { suspended: true, ..fixture.terms }).await;
     assert_eq!(becomes("SUSPENDED").await["open"], false);
-    campaign::stock::close(&mut fixture.redis.clone(), &fixture.keys).await.unwrap();
+    coupon_ledger::redis::close(&mut fixture.redis.clone(), &fixture.keys).await.unwrap();
     assert!(becomes("CLOSED").await["totalQuantity"].is_null());
 }
 
@@ -46,11 +46,11 @@ async fn a_user_sees_how_far_each_coupon_has_come() {
     issuer.users.ask_with("anna", "a").await;
     issuer.users.ask_with("anna", "b").await;
     let first = fixture.durable().await.into_values().find(|winner| winner.n == 1).unwrap();
-    table::store(&fixture.pool, fixture.row, StoreMode::Direct(&[first])).await.unwrap();
+    database::store(&fixture.pool, fixture.row, StoreMode::Direct(&[first])).await.unwrap();
     let known = async || Some(look().await).filter(|seen| seen["storedKnown"] == true);
     let seen = eventually("the database answers in time", known).await;
     // Where Kafka is slow the second one is a row as well.
-    let rows = table::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 10).await.unwrap();
+    let rows = database::read_rows(&fixture.pool, &fixture.campaign, fixture.row, 0, 10).await.unwrap();
     let second = if rows.len() == 2 { "stored" } else { "accepted" };
     assert_eq!(
         seen["coupons"],

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use stack::services::Redis;
 
-use super::fixture::{Fixture, Told, Users, eventually, terms};
+use super::fixture::{Fixture, Reply, Users, eventually, terms};
 
 async fn run(connection: &mut MultiplexedConnection, line: &str) -> redis::Value {
     let mut words = line.split(' ');
@@ -29,7 +29,7 @@ async fn connections(admin: &mut MultiplexedConnection) -> u64 {
 }
 
 /// Asks some times in a row; a busy machine is slow now and then, so the fastest counts.
-async fn asked(users: &Users, name: &str) -> (Vec<Told>, Duration) {
+async fn asked(users: &Users, name: &str) -> (Vec<Reply>, Duration) {
     let (mut told, mut fastest) = (Vec::new(), Duration::MAX);
     for each in 0..3 {
         let begin = Instant::now();
@@ -122,6 +122,6 @@ async fn an_answer_that_nobody_knows_is_asked_about_some_times_and_harms_nobody_
         (again.status == 200).then_some(again)
     })
     .await;
-    assert_eq!(again.rank(), 2, "the same wish");
+    assert_eq!(again.rank(), 2, "the same request");
     assert_eq!(fixture.state().await.issued, 2);
 }

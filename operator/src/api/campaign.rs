@@ -1,5 +1,6 @@
 //! [`CouponCampaign`]: what a marketer writes.
 
+pub use coupon_core::contract::{Acknowledge, KeyBy};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema, ResourceExt};
@@ -131,36 +132,6 @@ impl Window {
     /// Whether coupons are given at `now`.
     pub fn contains(&self, now: Timestamp) -> bool {
         self.start.0 <= now && now < self.end.0
-    }
-}
-
-/// When a user hears "issued".
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
-pub enum Acknowledge {
-    /// When Kafka has stored the winner: an answer given is never lost.
-    #[default]
-    Durable,
-    /// When Redis has decided: faster, but a crash of Redis together with the issuer, or with Kafka and the database away, can
-    /// lose coupons that were already answered.
-    Fast,
-}
-
-/// What decides the partition of an event.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display)]
-pub enum KeyBy {
-    /// The user: events spread over all partitions, and one user's events keep their order.
-    #[default]
-    User,
-    /// The campaign: one partition takes all, so events keep their order and one consumer does all the work.
-    Campaign,
-}
-
-impl From<KeyBy> for campaign::log::producer::KeyBy {
-    fn from(key_by: KeyBy) -> Self {
-        match key_by {
-            KeyBy::User => Self::User,
-            KeyBy::Campaign => Self::Campaign,
-        }
     }
 }
 

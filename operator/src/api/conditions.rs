@@ -32,7 +32,7 @@ pub enum ConditionType {
     /// The topic and its dead-letter topic are as the spec says.
     TopicReady,
     /// Redis holds the campaign and agrees with the ledger.
-    StockReady,
+    RedisKeysReady,
     /// The pods that should run are ready.
     WorkloadsReady,
     /// The pods are as class and spec say; False while a rollout waits, is paused, or goes on. Absent before there are any.
@@ -178,7 +178,7 @@ mod tests {
         let mut list = Vec::new();
         assert!(set(&mut list, &Report::no(ConditionType::Ready, "TopicMissing", "a"), 1, at(10)));
         // Another reason, same status: a new text, the old time. Else `kubectl wait` and alerts on age would start over.
-        assert!(set(&mut list, &Report::no(ConditionType::Ready, "StockMissing", "b"), 2, at(20)));
+        assert!(set(&mut list, &Report::no(ConditionType::Ready, "RedisKeysMissing", "b"), 2, at(20)));
         assert_eq!((list[0].last_transition_time.0, list[0].observed_generation), (at(10), Some(2)));
         assert!(set(&mut list, &Report::yes(ConditionType::Ready, "AllGood", "c"), 2, at(30)));
         assert_eq!(list[0].last_transition_time.0, at(30));

@@ -1,6 +1,6 @@
 //! The files that are generated from the types: `crds/` for `kubectl`, and the chart's copies.
 
-use campaign::yaml;
+use coupon_core::yaml;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps,
 };

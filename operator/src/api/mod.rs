@@ -4,10 +4,17 @@
 //! them, and a test fails when those are stale.
 
 pub mod annotations;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
 mod campaign;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
 mod class;
 pub mod conditions;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
+mod connections;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
+mod cors;
 pub mod manifests;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
 mod names;
 mod network;
 mod pods;
@@ -18,11 +25,14 @@ pub use campaign::{
     Acknowledge, ConsumerScaling, CouponCampaign, CouponCampaignSpec, DeletionPolicy, IssuerScaling, KeyBy, Window,
 };
 pub use class::{
-    CaSecretRef, CampaignClass, CampaignClassSpec, ComponentPods, Credentials, Database, DatabaseTls, Images,
-    IssuerPods, Kafka, KafkaSecurity, Limits, PodDefaults, PullPolicy, Redis, Routing, SaslMechanism, SecretRef,
-    SecurityProtocol, Sentinel, secret_keys,
+    CampaignClass, CampaignClassSpec, ComponentPods, Images, IssuerPods, Limits, PodDefaults, PullPolicy, Routing,
 };
 pub use conditions::ConditionType;
+pub use connections::{
+    CaSecretRef, Credentials, Database, DatabaseTls, Kafka, KafkaProtocol, KafkaSecurity, Redis, SaslMechanism,
+    SecretRef, Sentinel, secret_keys,
+};
+pub use cors::Cors;
 pub use names::KafkaNames;
 pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};

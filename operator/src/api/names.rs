@@ -1,6 +1,6 @@
 //! How topics and consumer groups are called: the part of a class about it.
 
-use campaign::names::{self, NamesError, Templates};
+use coupon_core::names::{self, NamesError, Templates};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 

@@ -117,6 +117,9 @@ pub struct CouponCampaignStatus {
     /// What the annotation `coupon-operator.io/rollout` has brought about: it works once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_out: Option<RolledOut>,
+    /// The text that the annotation `coupon-operator.io/accept-lost-winners` had when an epoch was last opened: each is taken once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted_lost_winners: Option<String>,
     /// Where users ask for a coupon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

@@ -1,7 +1,7 @@
 //! Why pods are not ready, in words: from what their Deployment says, what the kubelet says of them, and what they answer
 //! themselves when they are asked whether they are ready. Pure, but for the asking.
 
-mod ask;
+mod fetch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use crate::children::PROBE_PORT;
+use crate::workloads::PROBE_PORT;
 
-pub(super) use self::said::{Answers, is_true, short};
-pub(crate) use ask::{ask, ask_ready};
+pub(super) use self::pod_answers::{PodAnswers, is_true, short};
+pub(crate) use fetch::{fetch, fetch_readiness};
 
 /// A pod that began less than this ago and is not ready yet is starting: that is no fault.
 const STARTING: Duration = Duration::from_secs(30);
 
 /// What keeps pods from being ready; the first is the one to be said before the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::EnumIter)]
-enum Kind {
+enum ProblemKind {
     /// The API server refuses to make them: quota, limits, admission policies.
     Forbidden,
     /// No node takes them.
@@ -40,7 +40,7 @@ enum Kind {
     NotReady,
 }
 
-impl Kind {
+impl ProblemKind {
     /// A stable word for programs.
     fn reason(self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Kind {
 
 /// Why pods of one kind are not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cause {
+pub(crate) struct NotReadyCause {
     /// A stable word for programs.
     pub reason: &'static str,
     /// A sentence for people, in words that stay the same while nothing changes.
@@ -85,7 +85,7 @@ pub(crate) struct Cause {
 
 /// What keeps one pod from being ready.
 struct Ailment {
-    kind: Kind,
+    kind: ProblemKind,
     words: String,
     is_starting: bool,
 }
@@ -94,16 +94,16 @@ struct Ailment {
 pub(crate) fn cause(
     deployment: Option<&Deployment>,
     pods: &[Arc<Pod>],
-    answers: &Answers,
+    answers: &PodAnswers,
     now: Timestamp,
-) -> Option<Cause> {
+) -> Option<NotReadyCause> {
     if let Some(text) = deployment.and_then(leaving) {
-        return Some(Cause { reason: "ChildTerminating", text, is_starting: false });
+        return Some(NotReadyCause { reason: "ChildTerminating", text, is_starting: false });
     }
     if let Some(refusal) = deployment.and_then(refusal) {
-        let kind = Kind::Forbidden;
+        let kind = ProblemKind::Forbidden;
         let text = format!("no pod may be made: {}{}", short(&refusal), kind.advice());
-        return Some(Cause { reason: kind.reason(), text, is_starting: false });
+        return Some(NotReadyCause { reason: kind.reason(), text, is_starting: false });
     }
     let mut ailing: Vec<(String, Ailment)> = pods
         .iter()
@@ -118,13 +118,13 @@ pub(crate) fn cause(
     let others = ailing.iter().filter(|(_, other)| other.kind == first.kind).count() - 1;
     let more = if others > 0 { format!(" ({others} more likewise)") } else { String::new() };
     let text = format!("pod {name} {}{more}{}", first.words, first.kind.advice());
-    Some(Cause { reason: first.kind.reason(), text, is_starting: first.is_starting })
+    Some(NotReadyCause { reason: first.kind.reason(), text, is_starting: first.is_starting })
 }
 
 /// Why no pods come up in a namespace that is being deleted.
-pub(crate) fn namespace_leaves(namespace: &str) -> Cause {
+pub(crate) fn namespace_leaves(namespace: &str) -> NotReadyCause {
     let text = format!("namespace {namespace} is being deleted, so its pods go and no others can be made in it");
-    Cause { reason: "NamespaceTerminating", text, is_starting: false }
+    NotReadyCause { reason: "NamespaceTerminating", text, is_starting: false }
 }
 
 /// A Deployment that somebody has deleted and that does not go: no pod of it comes up, and no other can bear its name.
@@ -149,7 +149,7 @@ fn refusal(deployment: &Deployment) -> Option<String> {
     failure.message.clone().or_else(|| failure.reason.clone())
 }
 
-fn ailment(pod: &Pod, answers: &Answers, now: Timestamp) -> Option<Ailment> {
+fn ailment(pod: &Pod, answers: &PodAnswers, now: Timestamp) -> Option<Ailment> {
     let status = pod.status.as_ref()?;
     if is_true(status, "Ready") {
         return None;
@@ -159,13 +159,13 @@ fn ailment(pod: &Pod, answers: &Answers, now: Timestamp) -> Option<Ailment> {
         let why = [status.reason.as_deref(), status.message.as_deref()];
         let why: Vec<&str> = why.into_iter().flatten().collect();
         if !why.is_empty() {
-            return lasting(Kind::Evicted, format!("was put out by its node: {}", short(&why.join(": "))));
+            return lasting(ProblemKind::Evicted, format!("was put out by its node: {}", short(&why.join(": "))));
         }
     }
     let scheduled = status.conditions.iter().flatten().find(|each| each.type_ == "PodScheduled");
     if let Some(scheduled) = scheduled.filter(|each| each.status == "False") {
         let why = scheduled.message.as_deref().or(scheduled.reason.as_deref()).unwrap_or("no reason given");
-        return lasting(Kind::Unschedulable, format!("is on no node: {}", short(why)));
+        return lasting(ProblemKind::Unschedulable, format!("is on no node: {}", short(why)));
     }
     let containers = status.container_statuses.as_deref().unwrap_or_default();
     if let Some((kind, words)) = containers.iter().find_map(stopped) {
@@ -187,11 +187,11 @@ fn ailment(pod: &Pod, answers: &Answers, now: Timestamp) -> Option<Ailment> {
         ),
         false => format!("runs and says: {}{before}", short(said)),
     };
-    Some(Ailment { kind: Kind::NotReady, words, is_starting })
+    Some(Ailment { kind: ProblemKind::NotReady, words, is_starting })
 }
 
 /// Why a container does not run, if it does not and should.
-fn stopped(container: &ContainerStatus) -> Option<(Kind, String)> {
+fn stopped(container: &ContainerStatus) -> Option<(ProblemKind, String)> {
     let state = container.state.as_ref()?;
     if let Some(end) = &state.terminated {
         return Some(ended(end));
@@ -209,7 +209,7 @@ fn stopped(container: &ContainerStatus) -> Option<(Kind, String)> {
             // "Back-off pulling image ...: ErrImagePull: ..." and the error itself take turns; only the error says why.
             let why = said.split_once("ErrImagePull: ").map_or(said, |(_, why)| why);
             let words = format!("cannot have its image {}: {}", container.image, short(why));
-            Some((Kind::Image, words))
+            Some((ProblemKind::Image, words))
         }
         // How long the pause is changes all the time; how it ended does not.
         "CrashLoopBackOff" => {
@@ -221,22 +221,24 @@ fn stopped(container: &ContainerStatus) -> Option<(Kind, String)> {
         | "RunContainerError"
         | "PreCreateHookError"
         | "PreStartHookError"
-        | "PostStartHookError") => Some((Kind::NotCreated, format!("cannot be started ({reason}): {}", short(said)))),
+        | "PostStartHookError") => {
+            Some((ProblemKind::NotCreated, format!("cannot be started ({reason}): {}", short(said))))
+        }
         _ => None,
     }
 }
 
 /// How a container ended: kind and words.
-fn ended(end: &ContainerStateTerminated) -> (Kind, String) {
+fn ended(end: &ContainerStateTerminated) -> (ProblemKind, String) {
     if end.reason.as_deref() == Some("OOMKilled") {
-        return (Kind::OutOfMemory, "was killed, as it used more memory than its limit (OOMKilled)".to_owned());
+        return (ProblemKind::OutOfMemory, "was killed, as it used more memory than its limit (OOMKilled)".to_owned());
     }
     let by = match (end.signal, end.exit_code) {
         (Some(signal), _) if signal > 0 => format!("ended by signal {signal}"),
         (_, code) => format!("ended with exit code {code}"),
     };
     let words = end.message.as_deref().map(str::trim).filter(|words| !words.is_empty());
-    (Kind::Crash, words.map_or(by.clone(), |words| format!("{by}: {}", short(last_line(words)))))
+    (ProblemKind::Crash, words.map_or(by.clone(), |words| format!("{by}: {}", short(last_line(words)))))
 }
 
 /// The last line that says something: programs say last why they end.
@@ -244,7 +246,6 @@ fn last_line(text: &str) -> &str {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or(text)
 }
 
-mod said;
+mod pod_answers;
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::diagnosis::said::MOST_WORDS;
+use crate::diagnosis::pod_answers::MOST_WORDS;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 /// Of a pod that began a minute ago.
@@ -108,7 +108,7 @@ fn what_kubernetes_knows_of_a_pod_is_said() {
             "Evicted: The node was low on resource",
         ),
     ] {
-        let found = cause(Some(&deployment(conditions)), &[pod("a-1", status)], &Answers::new(), NOW);
+        let found = cause(Some(&deployment(conditions)), &[pod("a-1", status)], &PodAnswers::new(), NOW);
         let found = found.unwrap_or_else(|| panic!("{what}"));
         assert_eq!((found.reason, found.is_starting), (reason, false), "{what}");
         assert!(found.text.contains(says), "{what}: {}", found.text);
@@ -118,8 +118,8 @@ fn what_kubernetes_knows_of_a_pod_is_said() {
 /// Wrong: a login that the pods cannot use shows in their logs only.
 #[test]
 fn what_a_running_pod_says_of_itself_is_said_and_a_start_is_no_fault() {
-    let answers = Answers::from([("a-1".to_owned(), "database: 1045 Access denied for user 'w'".to_owned())]);
-    let nothing = Answers::new();
+    let answers = PodAnswers::from([("a-1".to_owned(), "database: 1045 Access denied for user 'w'".to_owned())]);
+    let nothing = PodAnswers::new();
     let found = |status, answers| cause(None, &[pod("a-1", status)], answers, NOW);
     let one = found(container(running(), json!({})), &answers).unwrap();
     assert_eq!((one.reason, one.is_starting), ("PodsNotReady", false));
@@ -133,7 +133,7 @@ fn what_a_running_pod_says_of_itself_is_said_and_a_start_is_no_fault() {
     let mut ready = container(running(), json!({}));
     ready["conditions"][0]["status"] = json!("True");
     assert_eq!(found(ready, &answers), None);
-    assert_eq!(cause(None, &[], &Answers::new(), NOW), None);
+    assert_eq!(cause(None, &[], &PodAnswers::new(), NOW), None);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn a_deployment_that_is_deleted_and_does_not_go_is_said_with_what_holds_it() {
         let mut held = deployment(json!([]));
         held.metadata.finalizers = serde_json::from_value(finalizers).unwrap();
         held.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW));
-        let found = cause(Some(&held), &[], &Answers::new(), NOW).unwrap();
+        let found = cause(Some(&held), &[], &PodAnswers::new(), NOW).unwrap();
         assert!(found.reason == "ChildTerminating" && !found.is_starting, "{found:?}");
         assert!(found.text.contains("deleted by somebody at") && found.text.contains(says), "{found:?}");
     }
@@ -156,7 +156,7 @@ fn a_deployment_that_is_deleted_and_does_not_go_is_said_with_what_holds_it() {
 fn the_worst_of_several_pods_is_said_with_how_many_are_like_it_in_the_same_words_each_time() {
     let image = container(waiting("ErrImagePull", "not found"), json!({}));
     let slow = container(running(), json!({}));
-    let answers = Answers::from([("a-1".to_owned(), "no open epoch yet".to_owned())]);
+    let answers = PodAnswers::from([("a-1".to_owned(), "no open epoch yet".to_owned())]);
     let pods = [pod("a-3", image.clone()), pod("a-1", slow), pod("a-2", image)];
     let mut turned = pods.clone();
     turned.reverse();
@@ -176,12 +176,12 @@ fn words_of_others_are_one_line_and_bounded() {
 /// Wrong: pods that hang "start", for as long as they hang.
 #[test]
 fn a_pod_that_runs_and_does_not_answer_is_said() {
-    let answers = |said: &str| Answers::from([("a".to_owned(), said.to_owned())]);
+    let answers = |said: &str| PodAnswers::from([("a".to_owned(), said.to_owned())]);
     let pods = [pod("a", container(running(), json!({})))];
-    let cause = |answers: &Answers| cause(None, &pods, answers, NOW);
+    let cause = |answers: &PodAnswers| cause(None, &pods, answers, NOW);
     let silent = cause(&answers("")).unwrap();
     assert!(!silent.is_starting && silent.text.contains("does not answer on port 9090"), "{}", silent.text);
-    assert_eq!(cause(&Answers::new()), None, "it was not asked");
+    assert_eq!(cause(&PodAnswers::new()), None, "it was not asked");
     let mut young = container(running(), json!({}));
     young["startTime"] = json!("2027-01-15T07:59:45Z");
     assert_eq!(super::cause(None, &[pod("a", young)], &answers(""), NOW), None, "it starts");

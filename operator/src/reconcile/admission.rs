@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use campaign::identity::CampaignId;
+use coupon_core::identity::CampaignId;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign};
+use crate::class::in_use;
+use crate::class::pinned;
+use crate::class::pools::Systems;
 use crate::class::{self, ClassError};
-use crate::class_kept;
-use crate::class_use;
-use crate::connections::Systems;
 use crate::context::Context;
 use crate::error::ReconcileError;
 
@@ -23,7 +23,7 @@ pub(super) async fn admitted(campaign: &CouponCampaign, context: &Context) -> Re
         return Ok(());
     }
     let class = class_of(campaign, context)?;
-    if class_use::is_leaving(&class) {
+    if !in_use::serves(&class, campaign) {
         return Err(ClassError::Leaving(class.name_any()).into());
     }
     let name = campaign.namespace().unwrap_or_default();
@@ -33,7 +33,7 @@ pub(super) async fn admitted(campaign: &CouponCampaign, context: &Context) -> Re
         None => Api::<Namespace>::all(context.client.clone()).get(&name).await.map_err(ClassError::Api)?,
     };
     class::admit(campaign, &class, &namespace, &context.campaigns.state())?;
-    class::alone(campaign, &context.campaigns.state())?;
+    class::check_coupon_id_unique(campaign, &context.campaigns.state())?;
     Ok(())
 }
 
@@ -44,14 +44,14 @@ pub(crate) async fn turn(campaign: &CouponCampaign, context: &Context) -> Option
 }
 
 /// The class of a campaign; if it was removed by force, as it was last seen.
-fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<CampaignClass, ClassError> {
-    let classes: Vec<CampaignClass> = context.classes.state().iter().map(|class| (**class).clone()).collect();
+fn class_of(campaign: &CouponCampaign, context: &Context) -> Result<Arc<CampaignClass>, ClassError> {
+    let classes = context.classes.state();
     match class::resolve(campaign, &classes) {
         Ok(class) => {
             context.last_classes.remember(class);
-            Ok(class.clone())
+            Ok(Arc::clone(class))
         }
-        // Who has a ledger there must still be suspended, stored and let go.
+        // A campaign that has a ledger there must still be suspended, stored and deleted.
         Err(ClassError::NotFound(name)) if campaign.status.as_ref().is_some_and(|status| status.epoch.is_some()) => {
             context.last_classes.get(&name).ok_or(ClassError::Gone(name))
         }
@@ -79,8 +79,8 @@ pub(super) fn identified(
     class: &CampaignClass,
     systems: &Systems,
 ) -> Result<CampaignId, ReconcileError> {
-    let id = class::identified(campaign, class, &systems.settings.operator)?;
-    class_kept::keeps(campaign, class, &id)?;
+    let id = class::campaign_id(campaign, class, &systems.settings.operator)?;
+    pinned::check_pinned(campaign, class, &id)?;
     Ok(id)
 }
 
@@ -88,8 +88,56 @@ pub(super) fn identified(
 pub(crate) async fn resolve(
     campaign: &CouponCampaign,
     context: &Context,
-) -> Result<(CampaignClass, Arc<Systems>), ReconcileError> {
+) -> Result<(Arc<CampaignClass>, Arc<Systems>), ReconcileError> {
     let class = class_of(campaign, context)?;
     let systems = context.systems.get(&context.client, &class, &context.config.pod_namespace).await?;
     Ok((class, systems))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use kube::Resource;
+    use kube::runtime::reflector::{Store, store};
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+    use crate::fixtures;
+    use crate::reconcile::FINALIZER;
+
+    /// What a watch has shown.
+    fn shown<K: Resource<DynamicType = ()> + Clone + 'static>(object: K) -> Store<K> {
+        let (store, mut writer) = store();
+        writer.apply_watcher_event(&Event::Apply(object));
+        store
+    }
+
+    /// Wrong: a class is deleted between a campaign's first pass and its first epoch: the class stays and says that it serves the campaign, which
+    /// says that it is not taken, until somebody deletes it.
+    #[tokio::test]
+    async fn a_class_that_is_deleted_serves_the_campaigns_that_it_names_and_no_others() {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some("shop".to_owned());
+        namespace.labels_mut().insert("coupon-operator.io/enabled".to_owned(), "true".to_owned());
+        let mut leaving = fixtures::class();
+        leaving.metadata.deletion_timestamp = Some(Time("2026-12-01T10:00:00Z".parse().unwrap()));
+        for (what, class, finalizers, epoch, refused, named) in [
+            ("it is new", fixtures::class(), vec![], None, None, false),
+            ("it comes too late", leaving.clone(), vec![], None, Some("ClassBeingDeleted"), false),
+            ("somebody else holds it", leaving.clone(), vec!["example.com/f"], None, Some("ClassBeingDeleted"), false),
+            ("it was taken, and has no epoch yet", leaving.clone(), vec![FINALIZER], None, None, true),
+            ("it runs", leaving, vec![FINALIZER], Some(1), None, true),
+        ] {
+            let mut campaign = fixtures::campaign();
+            campaign.spec.class_name = Some("main".to_owned());
+            campaign.metadata.finalizers = Some(finalizers.into_iter().map(str::to_owned).collect());
+            campaign.status.get_or_insert_default().epoch = epoch;
+            let (mut context, _) = fixtures::context();
+            (context.classes, context.namespaces) = (shown(class.clone()), shown(namespace.clone()));
+            let taken = admitted(&campaign, &context).await;
+            assert_eq!(taken.err().map(|error| error.reason()), refused, "{what}");
+            let users = in_use::users(&class, &[Arc::new(campaign)]);
+            assert_eq!(in_use::report(&class, &users).is_some(), named, "{what}");
+        }
+    }
 }

@@ -3,9 +3,9 @@
 //! A cluster is known by the UID of its namespace `kube-system`, or by `clusterId`, once somebody has given it one. A ledger that bears that
 //! very UID is still its own then: issuers were started under that name, and another one in their row would keep them from the next epoch. So
 //! the operator goes on under it, and the row is renamed once no issuer runs or is wanted. The other way round nothing is proven: that
-//! a ledger bears a name which was this cluster's once, nobody but people can know.
+//! a ledger bears a name which was this cluster's once, only people can know.
 
-use campaign::table::CampaignRow;
+use coupon_ledger::database::CampaignRow;
 
 use super::plan::{Plan, Step};
 
@@ -55,13 +55,13 @@ impl Cluster {
     /// The step that gives the row this cluster's present name, where it has an earlier one and nobody needs that.
     pub(super) fn renames(&self, row: &CampaignRow, plan: &Plan) -> Option<Step> {
         let has_former = self.former.is_some() && row.custody.owner == self.former && row.custody.unfenced.is_none();
-        (has_former && plan.steps.is_empty() && !plan.hands_off && plan.aims.are_dormant()).then_some(Step::Rename)
+        (has_former && plan.steps.is_empty() && !plan.hands_off && plan.goals.are_dormant()).then_some(Step::Rename)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use campaign::table::{Custody, Unfenced};
+    use coupon_ledger::database::{Custody, Unfenced};
 
     use super::*;
     use crate::fixtures::{self, CLUSTER, HOUR, START};

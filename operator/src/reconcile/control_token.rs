@@ -10,15 +10,15 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::Pass;
+use super::ReconcileContext;
 use crate::api::CouponCampaign;
-use crate::children::{self, Component, ControlTokens};
 use crate::context::Context;
-use crate::epoch::control_url;
 use crate::events;
+use crate::ledger::epoch::control_url;
+use crate::workloads::{self, Component, ControlTokens};
 
 /// Annotation of a campaign that asks for another control token. Any value that it has not had before does.
-pub const ROTATE_ANNOTATION: &str = "coupon-operator.io/rotate-control-token";
+pub(super) const ROTATE_ANNOTATION: &str = "coupon-operator.io/rotate-control-token";
 
 /// How long an issuer may take to say whether it takes a token.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) async fn tokens(
         return Ok(Some(tokens));
     }
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default());
-    let name = children::secret_name(&campaign.name_any());
+    let name = workloads::secret_name(&campaign.name_any());
     let found = secrets.get_opt(&name).await?.and_then(|secret| ControlTokens::of(&secret));
     if let Some(tokens) = &found {
         context.memory.update(uid, |memory| memory.tokens = Some(tokens.clone()));
@@ -42,7 +42,7 @@ pub(super) async fn tokens(
 }
 
 /// The tokens that there should be, where there are `known` ones.
-pub(super) async fn wanted(pass: &Pass<'_>, known: ControlTokens) -> ControlTokens {
+pub(super) async fn wanted(pass: &ReconcileContext<'_>, known: ControlTokens) -> ControlTokens {
     let asked = pass.campaign.annotations().get(ROTATE_ANNOTATION).map(|value| value.trim().to_owned());
     let asked = asked.filter(|asked| known.rotated_for.as_ref() != Some(asked));
     if known.previous.is_none() && asked.is_none() {
@@ -58,13 +58,13 @@ fn next(known: ControlTokens, asked: Option<String>, is_settled: bool) -> Contro
         (false, _) => known,
         (true, None) => ControlTokens { previous: None, ..known },
         (true, asked @ Some(_)) => {
-            ControlTokens { current: children::new_token(), previous: Some(known.current), rotated_for: asked }
+            ControlTokens { current: workloads::new_token(), previous: Some(known.current), rotated_for: asked }
         }
     }
 }
 
 /// Whether every issuer takes this token: one that cannot be asked may not.
-async fn all_take(pass: &Pass<'_>, token: &str) -> bool {
+async fn all_take(pass: &ReconcileContext<'_>, token: &str) -> bool {
     let takes = async |pod: &Pod| {
         let Some(ip) = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()) else { return false };
         let request = pass.context.http.get(control_url(ip, "pressure")).bearer_auth(token).timeout(ANSWER);
@@ -76,7 +76,7 @@ async fn all_take(pass: &Pass<'_>, token: &str) -> bool {
         return false;
     }
     let pods: Api<Pod> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
-    let selector = children::selector_text(pass.campaign, Component::Issuer);
+    let selector = workloads::selector_text(pass.campaign, Component::Issuer);
     match pods.list(&ListParams::default().labels(&selector)).await {
         Ok(all) => join_all(all.items.iter().map(takes)).await.into_iter().all(|takes| takes),
         Err(error) => {
@@ -87,7 +87,7 @@ async fn all_take(pass: &Pass<'_>, token: &str) -> bool {
 }
 
 /// Says that the token is another one.
-pub(super) async fn tell(pass: &Pass<'_>, before: Option<&ControlTokens>, now: &ControlTokens) {
+pub(super) async fn note_rotation(pass: &ReconcileContext<'_>, before: Option<&ControlTokens>, now: &ControlTokens) {
     if before.is_some_and(|before| before.current != now.current) {
         let text = "the control token is another one; issuers take it as they are replaced, and until then the one before is kept";
         events::note(pass.context, pass.campaign, "ControlTokenRotated", text).await;

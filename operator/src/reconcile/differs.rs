@@ -1,26 +1,26 @@
 //! What comes of a row that Redis does not hold as it is.
 
-use super::Pass;
+use super::ReconcileContext;
 use super::observe::Observation;
 use super::plan::{Plan, Step};
 use crate::error::ReconcileError;
 use crate::events;
-use crate::repair::compare::{self, Difference, Holder};
+use crate::ledger::repair::compare::{self, Difference, Holder};
 
 /// The reason of the event, and of the epoch that mends it.
 const REDIS_DIFFERS: &str = "RedisDiffers";
 
 /// Compares some of the rows with Redis, and has Redis filled again where it differs from them.
 pub(super) async fn repair_what_differs(
-    pass: &Pass<'_>,
+    pass: &ReconcileContext<'_>,
     seen: &Observation,
     plan: &mut Plan,
 ) -> Result<(), ReconcileError> {
-    let Pass { context, campaign, uid, systems, id, .. } = pass;
+    let ReconcileContext { context, campaign, systems, id, memory, .. } = pass;
     let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
-    let mut memory = context.memory.get(uid);
-    let differs = compare::take_turn(systems, id, seen, at_rest, &mut memory).await;
-    context.memory.update(uid, |kept| kept.compare = memory.compare);
+    let mut known = memory.get();
+    let differs = compare::take_turn(systems, id, seen, at_rest, &mut known).await;
+    memory.update(|memory| memory.compare = known.compare);
     if let Some(Difference { rank, held }) = differs? {
         let what = match held {
             Holder::Nobody => "which is a row, and nobody's in Redis",

@@ -1,9 +1,9 @@
-//! What becomes of a campaign while Redis' clock, or every clock, is not believed ([`crate::measure::clocks`]). Pure.
+//! What becomes of a campaign while Redis' clock, or every clock, is not believed ([`crate::class::measure::clocks`]). Pure.
 
-use campaign::stock::Terms;
+use coupon_ledger::redis::Terms;
 
 use crate::api::Phase;
-use crate::measure::clocks::Time;
+use crate::class::measure::clocks::Time;
 
 /// Whether issuing is to be suspended in Redis, whose clock is not believed and decides what users hear: else a sale opens early,
 /// or goes on after its end, which cannot be taken back. A sale that runs is left alone while nobody knows the time.
@@ -34,8 +34,8 @@ pub(super) fn stays(before: Phase, terms: &Terms, issued: Option<u64>) -> Option
 
 #[cfg(test)]
 mod tests {
-    use super::super::aims::Aim;
     use super::super::plan::{Plan, Step};
+    use super::super::scaling_goals::ScalingGoal;
     use super::super::scene::Scene;
     use super::*;
     use crate::fixtures::{HOUR, START};
@@ -64,10 +64,11 @@ mod tests {
                 assert_eq!(plan.phase, before.phase, "{what}, database {database:?}");
                 assert!(plan.time.doubt.is_some(), "{what}");
                 if database == Some(0) {
-                    assert_eq!(plan.aims, before.aims, "{what}: two clocks agree");
+                    assert_eq!(plan.goals, before.goals, "{what}: two clocks agree");
                 } else {
                     assert!(
-                        matches!(plan.aims.issuer, Aim::Hold { .. }) && matches!(plan.aims.consumer, Aim::Hold { .. }),
+                        matches!(plan.goals.issuer, ScalingGoal::Hold { .. })
+                            && matches!(plan.goals.consumer, ScalingGoal::Hold { .. }),
                         "{what}"
                     );
                 }
@@ -101,16 +102,16 @@ mod tests {
         let corrects = |plan: &Plan| plan.steps.contains(&Step::CorrectTime);
         let plan = Scene::open().time_left_ahead(100 * HOUR).plan();
         assert!(corrects(&plan) && plan.phase == Phase::Open, "{plan:?}");
-        assert_eq!(plan.aims, Scene::open().plan().aims, "pods stay");
+        assert_eq!(plan.goals, Scene::open().plan().goals, "pods stay");
         let doubt = plan.time.doubt.unwrap();
         assert!(doubt.contains("latest coupon") && doubt.contains("100 h ahead"), "{doubt}");
         let within = Scene::open().time_left_ahead(4_000).plan();
         assert!(!corrects(&within) && within.time.doubt.is_none(), "it is over before anybody could see it");
         // A replica with a slow clock was promoted: time is right to stand still, and nobody knows that it is not.
-        let slow = Scene::open().clocks_off(-TWO_HOURS, Some(0)).with(|scene| scene.stock().now_ms += TWO_HOURS).plan();
+        let slow = Scene::open().clocks_off(-TWO_HOURS, Some(0)).with(|scene| scene.redis().now_ms += TWO_HOURS).plan();
         assert!(!corrects(&slow) && slow.phase == Phase::Open, "{slow:?}");
         let both =
-            Scene::open().clocks_off(TWO_HOURS, Some(-TWO_HOURS)).with(|scene| scene.stock().now_ms += HOUR).plan();
+            Scene::open().clocks_off(TWO_HOURS, Some(-TWO_HOURS)).with(|scene| scene.redis().now_ms += HOUR).plan();
         assert!(!corrects(&both), "nobody stands by Redis' clock: {both:?}");
     }
 
@@ -118,7 +119,7 @@ mod tests {
     fn a_wrong_clock_beside_redis_stops_nothing() {
         let scene = Scene::open();
         let plan = scene.clone().clocks_off(0, Some(TWO_HOURS)).plan();
-        assert_eq!((plan.phase, plan.aims, plan.time.doubt), (Phase::Open, scene.plan().aims, None));
+        assert_eq!((plan.phase, plan.goals, plan.time.doubt), (Phase::Open, scene.plan().goals, None));
     }
 
     #[test]

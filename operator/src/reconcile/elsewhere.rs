@@ -1,15 +1,16 @@
 //! A ledger that is another cluster's.
 
+use coupon_ledger::database::CampaignRow;
+
 use super::cluster::Cluster;
 use crate::api::annotations::TAKE_OVER_ANNOTATION;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaign};
-use campaign::table::CampaignRow;
 use kube::ResourceExt;
 
 /// A ledger that is another cluster's, by the name that it bears.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Elsewhere {
+pub(super) struct Elsewhere {
     /// The cluster.
     pub owner: String,
     /// How often the ledger has changed hands.
@@ -18,13 +19,13 @@ pub struct Elsewhere {
 
 impl Elsewhere {
     /// Whose the ledger is, if it is not this cluster's.
-    pub fn of(row: &CampaignRow, cluster: &Cluster) -> Option<Self> {
+    pub(super) fn of(row: &CampaignRow, cluster: &Cluster) -> Option<Self> {
         let owner = row.custody.owner.clone().filter(|owner| !cluster.is(owner))?;
         Some(Self { owner, changes: row.custody.changes })
     }
 
     /// Whether the campaign is to take it over.
-    pub fn is_asked_for(&self, campaign: &CouponCampaign) -> bool {
+    pub(super) fn is_asked_for(&self, campaign: &CouponCampaign) -> bool {
         let asked = campaign.annotations().get(TAKE_OVER_ANNOTATION);
         asked.is_some_and(|value| value.trim() == self.value())
     }
@@ -49,7 +50,7 @@ impl Elsewhere {
     }
 
     /// Why a campaign does nothing with it.
-    pub fn report(&self, row: &CampaignRow, campaign: &CouponCampaign, here: &Cluster) -> Report {
+    pub(super) fn report(&self, row: &CampaignRow, campaign: &CouponCampaign, here: &Cluster) -> Report {
         let name = campaign.name_any();
         match is_this_objects(row, campaign) {
             true => Report::yes(ConditionType::Stalled, NAME_CHANGED, self.former(&name, here)),
@@ -73,12 +74,12 @@ impl Elsewhere {
 }
 
 /// Whether it is this very object that had the ledger last: whatever the cluster was called then, it is this one, but for a copy of it.
-pub fn is_this_objects(row: &CampaignRow, campaign: &CouponCampaign) -> bool {
+pub(crate) fn is_this_objects(row: &CampaignRow, campaign: &CouponCampaign) -> bool {
     row.object_uid.is_some() && row.object_uid == campaign.uid()
 }
 
 /// Reason: this cluster has it, under another name.
-pub const NAME_CHANGED: &str = "ClusterNameChanged";
+pub(super) const NAME_CHANGED: &str = "ClusterNameChanged";
 
 /// Reason: another cluster has the ledger.
-pub const ELSEWHERE: &str = "LedgerOwnedElsewhere";
+pub(super) const ELSEWHERE: &str = "LedgerOwnedElsewhere";

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backoff;
-use crate::epoch::Opened;
+use crate::controller::backoff;
+use crate::ledger::epoch::Opened;
 
 /// An epoch that was served for so long was no vain one, if nobody asked for a coupon. Longer than the longest pause.
 const PROVEN: Duration = Duration::from_secs(60);
@@ -38,19 +38,19 @@ fn pause(vain: u32) -> Option<Duration> {
 
 impl EpochWatch {
     /// An epoch is about to be allotted, so the one before has ended.
-    pub fn allotted(&mut self) {
+    pub(crate) fn allotted(&mut self) {
         self.vain = self.vain.saturating_add(self.last.is_some().into());
         self.last = Some(Last::Allotted);
     }
 
     /// It is open. Should it end in vain as well, the next one waits, from now.
-    pub fn opened(&mut self, opened: &Opened, now: Instant) {
+    pub(crate) fn opened(&mut self, opened: &Opened, now: Instant) {
         self.last = Some(Last::Open { epoch: opened.epoch, winners: opened.winners, since: now });
         self.wait(now);
     }
 
     /// An attempt has failed. Answers how long the next one is to wait, if an epoch was allotted for it.
-    pub fn failed(&mut self, now: Instant) -> Option<Duration> {
+    pub(crate) fn failed(&mut self, now: Instant) -> Option<Duration> {
         if self.last != Some(Last::Allotted) {
             return None;
         }
@@ -60,7 +60,7 @@ impl EpochWatch {
     }
 
     /// The attempt waits for a pod, which goes any moment: that is no failure.
-    pub fn goes_on(&mut self) {
+    pub(crate) fn goes_on(&mut self) {
         if self.last == Some(Last::Allotted) {
             self.last = None;
         }
@@ -71,7 +71,7 @@ impl EpochWatch {
     }
 
     /// Takes in what a pass saw: how many have coupons, as far as that is known, and the epoch that Redis and the database serve.
-    pub fn see(&mut self, given: Option<u64>, served: Option<u64>, now: Instant) {
+    pub(crate) fn observe(&mut self, given: Option<u64>, served: Option<u64>, now: Instant) {
         let Some(Last::Open { epoch, winners, since }) = self.last else { return };
         let lasts = served == Some(epoch) && now.saturating_duration_since(since) >= PROVEN;
         if lasts || given.is_some_and(|given| given > winners) {
@@ -80,13 +80,13 @@ impl EpochWatch {
     }
 
     /// How long no epoch is to be allotted yet.
-    pub fn left(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
         self.not_before.map(|at| at.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
     /// What is to be said of a campaign, in words that stay the same as long as the last epoch does: why the next one waits; or, while the
     /// last one `is_served`, why it is not trusted yet.
-    pub fn doubt(&self, is_served: bool) -> Option<String> {
+    pub(crate) fn doubt(&self, is_served: bool) -> Option<String> {
         let count = self.vain.saturating_add((!is_served && self.last.is_some()).into());
         match is_served {
             true if count >= DOUBTED => Some(format!(
@@ -109,7 +109,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn opened(epoch: u64) -> Opened {
-        Opened { epoch, winners: 10, free: 0, redis_only: 0, rebound: false }
+        Opened { epoch, winners: 10, free: 0, redis_only: 0, rebound: false, given_before: 10 }
     }
 
     /// Plays ten minutes of passes, one every 2 s, in which each epoch that is opened is broken before the next pass, or not. Answers how many
@@ -123,7 +123,7 @@ mod tests {
         for second in (0..600).step_by(2) {
             let now = begin + SECOND * second;
             open = open.filter(|_| !breaks(second.into()));
-            watch.see(Some(given(second.into())), open, now);
+            watch.observe(Some(given(second.into())), open, now);
             if open.is_some() || watch.left(now).is_some() {
                 continue;
             }
@@ -189,11 +189,11 @@ mod tests {
         watch.opened(&opened(4), begin);
         let doubt = watch.doubt(true);
         assert!(doubt.as_ref().is_some_and(|text| text.starts_with("the 3 epochs before it")), "{doubt:?}");
-        watch.see(Some(10), Some(4), begin + SECOND * 59);
+        watch.observe(Some(10), Some(4), begin + SECOND * 59);
         assert_eq!(watch.doubt(true), doubt, "in the same words");
         let mut other = watch.clone();
-        watch.see(Some(11), Some(4), begin + SECOND);
-        other.see(None, Some(4), begin + SECOND * 60);
+        watch.observe(Some(11), Some(4), begin + SECOND);
+        other.observe(None, Some(4), begin + SECOND * 60);
         assert_eq!((watch.doubt(true), other.doubt(true)), (None, None), "a coupon was given; or it has lasted");
     }
 }

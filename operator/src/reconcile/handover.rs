@@ -1,6 +1,6 @@
 //! A ledger and the clusters that share its realm: what is done with one that is another cluster's, and how it comes here.
 //!
-//! The fence of a repair reaches the issuers of its own cluster only, so one cluster has the ledger at a time (`campaign::table`,
+//! The fence of a repair reaches the issuers of its own cluster only, so one cluster has the ledger at a time (`coupon_ledger::database`,
 //! custody). After a hand-over the issuers of the owner before may still grant, and what they are told by Kafka from the new barrier on is
 //! void. So no epoch begins before one of these holds:
 //!
@@ -10,29 +10,27 @@
 //!   the one that answers here, another may still serve them, and nothing but the first or the last will do;
 //! - somebody vouches that the other cluster is gone.
 
-use std::time::Instant;
-
-use campaign::stock::{self, StockError, StockKeys};
-use campaign::table::{self, CampaignRow, Unfenced};
+use ::redis::aio::MultiplexedConnection;
+use coupon_ledger::database::{self, CampaignRow, Unfenced};
+use coupon_ledger::redis::{self, RedisError, RedisKeys};
 use kube::ResourceExt;
-use redis::aio::MultiplexedConnection;
 
-use super::Pass;
-use super::apply::issuers;
-use super::deletion::pods_left;
-pub use super::elsewhere::Elsewhere;
+use super::ReconcileContext;
+pub(super) use super::elsewhere::Elsewhere;
 pub(crate) use super::elsewhere::is_this_objects;
+use super::issuer_pods::issuers;
 use super::plan::Plan;
+use super::pods_left::pods_left;
 pub use crate::api::annotations::{CLUSTER_GONE_ANNOTATION, TAKE_OVER_ANNOTATION};
-use crate::epoch::{EpochError, fence};
 use crate::error::ReconcileError;
 use crate::events;
-use crate::ledger_count::QUESTION;
-use crate::repair::watch::SETTLE;
+use crate::ledger::count::QUESTION;
+use crate::ledger::epoch::{EpochError, fence};
+use crate::ledger::repair::watch::SETTLE;
 
 /// Does what a campaign still has to do here whose ledger is another cluster's: nothing, unless it was here before. Then its issuers are
 /// fenced, which the new owner waits for, and its pods go. Answers what is the matter, for status.
-pub(super) async fn stand_aside(pass: &Pass<'_>, row: &CampaignRow, plan: &Plan) -> ReconcileError {
+pub(super) async fn stand_aside(pass: &ReconcileContext<'_>, row: &CampaignRow, plan: &Plan) -> ReconcileError {
     let said: Vec<&str> = plan.refusals.iter().map(|report| report.message.as_str()).collect();
     let mut text = said.join("; ");
     if let Err(error) = step_down(pass, row).await {
@@ -48,11 +46,11 @@ pub(super) async fn stand_aside(pass: &Pass<'_>, row: &CampaignRow, plan: &Plan)
 ///
 /// # Errors
 /// Some issuer did not confirm and is not gone, or the systems could not be asked.
-pub(super) async fn step_down(pass: &Pass<'_>, row: &CampaignRow) -> Result<usize, ReconcileError> {
+pub(super) async fn step_down(pass: &ReconcileContext<'_>, row: &CampaignRow) -> Result<usize, ReconcileError> {
     let is_waited_for = row.custody.unfenced.as_ref().is_some_and(|unfenced| pass.cluster.is(&unfenced.cluster));
     if is_waited_for {
         fence(&issuers(pass.context, pass.campaign, pass.uid).await?, row.epoch).await?;
-        if table::within(QUESTION, table::note_fenced(&pass.systems.sql, row)).await? {
+        if database::within(QUESTION, database::note_fenced(&pass.systems.sql, row)).await? {
             let text = "the ledger was taken over by another cluster; the issuers of this one have stopped";
             events::note(pass.context, pass.campaign, "LedgerHandedOver", text).await;
         }
@@ -64,7 +62,7 @@ pub(super) async fn step_down(pass: &Pass<'_>, row: &CampaignRow) -> Result<usiz
 ///
 /// # Errors
 /// [`EpochError::OwnerNotFenced`] while that is not known.
-pub(super) async fn fence_other(pass: &Pass<'_>, row: &CampaignRow) -> Result<(), ReconcileError> {
+pub(super) async fn fence_other(pass: &ReconcileContext<'_>, row: &CampaignRow) -> Result<(), ReconcileError> {
     let Some(unfenced) = &row.custody.unfenced else { return Ok(()) };
     let sql = &pass.systems.sql;
     let waits = |why: String| {
@@ -74,27 +72,22 @@ pub(super) async fn fence_other(pass: &Pass<'_>, row: &CampaignRow) -> Result<()
     let vouched = pass.campaign.annotations().get(CLUSTER_GONE_ANNOTATION).map(|value| value.trim());
     if vouched != Some(unfenced.cluster.as_str()) {
         if !unfenced.closed {
-            let keys = StockKeys::of(pass.id);
+            let keys = RedisKeys::of(pass.id);
             let closed = pass.systems.with_redis(async |redis| close_for(redis, &keys, unfenced).await).await?;
             if let Err(why) = closed {
                 return Err(waits(why.to_owned()));
             }
-            table::within(QUESTION, table::note_closed(sql, row)).await?;
+            database::within(QUESTION, database::note_closed(sql, row)).await?;
         }
         // From when this process knows: a clock of another one says nothing here.
-        let since = pass.context.memory.update(pass.uid, |memory| {
-            let (_, since) =
-                memory.other_closed.filter(|(epoch, _)| *epoch == row.epoch).unwrap_or((row.epoch, Instant::now()));
-            memory.other_closed = Some((row.epoch, since));
-            since
-        });
+        let since = pass.memory.update(|memory| memory.custody.closed_since(row.epoch));
         if since.elapsed() < SETTLE {
             return Err(waits(
                 "it is closed in Redis, and what its issuers have under way ends within seconds".to_owned(),
             ));
         }
     }
-    table::within(QUESTION, table::note_fenced(sql, row)).await?;
+    database::within(QUESTION, database::note_fenced(sql, row)).await?;
     Ok(())
 }
 
@@ -102,10 +95,10 @@ pub(super) async fn fence_other(pass: &Pass<'_>, row: &CampaignRow) -> Result<()
 /// known.
 async fn close_for(
     redis: &mut MultiplexedConnection,
-    keys: &StockKeys,
+    keys: &RedisKeys,
     unfenced: &Unfenced,
-) -> Result<Result<(), &'static str>, StockError> {
-    let before = stock::observe(redis, keys).await?;
+) -> Result<Result<(), &'static str>, RedisError> {
+    let before = redis::observe(redis, keys).await?;
     let Some(epoch) = unfenced.epoch else {
         return Ok(Err("it was being repaired there, so the epoch that its issuers serve is not known"));
     };
@@ -114,8 +107,8 @@ async fn close_for(
             "this Redis is not the one in which its issuers were given ranks last, so another may still serve them",
         ));
     }
-    stock::close(redis, keys).await?;
-    let after = stock::observe(redis, keys).await?;
+    redis::close(redis, keys).await?;
+    let after = redis::observe(redis, keys).await?;
     // One process from the first look to the last: what was closed in between was closed there.
     Ok(match after.history == before.history && !after.serves(epoch) {
         true => Ok(()),
@@ -125,7 +118,7 @@ async fn close_for(
 
 #[cfg(test)]
 mod tests {
-    use campaign::table::Custody;
+    use coupon_ledger::database::Custody;
 
     use super::*;
     use crate::fixtures;

@@ -2,17 +2,21 @@
 
 use super::control_token;
 use crate::api::CouponCampaign;
-use crate::children::{self, Component};
 use crate::context::Context;
-use crate::epoch::{self, Issuers};
 use crate::error::ReconcileError;
+use crate::ledger::epoch::{self, Issuers};
+use crate::workloads::{self, Component};
 use kube::{Api, ResourceExt};
 
 /// How to speak to the campaign's issuer pods.
-pub async fn issuers(context: &Context, campaign: &CouponCampaign, uid: &str) -> Result<Issuers, ReconcileError> {
+pub(crate) async fn issuers(
+    context: &Context,
+    campaign: &CouponCampaign,
+    uid: &str,
+) -> Result<Issuers, ReconcileError> {
     Ok(Issuers {
         pods: Api::namespaced(context.client.clone(), &campaign.namespace().unwrap_or_default()),
-        selector: children::selector_text(campaign, Component::Issuer),
+        selector: workloads::selector_text(campaign, Component::Issuer),
         tokens: control_token::tokens(context, campaign, uid).await?.unwrap_or_default(),
         http: context.http.clone(),
         vouched_gone: campaign

@@ -2,29 +2,30 @@
 
 use std::time::Instant;
 
-use campaign::table::{self, CampaignRow};
-use kube::ResourceExt;
+use coupon_core::event::is_believable;
+use coupon_ledger::database::{self, CampaignRow};
 
-use super::Pass;
-use super::apply::issuers;
-pub(crate) use super::met::Met;
+use super::blocking_record::BlockingRecord;
+use super::issuer_pods::issuers;
 use super::observe::Observation;
 use super::plan::Plan;
+use super::{ReconcileContext, lost_winners};
 use crate::api::CouponCampaign;
-use crate::epoch::{self, EpochError, Once, Opened, Remembered};
 use crate::error::ReconcileError;
-use crate::log_view::DeadUnread;
+use crate::kafka::view::DeadUnread;
+use crate::ledger::epoch::{self, EpochError, Once, Opened, Remembered};
 
 /// Opens a new epoch, and once more at once where the log knows a newer one than the database.
 pub(super) async fn open_epoch(
-    pass: &Pass<'_>,
+    pass: &ReconcileContext<'_>,
     row: &CampaignRow,
     plan: &Plan,
     seen: &Observation,
 ) -> Result<Opened, ReconcileError> {
-    let known = Remembered { epoch: known_epoch(pass, seen), once: once(pass.campaign, row, seen) };
+    let given_up = lost_winners::given_up(pass.campaign, pass.memory.get().accepted_lost_winners.as_deref());
+    let known = Remembered { epoch: known_epoch(pass.campaign, seen), once: once(pass.campaign, row, seen, given_up) };
     let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
-    let memory = &pass.context.memory;
+    let memory = pass.memory;
     if let Some(newer) = known_newer(pass, row, seen).await? {
         return Err(newer.into());
     }
@@ -32,10 +33,11 @@ pub(super) async fn open_epoch(
     let highest = seen.ledger.as_ref().map_or(0, |ledger| ledger.highest);
     let _turn = pass.context.repairs.turn(epoch::load(row, highest, plan.terms.total)).await?;
     // Noted before: a pass that is given up half way cannot say it afterwards.
-    let allotting = || memory.update(pass.uid, |memory| memory.epochs.allotted());
+    let allotting = || memory.update(|memory| memory.epochs.allotted());
     let mut opened = epoch::open(pass.systems, &issuers, pass.id, row, &plan.terms, known, allotting).await;
     if let Err(EpochError::Outdated { newest }) = opened {
-        // The first attempt has taken a number of terms itself.
+        // The first attempt has taken a number of terms itself. Its epoch the row does not have: what the database may have forgotten does not
+        // grow with each attempt.
         let row = CampaignRow { terms_number: row.terms_number + 1, ..row.clone() };
         opened = epoch::open(
             pass.systems,
@@ -48,37 +50,41 @@ pub(super) async fn open_epoch(
         )
         .await;
     }
-    if matches!(opened, Err(EpochError::Stock(_))) {
+    if matches!(opened, Err(EpochError::Redis(_))) {
         pass.systems.forget_redis().await;
     }
     if let Err(EpochError::NewerRecord { topic, at, newer }) = &opened
         && *topic == pass.id.topic()
-        && let Some(met) = Met::now(*at, newer, seen)
+        && let Some(met) = BlockingRecord::now(*at, newer, seen)
     {
-        memory.update(pass.uid, |memory| memory.newer_met = Some(met));
+        memory.update(|memory| memory.blocking_record = Some(met));
     }
     let opened = opened?;
-    memory.update(pass.uid, |memory| memory.epochs.opened(&opened, Instant::now()));
+    memory.update(|memory| {
+        memory.epochs.opened(&opened, Instant::now());
+        memory.accepted_lost_winners = lost_winners::text(pass.campaign).map(str::to_owned);
+    });
     Ok(opened)
 }
 
 /// The record over which nothing is opened, if it is known before an epoch is allotted: one among the dead letters, which are read in each
 /// pass, or the one that the last attempt met, unless people have given it up since.
 async fn known_newer(
-    pass: &Pass<'_>,
+    pass: &ReconcileContext<'_>,
     row: &CampaignRow,
     seen: &Observation,
 ) -> Result<Option<EpochError>, ReconcileError> {
-    if let Some(DeadUnread::Newer { at, newer }) = seen.log.as_ref().ok().and_then(|log| log.dead_unread.clone()) {
+    if let Some(DeadUnread::Newer { at, newer }) = seen.kafka.as_ref().ok().and_then(|kafka| kafka.dead_unread.clone())
+    {
         return Ok(Some(EpochError::NewerRecord { topic: pass.id.dead_letter_topic(), at, newer }));
     }
-    let met = pass.context.memory.update(pass.uid, |memory| {
-        memory.newer_met.take_if(|met| !met.still_stops(seen));
-        memory.newer_met.clone()
+    let met = pass.memory.update(|memory| {
+        memory.blocking_record.take_if(|met| !met.still_stops(seen));
+        memory.blocking_record.clone()
     });
     let Some(met) = met else { return Ok(None) };
-    if table::is_discarded(&pass.systems.sql, row.id, met.at).await? {
-        pass.context.memory.update(pass.uid, |memory| memory.newer_met = None);
+    if database::is_discarded(&pass.systems.sql, row.id, met.at).await? {
+        pass.memory.update(|memory| memory.blocking_record = None);
         return Ok(None);
     }
     Ok(Some(EpochError::NewerRecord { topic: pass.id.topic(), at: met.at, newer: met.newer }))
@@ -86,10 +92,10 @@ async fn known_newer(
 
 /// Whether the pods' login may run what issuers do: the first request of one that may not would break the epoch, and the next one after it.
 /// What the class was last found to lack may be a minute old.
-async fn pods_may_give(pass: &Pass<'_>) -> Result<(), EpochError> {
-    let Pass { context, systems, .. } = pass;
+async fn pods_may_give(pass: &ReconcileContext<'_>) -> Result<(), EpochError> {
+    let ReconcileContext { context, systems, .. } = pass;
     // Pods keep the login that they have until a newer one is known to work.
-    let given = context.memory.get(pass.uid).given.connections;
+    let given = pass.memory.get().pods.connections;
     let login = given.as_ref().map_or(&systems.settings.workload.redis, |given| &given.redis);
     let lacking = systems.pods_lack(login, pass.id.realm()).await;
     if systems.measured().is_some_and(|found| found.pods_lack_redis_rights() != lacking.is_some()) {
@@ -101,31 +107,59 @@ async fn pods_may_give(pass: &Pass<'_>) -> Result<(), EpochError> {
     }
 }
 
-/// The highest epoch that Redis or status knows.
-pub(super) fn known_epoch(pass: &Pass<'_>, seen: &Observation) -> u64 {
-    let in_redis = seen.stock.as_ref().ok().and_then(|s| s.open.as_ref()).map_or(0, |open| open.epoch);
-    let in_status = pass.campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
-    in_redis.max(in_status.unwrap_or(0))
+/// The highest epoch that Redis or status knows and the database may have forgotten.
+pub(super) fn known_epoch(campaign: &CouponCampaign, seen: &Observation) -> u64 {
+    let in_redis = seen.redis.as_ref().ok().and_then(|s| s.open.as_ref()).map(|open| open.epoch);
+    let in_status = campaign.status.as_ref().and_then(|s| s.epoch).and_then(|e| u64::try_from(e).ok());
+    let row = seen.ledger.as_ref().ok().and_then(|ledger| ledger.row.as_ref());
+    let in_database = row.map_or(0, |row| row.epoch);
+    // Each by itself: what somebody wrote into the one must not hide what the other remembers.
+    let believed = [in_redis, in_status].into_iter().flatten().filter(|epoch| is_believable(*epoch, in_database));
+    believed.max().unwrap_or(0)
 }
 
-/// How many winners there were once, and how many of them are given up by annotation.
-fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation) -> Once {
-    let given_up = campaign.annotations().get(epoch::ACCEPT_LOST_ANNOTATION);
-    let given_up = given_up.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
+/// How many winners there were once.
+fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation, given_up: u64) -> Once {
     let rows = seen.ledger.as_ref().map_or(0, |ledger| ledger.had);
     let in_status = campaign.status.as_ref().and_then(|status| status.issued);
     let issued = in_status.and_then(|issued| u64::try_from(issued).ok()).unwrap_or(0);
+    let given = issued.max(row.issued_count);
     // No more than there are ranks: what somebody wrote above is no winner.
-    let issued = issued.max(row.issued_count).min(row.total);
-    Once { stored: rows.min(row.total), given_up, issued }
+    Once { stored: rows.min(row.total), given_up, issued: given.min(row.total), given }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::reconcile::scene::Scene;
-    use campaign::format::Newer;
-    use campaign::table::Position;
+    use coupon_core::event::EPOCHS_AHEAD;
+    use coupon_core::format::Newer;
+    use coupon_core::position::Position;
+
+    /// Wrong: an epoch that somebody wrote into Redis hides what status remembers, and a database that was restored gives an epoch a second time.
+    #[test]
+    fn each_witness_of_epochs_is_believed_or_not_by_itself() {
+        let far = 3 + EPOCHS_AHEAD;
+        for (in_redis, in_status, expected) in [
+            (None, None, 0),
+            (Some(4), Some(6), 6),
+            (Some(7), None, 7),
+            (Some(far), Some(6), far),
+            (Some(far + 1), Some(6), 6),
+            (Some(1 << 53), Some(6), 6),
+            (Some(4), Some(i64::MAX), 4),
+            (Some(1 << 53), Some(i64::MAX), 0),
+        ] {
+            let scene = Scene::open().with(|s| {
+                (s.row().epoch, s.campaign.status.get_or_insert_default().epoch) = (3, in_status);
+                match in_redis {
+                    Some(epoch) => s.in_redis().epoch = epoch,
+                    None => s.redis().open = None,
+                }
+            });
+            assert_eq!(known_epoch(&scene.campaign, &scene.observation()), expected, "{in_redis:?} {in_status:?}");
+        }
+    }
 
     /// Wrong: while a record of a later version closes a campaign, each try uses up an epoch and fences the issuers; or it stays closed
     /// although the record is gone.
@@ -135,13 +169,13 @@ mod tests {
         let newer = Newer { what: "the record", found: 2, known: 1 };
         let scene = |start: i64, committed: Option<i64>, rows: u64| {
             let scene = Scene::open().lag(30).stored(rows).with(|s| {
-                let offsets = s.log().offsets.as_mut().unwrap();
+                let offsets = s.kafka().offsets.as_mut().unwrap();
                 offsets.starts.insert(1, start);
                 offsets.committed.insert(1, committed);
             });
             scene.observation()
         };
-        let met = |seen: &Observation| Met::now(at, &newer, seen).unwrap();
+        let met = |seen: &Observation| BlockingRecord::now(at, &newer, seen).unwrap();
         let unread = met(&scene(0, Some(3), 7));
         for (what, seen, stops) in [
             ("it is there", scene(0, Some(3), 7), true),
@@ -164,6 +198,6 @@ mod tests {
         ] {
             assert_eq!(passed.still_stops(&seen), stops, "{what}");
         }
-        assert_eq!(Met::now(at, &newer, &Scene::open().offsets_unread().observation()), None);
+        assert_eq!(BlockingRecord::now(at, &newer, &Scene::open().offsets_unread().observation()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a pass: how long it may take, what a panic in it is, and when it is tried again after a failure.
+//! How a pass ends: how long it may take, what a panic in it is, and when it is tried again after a failure.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -8,15 +8,18 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 
-use super::BUSY;
 use super::epochs::EpochWatch;
-use super::supply::Window;
+use super::failed_pass;
+use super::reconcile_context::BUSY;
+use super::stopped::Stopped;
+use super::supply::WindowMs;
 use crate::api::{CouponCampaign, Phase};
-use crate::backoff;
 use crate::context::Context;
-use crate::epoch::EpochError;
+use crate::controller::backoff;
 use crate::error::{ReconcileError, Retry};
 use crate::events;
+use crate::ledger::epoch::EpochError;
+use crate::metrics::{CampaignLabels, OutcomeLabels};
 
 /// Longest pass: above a fence, the reading of a long log and the filling of Redis together.
 const PASS_DEADLINE: Duration = Duration::from_secs(300);
@@ -46,22 +49,49 @@ pub(crate) fn deadline(total: i64) -> Duration {
     PASS_DEADLINE + PASS_DEADLINE_PER_COUPON * coupons
 }
 
-/// Says what went wrong, once per cause, and when to try again.
-pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) -> Action {
+/// Runs a pass to its end: within its deadline, and with a panic as its failure. What went wrong is in status, metrics and an event when
+/// this returns.
+///
+/// # Errors
+/// Those of the pass, [`ReconcileError::PassTimeout`] and [`ReconcileError::Panic`]. [`error_policy`] says when it is tried again.
+pub(super) async fn run_to_end(
+    campaign: &CouponCampaign,
+    context: &Context,
+    uid: &str,
+    pass: impl Future<Output = Result<Action, Stopped>>,
+) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    // A pass that hangs would hold its campaign for ever. Dropping one is like a crash, which the protocol is made for.
+    let guarded = contain(tokio::time::timeout(deadline(campaign.spec.total_quantity), pass));
+    let result = match guarded.await {
+        Ok(Ok(finished)) => finished,
+        Ok(Err(_)) => Err(ReconcileError::PassTimeout.into()),
+        Err(panicked) => Err(panicked.into()),
+    };
+    if let Err(Stopped { error, is_reported: false }) = &result {
+        failed_pass::write_status(campaign, context, uid, error, started).await;
+    }
+    let result = result.map_err(|stopped| stopped.error);
+    context.metrics.duration.observe(started.elapsed().as_secs_f64());
+    let outcome = result.as_ref().map_or_else(ReconcileError::reason, |_| "success");
+    context.metrics.reconciliations.get_or_create(&OutcomeLabels { outcome: outcome.to_owned() }).inc();
+    match &result {
+        Ok(_) => context.metrics.campaigns.passed(&CampaignLabels::of(campaign), Timestamp::now().as_second()),
+        Err(error) => count_failure(campaign, context, uid, error).await,
+    }
+    result
+}
+
+/// Counts a failure, and warns of it once per cause.
+async fn count_failure(campaign: &CouponCampaign, context: &Context, uid: &str, error: &ReconcileError) {
     if error.is_overtaken() {
         tracing::debug!(campaign = campaign.name_any(), %error, "overtaken; looking again");
-        return Action::requeue(OVERTAKEN);
+        return;
     }
     let text = crate::error::advice(error);
-    let (failures, new) = context.memory.update(uid, |memory| {
-        memory.failures += 1;
-        let new = is_worth_a_warning(error, memory.failures) && memory.warned.as_ref() != Some(&text);
-        if new {
-            memory.warned = Some(text.clone());
-        }
-        (memory.failures, new)
-    });
-    if new {
+    let deserves = |failures| is_worth_a_warning(error, failures);
+    let is_new = context.memory.update(uid, |memory| memory.failures.add(&text, deserves));
+    if is_new {
         tracing::warn!(
             namespace = campaign.namespace(),
             campaign = campaign.name_any(),
@@ -70,9 +100,18 @@ pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &s
         );
         events::warn(context, campaign, error.reason(), &text).await;
     }
-    if let Some(pause) =
-        context.memory.update(uid, |memory| pause_after_epochs(error, &mut memory.epochs, Instant::now()))
-    {
+}
+
+/// When a pass that has failed is tried again.
+pub(crate) fn error_policy(campaign: &CouponCampaign, error: &ReconcileError, context: &Context) -> Action {
+    if error.is_overtaken() {
+        return Action::requeue(OVERTAKEN);
+    }
+    let uid = campaign.uid().unwrap_or_default();
+    let (failures, pause) = context.memory.update(&uid, |memory| {
+        (memory.failures.count(), pause_after_epochs(error, &mut memory.epochs, Instant::now()))
+    });
+    if let Some(pause) = pause {
         return Action::requeue(pause);
     }
     let pause = match error.retry() {
@@ -80,13 +119,13 @@ pub(super) async fn failed(campaign: &CouponCampaign, context: &Context, uid: &s
         Retry::After(pause) => Some(pause),
         Retry::Backoff => Some(backoff::pause(failures).min(longest_pause(campaign))),
     };
-    let window = Window::of_blind_pass(campaign);
+    let window = WindowMs::of_blind_pass(campaign);
     in_time_for(window, pause, Timestamp::now().as_millisecond()).map_or_else(Action::await_change, Action::requeue)
 }
 
 /// The pause, or what is left until status has something else to say of the window: that it has begun, for how long users have been turned
 /// away, that it is over. `None`: until something changes.
-fn in_time_for(window: Window, pause: Option<Duration>, now_ms: i64) -> Option<Duration> {
+fn in_time_for(window: WindowMs, pause: Option<Duration>, now_ms: i64) -> Option<Duration> {
     let until = |at_ms: i64| u64::try_from(at_ms - now_ms).ok().map(|ms| Duration::from_millis(ms + 5));
     let next = match now_ms {
         _ if now_ms < window.start_ms => until(window.start_ms),
@@ -118,17 +157,45 @@ fn pause_after_epochs(error: &ReconcileError, epochs: &mut EpochWatch, now: Inst
 /// While people wait for coupons, or rows for the consumers, a system that is back must not wait for us.
 fn longest_pause(campaign: &CouponCampaign) -> Duration {
     match campaign.status.as_ref().and_then(|status| status.phase) {
-        Some(Phase::Open | Phase::SoldOut | Phase::Repairing | Phase::Draining) => BUSY,
+        // A sale that is suspended goes on any moment.
+        Some(Phase::Open | Phase::SoldOut | Phase::Suspended | Phase::Repairing | Phase::Draining) => BUSY,
         _ => Duration::MAX,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use campaign::log::admin::AdminError;
+    use coupon_kafka_admin::AdminError;
     use rdkafka::types::RDKafkaErrorCode;
+    use serde_json::json;
 
     use super::*;
+    use crate::fixtures;
+    use crate::reconcile::scene::Scene;
+
+    /// Wrong: a pass that failed leaves the status of before, all green; or its panic ends the process, and with it every campaign.
+    #[tokio::test(start_paused = true)]
+    async fn whatever_becomes_of_a_pass_status_says_so_and_others_go_on() {
+        async fn pass(ends: &str) -> Result<Action, Stopped> {
+            match ends {
+                "LedgerMoved" => Err(ReconcileError::LedgerMoved.into()),
+                "InternalError" => std::panic::panic_any("attempt to add with overflow"),
+                _ => std::future::pending().await,
+            }
+        }
+        let campaign = Scene::open().campaign;
+        for reason in ["LedgerMoved", "InternalError", "PassTimeout"] {
+            let (context, sent) = fixtures::context();
+            let error = run_to_end(&campaign, &context, "0001", pass(reason)).await.unwrap_err();
+            let action = error_policy(&campaign, &error, &context);
+            assert_ne!(action, Action::await_change(), "{reason}: it is tried again");
+            let sent = sent.lock().unwrap().clone();
+            let status = sent.iter().find(|(path, _)| path.contains("/couponcampaigns/spring/status?"));
+            let (_, status) = status.unwrap_or_else(|| panic!("{reason}: nothing is written: {sent:?}"));
+            let ready = status["status"]["conditions"].as_array().unwrap().iter().find(|each| each["type"] == "Ready");
+            assert_eq!(ready.map(|ready| &ready["reason"]), Some(&json!(reason)), "{status}");
+        }
+    }
 
     /// Else one object that meets a fault of ours would end the passes of all.
     #[tokio::test]
@@ -207,7 +274,7 @@ mod tests {
     /// Wrong: a campaign without a class is looked at when the class comes, and nothing is said, or counted, of the window until then.
     #[test]
     fn what_waits_for_a_change_is_looked_at_when_its_window_begins_and_while_it_is_open() {
-        let window = Window { start_ms: 100_000, end_ms: 200_000 };
+        let window = WindowMs { start_ms: 100_000, end_ms: 200_000 };
         let seconds = Duration::from_secs;
         for (now_ms, pause, expected) in [
             (40_000, None, Some(Duration::from_millis(60_005))),

@@ -1,31 +1,31 @@
 //! Whose ledger it is. A ledger outlives the object in Kubernetes: one that is new to it continues it only under the terms under
 //! which it was opened, or by an annotation that says that it may. Pure.
 
-use campaign::stock::Terms;
-use campaign::table::CampaignRow;
+use coupon_ledger::database::CampaignRow;
+use coupon_ledger::redis::Terms;
 use kube::ResourceExt;
 
-use super::aims::{Aim, Aims};
 use super::cluster::Cluster;
 use super::handover::Elsewhere;
 use super::observe::Observation;
+use super::plan::terms::{asked, time};
 use super::plan::{Plan, Step};
-use super::terms::{asked, recorded, time};
+use super::scaling_goals::{ScalingGoal, ScalingGoals};
 use crate::api::ConditionType::Stalled;
 use crate::api::conditions::Report;
 use crate::api::{CouponCampaign, KeyBy, Phase};
-use crate::measure::clocks::Time;
+use crate::class::measure::clocks::Time;
 
 /// Annotation of a campaign that takes an old ledger over under the campaign's own terms. It names the ledger's epoch, so that one
 /// that stays in a manifest works once.
-pub const ADOPT_ANNOTATION: &str = "coupon-operator.io/adopt-ledger";
+pub(super) const ADOPT_ANNOTATION: &str = "coupon-operator.io/adopt-ledger";
 
 /// Reason: the ledger was opened under other terms.
 pub(super) const TERMS_DIFFER: &str = "LedgerTermsDiffer";
 
 /// How an object stands to the ledger of its name.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Owner {
+pub(super) enum Owner {
     /// It is this object's.
     This,
     /// It becomes this object's.
@@ -46,8 +46,24 @@ pub enum Owner {
     Unfenced,
 }
 
+impl Owner {
+    /// The step that puts this object's name on the ledger, if one is needed; or why nothing else is to be done in this pass.
+    pub(super) fn claim(self) -> Result<Option<Step>, Closed> {
+        match self {
+            Self::This => Ok(None),
+            Self::Claims { forget_window: false } => Ok(Some(Step::Claim { forget_window: false })),
+            // What else is to be done depends on the window, which is forgotten by then.
+            Self::Claims { forget_window: true } => Err(Closed::Adopted),
+            Self::Differs(report) => Err(Closed::Out(report)),
+            Self::Elsewhere(report) => Err(Closed::Elsewhere(report)),
+            Self::TakesOver { forget_window } => Err(Closed::TakesOver { forget_window }),
+            Self::Unfenced => Err(Closed::Unfenced),
+        }
+    }
+}
+
 /// How this object of this cluster stands to the ledger.
-pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster) -> Owner {
+pub(super) fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster) -> Owner {
     if let Some(elsewhere) = Elsewhere::of(row, cluster) {
         return taken_over(campaign, row, cluster, &elsewhere);
     }
@@ -55,7 +71,7 @@ pub fn owner(campaign: &CouponCampaign, row: &CampaignRow, cluster: &Cluster) ->
         return Owner::Unfenced;
     }
     match of_object(campaign, row) {
-        // From before ledgers named their cluster, or let go of by another one.
+        // From before ledgers named their cluster, or given up by another one.
         Owner::This if row.custody.owner.is_none() => Owner::Claims { forget_window: false },
         other => other,
     }
@@ -89,7 +105,7 @@ fn of_object(campaign: &CouponCampaign, row: &CampaignRow) -> Owner {
         return Owner::This;
     }
     let has_had_epoch = campaign.status.as_ref().is_some_and(|status| status.epoch.is_some());
-    // Of a ledger that no object is on record for, whoever has had an epoch is the owner.
+    // Of a ledger without an object on record, the owner is the object that has had an epoch.
     let known = row.object_uid.is_none() && has_had_epoch;
     let forget_window = false;
     if known || row.epoch == 0 || row.opened_start_ms.is_none() {
@@ -144,7 +160,7 @@ fn differences(campaign: &CouponCampaign, row: &CampaignRow) -> Vec<String> {
 }
 
 /// Why an object does nothing with the ledger of its name in this pass.
-pub enum Closed {
+pub(super) enum Closed {
     /// It takes it over first.
     Adopted,
     /// It may not go on with it.
@@ -161,9 +177,17 @@ pub enum Closed {
 }
 
 /// The plan for such an object: all stays closed, and nothing is made, removed or scaled. Where the ledger is open even so (its
-/// last object went without a farewell), issuing is suspended; but not what is another cluster's.
-pub fn closed(seen: &Observation, clock: Time, row: &CampaignRow, terms: Terms, key_by: KeyBy, why: Closed) -> Plan {
-    let open = seen.stock.as_ref().ok().and_then(|stock| stock.open.as_ref());
+/// last object went without closing it), issuing is suspended; but not what is another cluster's.
+/// `recorded`: the terms on record of its window.
+pub(super) fn closed(
+    seen: &Observation,
+    clock: Time,
+    recorded: Option<Terms>,
+    terms: Terms,
+    key_by: KeyBy,
+    why: Closed,
+) -> Plan {
+    let open = seen.redis.as_ref().ok().and_then(|redis| redis.open.as_ref());
     let suspend = open.filter(|open| !open.terms.suspended).map(|_| Step::Suspend);
     let mut phase = Phase::Pending;
     let suspend = suspend.filter(|_| matches!(why, Closed::Adopted | Closed::Out(_)));
@@ -179,16 +203,16 @@ pub fn closed(seen: &Observation, clock: Time, row: &CampaignRow, terms: Terms, 
             (Some(Step::FenceOther), Vec::new(), "the ledger is being taken over from another cluster")
         }
     };
-    let aim = Aim::Hold { reason };
+    let aim = ScalingGoal::Hold { reason };
     Plan {
         steps: suspend.into_iter().chain(step).collect(),
         phase,
-        aims: Aims { issuer: aim, consumer: aim },
+        goals: ScalingGoals { issuer: aim, consumer: aim },
         hands_off: true,
         is_closed_out: !refusals.is_empty(),
         refusals,
         terms,
-        in_force: recorded(row),
+        in_force: recorded,
         has_opened: None,
         next_ms: None,
         now_ms: clock.now_ms,
@@ -299,7 +323,7 @@ mod tests {
     #[test]
     fn another_clusters_ledger_is_left_alone_unless_it_is_handed_over() {
         use crate::reconcile::handover::TAKE_OVER_ANNOTATION;
-        use campaign::table::{Custody, Unfenced};
+        use coupon_ledger::database::{Custody, Unfenced};
         let unfenced = |cluster: &str| Some(Unfenced { cluster: cluster.to_owned(), epoch: Some(7), closed: false });
         let same = |_: &mut CouponCampaign| {};
         let later = |campaign: &mut CouponCampaign| campaign.spec.window.start = at(START + 1);

@@ -20,7 +20,7 @@ pub(crate) enum Pause<'a> {
 
 impl<'a> Pause<'a> {
     /// As the campaign says; `None`: nothing is paused.
-    pub fn of(campaign: &'a CouponCampaign) -> Option<Self> {
+    pub(super) fn of(campaign: &'a CouponCampaign) -> Option<Self> {
         let text = campaign.metadata.annotations.as_ref()?.get(PAUSE_ANNOTATION)?;
         Some(match text.as_str() {
             "in" => Self::In,
@@ -32,7 +32,7 @@ impl<'a> Pause<'a> {
 
     /// Whether a change from `current` to `wanted` pods is not to be made. From nothing pods are always brought up: a sale begins, even
     /// if the numbers were paused before it had any.
-    pub fn stops(self, current: i32, wanted: i32) -> bool {
+    pub(super) fn stops(self, current: i32, wanted: i32) -> bool {
         let (more, fewer) = (wanted > current && current > 0, wanted < current);
         match self {
             Self::In => fewer,
@@ -42,7 +42,7 @@ impl<'a> Pause<'a> {
     }
 
     /// A stable word for programs.
-    pub fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Self::In | Self::Out | Self::All => "Paused",
             Self::NotUnderstood(_) => "PauseNotUnderstood",
@@ -50,7 +50,7 @@ impl<'a> Pause<'a> {
     }
 
     /// In words.
-    pub fn text(self) -> String {
+    pub(super) fn text(self) -> String {
         let held = match self {
             Self::In => "in: no pod is taken away",
             Self::Out => "out: no pod is added",

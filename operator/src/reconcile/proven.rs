@@ -1,18 +1,17 @@
 //! What pods connect to. Changed settings and logins reach them once a look at the class has found that these work: a typo does not
 //! take away the pods that serve.
 
-use campaign::settings::Connections;
-use campaign::yaml;
+use coupon_core::connections::Connections;
+use coupon_core::yaml;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, ResourceExt};
 
-use super::Pass;
-pub use super::given::Given;
-use crate::children::ownership::claim;
-use crate::children::{self, CONNECTIONS_KEY};
+use super::ReconcileContext;
+use crate::class::measure::System;
 use crate::error::ReconcileError;
 use crate::events;
-use crate::measure::System;
+use crate::workloads::ownership::claim;
+use crate::workloads::{self, CONNECTIONS_KEY};
 
 /// Reason: pods do not get what the class says, as it is not known to work.
 pub(super) const NOT_PROVEN: &str = "ConnectionsNotProven";
@@ -57,16 +56,16 @@ fn unproven(waiting: &[System], why: &[String]) -> Option<String> {
 }
 
 /// What this campaign's pods are to connect to. `exist`: there are Deployments; else there is nobody to be protected.
-pub(super) async fn connections(pass: &Pass<'_>, exist: bool) -> Result<Connections, ReconcileError> {
+pub(super) async fn connections(pass: &ReconcileContext<'_>, exist: bool) -> Result<Connections, ReconcileError> {
     let new = &pass.systems.settings.workload;
     let as_class_says = || {
-        pass.context.memory.update(pass.uid, |memory| memory.given.unproven = None);
+        pass.memory.update(|memory| memory.pods.unproven = None);
         Ok(new.clone())
     };
     if !exist {
         return as_class_says();
     }
-    let given = match pass.context.memory.get(pass.uid).given.connections {
+    let given = match pass.memory.get().pods.connections {
         Some(given) => Some(given),
         None => beside_the_pods(pass).await?,
     };
@@ -76,13 +75,13 @@ pub(super) async fn connections(pass: &Pass<'_>, exist: bool) -> Result<Connecti
     let (connections, waiting) = proven(&old, new, works);
     let why: Vec<String> = waiting.iter().filter_map(|system| Some(measured.as_ref()?.trouble(*system)?.1)).collect();
     let said = unproven(&waiting, &why);
-    let news = pass.context.memory.update(pass.uid, |memory| {
-        memory.given.connections = Some(old);
-        memory.given.unproven.clone_from(&said);
+    let news = pass.memory.update(|memory| {
+        memory.pods.connections = Some(old);
+        memory.pods.unproven.clone_from(&said);
         // A look that has not ended yet is no news.
-        let news = !why.is_empty() && memory.given.told != waiting;
+        let news = !why.is_empty() && memory.pods.waiting != waiting;
         if news || waiting.is_empty() {
-            memory.given.told = waiting;
+            memory.pods.waiting = waiting;
         }
         news
     });
@@ -94,9 +93,9 @@ pub(super) async fn connections(pass: &Pass<'_>, exist: bool) -> Result<Connecti
 }
 
 /// What the Secret beside the pods says, if it is ours and can be read.
-async fn beside_the_pods(pass: &Pass<'_>) -> Result<Option<Connections>, ReconcileError> {
+async fn beside_the_pods(pass: &ReconcileContext<'_>) -> Result<Option<Connections>, ReconcileError> {
     let secrets: Api<Secret> = Api::namespaced(pass.context.client.clone(), pass.id.namespace());
-    let name = children::secret_name(&pass.campaign.name_any());
+    let name = workloads::secret_name(&pass.campaign.name_any());
     let Some(secret) = secrets.get_opt(&name).await? else { return Ok(None) };
     claim(&secret, pass.campaign)?;
     let text = secret.data.and_then(|mut data| String::from_utf8(data.remove(CONNECTIONS_KEY)?.0).ok());
@@ -107,7 +106,7 @@ async fn beside_the_pods(pass: &Pass<'_>) -> Result<Option<Connections>, Reconci
 #[cfg(test)]
 mod tests {
     use super::*;
-    use campaign::settings::{Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
+    use coupon_core::connections::{Database, DatabaseTls, Kafka, Login, Redis, RedisServer};
 
     fn with(password: &str) -> Connections {
         let login = Login { username: "pods".to_owned(), password: password.to_owned() };
@@ -142,26 +141,29 @@ mod tests {
     #[tokio::test]
     async fn pods_keep_what_they_have_until_a_look_has_found_that_the_new_works() {
         use crate::class::ClassConnections;
-        use crate::connections::Systems;
+        use crate::class::measure::Measured;
+        use crate::class::measure::fault::{Fault, Finding, Who};
+        use crate::class::pools::Systems;
         use crate::fixtures;
-        use crate::measure::Measured;
-        use crate::measure::fault::{Fault, Finding, Who};
         use crate::reconcile::Cluster;
         let (context, _) = fixtures::context();
         let systems = Systems::new(ClassConnections { operator: with("op"), workload: with("new") }).unwrap();
         let (campaign, class, id) = (fixtures::campaign(), fixtures::class(), fixtures::id());
-        let pass = Pass {
+        let pass = ReconcileContext {
             context: &context,
+            object: &campaign,
             campaign: &campaign,
             uid: "0001",
+            memory: &context.memory.of("0001"),
             class: &class,
+            class_exists: true,
             id: &id,
             cluster: &Cluster::named(fixtures::CLUSTER),
             known_as: fixtures::CLUSTER,
             systems: &systems,
         };
-        let said = || context.memory.get("0001").given.unproven;
-        context.memory.update("0001", |memory| memory.given.connections = Some(with("old")));
+        let said = || context.memory.get("0001").pods.unproven;
+        context.memory.update("0001", |memory| memory.pods.connections = Some(with("old")));
         assert_eq!(connections(&pass, true).await.unwrap(), with("old"), "not looked at yet");
         assert!(said().is_some_and(|text| text.ends_with("are being tried")), "{:?}", said());
         assert_eq!(connections(&pass, false).await.unwrap(), with("new"), "there is nobody to be protected");

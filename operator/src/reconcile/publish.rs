@@ -1,4 +1,4 @@
-//! Says what a pass did and found: events and status. What is said already is not said again.
+//! Publishes what a pass did and found, as events and status. What was published already is not published again.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,16 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::apply::{Done, Scaled};
+use super::changes::{LedgerChanges, WorkloadChanges};
 use super::plan::Plan;
-use super::{Pass, campaigns};
+use super::reconcile_context::{ReconcileContext, campaigns};
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus};
-use crate::children::apply::MANAGER;
 use crate::context::Context;
 use crate::events;
 use crate::metrics::CampaignLabels;
+use crate::metrics::campaign_facts::CampaignFacts;
+use crate::workloads::apply::MANAGER;
 
 /// Counters alone are written to status at most this often.
 const COUNTERS_EVERY: Duration = Duration::from_secs(4);
@@ -23,18 +24,18 @@ const COUNTERS_EVERY: Duration = Duration::from_secs(4);
 const STEPS_EVERY: Duration = Duration::from_secs(5);
 
 /// Events about what a pass did and found.
-pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) {
-    let Pass { context, campaign, uid, .. } = pass;
+pub(crate) async fn events(pass: &ReconcileContext<'_>, plan: &Plan, done: &LedgerChanges, scaled: &WorkloadChanges) {
+    let ReconcileContext { context, campaign, .. } = pass;
     // A new campaign is Pending; its creation says so.
     let before = campaign.status.as_ref().and_then(|status| status.phase).unwrap_or_default();
     // The watch may show the phase that was just left for some more passes.
-    let told = context.memory.update(uid, |memory| memory.phase_told.replace(plan.phase));
+    let told = pass.memory.update(|memory| memory.published.phase.replace(plan.phase));
     // First: what was done was done in it.
     if before != plan.phase && told != Some(plan.phase) {
         events::note(context, campaign, plan.phase.into(), &format!("phase {} after {before}", plan.phase)).await;
     }
     if let Some((opened, reason)) = &done.opened {
-        let labels = CampaignLabels { namespace: pass.id.namespace().to_owned(), campaign: campaign.name_any() };
+        let labels = CampaignLabels::of(campaign);
         context.metrics.epochs_opened.get_or_create(&labels).inc();
         let text = format!(
             "epoch {} opened ({reason}): {} winners, {} of them in Redis only, {} ranks to hand out again; {}",
@@ -45,8 +46,7 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
             if opened.rebound { "Redis had lost nothing and was bound anew" } else { "Redis was filled" }
         );
         events::note(context, campaign, "EpochOpened", &text).await;
-        let issued = campaign.status.as_ref().and_then(|status| status.issued);
-        if let Some(text) = reissued(issued, opened.winners) {
+        if let Some(text) = reissued(opened.given_before, opened.winners) {
             events::warn(context, campaign, "RanksReissued", &text).await;
         }
     }
@@ -54,7 +54,7 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
         let text = format!("the campaign continues a ledger with {rows} winners; a new sale takes a new couponId");
         events::note(context, campaign, "LedgerAdopted", &text).await;
     }
-    for refusal in untold(pass, plan) {
+    for refusal in unreported_refusals(pass, plan) {
         events::warn(context, campaign, refusal.reason, &refusal.message).await;
     }
     for change in &scaled.changes {
@@ -62,25 +62,26 @@ pub async fn events(pass: &Pass<'_>, plan: &Plan, done: &Done, scaled: &Scaled) 
     }
 }
 
-/// What is to be said where an epoch was opened with fewer winners than ranks had been given: most likely nobody heard of them, but
-/// whoever removed records, or the topic, beside a Redis that lost its history has taken winners along.
-fn reissued(issued_before: Option<i64>, winners: u64) -> Option<String> {
-    let before = u64::try_from(issued_before?).ok()?;
+/// The text of a warning where an epoch was opened with fewer winners than ranks had been given, `before` as far as is remembered. Most likely
+/// nobody was told of those ranks. But where records, or the topic, were removed and Redis lost its history as well, winners are lost; and where
+/// somebody had raised the total in Redis, winners above the total are no longer counted.
+fn reissued(before: u64, winners: u64) -> Option<String> {
     let unknown = before.checked_sub(winners).filter(|unknown| *unknown > 0)?;
     Some(format!(
-        "{unknown} ranks that had been given are in neither Redis, topic nor database, and are given again: nobody was told of them, unless \
-         records were removed from the topic before they were rows"
+        "{before} ranks had been given, and {winners} winners are in Redis, topic or database: the other {unknown} are given again. Nobody was told \
+         of them, unless the topic or records in it were removed before they were rows, and then {unknown} winners at most are lost; or unless \
+         somebody had raised the total in Redis: their records, above the total, are kept for when totalQuantity is raised, or become dead letters"
     ))
 }
 
-/// What was refused and not said before, by this process or by the one before it.
-fn untold<'a>(pass: &Pass<'_>, plan: &'a Plan) -> Vec<&'a Report> {
+/// Refusals for which no event was published before, by this process or by the one before it.
+fn unreported_refusals<'a>(pass: &ReconcileContext<'_>, plan: &'a Plan) -> Vec<&'a Report> {
     let status = pass.campaign.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let in_status = conditions::find(status, ConditionType::Stalled).map(|stalled| stalled.message.as_str());
-    pass.context.memory.update(pass.uid, |memory| new_refusals(&plan.refusals, in_status, &mut memory.refusals_told))
+    pass.memory.update(|memory| new_refusals(&plan.refusals, in_status, &mut memory.published.refusals))
 }
 
-/// Those of the refusals that were not told; `told` becomes what is told now.
+/// The refusals that are not in `told` or status; `told` becomes the present ones.
 fn new_refusals<'a>(refusals: &'a [Report], in_status: Option<&str>, told: &mut Vec<String>) -> Vec<&'a Report> {
     let now: Vec<&Report> = refusals.iter().filter(|each| each.condition == ConditionType::Stalled).collect();
     let before = std::mem::replace(told, now.iter().map(|each| each.message.clone()).collect());
@@ -90,11 +91,11 @@ fn new_refusals<'a>(refusals: &'a [Report], in_status: Option<&str>, told: &mut 
     now.into_iter().filter(is_new).collect()
 }
 
-/// Writes the status if it differs and is not about to differ again. `in_between`: the next pass follows at once.
+/// Says in metrics what the status is, and writes it if it differs and is not about to differ again. `in_between`: the next pass follows at once.
 ///
 /// # Errors
 /// The API server refused it. That the campaign is gone is none.
-pub async fn status(
+pub(crate) async fn status(
     campaign: &CouponCampaign,
     context: &Context,
     uid: &str,
@@ -102,9 +103,10 @@ pub async fn status(
     in_between: bool,
 ) -> Result<(), kube::Error> {
     next.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    let next = as_kept(&next).map_err(kube::Error::SerdeError)?;
+    context.metrics.campaigns.describe(&CampaignLabels::of(campaign), CampaignFacts::of(campaign, &next));
+    let next = as_stored(&next).map_err(kube::Error::SerdeError)?;
     let before = campaign.status.clone().unwrap_or_default();
-    let last = context.memory.update(uid, |memory| *memory.status_written.get_or_insert_with(Instant::now));
+    let last = context.memory.update(uid, |memory| *memory.published.written.get_or_insert_with(Instant::now));
     if next == before || can_wait(&before, &next, in_between, last.elapsed()) {
         return Ok(());
     }
@@ -122,13 +124,13 @@ pub async fn status(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
         other => other.map(drop)?,
     }
-    context.memory.update(uid, |memory| memory.status_written = Some(Instant::now()));
+    context.memory.update(uid, |memory| memory.published.written = Some(Instant::now()));
     Ok(())
 }
 
 /// A status as it is read when it was written: times of Kubernetes keep whole seconds. What differs by less would be written again
 /// with every pass, and wake the operator each time.
-fn as_kept(status: &CouponCampaignStatus) -> serde_json::Result<CouponCampaignStatus> {
+fn as_stored(status: &CouponCampaignStatus) -> serde_json::Result<CouponCampaignStatus> {
     serde_json::from_value(serde_json::to_value(status)?)
 }
 
@@ -166,13 +168,9 @@ mod tests {
     /// Wrong: a topic and Redis that are deleted together take told winners along, and nothing ever says so.
     #[test]
     fn ranks_that_are_given_again_are_told() {
-        for (before, winners, expected) in [
-            (None, 5, None),
-            (Some(5), 5, None),
-            (Some(5), 9, None),
-            (Some(-1), 0, None),
-            (Some(9), 5, Some("4 ranks that had been given")),
-        ] {
+        for (before, winners, expected) in
+            [(0, 5, None), (5, 5, None), (5, 9, None), (9, 5, Some("the other 4 are given again"))]
+        {
             let said = reissued(before, winners);
             assert_eq!(said.is_some(), expected.is_some(), "{before:?} {winners}");
             assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()));
@@ -210,9 +208,9 @@ mod tests {
             terms: Some(terms.clone()),
             ..CouponCampaignStatus::default()
         };
-        let kept = as_kept(&next(2_999)).unwrap();
+        let kept = as_stored(&next(2_999)).unwrap();
         assert_eq!(kept, next(2_000), "whole seconds, and the terms as users meet them");
-        assert_eq!(as_kept(&kept).unwrap(), kept);
+        assert_eq!(as_stored(&kept).unwrap(), kept);
     }
 
     #[test]

@@ -1,24 +1,20 @@
-//! A right in Kafka that is lost in the middle of a sale. Whoever meets it first tells, and the class is looked at again at once: that look
+//! A right in Kafka that is lost in the middle of a sale. Whatever meets it first reports it, and the class is measured again at once: that look
 //! names right and user, for all campaigns.
 
-use campaign::log::admin::AdminError;
-use campaign::log::says_missing_right;
+use coupon_kafka_admin::{AdminError, says_missing_right};
 
-use super::Pass;
+use super::ReconcileContext;
 use super::observe::Observation;
 use super::report::Ailing;
-use crate::measure::fault::Fault;
-use crate::measure::{Measured, user_of};
-use crate::serving::{Answers, kafka_refuses};
+use crate::class::measure::fault::Fault;
+use crate::class::measure::{Measured, user_of};
+use crate::issuer_client::serving::{Answers, kafka_refuses};
 
 /// What issuers met, as a sentence for people.
-pub(super) fn by_issuers(pass: &Pass<'_>, answers: &Answers) -> Option<String> {
+pub(super) fn by_issuers(pass: &ReconcileContext<'_>, answers: &Answers) -> Option<String> {
     let said = kafka_refuses(answers)?.to_owned();
     // Pods keep the login that they have until a newer one is known to work.
-    let given = pass
-        .context
-        .memory
-        .update(pass.uid, |memory| memory.given.connections.as_ref().map(|given| user_of(&given.kafka)));
+    let given = pass.memory.update(|memory| memory.pods.connections.as_ref().map(|given| user_of(&given.kafka)));
     let user = given.unwrap_or_else(|| user_of(&pass.systems.settings.workload.kafka));
     let fault = Fault::KafkaRight { user, operation: "Write", resource: format!("topic {}", pass.id.topic()), said };
     Some(format!("issuers store winners in the database: {fault}"))
@@ -26,13 +22,13 @@ pub(super) fn by_issuers(pass: &Pass<'_>, answers: &Answers) -> Option<String> {
 
 /// Has the class looked at again, if something in this pass tells of a right that its last look did not miss.
 pub(super) fn doubt(
-    pass: &Pass<'_>,
+    pass: &ReconcileContext<'_>,
     seen: &Observation,
     answers: &Answers,
     ailing: &Ailing,
     measured: Option<&Measured>,
 ) {
-    let stands = pass.context.memory.update(pass.uid, |memory| memory.still.suspects());
+    let stands = pass.memory.update(|memory| memory.still.suspects());
     if measured.is_some_and(|found| !found.lacks_kafka_rights()) && is_met(seen, answers, ailing, stands) {
         pass.context.doubt(pass.systems);
     }
@@ -41,9 +37,9 @@ pub(super) fn doubt(
 /// `stands`: consumers are ready, and store nothing of what waits.
 fn is_met(seen: &Observation, answers: &Answers, ailing: &Ailing, stands: bool) -> bool {
     let refused = |error: &AdminError| matches!(error, AdminError::NotAuthorized { .. });
-    let by_operator = match &seen.log {
+    let by_operator = match &seen.kafka {
         Err(error) => refused(error),
-        Ok(log) => log.unread.as_ref().is_some_and(refused),
+        Ok(kafka) => kafka.unread.as_ref().is_some_and(refused),
     };
     let mut pods = [&ailing.issuer, &ailing.consumer].into_iter().flatten();
     by_operator || stands || kafka_refuses(answers).is_some() || pods.any(|cause| says_missing_right(&cause.text))
@@ -53,8 +49,8 @@ fn is_met(seen: &Observation, answers: &Answers, ailing: &Ailing, stands: bool) 
 mod tests {
     use super::super::scene::Scene;
     use super::*;
-    use crate::diagnosis::Cause;
-    use crate::pressure::Pressure;
+    use crate::diagnosis::NotReadyCause;
+    use crate::issuer_client::pressure::Pressure;
 
     /// Wrong: a right that goes in the middle of a sale is named with the next look at the class, up to a minute later; or each failure of
     /// Kafka has the class looked at.
@@ -71,25 +67,25 @@ mod tests {
             Answers::from([("silent".to_owned(), None), ("a".to_owned(), Some(pressure))])
         };
         let consumer = |text: &str| Ailing {
-            consumer: Some(Cause { reason: "PodsNotReady", text: text.to_owned(), is_starting: false }),
+            consumer: Some(NotReadyCause { reason: "PodsNotReady", text: text.to_owned(), is_starting: false }),
             ..Ailing::default()
         };
         let well = || Scene::open().observation();
-        let log = |error: AdminError| {
+        let kafka = |error: AdminError| {
             let mut seen = well();
-            seen.log = Err(error);
+            seen.kafka = Err(error);
             seen
         };
         let unread = |error: AdminError| {
             let mut seen = well();
-            seen.log.as_mut().unwrap().unread = Some(error);
+            seen.kafka.as_mut().unwrap().unread = Some(error);
             seen
         };
         let (none, fine) = (issuer(None), Ailing::default());
         for (what, seen, answers, ailing, stands, expected) in [
             ("nothing", well(), &none, &fine, false, false),
-            ("Kafka is away", log(away()), &none, &fine, false, false),
-            ("the operator may not look", log(refused()), &none, &fine, false, true),
+            ("Kafka is away", kafka(away()), &none, &fine, false, false),
+            ("the operator may not look", kafka(refused()), &none, &fine, false, true),
             ("the operator may not read offsets", unread(refused()), &none, &fine, false, true),
             ("an issuer may not write", well(), &issuer(Some("Topic authorization failed")), &fine, false, true),
             (

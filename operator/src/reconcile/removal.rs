@@ -1,31 +1,31 @@
 //! Removes the keys of a campaign that is over, and says so.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use campaign::table::CampaignRow;
+use coupon_ledger::database::CampaignRow;
 
-use super::Pass;
-use super::apply::issuers;
+use super::ReconcileContext;
+use super::issuer_pods::issuers;
 use super::observe::Observation;
 use super::opening::known_epoch;
 use super::plan::Plan;
-use super::terms::time;
-use crate::epoch::{self, EpochError, Removal};
+use super::plan::terms::time;
 use crate::error::ReconcileError;
 use crate::events;
+use crate::ledger::epoch::{self, EpochError, Removal};
 
 /// A try that came to nothing is made again after this long: it reads all rows, and what keeps it needs people.
 const AGAIN: Duration = Duration::from_secs(600);
 
 /// Removes the keys, if every winner whom Redis holds is a row. True: they are gone.
 pub(super) async fn remove_keys(
-    pass: &Pass<'_>,
+    pass: &ReconcileContext<'_>,
     row: &CampaignRow,
     plan: &Plan,
     seen: &Observation,
 ) -> Result<bool, ReconcileError> {
-    let Pass { context, campaign, uid, systems, id, .. } = pass;
-    if context.memory.get(uid).removal_tried.is_some_and(|at| at.elapsed() < AGAIN) {
+    let ReconcileContext { context, campaign, uid, systems, id, memory, .. } = pass;
+    if memory.get().removal.is_recent(AGAIN) {
         return Ok(false);
     }
     // It reads as much as a repair does. One that is needed comes first.
@@ -35,9 +35,9 @@ pub(super) async fn remove_keys(
     }
     let _turn = turn?;
     let issuers = issuers(context, campaign, uid).await?;
-    let known = known_epoch(pass, seen);
+    let known = known_epoch(campaign, seen);
     let removal = epoch::remove_keys(systems, &issuers, id, row, known, plan.now_ms).await;
-    if matches!(removal, Err(EpochError::Stock(_))) {
+    if matches!(removal, Err(EpochError::Redis(_))) {
         systems.forget_redis().await;
     }
     match removal? {
@@ -54,7 +54,7 @@ pub(super) async fn remove_keys(
         }
         Removal::Later => Ok(false),
         Removal::Differs(why) => {
-            context.memory.update(uid, |memory| memory.removal_tried = Some(Instant::now()));
+            memory.update(|memory| memory.removal.reset());
             let text = format!("the campaign's keys stay in Redis, which holds what the rows do not: {why}");
             tracing::warn!(campaign = %id, "{text}");
             events::warn(context, campaign, "KeysKept", &text).await;

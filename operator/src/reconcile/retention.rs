@@ -4,10 +4,10 @@
 use kube::Resource;
 
 use super::observe::{LedgerView, Observation};
-use super::plan::{Plan, Step, Work};
+use super::plan::{Plan, RemainingWork, Step};
 use crate::api::{ConditionType, CouponCampaign, Phase};
-use crate::log_view::LogView;
-use crate::measure::clocks::Time;
+use crate::class::measure::clocks::Time;
+use crate::kafka::view::KafkaView;
 
 const HOUR_MS: i64 = 3_600_000;
 /// What was removed is not brought back for clocks that differ by less, in milliseconds.
@@ -19,35 +19,35 @@ fn until_ms(campaign: &CouponCampaign, end_ms: i64) -> Option<i64> {
 }
 
 /// Whether keys that were removed are still not needed. `end_ms`: of the window that is asked for.
-pub(super) fn stays_removed(campaign: &CouponCampaign, end_ms: i64, time: &Time, work: &Work) -> bool {
+pub(super) fn stays_removed(campaign: &CouponCampaign, end_ms: i64, time: &Time, work: &RemainingWork) -> bool {
     let Some(until_ms) = until_ms(campaign, end_ms) else { return false };
     let is_believed = time.doubt.is_none() && !time.frozen;
     // Winners who are no rows any more are looked for in the topic, as after every loss.
-    !matches!(work, Work::Gap(_)) && (!is_believed || time.now_ms.saturating_add(SLACK_MS) >= until_ms)
+    !matches!(work, RemainingWork::Gap(_)) && (!is_believed || time.now_ms.saturating_add(SLACK_MS) >= until_ms)
 }
 
 /// Whether it is time to remove the keys. `before`: the phase that status had.
-pub(super) fn may_go(campaign: &CouponCampaign, before: Phase, plan: &Plan, seen: &Observation) -> bool {
+pub(super) fn may_remove_keys(campaign: &CouponCampaign, before: Phase, plan: &Plan, seen: &Observation) -> bool {
     let Some(terms) = plan.in_force else { return false };
     let is_time = until_ms(campaign, terms.end_ms).is_some_and(|until_ms| plan.now_ms >= until_ms);
     // Completed is said once every row was counted; and this pass found nothing else.
-    let is_completed = (before, plan.phase) == (Phase::Completed, Phase::Completed) && plan.aims.are_dormant();
+    let is_completed = (before, plan.phase) == (Phase::Completed, Phase::Completed) && plan.goals.are_dormant();
     let is_at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
     let is_refused = plan.refusals.iter().any(|refusal| refusal.condition == ConditionType::Stalled);
     let is_believed = plan.time.doubt.is_none() && !plan.time.frozen && !plan.time.left_ahead;
     let is_leaving = campaign.meta().deletion_timestamp.is_some();
-    let found = || match (&seen.ledger, &seen.log, seen.issued()) {
-        (Ok(ledger), Ok(log), Some(issued)) => all_are_rows(ledger, log, issued),
+    let found = || match (&seen.ledger, &seen.kafka, seen.issued()) {
+        (Ok(ledger), Ok(kafka), Some(issued)) => all_are_rows(ledger, kafka, issued),
         _ => false,
     };
     is_time && is_completed && is_at_rest && !is_refused && is_believed && !is_leaving && found()
 }
 
 /// Whether every winner is a row, or given up by people, and nothing is under way. What is not known is no yes.
-fn all_are_rows(ledger: &LedgerView, log: &LogView, issued: u64) -> bool {
-    let is_read = log.unread.is_none() && log.lag == Some(0);
-    let no_letter_waits = log.stranded == Some(0);
-    let is_whole = log.dead_ranks.is_some_and(|dead| ledger.stored + dead == issued) && ledger.had <= ledger.stored;
+fn all_are_rows(ledger: &LedgerView, kafka: &KafkaView, issued: u64) -> bool {
+    let is_read = kafka.unread.is_none() && kafka.lag == Some(0);
+    let no_letter_waits = kafka.stranded == Some(0);
+    let is_whole = kafka.dead_ranks.is_some_and(|dead| ledger.stored + dead == issued) && ledger.had <= ledger.stored;
     is_read && no_letter_waits && is_whole && !ledger.unpublished
 }
 
@@ -77,8 +77,8 @@ mod tests {
             ("one winner is no row", over().stored(99), false),
             ("one is a dead letter", over().stored(99).dead_letters(1), false),
             ("which is given up", over().stored(99).dead_letters(1).given_up(1), true),
-            ("dead letters cannot be read", over().with(|s| s.log().dead_ranks = None), false),
-            ("nor what people make of them", over().with(|s| s.log().stranded = None), false),
+            ("dead letters cannot be read", over().with(|s| s.kafka().dead_ranks = None), false),
+            ("nor what people make of them", over().with(|s| s.kafka().stranded = None), false),
             ("there were more rows once", over().had(101), false),
             ("records wait", over().lag(1), false),
             ("offsets cannot be read", over().offsets_unread(), false),
@@ -116,7 +116,7 @@ mod tests {
             ("it is kept for ever", removed().with(|s| s.campaign.spec.retain_for_hours = None), true),
             ("rows vanished", removed().stored(99).had(100), true),
             ("a later epoch has begun", removed().with(|s| (s.row().epoch, s.row().keys_removed_ms) = (3, None)), true),
-            ("a backup of Redis was put back", removed().with(|s| s.stock = over().stock), true),
+            ("a backup of Redis was put back", removed().with(|s| s.redis = over().redis), true),
         ] {
             let plan = scene.plan();
             let found = plan.steps.iter().any(|step| matches!(step, Step::OpenEpoch { .. }));

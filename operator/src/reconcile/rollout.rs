@@ -10,23 +10,24 @@ mod progress;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 
-use super::Pass;
-use super::numbers::There;
+use super::ReconcileContext;
+use super::memory::Memory;
 use super::plan::Plan;
 use super::proven::NOT_PROVEN;
+use super::replicas::ReplicaCount;
 use super::report::Ailing;
+use super::rollout_watch::RolloutWatch;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, DuringWindow, Phase, RolledOut};
-use crate::children::Component;
-use crate::context::Memory;
-use crate::diagnosis::Cause;
-use crate::serving::Verdict;
+use crate::diagnosis::NotReadyCause;
+use crate::issuer_client::serving::Verdict;
+use crate::workloads::Component;
 use progress::Progress;
 pub(super) use progress::is_observed;
 
 /// Annotation of a campaign that goes before its class: `wait`, or `now`, which works once: for the first rollout after it was set. To use it
 /// again it is taken away and set anew, or set to another value that begins with `now-`; one that stays in a manifest does nothing more.
-pub const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
+pub(crate) const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
 /// Reason: no pod has to be replaced.
 const UP_TO_DATE: &str = "UpToDate";
 /// Reason: this pass could not look.
@@ -36,14 +37,14 @@ const AHEAD_MS: i64 = 60_000;
 
 /// Whether the pods of each kind do their work.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Work {
+pub(crate) struct WorkingPods {
     issuer: bool,
     consumer: bool,
 }
 
-impl Work {
+impl WorkingPods {
     /// As passes have found. `ailing`: why pods are not ready.
-    pub fn of(
+    pub(crate) fn of(
         issuer: Option<&Deployment>,
         consumer: Option<&Deployment>,
         ailing: &Ailing,
@@ -54,7 +55,7 @@ impl Work {
             issuer: works(issuer, ailing.issuer.as_ref())
                 && serving.nobody_serves().is_none()
                 && !memory.serving.refuses_long(),
-            consumer: works(consumer, ailing.consumer.as_ref()) && !memory.still.lasts(),
+            consumer: works(consumer, ailing.consumer.as_ref()) && !memory.still.is_reported(),
         }
     }
 
@@ -67,14 +68,14 @@ impl Work {
 }
 
 /// Whether pods are ready, or come up again: one that died starts as it was.
-fn works(deployment: Option<&Deployment>, cause: Option<&Cause>) -> bool {
-    let there = There::of(deployment);
+fn works(deployment: Option<&Deployment>, cause: Option<&NotReadyCause>) -> bool {
+    let there = ReplicaCount::of(deployment);
     let starts = there.current > 0 && cause.is_none_or(|cause| cause.is_starting);
     (there.ready > 0 || starts) && !is_stuck(deployment, cause)
 }
 
 /// Whether a rollout is half made, and the pods of the present template do not come up: what is wanted now cannot be worse.
-fn is_stuck(deployment: Option<&Deployment>, cause: Option<&Cause>) -> bool {
+fn is_stuck(deployment: Option<&Deployment>, cause: Option<&NotReadyCause>) -> bool {
     let status = deployment.and_then(|deployment| deployment.status.as_ref());
     let half_made = status.is_some_and(|status| status.updated_replicas.unwrap_or(0) < status.replicas.unwrap_or(0));
     half_made && cause.is_some_and(|cause| !cause.is_starting)
@@ -112,8 +113,8 @@ fn annotated(campaign: &CouponCampaign) -> Said<'_> {
 }
 
 /// What the annotation, as it is now, has brought about already.
-pub(crate) fn used(campaign: &CouponCampaign, memory: &Memory) -> Option<RolledOut> {
-    let known = memory.rolled_out.as_ref().or_else(|| campaign.status.as_ref()?.rolled_out.as_ref());
+pub(crate) fn used(campaign: &CouponCampaign, watch: &RolloutWatch) -> Option<RolledOut> {
+    let known = watch.used.as_ref().or_else(|| campaign.status.as_ref()?.rolled_out.as_ref());
     known.filter(|used| annotated(campaign) == Said::Once(&used.annotation)).cloned()
 }
 
@@ -129,7 +130,7 @@ pub(crate) struct Order {
 
 impl Order {
     /// `used`: what the annotation has brought about. `pods`: a fingerprint of those that are wanted.
-    pub fn of(campaign: &CouponCampaign, class: &CampaignClass, used: Option<&RolledOut>, pods: &str) -> Self {
+    pub(crate) fn of(campaign: &CouponCampaign, class: &CampaignClass, used: Option<&RolledOut>, pods: &str) -> Self {
         let of_class = class.spec.rollout.during_window;
         let is_spent = used.is_some_and(|used| used.pods != pods);
         let (during, once) = match annotated(campaign) {
@@ -141,7 +142,7 @@ impl Order {
     }
 
     /// That these pods were rolled out by annotation, if they were.
-    pub fn once(&self, pods: String) -> Option<RolledOut> {
+    pub(crate) fn once(&self, pods: String) -> Option<RolledOut> {
         self.once.clone().map(|annotation| RolledOut { annotation, pods })
     }
 }
@@ -154,7 +155,7 @@ fn next_value(used: Option<&RolledOut>) -> String {
 }
 
 /// When pods of this kind that should change are replaced.
-pub(crate) fn when(order: &Order, plan: &Plan, work: Work, component: Component) -> When {
+pub(crate) fn when(order: &Order, plan: &Plan, work: WorkingPods, component: Component) -> When {
     if order.during == DuringWindow::Now || !work.is_done_by(component) {
         return When::Now;
     }
@@ -198,7 +199,7 @@ pub(crate) struct Rollouts {
 
 impl Rollouts {
     /// What the condition `PodsUpToDate` says; `None` before there are any.
-    pub fn report(&self) -> Option<Report> {
+    pub(crate) fn report(&self) -> Option<Report> {
         use ConditionType::PodsUpToDate;
         let worst = self.all.iter().max_by_key(|(_, each)| each.weight())?;
         let said = self.all.iter().filter(|(_, each)| each.reason().is_some());
@@ -223,7 +224,7 @@ impl Rollouts {
     }
 
     /// What the annotation has brought about.
-    pub fn used(&self) -> Option<&RolledOut> {
+    pub(crate) fn used(&self) -> Option<&RolledOut> {
         self.used.as_ref()
     }
 
@@ -240,32 +241,32 @@ impl Rollouts {
 
 /// Looks how far rollouts are, and tells once what waits and what is paused. `compared`: this pass has held the Deployments against what
 /// class and spec say.
-pub(crate) async fn look(
-    pass: &Pass<'_>,
+pub(crate) async fn observe(
+    pass: &ReconcileContext<'_>,
     issuer: Option<&Deployment>,
     consumer: Option<&Deployment>,
     compared: bool,
 ) -> Rollouts {
-    let memory = pass.context.memory.get(pass.uid);
-    let asked = match (&memory.given.unproven, compared) {
+    let memory = pass.memory.get();
+    let asked = match (&memory.pods.unproven, compared) {
         (Some(why), _) => Asked::NotForConnections(why.clone()),
         (None, true) => Asked::ForAll,
         (None, false) => Asked::NotCompared,
     };
-    let (waiting, begun) = (&memory.waiting, &memory.begun);
+    let RolloutWatch { waiting, begun, .. } = &memory.rollout;
     let mut all = Vec::new();
     for (component, deployment) in [(Component::Issuer, issuer), (Component::Consumer, consumer)] {
         let Some(deployment) = deployment else { continue };
         let waits = waiting.iter().find(|(kind, _)| *kind == component).map(|(_, until)| until.as_str());
         all.push((component, Progress::of(deployment, waits, begun.contains(&component))));
     }
-    let rollouts = Rollouts { all, asked, used: used(pass.campaign, &memory) };
-    pass.tell_rollouts(&rollouts).await;
+    let rollouts = Rollouts { all, asked, used: used(pass.campaign, &memory.rollout) };
+    pass.note_rollouts(&rollouts).await;
     rollouts
 }
 
-impl Pass<'_> {
-    async fn tell_rollouts(&self, rollouts: &Rollouts) {
+impl ReconcileContext<'_> {
+    async fn note_rollouts(&self, rollouts: &Rollouts) {
         for reason in [progress::WAITS, progress::PAUSED] {
             let these = rollouts.all.iter().filter(|(_, each)| each.reason() == Some(reason));
             let texts: Vec<String> = these.map(|(kind, each)| each.text(*kind)).collect();
@@ -287,5 +288,4 @@ impl Pass<'_> {
 }
 
 #[cfg(test)]
-#[path = "rollout/tests.rs"]
 mod tests;

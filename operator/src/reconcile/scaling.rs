@@ -3,41 +3,42 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
-use super::Pass;
-use super::aims::Aim;
-use super::numbers::{Numbers, Sight, There};
+use super::ReconcileContext;
 use super::observe::Observation;
 use super::plan::Plan;
-use crate::children::{Component, object_name};
-use crate::pressure;
-use crate::serving::Answers;
+use super::replicas::{ReplicaCount, ScalingDecision, ScalingInputs};
+use super::scaling_goals::ScalingGoal;
+use crate::issuer_client::pressure;
+use crate::issuer_client::serving::Answers;
+use crate::workloads::{Component, object_name};
 
 /// How many pods there should be.
-pub fn find(
-    pass: &Pass<'_>,
+pub(super) fn find(
+    pass: &ReconcileContext<'_>,
     plan: &Plan,
     seen: &Observation,
     issuer: Option<&Deployment>,
     consumer: Option<&Deployment>,
     answers: &Answers,
-) -> Numbers {
-    let Pass { context, campaign, uid, .. } = pass;
+) -> ScalingDecision {
+    let ReconcileContext { context, campaign, memory, .. } = pass;
     let at_ms = context.elapsed_ms();
-    let load = match plan.aims.issuer {
-        Aim::Follow { .. } => pressure::all_of(answers)
-            .and_then(|pods| context.memory.update(uid, |memory| memory.counts.see(at_ms, pods))),
+    let load = match plan.goals.issuer {
+        ScalingGoal::Follow { .. } => {
+            pressure::all_of(answers).and_then(|pods| memory.update(|memory| memory.counts.update(at_ms, pods)))
+        }
         _ => None,
     };
     let claimed =
         |component| context.autoscaler_of(&campaign.namespace().unwrap_or_default(), &object_name(campaign, component));
     let (issuers_claimed, consumers_claimed) = (claimed(Component::Issuer), claimed(Component::Consumer));
-    let reading = seen.log.as_ref().ok().and_then(|log| log.reading(at_ms));
-    let sight = Sight {
+    let reading = seen.kafka.as_ref().ok().and_then(|kafka| kafka.reading(at_ms));
+    let sight = ScalingInputs {
         load,
-        issuer: There::of(issuer),
-        consumer: There::of(consumer),
+        issuer: ReplicaCount::of(issuer),
+        consumer: ReplicaCount::of(consumer),
         claimed: (issuers_claimed.as_deref(), consumers_claimed.as_deref()),
-        ..Sight::new(campaign, plan, seen, reading.as_ref(), at_ms)
+        ..ScalingInputs::new(campaign, plan, seen, reading.as_ref(), at_ms)
     };
-    context.memory.update(uid, |memory| memory.policies.find(&sight))
+    memory.update(|memory| memory.policies.find(&sight))
 }

@@ -1,4 +1,4 @@
-//! For how long of a window users could get no coupon, and that this is said for good: a sale that nobody could reach must not end as
+//! For how much of a window users could get no coupon. Status keeps that for good: a sale that nobody could reach must not end as
 //! if all had been well. Whether a moment counts, [`super::supply`] decides. Pure.
 
 mod causes;
@@ -6,12 +6,12 @@ mod causes;
 use jiff::{SignedDuration, Timestamp};
 
 use self::causes::Causes;
-use super::supply::{Supply, Window};
-use super::terms::time;
+use super::plan::terms::time;
+use super::supply::{Supply, WindowMs};
 use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 
-/// What is shorter than this, in seconds, is a start or a repair, and is not said.
+/// Outages shorter than this, in seconds, are starts or repairs, and are not reported.
 const SAID: i64 = 5;
 /// Reasons of the condition `WindowServed`: for all of the window users could get nothing, for some of it, or nobody has seen it open.
 const NOT_SERVED: &str = "NotServed";
@@ -53,18 +53,20 @@ pub(crate) struct ServedWatch {
 
 /// The moment at which a pass says what it found.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct PassTime {
     /// By the clock that never jumps, in milliseconds.
     pub at_ms: i64,
+    /// For how long what the pass found has been so, in milliseconds: a system that does not answer holds a pass up for long after it was asked.
+    pub known_for_ms: i64,
     /// By the clock that the window goes by, in milliseconds since 1970.
     pub now_ms: i64,
     /// The window that users go by.
-    pub window: Window,
+    pub window: WindowMs,
     /// For conditions.
     pub time: Timestamp,
 }
 
-impl Moment {
+impl PassTime {
     fn is_open(&self) -> bool {
         self.window.contains(self.now_ms)
     }
@@ -94,7 +96,7 @@ pub(crate) struct Warning {
 
 impl ServedWatch {
     /// Takes in how users are served at a moment; for how many seconds of this window they were not.
-    fn count(&mut self, moment: &Moment, before: Option<&CouponCampaignStatus>, supply: &Supply) -> i64 {
+    fn count(&mut self, moment: &PassTime, before: Option<&CouponCampaignStatus>, supply: &Supply) -> i64 {
         let start_ms = moment.window.start_ms;
         let of_this = before.filter(|before| {
             let counted = before.unserved_window_start.map(|start| start.as_millisecond());
@@ -105,30 +107,36 @@ impl ServedWatch {
             let causes = std::mem::take(&mut self.causes).of_next_window(self.last_ms.is_some());
             *self = Self { last_ms: self.last_ms, causes, ..Self::default() };
         } else if self.start_ms.is_none() {
-            self.heed(of_this, moment, supply);
+            self.resume(of_this, moment, supply);
         }
         self.start_ms = Some(start_ms);
         self.served |= of_this.is_some_and(|before| conditions::is_true(&before.conditions, ConditionType::Open));
         // The time since a pass that found it so; what came before that was not seen.
-        let past = self.last_ms.map_or(0, |last| moment.open_since(last));
-        self.causes.lasts(past);
-        let known = of_this.and_then(|before| before.unserved_seconds).unwrap_or(0).max(self.seconds);
-        self.seconds = known + (past + self.rest_ms) / 1000;
-        self.rest_ms = (past + self.rest_ms) % 1000;
-        self.last_ms = None;
+        let mut past = self.last_ms.map_or(0, |last| moment.open_since(last));
+        self.causes.add_time(past);
+        let goes_on = self.last_ms.take().is_some();
         if let Supply::Missed(cause) = supply {
             self.last_ms = Some(moment.at_ms);
             if !moment.is_over() {
-                self.causes.is(cause);
+                self.causes.set_last(cause);
+            }
+            if !goes_on {
+                // This pass found it so for the first time, and some of its time was after that.
+                let since_found = moment.open_since(moment.at_ms - moment.known_for_ms);
+                self.causes.add_time(since_found);
+                past += since_found;
             }
         }
+        let known = of_this.and_then(|before| before.unserved_seconds).unwrap_or(0).max(self.seconds);
+        self.seconds = known + (past + self.rest_ms) / 1000;
+        self.rest_ms = (past + self.rest_ms) % 1000;
         self.since_ms = self.last_ms.filter(|_| moment.is_open()).map(|at_ms| self.since_ms.unwrap_or(at_ms));
         self.seconds
     }
 
     /// What the process before this one has kept in status. Where users got nothing at its last word, and get nothing now, they got nothing
     /// in between.
-    fn heed(&mut self, before: Option<&CouponCampaignStatus>, moment: &Moment, supply: &Supply) {
+    fn resume(&mut self, before: Option<&CouponCampaignStatus>, moment: &PassTime, supply: &Supply) {
         let Some(before) = before else { return };
         self.causes = Causes::of_status(&before.unserved_causes);
         let since = before.unserved_until.map(|until| (moment.now_ms - until.as_millisecond()).max(0));
@@ -139,9 +147,9 @@ impl ServedWatch {
 
 /// Takes in how users are served at a moment, and completes the status that is about to be written. `has_opened`: whether the window is
 /// known to have opened. Returns what an event should say.
-pub(crate) fn note(
+pub(crate) fn update(
     watch: &mut ServedWatch,
-    moment: &Moment,
+    moment: &PassTime,
     campaign: &CouponCampaign,
     supply: &Supply,
     has_opened: Option<bool>,
@@ -159,7 +167,7 @@ pub(crate) fn note(
     let lasts = watch.last_ms.is_some() && moment.is_open();
     next.unserved_seconds = counted.then_some(seconds);
     next.unserved_until = Timestamp::from_millisecond(moment.now_ms).ok().filter(|_| lasts);
-    next.unserved_causes = if counted { watch.causes.kept() } else { Vec::new() };
+    next.unserved_causes = if counted { watch.causes.for_status() } else { Vec::new() };
     next.unserved_window_start = Timestamp::from_millisecond(moment.window.start_ms).ok().filter(|_| counted || lasts);
     let was_open = std::mem::replace(&mut watch.was_open, moment.is_open());
     let phase = next.phase.unwrap_or_default();
@@ -169,14 +177,14 @@ pub(crate) fn note(
     }
     if seconds < SAID {
         if is_over {
-            // A repair after it: what was said at its end stays.
+            // A repair after the window: what status said at its end stays.
             return None;
         }
         next.conditions.retain(|each| each.type_ != ConditionType::WindowServed.to_string());
         return None;
     }
     let report = report(watch, before, seconds, next.issued);
-    say(&report, campaign, next, moment.time);
+    set_condition(&report, campaign, next, moment.time);
     let was_sold_out = before.is_some_and(|before| before.phase == Some(Phase::SoldOut));
     let is_known = was_sold_out || knew_the_end(before) || watch.end_told;
     let has_ended = match phase {
@@ -196,7 +204,7 @@ pub(crate) fn note(
     })
 }
 
-/// Whether whoever wrote this status knew that the window is over: nothing ends again, and what is the matter by then is no cause.
+/// Whether the window was known to be over when this status was written: it does not end a second time, and what is wrong by then is no cause.
 fn knew_the_end(status: Option<&CouponCampaignStatus>) -> bool {
     let Some(status) = status else { return false };
     match status.phase {
@@ -207,9 +215,9 @@ fn knew_the_end(status: Option<&CouponCampaignStatus>) -> bool {
     }
 }
 
-fn say(report: &Report, campaign: &CouponCampaign, next: &mut CouponCampaignStatus, now: Timestamp) {
+fn set_condition(report: &Report, campaign: &CouponCampaign, next: &mut CouponCampaignStatus, now: Timestamp) {
     conditions::set(&mut next.conditions, report, campaign.metadata.generation.unwrap_or(0), now);
-    // "All is well" would be said of a sale that nobody could reach.
+    // Otherwise `Ready` would say that all is well with a sale that nobody could reach.
     for ready in next.conditions.iter_mut().filter(|each| each.type_ == "Ready" && each.status == "True") {
         ready.message = format!("all is as it should be at this time; but {}", report.message);
     }
@@ -218,7 +226,7 @@ fn say(report: &Report, campaign: &CouponCampaign, next: &mut CouponCampaignStat
 /// A window that is over and that no pass has found open: a wrong year, or an operator that was away for all of it.
 fn passed_unseen(
     watch: &ServedWatch,
-    moment: &Moment,
+    moment: &PassTime,
     campaign: &CouponCampaign,
     has_opened: Option<bool>,
     next: &mut CouponCampaignStatus,
@@ -256,11 +264,11 @@ fn passed_unseen(
     let text = format!("the window ended at {end}, nothing was issued, and nobody saw it open{why}{MOVE}");
     let report = Report::no(ConditionType::WindowServed, NOT_SEEN, text);
     let is_new = told.is_none_or(|told| told.message != report.message);
-    say(&report, campaign, next, moment.time);
+    set_condition(&report, campaign, next, moment.time);
     is_new.then_some(Warning { reason: NOT_SEEN, text: report.message })
 }
 
-/// A reason that was said, as one of ours.
+/// The reason in an earlier status, as one of our constants.
 pub(crate) fn known_reason(said: &str) -> &'static str {
     match said {
         NOT_SERVED => NOT_SERVED,
@@ -281,16 +289,20 @@ fn report(watch: &ServedWatch, before: Option<&CouponCampaignStatus>, seconds: i
         false => (SERVED_IN_PART, ""),
     };
     let text =
-        format!("for {} of the window users could get no coupon{at_all}{}", words(seconds), watch.causes.words());
+        format!("for {} of the window users could get no coupon{at_all}{}", rounded(seconds), watch.causes.words());
     Report::no(ConditionType::WindowServed, reason, text)
 }
 
 /// A time in words that do not change every second.
-fn words(seconds: i64) -> String {
-    let step = if seconds < 120 { 5 } else { 60 };
-    format!("{:#}", SignedDuration::from_secs(seconds - seconds % step))
+fn rounded(seconds: i64) -> String {
+    let step = match seconds {
+        ..120 => 5,
+        120..600 => 10,
+        _ => 60,
+    };
+    // Up: what is said must not flatter.
+    format!("{:#}", SignedDuration::from_secs((seconds + step - 1) / step * step))
 }
 
 #[cfg(test)]
-#[path = "served_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use campaign::log::tail::Range;
+use coupon_ledger::kafka::tail::Range;
 use jiff::Timestamp;
 
 /// How long no record of a partition may be stored while some wait. Consumers commit every second, and a member that died is out
@@ -15,12 +15,14 @@ const PASSING: Duration = Duration::from_secs(30);
 const PARTLY: Duration = Duration::from_secs(300);
 /// After so long something may be wrong: the class is looked at once more, and nothing is said yet.
 const SUSPICIOUS: Duration = Duration::from_secs(4);
+/// After so long consumers are asked why, also while other partitions are read: what one of them waits for on purpose, it says.
+const EXPLAINED: Duration = Duration::from_secs(10);
 /// So many partitions are named.
 const NAMED: usize = 5;
 
 /// A moment, by both clocks.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct BothClocks {
     /// By the clock that never jumps.
     pub at: Instant,
     /// For people.
@@ -60,14 +62,14 @@ pub(crate) struct Still {
 impl StillWatch {
     /// Takes in what a pass saw: what is unread, by partition, if that is known; and whether consumers are ready that could store it.
     /// Time in which it is not known proves nothing; nor does time in which they could not work.
-    pub fn see(&mut self, unread: Option<&Range>, can_store: bool, now: Moment) -> Option<Still> {
+    pub(crate) fn observe(&mut self, unread: Option<&Range>, can_store: bool, now: BothClocks) -> Option<Still> {
         if !can_store {
             *self = Self::default();
             return None;
         }
         let Some(unread) = unread else {
             self.stops.values_mut().for_each(|stop| stop.last = None);
-            return self.said(now.at);
+            return self.finding(now.at);
         };
         let before =
             std::mem::replace(&mut self.positions, unread.iter().map(|(id, (from, _))| (*id, *from)).collect());
@@ -83,39 +85,49 @@ impl StillWatch {
                 stop.last = Some(now.at);
             }
         }
-        self.said(now.at)
+        self.finding(now.at)
     }
 
     /// Whether it goes on for longer than it takes consumers to commit, and nothing else is read.
-    pub fn suspects(&self) -> bool {
+    pub(crate) fn suspects(&self) -> bool {
         let since = self.stops.values().filter(|stop| stop.seen_for >= SUSPICIOUS).filter_map(|stop| stop.last).max();
         since.is_some_and(|last| self.read.is_none_or(|read| last.saturating_duration_since(read) >= SUSPICIOUS))
     }
 
     /// Whether it was said, and is still so.
-    pub fn lasts(&self) -> bool {
+    pub(crate) fn is_reported(&self) -> bool {
         self.told
     }
 
-    fn said(&mut self, now: Instant) -> Option<Still> {
+    fn finding(&mut self, now: Instant) -> Option<Still> {
         let others_move = self.read.is_some_and(|read| now.saturating_duration_since(read) < PASSING);
         let patience = if others_move { PARTLY } else { PASSING };
-        let long: Vec<(&i32, &Stop)> = self.stops.iter().filter(|(_, stop)| stop.seen_for >= patience).collect();
-        let Some(since) = long.iter().map(|(_, stop)| stop.since).min() else {
+        let Some(text) = self.text(patience) else {
             self.told = false;
             return None;
         };
+        Some(Still { text, is_new: !std::mem::replace(&mut self.told, true) })
+    }
+
+    /// The same of what has not lasted for long enough to be wrong by itself: something is to be said if a consumer says why.
+    pub(crate) fn explicable(&self) -> Option<String> {
+        self.text(EXPLAINED)
+    }
+
+    /// What stands still for so long, in words.
+    fn text(&self, patience: Duration) -> Option<String> {
+        let long: Vec<(&i32, &Stop)> = self.stops.iter().filter(|(_, stop)| stop.seen_for >= patience).collect();
+        let since = long.iter().map(|(_, stop)| stop.since).min()?;
         let named: Vec<String> =
             long.iter().take(NAMED).map(|(id, stop)| format!("{id} (offset {})", stop.position)).collect();
         let more = match long.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let text = format!(
+        Some(format!(
             "consumers are ready, and since {since:.0} they have stored nothing of partitions {}{more}, though records wait there",
             named.join(", ")
-        );
-        Some(Still { text, is_new: !std::mem::replace(&mut self.told, true) })
+        ))
     }
 }
 
@@ -129,9 +141,9 @@ mod tests {
     struct Clock(Instant);
 
     impl Clock {
-        fn at(&self, second: u64) -> Moment {
+        fn at(&self, second: u64) -> BothClocks {
             let time = Timestamp::from_second(1_764_338_400 + i64::try_from(second).unwrap()).unwrap();
-            Moment { at: self.0 + Duration::from_secs(second), time }
+            BothClocks { at: self.0 + Duration::from_secs(second), time }
         }
     }
 
@@ -158,7 +170,7 @@ mod tests {
             let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
             let said = (0..=120).step_by(2).find(|second| {
                 let (unread, can_store) = see(*second);
-                watch.see(unread.as_ref(), can_store, clock.at(*second)).is_some()
+                watch.observe(unread.as_ref(), can_store, clock.at(*second)).is_some()
             });
             assert_eq!(said, first, "{what}");
         }
@@ -172,7 +184,7 @@ mod tests {
             // Partition 1 has nothing to read, 2 is not read, and 3 has records from second 100 on.
             let end = 50 + second as i64;
             let unread = unread(&[(1, 7, 7), (2, 7, end), (3, 150, end.max(150))]);
-            said.extend(watch.see(Some(&unread), true, clock.at(second)).map(|still| (second, still)));
+            said.extend(watch.observe(Some(&unread), true, clock.at(second)).map(|still| (second, still)));
         }
         let texts: Vec<&str> = said.iter().map(|(_, still)| still.text.as_str()).collect();
         assert!(
@@ -187,8 +199,8 @@ mod tests {
 
         // It ends, and comes again.
         let moved = unread(&[(2, 8, 90), (3, 200, 200)]);
-        assert_eq!(watch.see(Some(&moved), true, clock.at(200)), None);
-        assert!(watch.see(Some(&moved), true, clock.at(230)).is_some_and(|still| still.is_new));
+        assert_eq!(watch.observe(Some(&moved), true, clock.at(200)), None);
+        assert!(watch.observe(Some(&moved), true, clock.at(230)).is_some_and(|still| still.is_new));
     }
 
     #[test]
@@ -196,9 +208,22 @@ mod tests {
         let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
         let said = (0..600).step_by(2).find(|second| {
             let read = unread(&[(1, *second as i64, 5000), (2, 7, 90)]);
-            watch.see(Some(&read), true, clock.at(*second)).is_some()
+            watch.observe(Some(&read), true, clock.at(*second)).is_some()
         });
         assert_eq!(said, Some(300));
+    }
+
+    /// Wrong: a forged record holds up one partition for two minutes, the consumer says so, and status is green.
+    #[test]
+    fn a_consumer_is_asked_about_a_partition_that_waits_while_others_are_read() {
+        let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
+        let asked = (0..600).step_by(2).find(|second| {
+            let read = unread(&[(1, *second as i64, 5000), (2, 7, 90)]);
+            let said = watch.observe(Some(&read), true, clock.at(*second));
+            assert!(said.is_none() || *second >= 300);
+            watch.explicable().is_some()
+        });
+        assert_eq!(asked, Some(10));
     }
 
     /// Wrong: a right that consumers have lost is named half a minute later; or a class is looked at again for each sale that is slow.
@@ -214,7 +239,7 @@ mod tests {
             let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
             let suspicious = (0..=28).step_by(2).find(|second| {
                 let (unread, can_store) = see(*second);
-                let _ = watch.see(unread.as_ref(), can_store, clock.at(*second));
+                let _ = watch.observe(unread.as_ref(), can_store, clock.at(*second));
                 watch.suspects()
             });
             assert_eq!(suspicious, first, "{what}");
@@ -225,8 +250,8 @@ mod tests {
     fn a_few_of_many_are_named() {
         let (mut watch, clock) = (StillWatch::default(), Clock(Instant::now()));
         let all: Range = (0..12).map(|id| (id, (0, 5))).collect();
-        watch.see(Some(&all), true, clock.at(0));
-        let still = watch.see(Some(&all), true, clock.at(30)).unwrap();
+        watch.observe(Some(&all), true, clock.at(0));
+        let still = watch.observe(Some(&all), true, clock.at(30)).unwrap();
         assert!(still.text.contains("4 (offset 0) and 7 more, "), "{}", still.text);
     }
 }

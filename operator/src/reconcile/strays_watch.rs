@@ -19,7 +19,7 @@ impl StraysWatch {
     }
 
     /// Takes in what a look has found.
-    pub(crate) fn see(&mut self, found: BTreeSet<String>, service: &str) {
+    pub(crate) fn observe(&mut self, found: BTreeSet<String>, service: &str) {
         let lasting: Vec<&String> = found.intersection(&self.before).collect();
         let named: Vec<&str> = lasting.iter().take(NAMED).map(|name| name.as_str()).collect();
         let more = match lasting.len().saturating_sub(NAMED) {
@@ -45,3 +45,23 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(5);
 
 /// So many are named.
 pub(crate) const NAMED: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_seen_twice_is_said() {
+        let found = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let mut watch = StraysWatch::default();
+        assert!(watch.is_due());
+        watch.observe(found(&["a"]), "s");
+        assert_eq!(watch.said, None, "a pod of ours that is new");
+        watch.observe(found(&["b", "c", "d", "e", "a"]), "s");
+        assert!(watch.said.as_ref().is_some_and(|said| said.contains("lost: a;")), "{watch:?}");
+        watch.observe(found(&["b", "c", "d", "e"]), "s");
+        assert!(watch.said.as_ref().is_some_and(|said| said.contains("b, c, d and 1 more")), "{watch:?}");
+        watch.observe(found(&[]), "s");
+        assert_eq!(watch.said, None);
+    }
+}

@@ -1,14 +1,14 @@
 //! Notices that somebody else has changed a campaign's terms in Redis. Every change of ours has a number of its own, which the database
 //! gave, but for stopping, which has none and is remembered here. Pure.
 
-use campaign::stock::{OpenStock, Terms};
+use coupon_ledger::redis::{OpenInRedis, Terms};
 
 /// The reason of the event.
 pub(crate) const CHANGED: &str = "TermsChangedInRedis";
 
 /// What was last seen in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
+struct LastSeen {
     epoch: u64,
     number: u64,
     terms: Terms,
@@ -17,22 +17,22 @@ struct Seen {
 /// The terms that were last seen in Redis. Losing it costs one notice.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TermsSeen {
-    last: Option<Seen>,
+    last: Option<LastSeen>,
     /// This process has told Redis to stop, and that was not seen yet.
     stopping: bool,
 }
 
 impl TermsSeen {
-    /// This process is about to stop issuing in Redis. To be said before it does, as an answer may not come.
+    /// This process is about to stop issuing in Redis. To be called before it does, as the call may be broken off.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
     }
 
     /// Takes in what is open in Redis; in words, what differs from before although no change of ours came between. `given`: the number of
     /// the last change that the database knows of.
-    pub(crate) fn see(&mut self, open: Option<&OpenStock>, given: Option<u64>) -> Option<String> {
+    pub(crate) fn observe(&mut self, open: Option<&OpenInRedis>, given: Option<u64>) -> Option<String> {
         let open = open?;
-        let now = Seen { epoch: open.epoch, number: open.number, terms: open.terms };
+        let now = LastSeen { epoch: open.epoch, number: open.number, terms: open.terms };
         let stopped = self.stopping && now.terms.suspended;
         let before = self.last.replace(now).filter(|before| before.epoch == now.epoch);
         self.stopping &= !stopped;
@@ -52,7 +52,7 @@ impl TermsSeen {
 }
 
 /// What differs. `stopped`: that it is suspended now was this process.
-fn changes(before: &Seen, now: &Seen, stopped: bool) -> Vec<String> {
+fn changes(before: &LastSeen, now: &LastSeen, stopped: bool) -> Vec<String> {
     // Without a rest: a term that comes to be is compared, or this does not compile.
     let Terms { total, limit, start_ms, end_ms, suspended } = before.terms;
     let next = now.terms;
@@ -74,8 +74,8 @@ mod tests {
 
     const TERMS: Terms = Terms { total: 10, limit: 1, start_ms: 5, end_ms: 9, suspended: false };
 
-    fn open(epoch: u64, number: u64, terms: Terms) -> OpenStock {
-        OpenStock { epoch, history: "h".into(), terms, number, highest: 0, misfit: None }
+    fn open(epoch: u64, number: u64, terms: Terms) -> OpenInRedis {
+        OpenInRedis { epoch, history: "h".into(), terms, number, highest: 0, misfit: None }
     }
 
     /// Wrong: what somebody writes into Redis is put right, and nobody learns of it; or what the operator did is called somebody else's.
@@ -101,16 +101,16 @@ mod tests {
             ("a number that was there before", open(1, 0, TERMS), Some("the number of the terms from 1 to 0")),
         ] {
             let mut seen = TermsSeen::default();
-            assert_eq!(seen.see(Some(&open(1, 1, TERMS)), Some(2)), None, "{what}: the first look");
+            assert_eq!(seen.observe(Some(&open(1, 1, TERMS)), Some(2)), None, "{what}: the first look");
             if what.starts_with("ours") {
                 seen.stop();
             }
-            let said = seen.see(Some(&found), Some(2));
+            let said = seen.observe(Some(&found), Some(2));
             assert_eq!(said.is_some(), expected.is_some(), "{what}: {said:?}");
             assert!(said.unwrap_or_default().contains(expected.unwrap_or_default()), "{what}");
-            assert_eq!(seen.see(Some(&found), Some(2)), None, "{what}: once");
+            assert_eq!(seen.observe(Some(&found), Some(2)), None, "{what}: once");
         }
-        assert_eq!(TermsSeen::default().see(None, None), None, "closed");
+        assert_eq!(TermsSeen::default().observe(None, None), None, "closed");
     }
 
     /// Wrong: one stop of ours covers for every later one by hand.
@@ -122,7 +122,7 @@ mod tests {
             if stops {
                 seen.stop();
             }
-            seen.see(Some(&open(1, number, terms)), Some(number)).is_some()
+            seen.observe(Some(&open(1, number, terms)), Some(number)).is_some()
         };
         for (what, number, terms, stops, expected) in [
             ("the first look", 1, TERMS, false, false),

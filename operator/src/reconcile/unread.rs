@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long offsets may be unknown before it is said.
+/// How long offsets may be unknown before a condition says so.
 const PASSING: Duration = Duration::from_secs(30);
 
 /// Since when a campaign's offsets are unknown.
@@ -26,7 +26,7 @@ pub(crate) enum Unread {
 
 impl UnreadWatch {
     /// Takes in whether a pass could read them.
-    pub fn see(&mut self, unreadable: bool, now: Instant) -> Unread {
+    pub(crate) fn observe(&mut self, unreadable: bool, now: Instant) -> Unread {
         if !unreadable {
             *self = Self::default();
             return Unread::No;
@@ -58,7 +58,7 @@ mod tests {
             (76, true, Unread::No),
             (106, true, Unread::Long { new: true }),
         ] {
-            assert_eq!(watch.see(unreadable, start + Duration::from_secs(second)), expected, "second {second}");
+            assert_eq!(watch.observe(unreadable, start + Duration::from_secs(second)), expected, "second {second}");
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Why Redis does not serve what the ledger has opened: decided once, for the condition while it is so and for the event of the epoch that
 //! mends it. Pure.
 
-use campaign::stock::StockState;
-use campaign::table::CampaignRow;
+use coupon_core::event::is_believable;
+use coupon_ledger::database::CampaignRow;
+use coupon_ledger::redis::RedisState;
 
 /// What is the matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unserved {
     /// There never was an epoch.
     New,
-    /// Redis was rid of it on purpose.
+    /// Its keys were removed from Redis on purpose.
     KeysRemoved,
     /// Redis has nothing of it.
     Empty,
@@ -29,27 +30,27 @@ pub(super) enum Unserved {
 
 impl Unserved {
     /// Of a campaign that Redis does not serve.
-    pub fn of(row: &CampaignRow, stock: &StockState) -> Self {
-        match (&stock.open, row.epoch) {
+    pub(super) fn of(row: &CampaignRow, redis: &RedisState) -> Self {
+        match (&redis.open, row.epoch) {
             (_, 0) => Self::New,
             (None, _) if row.keys_removed_ms.is_some() => Self::KeysRemoved,
-            (None, _) if stock.issued > 0 => Self::Closed,
+            (None, _) if redis.issued > 0 => Self::Closed,
             (None, _) => Self::Empty,
-            (Some(open), _) if open.history != stock.history => Self::OtherHistory,
+            (Some(open), _) if open.history != redis.history => Self::OtherHistory,
             (Some(_), _) if row.open_epoch.is_none() => Self::EpochClosed,
             (Some(open), _) if row.open_epoch != Some(open.epoch) => Self::OtherEpoch,
-            (Some(open), _) if open.misfit.is_some() => Self::Damaged,
+            (Some(open), _) if open.misfit.is_some() || !is_believable(open.number, row.terms_number) => Self::Damaged,
             (Some(_), _) => Self::SetBack,
         }
     }
 
     /// A stable word for programs.
-    pub fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Self::New => "NewCampaign",
             Self::KeysRemoved => "KeysRemoved",
             Self::Empty => "RedisEmpty",
-            Self::Closed => "StockClosed",
+            Self::Closed => "CampaignClosed",
             Self::OtherHistory => "HistoryChanged",
             Self::EpochClosed => "EpochClosed",
             Self::OtherEpoch => "EpochMismatch",
@@ -59,7 +60,7 @@ impl Unserved {
     }
 
     /// In words.
-    pub fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             Self::New | Self::EpochClosed => "Redis is not filled yet",
             Self::KeysRemoved => "the keys in Redis were removed when the campaign was over, and are needed again",

@@ -41,7 +41,7 @@ impl State {
 
 /// One API server. Cheap to clone.
 #[derive(Clone)]
-pub struct Api {
+pub(crate) struct Api {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<()>,
 }
@@ -75,11 +75,11 @@ fn refusal(code: StatusCode, reason: &str) -> Response<Sent> {
 }
 
 impl Api {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: Arc::default(), changed: watch::Sender::new(()) }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let api = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
             let api = api.clone();
@@ -92,23 +92,23 @@ impl Api {
         Client::new(service, "default")
     }
 
-    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    pub(crate) fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         self.state.lock().unwrap().objects.get(&(kind.into(), namespace.into(), name.into())).cloned()
     }
 
-    pub fn all(&self, kind: &str, namespace: &str) -> Vec<Value> {
+    pub(crate) fn all(&self, kind: &str, namespace: &str) -> Vec<Value> {
         let state = self.state.lock().unwrap();
         state.objects.iter().filter(|(key, _)| is_in(key, kind, namespace)).map(|(_, object)| object.clone()).collect()
     }
 
     /// Makes an object, or changes it as `kubectl apply` would.
-    pub fn apply(&self, kind: &str, namespace: &str, manifest: &Value) {
+    pub(crate) fn apply(&self, kind: &str, namespace: &str, manifest: &Value) {
         let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
         self.merge((kind.to_owned(), namespace.to_owned(), name), "", manifest, "test").unwrap();
     }
 
     /// Asks for the deletion of an object.
-    pub fn delete(&self, kind: &str, namespace: &str, name: &str) {
+    pub(crate) fn delete(&self, kind: &str, namespace: &str, name: &str) {
         let key = (kind.to_owned(), namespace.to_owned(), name.to_owned());
         let mut state = self.state.lock().unwrap();
         let Some(mut object) = state.objects.get(&key).cloned() else { return };
@@ -125,7 +125,7 @@ impl Api {
     }
 
     /// What a kubelet does when a process has ended.
-    pub fn pod_is_gone(&self, namespace: &str, name: &str) {
+    pub(crate) fn pod_is_gone(&self, namespace: &str, name: &str) {
         self.state.lock().unwrap().remove(&("pods".to_owned(), namespace.to_owned(), name.to_owned()));
         self.changed.send_replace(());
     }

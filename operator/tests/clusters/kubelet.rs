@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use campaign::identity::CampaignId;
-use campaign::settings::{Connections, Login};
 use clap::Parser;
+use coupon_core::connections::{Connections, Login};
+use coupon_core::identity::CampaignId;
 use issuer::service::Service;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::api::Api;
-use crate::scene::{Cluster, NAME, NAMESPACE, until};
+use super::api::Api;
+use super::cluster::Cluster;
+use super::wait::{NAME, NAMESPACE, until};
 
 /// From when a pod is placed until its process begins, as on a node that is not idle.
 const SLOW: Duration = Duration::from_secs(2);
@@ -54,7 +55,7 @@ impl Node {
                 let bytes: ByteString = serde_json::from_value(secret["data"][key].clone()).ok()?;
                 String::from_utf8(bytes.0).ok()
             };
-            let settings = campaign::yaml::from_str::<Connections>(&text("connections.yaml")?);
+            let settings = coupon_core::yaml::from_str::<Connections>(&text("connections.yaml")?);
             Some((text("control-token")?, settings.unwrap()))
         };
         let (token, mut settings) = loop {
@@ -106,7 +107,7 @@ impl Node {
 
 impl Cluster {
     /// Starts an issuer as the Deployment's pods would be, with a kubelet that ends it when its object, or its Deployment, goes.
-    pub async fn issuer(&self) -> SocketAddr {
+    pub(crate) async fn issuer(&self) -> SocketAddr {
         let (node, host) = (Node::of(self), Node::host());
         let service = node.process(&host).await;
         let address = service.addresses.public;
@@ -124,13 +125,13 @@ impl Cluster {
     }
 
     /// Kubernetes says that one of its issuers is ready.
-    pub fn counts_an_issuer(&self) {
+    pub(crate) fn counts_an_issuer(&self) {
         let patch = json!({"metadata": {"name": format!("{NAME}-issuer")}, "status": {"readyReplicas": 1}});
         self.api.apply("deployments", NAMESPACE, &patch);
     }
 
     /// Whatever belonged to an object that is gone goes as well.
-    pub fn collects_garbage(&self) {
+    pub(crate) fn collects_garbage(&self) {
         for kind in ["secrets", "services", "poddisruptionbudgets"] {
             for object in self.api.all(kind, NAMESPACE) {
                 self.api.delete(kind, NAMESPACE, object["metadata"]["name"].as_str().unwrap());
@@ -140,26 +141,26 @@ impl Cluster {
 }
 
 /// A Deployment's controller and a kubelet: one pod, for as long as there is a Deployment of issuers, and another when it was deleted.
-pub struct Kubelet {
+pub(crate) struct Kubelet {
     node: Node,
     ended: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Kubelet {
-    pub fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
         let (node, ended) = (Node::of(cluster), Arc::<AtomicUsize>::default());
         let task = tokio::spawn(run(node.clone(), Arc::clone(&ended)));
         Self { node, ended, task }
     }
 
     /// How many pods have ended.
-    pub fn ended(&self) -> usize {
+    pub(crate) fn ended(&self) -> usize {
         self.ended.load(Ordering::Relaxed)
     }
 
     /// Where users reach an issuer, once one is ready.
-    pub async fn issuer(&self) -> SocketAddr {
+    pub(crate) async fn issuer(&self) -> SocketAddr {
         until("an issuer is ready", async || {
             let pods = self.node.api.all("pods", NAMESPACE);
             let ready = pods.iter().find(|pod| pod["status"]["conditions"][0]["status"] == json!("True"))?;

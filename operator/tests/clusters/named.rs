@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use campaign::log::admin::TopicState;
-use campaign::names::{KafkaNames, Templates};
+use coupon_core::names::{KafkaNames, Templates};
+use coupon_kafka_admin::TopicState;
 
 use serde_json::{Value, json};
 
-use crate::scene::{Cluster, Crowd, Realm, until};
+use super::cluster::Cluster;
+use super::load::LoadGenerator;
+use super::realm::Realm;
+use super::wait::until;
 
 /// As a company may prescribe them; of this test only, as they hold no realm.
 fn names(end: &str) -> KafkaNames {
@@ -55,10 +58,10 @@ async fn a_campaign_lives_and_goes_under_the_names_that_its_class_gives_it() {
     assert_eq!(status["consumerGroup"].as_str(), Some(&*realm.campaign.group()));
 
     // The issuer has its names from the Secret beside it.
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(100).await;
-    crowd.leaves().await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(100).await;
+    load.leaves().await;
+    realm.everybody_has_what_they_were_told(&load).await;
 
     cluster.delete();
     until("the object goes", async || cluster.object().is_none().then_some(())).await;
@@ -75,9 +78,9 @@ async fn a_class_that_is_made_again_with_other_names_stops_its_campaigns_and_tou
     let realm = Realm::named(&own);
     let mut cluster = realm.cluster("a");
     cluster.is_open().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(20).await;
-    crowd.leaves().await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(20).await;
+    load.leaves().await;
     topic_in_status(&cluster).await;
     // What is compared must not change by itself.
     cluster.stop().await;
@@ -117,8 +120,8 @@ async fn a_class_that_is_made_again_with_another_realm_says_so_and_what_users_me
     let realm = Realm::named(&names("dlq"));
     let mut cluster = realm.cluster("a");
     cluster.is_open().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(20).await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(20).await;
     let own = realm.campaign.realm().to_owned();
     until("status names the realm", async || {
         (cluster.object()?["status"]["realm"].as_str() == Some(&own)).then_some(())
@@ -131,7 +134,7 @@ async fn a_class_that_is_made_again_with_another_realm_says_so_and_what_users_me
     cluster.starts();
     let said = cluster.is_stalled("RealmDiffers").await;
     assert!(said.contains(&format!("realm `{own}`")) && said.contains("realm `another`"), "{said}");
-    crowd.has_won(20).await;
+    load.has_won(20).await;
     let open = cluster.says("Open", "Unknown", "RealmDiffers").await;
     assert!(open.contains("issuers say that they grant"), "{open}");
     let unserved = cluster.object().unwrap()["status"]["unservedSeconds"].clone();
@@ -146,10 +149,10 @@ async fn a_class_that_is_made_again_with_another_realm_says_so_and_what_users_me
     cluster.change(&json!({"spec": {"suspend": true}}));
     cluster.says("Open", "False", "SuspendedByFence").await;
     assert_eq!(cluster.object().unwrap()["status"]["unservedSeconds"], unserved, "users were served");
-    crowd.leaves().await;
+    load.leaves().await;
 
     cluster.change(&json!({"spec": {"suspend": false}}));
     cluster.is_in_realm(&own);
     cluster.is_open().await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    realm.everybody_has_what_they_were_told(&load).await;
 }

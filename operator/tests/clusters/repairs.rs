@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::scene::{Crowd, Realm, until};
+use super::load::LoadGenerator;
+use super::realm::Realm;
+use super::wait::until;
 
 /// For so long it is watched that something does not happen: some passes.
 const WATCHED: Duration = Duration::from_secs(8);
@@ -15,8 +17,8 @@ async fn a_right_that_pods_lack_uses_up_no_epoch_and_is_named() {
     let realm = Realm::with_pods_of_its_own().await;
     let cluster = realm.cluster("a");
     cluster.is_open().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(50).await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(50).await;
     let epoch = realm.row().await.epoch;
 
     realm.pods_may("-zadd").await;
@@ -42,11 +44,11 @@ async fn a_right_that_pods_lack_uses_up_no_epoch_and_is_named() {
     .await;
 
     realm.pods_may("+zadd").await;
-    crowd.has_won(50).await;
+    load.has_won(50).await;
     assert_eq!(realm.row().await.epoch, broken + 1);
     cluster.says("RedisReady", "True", "Available").await;
-    crowd.leaves().await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    load.leaves().await;
+    realm.everybody_has_what_they_were_told(&load).await;
 }
 
 /// Wrong: while a record of a later version closes the campaign an epoch is used up with every try, and nobody heard of it before.
@@ -55,17 +57,17 @@ async fn a_record_that_no_repair_gets_past_is_said_and_uses_up_no_epoch() {
     let realm = Realm::new();
     let cluster = realm.cluster("a");
     cluster.is_open().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(50).await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(50).await;
     realm.dead_letter_of_a_later_version().await;
     let said = cluster.says("LedgerConsistent", "Unknown", "NewerRecord").await;
     assert!(said.contains("--discard"), "{said}");
-    crowd.has_won(20).await;
-    crowd.leaves().await;
+    load.has_won(20).await;
+    load.leaves().await;
 
     let epoch = realm.row().await.epoch;
     realm.redis_is_another_one().await;
-    cluster.waits_for("StockReady", "NewerRecord").await;
+    cluster.waits_for("RedisKeysReady", "NewerRecord").await;
     let until_then = Instant::now() + WATCHED;
     while Instant::now() < until_then {
         cluster.waits_for("Ready", "NewerRecord").await;
@@ -73,8 +75,8 @@ async fn a_record_that_no_repair_gets_past_is_said_and_uses_up_no_epoch() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     realm.dead_letters_are_removed().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(50).await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(50).await;
     assert_eq!(realm.row().await.epoch, epoch + 1);
 }
 
@@ -84,9 +86,9 @@ async fn a_record_that_was_given_up_closes_nothing_any_more() {
     let realm = Realm::new();
     let cluster = realm.cluster("a");
     cluster.is_open().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(50).await;
-    crowd.leaves().await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(50).await;
+    load.leaves().await;
     for topic in [realm.campaign.topic(), realm.campaign.dead_letter_topic()] {
         let at = realm.record_of_a_later_version(&topic).await;
         if topic == realm.campaign.dead_letter_topic() {
@@ -94,13 +96,13 @@ async fn a_record_that_was_given_up_closes_nothing_any_more() {
         }
         let epoch = realm.row().await.epoch;
         realm.redis_is_another_one().await;
-        let said = cluster.waits_for("StockReady", "NewerRecord").await;
+        let said = cluster.waits_for("RedisKeysReady", "NewerRecord").await;
         assert!(said.contains(&topic), "{said}");
         realm.is_given_up(&topic, at).await;
-        cluster.says("StockReady", "True", "StockFilled").await;
+        cluster.says("RedisKeysReady", "True", "RedisKeysFilled").await;
         assert!(realm.row().await.epoch <= epoch + 2, "one for the try that met it, and one for the one that was done");
     }
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    realm.everybody_has_what_they_were_told(&load).await;
 }
 
 /// Wrong: the brokers refuse a setting of the topic after the epoch was opened, and nobody hears that Redis was filled again.
@@ -109,21 +111,21 @@ async fn an_epoch_that_was_opened_is_told_although_a_later_step_fails() {
     let realm = Realm::new();
     let cluster = realm.cluster("a");
     cluster.is_open().await;
-    let crowd = Crowd::at(&realm, &[cluster.issuer().await]);
-    crowd.has_won(50).await;
+    let load = LoadGenerator::at(&realm, &[cluster.issuer().await]);
+    load.has_won(50).await;
     let epoch = realm.row().await.epoch;
     cluster.wants_of_topics(&json!({"segment.bytes": "1"}));
     cluster.waits_for("KafkaReady", "InvalidTopicConfig").await;
     realm.redis_is_another_one().await;
-    crowd.has_won(50).await;
+    load.has_won(50).await;
     assert!(realm.row().await.epoch > epoch);
     until("each epoch is told", async || {
         let opened = cluster.events().iter().filter(|reason| *reason == "EpochOpened").count() as u64;
         (opened == realm.row().await.epoch).then_some(())
     })
     .await;
-    crowd.leaves().await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    load.leaves().await;
+    realm.everybody_has_what_they_were_told(&load).await;
 }
 
 /// Wrong: two people hear the same rank, or another one than their row has, and all counts fit.
@@ -133,15 +135,15 @@ async fn a_rank_that_somebody_changes_in_redis_is_put_right_and_told() {
     let cluster = realm.cluster("a");
     cluster.is_open().await;
     let issuer = cluster.issuer().await;
-    let crowd = Crowd::at(&realm, &[issuer]);
-    crowd.has_won(50).await;
-    crowd.leaves().await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    let load = LoadGenerator::at(&realm, &[issuer]);
+    load.has_won(50).await;
+    load.leaves().await;
+    realm.everybody_has_what_they_were_told(&load).await;
     let epoch = realm.row().await.epoch;
-    realm.two_holders_swap_ranks_in_redis(&crowd).await;
+    realm.two_holders_swap_ranks_in_redis(&load).await;
     until("Redis is filled again", async || (realm.row().await.epoch > epoch).then_some(())).await;
-    cluster.says("StockReady", "True", "StockFilled").await;
-    realm.nobody_gets_a_second(&crowd, issuer).await;
+    cluster.says("RedisKeysReady", "True", "RedisKeysFilled").await;
+    realm.nobody_gets_a_second(&load, issuer).await;
     assert!(cluster.events().iter().any(|reason| reason == "RedisDiffers"), "{:?}", cluster.events());
     assert_eq!(realm.row().await.epoch, epoch + 1, "once");
 }

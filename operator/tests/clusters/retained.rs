@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::scene::{Crowd, Realm, until};
+use super::load::LoadGenerator;
+use super::realm::Realm;
+use super::wait::until;
 
 /// Wrong: what is over stays in Redis for ever, or is filled again with the next pass; or a longer window gives ranks twice, or somebody a
 /// second coupon.
@@ -12,20 +14,20 @@ async fn redis_is_rid_of_what_is_over_and_filled_when_it_is_needed() {
     let cluster = realm.cluster("a");
     cluster.is_open().await;
     let issuer = cluster.issuer().await;
-    let crowd = Crowd::at(&realm, &[issuer]);
-    crowd.has_won(50).await;
-    crowd.leaves().await;
+    let load = LoadGenerator::at(&realm, &[issuer]);
+    load.has_won(50).await;
+    load.leaves().await;
     let window = |end: String| json!({"spec": {"window": {"end": end}}});
     cluster.change(&window(realm.start_and(1)));
     cluster.is("Draining").await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    realm.everybody_has_what_they_were_told(&load).await;
     realm.commits().await;
     cluster.is("Completed").await;
     cluster.loses_its_pods().await;
     assert!(realm.keys_in_redis().await > 0, "it is kept for ever");
 
     cluster.change(&json!({"spec": {"retainForHours": 1}}));
-    let said = cluster.says("StockReady", "True", "KeysRemoved").await;
+    let said = cluster.says("RedisKeysReady", "True", "KeysRemoved").await;
     assert!(said.contains("every winner is a row"), "{said}");
     assert_eq!(realm.keys_in_redis().await, 0);
     let status = cluster.object().unwrap()["status"].clone();
@@ -44,9 +46,9 @@ async fn redis_is_rid_of_what_is_over_and_filled_when_it_is_needed() {
     })
     .await;
     let issuer = cluster.issuer().await;
-    realm.nobody_gets_a_second(&crowd, issuer).await;
-    let crowd = Crowd::at(&realm, &[issuer]);
-    crowd.has_won(50).await;
-    crowd.leaves().await;
-    realm.everybody_has_what_they_were_told(&crowd).await;
+    realm.nobody_gets_a_second(&load, issuer).await;
+    let load = LoadGenerator::at(&realm, &[issuer]);
+    load.has_won(50).await;
+    load.leaves().await;
+    realm.everybody_has_what_they_were_told(&load).await;
 }

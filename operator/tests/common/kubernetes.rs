@@ -1,7 +1,5 @@
 //! A real API server, and a namespace of the test's own in it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code, reason = "tests; each uses a part of it")]
-
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -12,17 +10,17 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 /// Longest wait for anything.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection, and the namespace.
-pub struct Kubernetes {
-    pub client: Client,
-    pub namespace: String,
+pub(crate) struct Kubernetes {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
 }
 
 impl Kubernetes {
     /// Connects and makes the namespace.
-    pub async fn connect() -> Self {
+    pub(crate) async fn connect() -> Self {
         let path = std::env::var_os("KUBECONFIG").expect("KUBECONFIG is not set: run the tests through `make test`");
         let file = Kubeconfig::read_from(&path).expect("KUBECONFIG names a file that cannot be read");
         let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
@@ -34,13 +32,13 @@ impl Kubernetes {
     }
 
     /// Deletes the namespace, and what is in it.
-    pub async fn remove(self) {
+    pub(crate) async fn remove(self) {
         Api::<Namespace>::all(self.client).delete(&self.namespace, &DeleteParams::default()).await.unwrap();
     }
 }
 
 /// Looks again and again until `look` finds something, and fails the test if it does not in time.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(found) = look().await {

@@ -1,9 +1,14 @@
-//! What the tests of the custom resources share: the table of cases, and a reader of schemas.
+//! What several test binaries share: custom resources with their table of cases, a namespace at a real API server, and a campaign on
+//! the servers of the stack.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
-pub mod cases;
-pub mod schema;
+pub(crate) mod cases;
+pub(crate) mod kubernetes;
+pub(crate) mod no_pods;
+pub(crate) mod schema;
+pub(crate) mod stage;
 
 use std::path::PathBuf;
 
@@ -13,14 +18,14 @@ use serde_json::{Value, json};
 
 /// The two kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Campaign,
     Class,
 }
 
 impl Kind {
     /// The smallest useful object of the kind.
-    pub fn minimal(self) -> Value {
+    pub(crate) fn minimal(self) -> Value {
         match self {
             Self::Campaign => json!({
                 "apiVersion": "coupon-operator.io/v1alpha1",
@@ -50,14 +55,14 @@ impl Kind {
     }
 
     /// The minimal object, with a patch put in: objects are merged, all else is replaced.
-    pub fn patched(self, patch: &Value) -> Value {
+    pub(crate) fn patched(self, patch: &Value) -> Value {
         let mut object = self.minimal();
         merge(&mut object, patch);
         object
     }
 
     /// The openAPIV3Schema of the kind, as JSON.
-    pub fn schema(self) -> Value {
+    pub(crate) fn schema(self) -> Value {
         use kube::CustomResourceExt;
         let crd = match self {
             Self::Campaign => CouponCampaign::crd(),
@@ -69,7 +74,7 @@ impl Kind {
 }
 
 /// In a patch: takes the field out. (Not null, as in RFC 7396: a manifest may hold a null.)
-pub const REMOVE: &str = "<remove>";
+pub(crate) const REMOVE: &str = "<remove>";
 
 fn merge(target: &mut Value, patch: &Value) {
     match (target, patch) {
@@ -88,7 +93,7 @@ fn merge(target: &mut Value, patch: &Value) {
 
 /// Evaluates the CEL rules without a server, on the object as written (our own types would drop what they cannot hold, such
 /// as fractions of a second), with the schema's defaults filled in. The messages of the rules that failed.
-pub fn client_cel(kind: Kind, new: &Value, old: Option<&Value>) -> Vec<String> {
+pub(crate) fn client_cel(kind: Kind, new: &Value, old: Option<&Value>) -> Vec<String> {
     let schema = kind.schema();
     let filled = |object: &Value| cel::apply_defaults(&schema, &schema::pruned(object));
     match cel::Validator::new().validate(&schema, &filled(new), old.map(filled).as_ref()) {
@@ -98,7 +103,7 @@ pub fn client_cel(kind: Kind, new: &Value, old: Option<&Value>) -> Vec<String> {
 }
 
 /// Whether our own types can hold the object.
-pub fn parses(kind: Kind, object: &Value) -> Result<(), serde_json::Error> {
+pub(crate) fn parses(kind: Kind, object: &Value) -> Result<(), serde_json::Error> {
     match kind {
         Kind::Campaign => serde_json::from_value::<CouponCampaign>(object.clone()).map(drop),
         Kind::Class => serde_json::from_value::<CampaignClass>(object.clone()).map(drop),
@@ -106,12 +111,12 @@ pub fn parses(kind: Kind, object: &Value) -> Result<(), serde_json::Error> {
 }
 
 /// The repository's top folder.
-pub fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// All documents in `examples/`, with the file's name.
-pub fn examples() -> Vec<(String, Kind, Value)> {
+pub(crate) fn examples() -> Vec<(String, Kind, Value)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(repository().join("examples")).unwrap() {
         let path = entry.unwrap().path();
@@ -120,7 +125,7 @@ pub fn examples() -> Vec<(String, Kind, Value)> {
         }
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         for document in std::fs::read_to_string(&path).unwrap().split("\n---\n") {
-            let value: Value = campaign::yaml::from_str(document).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let value: Value = coupon_core::yaml::from_str(document).unwrap_or_else(|error| panic!("{name}: {error}"));
             match value["kind"].as_str() {
                 Some("CouponCampaign") => found.push((name.clone(), Kind::Campaign, value)),
                 Some("CampaignClass") => found.push((name.clone(), Kind::Class, value)),

@@ -4,7 +4,7 @@ use regex::Regex;
 use serde_json::Value;
 
 /// The object without fields that are null: the API server drops them first, where the schema does not say `nullable`.
-pub fn pruned(object: &Value) -> Value {
+pub(crate) fn pruned(object: &Value) -> Value {
     match object {
         Value::Object(fields) => {
             let kept = fields.iter().filter(|(_, field)| !field.is_null());
@@ -16,14 +16,14 @@ pub fn pruned(object: &Value) -> Value {
 }
 
 /// Paths of all fields that break the schema, such as `spec.window.end`.
-pub fn violations(schema: &Value, value: &Value) -> Vec<String> {
+pub(crate) fn violations(schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     walk(schema, value, "", &mut found);
     found
 }
 
 /// Messages of all CEL rules in a schema.
-pub fn messages(schema: &Value) -> Vec<String> {
+pub(crate) fn messages(schema: &Value) -> Vec<String> {
     let mut found = Vec::new();
     collect(schema, &mut found);
     found
@@ -88,7 +88,7 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 /// Paths of the numbers that have no bounds on both sides.
-pub fn unbounded(schema: &Value) -> Vec<String> {
+pub(crate) fn unbounded(schema: &Value) -> Vec<String> {
     fn look(schema: &Value, path: &str, found: &mut Vec<String>) {
         let is_number = matches!(schema["type"].as_str(), Some("integer" | "number"));
         if is_number && (schema["minimum"].is_null() || schema["maximum"].is_null()) {

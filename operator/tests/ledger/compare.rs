@@ -1,14 +1,15 @@
 //! Rows and Redis are compared by rank.
 
-use campaign::stock::StockKeys;
-use campaign::stock::rebuild::Ledger;
-use campaign::table::{self, StoreMode, store};
-use operator::context::Memory;
-use operator::reconcile::observe::{Known, observe};
-use operator::repair::compare::{Difference, Holder, take_turn};
+use coupon_ledger::database::{self, StoreMode, store};
+use coupon_ledger::redis::RedisKeys;
+use coupon_ledger::redis::rebuild::Ledger;
+use operator::ledger::repair::compare::{Difference, Holder, take_turn};
+use operator::reconcile::memory::Memory;
+use operator::reconcile::observation_cache::ObservationCache;
+use operator::reconcile::observe::observe;
 
-use crate::missing_winners::held;
-use crate::stage::Stage;
+use super::missing_winners::held;
+use crate::common::stage::Stage;
 
 /// An operator's, to whom it looks each time as if one more dead letter had come.
 #[derive(Default)]
@@ -22,9 +23,9 @@ impl Eyes {
     async fn find(&mut self, stage: &Stage) -> Option<Difference> {
         let mut found = None;
         for _ in 0..2 {
-            let mut seen = observe(&stage.systems, &stage.campaign, false, &mut Known::default()).await;
+            let mut seen = observe(&stage.systems, &stage.campaign, false, &mut ObservationCache::default()).await;
             self.letters += 1;
-            seen.log.as_mut().unwrap().dead_letters = Some(self.letters);
+            seen.kafka.as_mut().unwrap().dead_letters = Some(self.letters);
             found = take_turn(&stage.systems, &stage.campaign, &seen, true, &mut self.memory).await.unwrap();
         }
         found
@@ -53,7 +54,7 @@ async fn a_rank_that_is_another_in_redis_is_found_by_its_row() {
         let mut redis = stage.systems.redis().await.unwrap();
         for (score, member) in changes {
             let mut change = redis::cmd("ZADD");
-            change.arg(StockKeys::of(&stage.campaign).issued).arg(score).arg(member);
+            change.arg(RedisKeys::of(&stage.campaign).issued).arg(score).arg(member);
             change.query_async::<()>(&mut redis).await.unwrap();
         }
         assert_eq!(eyes.find(&stage).await, Some(Difference { rank, held }), "{what}");
@@ -64,13 +65,13 @@ async fn a_rank_that_is_another_in_redis_is_found_by_its_row() {
 #[tokio::test]
 async fn whoever_is_forgotten_is_no_difference() {
     let (stage, mut eyes) = with_three_winners().await;
-    let (winner, pseudonym) = (stage.winner(2, 1), table::new_pseudonym());
-    table::forget(&stage.systems.sql, stage.row, &winner.user_id, &[2].into(), &pseudonym).await.unwrap();
+    let (winner, pseudonym) = (stage.winner(2, 1), database::new_pseudonym());
+    database::forget(&stage.systems.sql, stage.row, &winner.user_id, &[2].into(), &pseudonym).await.unwrap();
     assert_eq!(eyes.find(&stage).await, None);
     // Somebody else's rank is another matter.
     let mut redis = stage.systems.redis().await.unwrap();
     let mut change = redis::cmd("ZADD");
-    change.arg(StockKeys::of(&stage.campaign).issued).arg(2).arg("1:user-3");
+    change.arg(RedisKeys::of(&stage.campaign).issued).arg(2).arg("1:user-3");
     change.query_async::<()>(&mut redis).await.unwrap();
     assert_eq!(eyes.find(&stage).await.map(|found| found.rank), Some(3));
 }

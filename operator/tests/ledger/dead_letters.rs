@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use campaign::table::{self, RecordPlace};
-use operator::dead::{DeadBarriers, DeadRanks};
-use operator::dead_log::DeadLog;
+use coupon_core::position::RecordPlace;
+use coupon_ledger::database::{self};
+use operator::ledger::dead_letters::log::DeadLog;
+use operator::ledger::dead_letters::{DeadBarriers, DeadRanks};
 
-use crate::lost::of_a_later_version;
-use crate::stage::Stage;
+use super::lost::of_a_later_version;
+use crate::common::stage::Stage;
 
 /// Id of the dead-letter topic, as the database knows it.
 const DEAD_TOPIC: &str = "topic-1.DLT";
@@ -48,7 +49,7 @@ async fn a_new_epoch_judges_again_what_was_read_before() {
     assert_eq!(eyes.see(&stage).await, BTreeSet::from([1, 2]), "the rank's new winner is a dead letter too");
 
     // Where a dead letter's record lay is not known once there was another topic.
-    table::set_topic(&stage.systems.sql, stage.row, "topic-2", "cluster-1").await.unwrap();
+    database::set_topic(&stage.systems.sql, stage.row, "topic-2", "cluster-1").await.unwrap();
     stage.dead_letter(&stage.winner(3, 1), 8).await;
     assert_eq!(eyes.see(&stage).await, BTreeSet::from([1, 2, 3]));
 }
@@ -62,7 +63,7 @@ async fn what_did_not_change_is_not_read_again() {
     assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]));
     let (row, span) = (stage.row().await, stage.span(&stage.campaign.dead_letter_topic()).await);
 
-    let closed = table::connect(&stage.systems.settings.operator.database, 1);
+    let closed = database::connect(&stage.systems.settings.operator.database, 1);
     closed.close().await;
     assert_eq!(
         eyes.barriers.clone().refresh(&closed, &row).await.unwrap(),
@@ -88,8 +89,8 @@ async fn ranks_above_the_quantity_are_kept_in_mind_only_once_there_are_so_many()
         stage.dead_letter(&stage.winner(rank, 1), 7).await;
     }
     assert_eq!(eyes.see(&stage).await, BTreeSet::from([7]));
-    let number = table::allot_terms(&stage.systems.sql, &stage.row().await).await.unwrap().unwrap();
-    table::set_total(&stage.systems.sql, stage.row, number, 200).await.unwrap();
+    let number = database::allot_terms(&stage.systems.sql, &stage.row().await, 0).await.unwrap().unwrap();
+    database::set_total(&stage.systems.sql, stage.row, number, 200).await.unwrap();
     assert_eq!(eyes.see(&stage).await, BTreeSet::from([7, 101]));
 }
 
@@ -105,7 +106,7 @@ async fn a_letter_that_was_given_up_is_not_in_the_way_any_more() {
     for (at, next) in [(at, Some(other)), (other, None)] {
         assert_eq!(eyes.dead.newer().map(|(at, _)| *at), Some(at));
         let place = RecordPlace { topic_id: DEAD_TOPIC.to_owned(), at };
-        table::discard_record(&stage.systems.sql, stage.row, &place, "NewerRecord").await.unwrap();
+        database::discard_record(&stage.systems.sql, stage.row, &place, "NewerRecord").await.unwrap();
         assert_eq!(eyes.see(&stage).await, BTreeSet::from([1]));
         assert_eq!(eyes.dead.newer().map(|(at, _)| *at), next);
     }

@@ -1,11 +1,12 @@
 //! Winners that were stored past Kafka get their records when it takes them again.
 
-use campaign::log::producer::KeyBy;
-use campaign::table::{self, LoggedWinner, Position, StoreMode, store};
-use operator::repair::direct::publish_stored_directly;
+use coupon_core::contract::KeyBy;
+use coupon_core::position::Position;
+use coupon_ledger::database::{self, LoggedWinner, StoreMode, store};
+use operator::ledger::repair::direct::publish_stored_directly;
 
-use crate::missing_winners::published;
-use crate::stage::Stage;
+use super::missing_winners::published;
+use crate::common::stage::Stage;
 
 /// Wrong: whoever reads the topic never hears of winners that were stored while Kafka was away; or hears of all again and again.
 #[tokio::test]
@@ -13,7 +14,7 @@ async fn winners_that_were_stored_past_kafka_get_their_records() {
     const DIRECT: u64 = 1_200;
     let stage = Stage::new().await;
     let sql = &stage.systems.sql;
-    let unpublished = async || table::has_unpublished(sql, stage.row).await.unwrap();
+    let unpublished = async || database::has_unpublished(sql, stage.row).await.unwrap();
     let publish = async || {
         let row = stage.row().await;
         publish_stored_directly(&stage.systems, &stage.campaign, &row, KeyBy::User).await.unwrap()
@@ -50,7 +51,7 @@ async fn winners_that_were_stored_past_kafka_get_their_records() {
     // A record that was overtaken by an epoch is void, and written anew.
     again = vec![stage.winner(DIRECT + 11, 2)];
     store(sql, stage.row, StoreMode::Direct(&again)).await.unwrap();
-    table::set_published(sql, stage.row, 1, &[DIRECT + 11]).await.unwrap();
+    database::set_published(sql, stage.row, 1, &[DIRECT + 11]).await.unwrap();
     assert!(unpublished().await);
     assert_eq!(publish().await, 1);
 }

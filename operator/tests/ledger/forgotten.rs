@@ -1,11 +1,11 @@
 //! A repair does not bring back who was forgotten.
 
-use campaign::stock::rebuild::Ledger;
-use campaign::table::{self, StoreMode, store};
-use operator::epoch::fill::from_event;
+use coupon_ledger::database::{self, StoreMode, store};
+use coupon_ledger::redis::rebuild::Ledger;
+use operator::ledger::epoch::fill::from_event;
 
-use crate::repair::{in_redis, lose, open, publish};
-use crate::stage::Stage;
+use super::repair::{in_redis, lose, open, publish};
+use crate::common::stage::Stage;
 
 /// Wrong: after a repair Redis names somebody again who was forgotten: from a record nobody has read yet, from a dead letter, or from
 /// what Redis held.
@@ -21,11 +21,11 @@ async fn a_repair_brings_nobody_back_who_was_forgotten() {
     stage.fill(1, 1, &Ledger { winners: winners.to_vec(), free: vec![], highest: 4 }).await;
     let mut expected = Vec::new();
     for winner in [row, record, letter, held] {
-        let pseudonym = table::new_pseudonym();
+        let pseudonym = database::new_pseudonym();
         let ranks = [winner.rank].into();
-        table::forget(sql, stage.row, &winner.user_id, &ranks, &pseudonym).await.unwrap();
+        database::forget(sql, stage.row, &winner.user_id, &ranks, &pseudonym).await.unwrap();
         let mut named = from_event(winner);
-        (named.key, named.user) = (table::key_of_pseudonym(&pseudonym), pseudonym);
+        (named.key, named.user) = (database::key_of_pseudonym(&pseudonym), pseudonym);
         expected.push(named);
     }
     // Redis does not know it yet: it was restored, or whoever forgot them died half way.

@@ -1,21 +1,22 @@
 //! A record of a later version that people have given up, whoever reads it again.
 
-use campaign::log::admin::TopicState;
-use campaign::log::{ORIGINAL_OFFSET, ORIGINAL_PARTITION};
-use campaign::table::{self, Position, RecordPlace};
-use operator::epoch::{EpochError, Once};
+use coupon_core::position::{Position, RecordPlace};
+use coupon_kafka_admin::TopicState;
+use coupon_ledger::database::{self};
+use coupon_ledger::kafka::{ORIGINAL_OFFSET, ORIGINAL_PARTITION};
+use operator::ledger::epoch::{EpochError, Once};
 
-use crate::discarded::told;
-use crate::lost::{all_is_passed, of_a_later_version, open};
-use crate::repair::{lose, publish};
-use crate::stage::Stage;
+use super::discarded::told;
+use super::lost::{all_is_passed, of_a_later_version, open};
+use super::repair::{lose, publish};
+use crate::common::stage::Stage;
 
-const ALL: Once = Once { stored: 5, issued: 5, given_up: 0 };
+const ALL: Once = Once { stored: 5, issued: 5, given_up: 0, given: 5 };
 
 async fn discard(stage: &Stage, topic_id: &str, at: Position) {
     let place = RecordPlace { topic_id: topic_id.to_owned(), at };
     for _ in 0..2 {
-        table::discard_record(&stage.systems.sql, stage.row, &place, "NewerRecord").await.unwrap();
+        database::discard_record(&stage.systems.sql, stage.row, &place, "NewerRecord").await.unwrap();
     }
 }
 
@@ -75,10 +76,10 @@ async fn a_place_is_given_up_in_one_topic_only() {
     discard(&stage, "the-topic-before", at).await;
     assert_eq!(stopped_by(&stage).await, (stage.campaign.topic(), at));
     let id = topic_id(&stage).await;
-    table::set_topic(&stage.systems.sql, stage.row, &id, "cluster-1").await.unwrap();
-    assert!(!table::is_discarded(&stage.systems.sql, stage.row, at).await.unwrap());
+    database::set_topic(&stage.systems.sql, stage.row, &id, "cluster-1").await.unwrap();
+    assert!(!database::is_discarded(&stage.systems.sql, stage.row, at).await.unwrap());
     discard(&stage, &id, at).await;
-    assert!(table::is_discarded(&stage.systems.sql, stage.row, at).await.unwrap());
+    assert!(database::is_discarded(&stage.systems.sql, stage.row, at).await.unwrap());
     open(&stage, Once::default()).await.unwrap();
 }
 
@@ -101,7 +102,7 @@ async fn a_grant_that_was_given_up_makes_nobody_read_the_whole_topic() {
     publish(&stage, &[1, 2, 3, 4].map(|rank| stage.winner(rank, 1))).await;
     of_a_later_version(&stage, &stage.campaign.topic(), &[]).await;
     all_is_passed(&stage, &[1, 2, 3, 4]).await;
-    table::discard(&stage.systems.sql, stage.row, &stage.winner(5, 1), "a test").await.unwrap();
+    database::discard(&stage.systems.sql, stage.row, &stage.winner(5, 1), "a test").await.unwrap();
     let opened = open(&stage, Once { stored: 4, ..ALL }).await.unwrap();
     assert_eq!((opened.winners, opened.free), (5, 0));
 }

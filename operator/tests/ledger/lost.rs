@@ -3,26 +3,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use campaign::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
-use campaign::log::client_config;
-use campaign::stock::{StockKeys, observe};
-use campaign::table::{Position, StoreMode, store};
-use operator::epoch::fill::from_event;
-use operator::epoch::{self, EpochError, Once, Opened, Remembered};
+use coupon_core::event::{EVENT_TYPE, HEADER_CAMPAIGN, HEADER_EVENT_TYPE, HEADER_VERSION};
+use coupon_core::position::Position;
+use coupon_ledger::database::{StoreMode, store};
+use coupon_ledger::kafka::client_config;
+use coupon_ledger::redis::{RedisKeys, observe};
+use operator::ledger::epoch::fill::from_event;
+use operator::ledger::epoch::{self, EpochError, Once, Opened, Remembered};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use super::api::no_issuers;
 use super::repair::{in_redis, lose, publish};
-use super::stage::{Stage, terms};
+use crate::common::no_pods::no_issuers;
+use crate::common::stage::{Stage, terms};
 
-pub async fn open(stage: &Stage, once: Once) -> Result<Opened, EpochError> {
+pub(crate) async fn open(stage: &Stage, once: Once) -> Result<Opened, EpochError> {
     let known = Remembered { epoch: 0, once };
     epoch::open(&stage.systems, &no_issuers(), &stage.campaign, &stage.row().await, &terms(100), known, || {}).await
 }
 
 /// Writes a record that only a newer program can read.
-pub async fn of_a_later_version(stage: &Stage, topic: &str, more: &[(&str, &str)]) -> Position {
+pub(crate) async fn of_a_later_version(stage: &Stage, topic: &str, more: &[(&str, &str)]) -> Position {
     let kafka = &stage.systems.settings.operator.kafka;
     let producer: FutureProducer = client_config(kafka, "test", &[("acks", "all")]).create().unwrap();
     let campaign = stage.campaign.to_string();
@@ -45,7 +46,7 @@ async fn committed(rows: &[u64]) -> Stage {
 }
 
 /// The group has committed all that is there, and the database has these rows.
-pub async fn all_is_passed(stage: &Stage, rows: &[u64]) {
+pub(crate) async fn all_is_passed(stage: &Stage, rows: &[u64]) {
     let epoch = stage.row().await.epoch;
     let rows: Vec<_> = rows.iter().map(|rank| stage.winner(*rank, epoch)).collect();
     store(&stage.systems.sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
@@ -58,7 +59,7 @@ pub async fn all_is_passed(stage: &Stage, rows: &[u64]) {
 /// Redis is lost too, and their ranks are given to others.
 #[tokio::test]
 async fn committed_records_are_read_again_when_winners_are_missing() {
-    for once in [Once { stored: 5, ..Once::default() }, Once { stored: 2, issued: 5, given_up: 0 }] {
+    for once in [Once { stored: 5, ..Once::default() }, Once { stored: 2, issued: 5, given_up: 0, given: 5 }] {
         let stage = committed(&[1, 4]).await;
         let opened = open(&stage, once).await.unwrap();
         assert_eq!((opened.winners, opened.free), (5, 0), "{once:?}");
@@ -74,7 +75,7 @@ async fn nothing_is_opened_with_fewer_winners_than_were_stored_once() {
     let end = stage.span(&stage.campaign.topic()).await[&0].1;
     let gone = BTreeMap::from([(0, end)]);
     stage.systems.kafka.delete_records(&stage.campaign.topic(), &gone).await.unwrap();
-    let once = Once { stored: 5, issued: 5, given_up: 0 };
+    let once = Once { stored: 5, issued: 5, given_up: 0, given: 5 };
     for given_up in [0, 2] {
         let once = Once { given_up, ..once };
         let refused = open(&stage, once).await;
@@ -112,14 +113,14 @@ async fn nothing_is_opened_over_a_record_that_only_a_newer_program_can_read() {
 #[tokio::test]
 async fn ranks_that_were_given_and_never_written_are_given_again() {
     let stage = committed(&[1, 2, 4, 5]).await;
-    let opened = open(&stage, Once { stored: 4, issued: 9, given_up: 0 }).await.unwrap();
+    let opened = open(&stage, Once { stored: 4, issued: 9, given_up: 0, given: 9 }).await.unwrap();
     assert_eq!((opened.winners, opened.free), (5, 0), "what the log has, and no more");
 }
 
 /// Wrong: a key that a stray command made unreadable holds a sale up for good, as nobody dares to look behind it.
 #[tokio::test]
 async fn keys_that_nobody_can_read_are_filled_anew() {
-    let keys = |stage: &Stage| StockKeys::of(&stage.campaign);
+    let keys = |stage: &Stage| RedisKeys::of(&stage.campaign);
     for (what, commands) in [
         ("a number that is none", vec!["HSET meta highest abc"]),
         ("another number", vec!["HSET meta last_ms abc"]),
@@ -137,7 +138,7 @@ async fn keys_that_nobody_can_read_are_filled_anew() {
             let mut words = command.split(' ');
             let mut sent = redis::cmd(words.next().unwrap());
             for word in words {
-                let StockKeys { meta, issued, count, request, free } = keys(&stage);
+                let RedisKeys { meta, issued, count, request, free } = keys(&stage);
                 sent.arg(match word {
                     "meta" => meta,
                     "issued" => issued,

@@ -2,20 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
-use campaign::event::CouponIssued;
-use campaign::identity::UserId;
-use campaign::stock::Held;
-use campaign::stock::rebuild::{Ledger, LedgerWinner};
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::UserId;
+use coupon_ledger::redis::Held;
+use coupon_ledger::redis::rebuild::{Ledger, LedgerWinner};
 
 /// The ledger, and how much of it is in Redis only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merged {
+pub(crate) struct Merged {
     /// What Redis is to hold.
-    pub ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// Winners that neither SQL nor Kafka has.
-    pub redis_only: u64,
+    pub(crate) redis_only: u64,
     /// Redis holds exactly this ledger already.
-    pub in_redis: bool,
+    pub(crate) in_redis: bool,
 }
 
 /// The n-th place of a rank that is only kept. Far above every limit, so that it takes no place of its user's.
@@ -23,7 +23,7 @@ const KEPT_N: u32 = 1_000_001;
 
 impl Merged {
     /// Keeps the ranks of grants that are given up: nobody gets them again. A rank that somebody holds stays whose it is.
-    pub fn keep(&mut self, discarded: Vec<CouponIssued>, total: u64) {
+    pub(crate) fn keep(&mut self, discarded: Vec<CouponIssued>, total: u64) {
         let ledger = &mut self.ledger;
         for event in discarded.into_iter().filter(|event| event.rank <= total) {
             let Err(at) = ledger.winners.binary_search_by_key(&event.rank, |winner| winner.rank) else { continue };
@@ -78,7 +78,7 @@ fn from_held(held: Held) -> LedgerWinner {
 }
 
 /// Rows win over records, records over Redis. Ranks above `total` are left out: they cannot be stored.
-pub fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held>, total: u64) -> Merged {
+pub(crate) fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held>, total: u64) -> Merged {
     let mut book = Book::default();
     for event in rows.into_iter().chain(records) {
         if event.rank <= total {
@@ -108,7 +108,7 @@ pub fn merge(rows: Vec<CouponIssued>, records: Vec<CouponIssued>, held: Vec<Held
 #[cfg(test)]
 mod tests {
     use super::*;
-    use campaign::identity::RequestKey;
+    use coupon_core::identity::RequestKey;
     use proptest::prelude::*;
 
     fn event(rank: u64, user: &str, n: u32) -> CouponIssued {

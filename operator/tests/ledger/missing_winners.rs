@@ -1,21 +1,21 @@
 //! Winners that only Redis holds are found, whatever lies below them.
 
-use campaign::event::CouponIssued;
-use campaign::identity::{RequestKey, UserId};
-use campaign::log::producer::KeyBy;
-use campaign::log::tail::{self, TailError};
-use campaign::stock::rebuild::{Ledger, LedgerWinner};
-use campaign::table::{StoreMode, store};
-use operator::epoch::ranks::Ranks;
-use operator::ledger_count::pages::Pages;
-use operator::repair::scan::{MAX_ASKED, Scan};
-use operator::repair::watch::Due;
-use operator::repair::{Subject, look};
+use coupon_core::contract::KeyBy;
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_ledger::database::{StoreMode, store};
+use coupon_ledger::kafka::tail::{self, TailError};
+use coupon_ledger::redis::rebuild::{Ledger, LedgerWinner};
+use operator::ledger::count::pages::Pages;
+use operator::ledger::epoch::ranks::Ranks;
+use operator::ledger::repair::scan::{MAX_ASKED, Scan};
+use operator::ledger::repair::watch::DueWinners;
+use operator::ledger::repair::{Subject, publish_missing};
 use rdkafka::message::Message;
 
-use crate::stage::Stage;
+use crate::common::stage::Stage;
 
-pub fn held(rank: u64) -> LedgerWinner {
+pub(crate) fn held(rank: u64) -> LedgerWinner {
     LedgerWinner {
         rank,
         n: 1,
@@ -25,7 +25,7 @@ pub fn held(rank: u64) -> LedgerWinner {
     }
 }
 
-pub async fn published(stage: &Stage) -> Vec<CouponIssued> {
+pub(crate) async fn published(stage: &Stage) -> Vec<CouponIssued> {
     let (campaign, topic) = (stage.campaign.clone(), stage.campaign.topic());
     let (kafka, range) = (stage.systems.settings.operator.kafka.clone(), stage.span(&topic).await);
     let reading = tokio::task::spawn_blocking(move || {
@@ -59,16 +59,16 @@ async fn a_winner_above_thousands_of_free_ranks_and_dead_letters_is_published_ag
         dead: &dead,
         pages: &Pages::default(),
     };
-    let due = Due { up_to: highest, granted_by_ms: 1 };
+    let due = DueWinners { up_to: highest, granted_by_ms: 1 };
     let mut scan = Scan::default();
     let mut looks = 0;
     loop {
         looks += 1;
-        let found = look(&subject, &scan, due).await.unwrap();
+        let found = publish_missing(&subject, &scan, due).await.unwrap();
         if looks == 1 {
-            assert_eq!(found.looked.missing, 0);
+            assert_eq!(found.result.missing, 0);
         }
-        if scan.take(found.looked, found.seen_up_to, due.up_to) {
+        if scan.record(found.result, found.seen_up_to, due.up_to) {
             break;
         }
     }

@@ -2,53 +2,54 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::log::admin::TopicState;
-use campaign::stock::Terms;
-use campaign::stock::rebuild::Ledger;
-use campaign::table::{self, Heir, OpenedWindow, StoreMode, store};
-use consumer::drain::{self, Source};
+use coupon_kafka_admin::TopicState;
+use coupon_ledger::database::{self, Heir, OpenedWindow, StoreMode, store};
+use coupon_ledger::redis::Terms;
+use coupon_ledger::redis::rebuild::Ledger;
+use coupon_sink::drain::{self, Source};
 use kube::ResourceExt;
 use operator::api::{CampaignClass, CouponCampaign, Phase};
-use operator::context::Memory;
-use operator::reconcile::observe::Observation;
-use operator::reconcile::plan::{Plan, Step};
-use operator::reconcile::{Cluster, look_and_decide};
-use operator::repair::scan::Looked;
-use operator::repair::take_turn;
+use operator::ledger::repair::scan::ScanResult;
+use operator::ledger::repair::take_turn;
+use operator::reconcile::Cluster;
+use operator::reconcile::memory::Memory;
+use operator::reconcile::observe::{Observation, observe};
+use operator::reconcile::plan::{Plan, Step, plan};
+use operator::reconcile::steps::plan_counted;
 use serde_json::json;
 
-use crate::missing_winners::held;
-use crate::stage::Stage;
+use super::missing_winners::held;
+use crate::common::stage::Stage;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two passes.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Long ago, and long from now, milliseconds since 1970.
-pub const PAST: i64 = 1_577_836_800_000;
-pub const FUTURE: i64 = 4_102_444_800_000;
+pub(crate) const PAST: i64 = 1_577_836_800_000;
+pub(crate) const FUTURE: i64 = 4_102_444_800_000;
 
 /// The cluster that this operator is in.
-pub const CLUSTER: &str = "here";
+pub(crate) const CLUSTER: &str = "here";
 
 /// What one pass saw, decided and published.
-pub struct Pass {
-    pub seen: Observation,
-    pub plan: Plan,
-    pub looked: Looked,
+pub(crate) struct Pass {
+    pub(crate) seen: Observation,
+    pub(crate) plan: Plan,
+    pub(crate) looked: ScanResult,
 }
 
 impl Pass {
-    pub fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.seen.ledger.as_ref().unwrap().stored
     }
 }
 
 /// One process, which remembers from pass to pass.
-pub struct Operator<'a> {
-    pub stage: &'a Stage,
-    pub memory: Memory,
-    pub campaign: CouponCampaign,
+pub(crate) struct Operator<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) memory: Memory,
+    pub(crate) campaign: CouponCampaign,
     class: CampaignClass,
 }
 
@@ -58,17 +59,17 @@ fn time(ms: i64) -> String {
 
 impl<'a> Operator<'a> {
     /// A campaign on these terms, whose first `rows` winners of `winners` are rows. The topic is recorded as the campaign's.
-    pub async fn of(stage: &'a Stage, terms: Terms, winners: u64, rows: u64) -> Self {
+    pub(crate) async fn of(stage: &'a Stage, terms: Terms, winners: u64, rows: u64) -> Self {
         let (kafka, name) = (&stage.systems.kafka, stage.campaign.topic());
         let TopicState::Present(topic) = kafka.describe_topics(&[&name]).await.unwrap().remove(&name).unwrap().unwrap()
         else {
             panic!("the topic is there")
         };
         let cluster = kafka.describe_cluster().await.unwrap().cluster_id;
-        table::set_topic(&stage.systems.sql, stage.row, &topic.topic_id, &cluster).await.unwrap();
+        database::set_topic(&stage.systems.sql, stage.row, &topic.topic_id, &cluster).await.unwrap();
         if terms.start_ms == PAST {
             let window = OpenedWindow { start_ms: PAST, end_ms: terms.end_ms, limit: terms.limit };
-            table::set_opened(&stage.systems.sql, &stage.row().await, window, "User").await.unwrap();
+            database::set_opened(&stage.systems.sql, &stage.row().await, window, "User").await.unwrap();
         }
         let ledger = Ledger { winners: (1..=winners).map(held).collect(), free: Vec::new(), highest: winners };
         stage.fill_on(1, 1, terms, &ledger).await;
@@ -76,11 +77,11 @@ impl<'a> Operator<'a> {
         store(&stage.systems.sql, stage.row, StoreMode::Direct(&stored)).await.unwrap();
         // As if a consumer had stored them: nobody waits for their records.
         let ranks: Vec<u64> = (1..=rows).collect();
-        table::set_published(&stage.systems.sql, stage.row, stage.row().await.epoch, &ranks).await.unwrap();
+        database::set_published(&stage.systems.sql, stage.row, stage.row().await.epoch, &ranks).await.unwrap();
         let campaign = campaign(stage, terms);
         let uid = campaign.uid().unwrap();
         assert!(
-            table::claim(&stage.systems.sql, &stage.row().await, Heir { cluster: CLUSTER, uid: &uid }, false)
+            database::claim(&stage.systems.sql, &stage.row().await, Heir { cluster: CLUSTER, uid: &uid }, false)
                 .await
                 .unwrap()
         );
@@ -88,17 +89,24 @@ impl<'a> Operator<'a> {
     }
 
     /// The same with nothing remembered.
-    pub fn restarted(self) -> Self {
+    pub(crate) fn restarted(self) -> Self {
         Self { memory: Memory::default(), ..self }
     }
 
     /// One pass.
-    pub async fn pass(&mut self) -> Pass {
+    pub(crate) async fn pass(&mut self) -> Pass {
         let (systems, id) = (&self.stage.systems, &self.stage.campaign);
-        let mut known = self.memory.known.clone();
+        let mut known = self.memory.cache.clone();
         let here = Cluster::named(CLUSTER);
-        let (seen, plan) = look_and_decide(systems, &self.campaign, &self.class, id, &here, false, &mut known).await;
-        self.memory.keep(known);
+        known.totals.asked = u64::try_from(self.campaign.spec.total_quantity).unwrap();
+        let mut seen = observe(systems, id, false, &mut known).await;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let decide = |seen: &Observation| plan(&self.campaign, &self.class, id, &here, seen, now_ms);
+        let plan = plan_counted(systems, &mut seen, &mut known, decide).await;
+        if let (Phase::Completed, Ok(kafka)) = (plan.phase, &seen.kafka) {
+            known.drained.persist(systems, id, kafka, false).await;
+        }
+        self.memory.remember(known);
         let at_rest = !plan.hands_off && plan.steps.iter().all(Step::can_wait);
         let looked = take_turn(systems, id, &seen, plan.key_by, at_rest, &mut self.memory).await.unwrap();
         self.campaign.status.get_or_insert_default().phase = Some(plan.phase);
@@ -106,21 +114,21 @@ impl<'a> Operator<'a> {
     }
 
     /// Passes until one is as wanted.
-    pub async fn until(&mut self, what: &str, wanted: impl Fn(&Pass) -> bool) -> Pass {
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Pass) -> bool) -> Pass {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let pass = self.pass().await;
             if wanted(&pass) {
                 return pass;
             }
-            let (ledger, log) = (&pass.seen.ledger, &pass.seen.log);
-            assert!(Instant::now() < deadline, "{what}: {:?} {ledger:?} {log:?}", pass.plan);
+            let (ledger, kafka) = (&pass.seen.ledger, &pass.seen.kafka);
+            assert!(Instant::now() < deadline, "{what}: {:?} {ledger:?} {kafka:?}", pass.plan);
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// The same, with a consumer at work.
-    pub async fn until_stored(&mut self, rows: u64) -> Pass {
+    pub(crate) async fn until_stored(&mut self, rows: u64) -> Pass {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let pass = self.pass().await;
@@ -134,9 +142,9 @@ impl<'a> Operator<'a> {
     }
 
     /// Stores what waits in the log, and commits.
-    pub async fn consume(&self, pass: &Pass) {
+    pub(crate) async fn consume(&self, pass: &Pass) {
         let Stage { systems, campaign, .. } = self.stage;
-        let range = pass.seen.log.as_ref().unwrap().offsets.as_ref().unwrap().unread();
+        let range = pass.seen.kafka.as_ref().unwrap().offsets.as_ref().unwrap().unread();
         let kafka = &systems.settings.operator.kafka;
         let source = Source { kafka, pool: &systems.sql, campaign, range: &range };
         let drained = drain::drain(source, PATIENCE, |_| {}).await.unwrap();

@@ -2,27 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use campaign::event::CouponIssued;
-use campaign::identity::{RequestKey, UserId};
-use campaign::log::producer::{KeyBy, WinnerLog};
-use campaign::stock::rebuild::{Attempt, Ledger, LedgerWinner};
-use campaign::stock::{Held, StockKeys, Wish, forget, issue, observe, read_winners};
-use campaign::table::{self, StoreMode, store};
-use consumer::drain::{self, Source};
-use operator::connections::Systems;
-use operator::epoch::fill::{Filling, from_event, from_held};
-use operator::epoch::join::{Join, Joined, Next};
-use operator::epoch::{self, EpochError, Opened, Remembered};
+use coupon_core::contract::KeyBy;
+use coupon_core::event::{CouponIssued, EPOCHS_AHEAD};
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_ledger::database::{self, CampaignRow, StoreMode, store};
+use coupon_ledger::kafka::producer::WinnerProducer;
+use coupon_ledger::redis::rebuild::{Attempt, Ledger, LedgerWinner};
+use coupon_ledger::redis::{Held, IssueRequest, RedisKeys, forget, issue, observe, read_winners};
+use coupon_sink::drain::{self, Source};
+use operator::class::pools::Systems;
+use operator::ledger::epoch::fill::{Filling, from_event, from_held};
+use operator::ledger::epoch::join::{Join, Joined, Next};
+use operator::ledger::epoch::{self, EpochError, Opened, Remembered};
 use operator::reconcile;
-use operator::reconcile::observe::Known;
+use operator::reconcile::observation_cache::ObservationCache;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use redis::AsyncCommands;
 
-use crate::api::no_issuers;
-use crate::merge::{Merged, merge};
-use crate::stage::{Stage, terms};
+use super::merge::{Merged, merge};
+use crate::common::no_pods::no_issuers;
+use crate::common::stage::{Stage, terms};
 
 /// Sources that contradict each other in all ways are made so often.
 const CASES: usize = 150;
@@ -128,7 +129,7 @@ proptest! {
 #[tokio::test]
 async fn what_is_filled_is_the_ledger() {
     let stage = Stage::new().await;
-    let keys = StockKeys::of(&stage.campaign);
+    let keys = RedisKeys::of(&stage.campaign);
     let mut redis = stage.systems.redis().await.unwrap();
     let history = observe(&mut redis, &keys).await.unwrap().history;
     let mut runner = TestRunner::deterministic();
@@ -138,12 +139,12 @@ async fn what_is_filled_is_the_ledger() {
         let attempt = Attempt::begin(&redis, &stage.campaign, &format!("case-{case}"), &history).await.unwrap();
         let mut filling = Filling::new(attempt, COUPONS);
         for rows in sources.rows.chunks(3) {
-            filling.take(rows.iter().cloned().map(from_event).collect()).await.unwrap();
+            filling.add(rows.iter().cloned().map(from_event).collect()).await.unwrap();
         }
         for records in sources.records.chunks(4) {
-            filling.take(records.iter().cloned().map(from_event).collect()).await.unwrap();
+            filling.add(records.iter().cloned().map(from_event).collect()).await.unwrap();
         }
-        let redis_only = filling.take(sources.held.iter().cloned().map(from_held).collect()).await.unwrap();
+        let redis_only = filling.add(sources.held.iter().cloned().map(from_held).collect()).await.unwrap();
         let epoch = case as u64 + 1;
         let totals = filling.finish(epoch, &terms(COUPONS).numbered(epoch)).await.unwrap();
 
@@ -160,8 +161,8 @@ async fn what_is_filled_is_the_ledger() {
 }
 
 /// The ledger that Redis holds now.
-pub async fn in_redis(stage: &Stage) -> Ledger {
-    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
+pub(crate) async fn in_redis(stage: &Stage) -> Ledger {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), RedisKeys::of(&stage.campaign));
     let winners = read_winners(&mut redis, &keys, 0, 100).await.unwrap().into_iter().map(from_held).collect();
     let free: Vec<u64> = redis.lrange(&keys.free, 0, -1).await.unwrap();
     let highest = observe(&mut redis, &keys).await.unwrap().open.unwrap().highest;
@@ -200,7 +201,7 @@ async fn what_each_system_has_comes_together() {
     assert_eq!(in_redis(&stage).await, expected);
 }
 
-pub async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
+pub(crate) async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
     epoch::open(
         &stage.systems,
         &no_issuers(),
@@ -214,15 +215,16 @@ pub async fn open(stage: &Stage, known: u64) -> Result<Opened, EpochError> {
 }
 
 /// Redis has lost everything.
-pub async fn lose(stage: &Stage) {
+pub(crate) async fn lose(stage: &Stage) {
     let mut redis = stage.systems.redis().await.unwrap();
-    forget(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap();
+    forget(&mut redis, &RedisKeys::of(&stage.campaign)).await.unwrap();
 }
 
-pub async fn publish(stage: &Stage, winners: &[CouponIssued]) {
-    let log = WinnerLog::new(&stage.systems.settings.operator.kafka, &stage.campaign, KeyBy::User, "test").unwrap();
+pub(crate) async fn publish(stage: &Stage, winners: &[CouponIssued]) {
+    let producer =
+        WinnerProducer::new(&stage.systems.settings.operator.kafka, &stage.campaign, KeyBy::User, "test").unwrap();
     for winner in winners {
-        log.append(winner).unwrap().acknowledged().await.unwrap();
+        producer.append_all(std::slice::from_ref(winner)).one(0).await.unwrap();
     }
 }
 
@@ -234,7 +236,7 @@ async fn a_grant_that_was_given_up_keeps_its_rank_through_repairs() {
     let rows = [1, 3].map(|rank| stage.winner(rank, 1));
     store(sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     for rank in [2, 5] {
-        table::discard(sql, stage.row, &stage.winner(rank, 1), "a conflict").await.unwrap();
+        database::discard(sql, stage.row, &stage.winner(rank, 1), "a conflict").await.unwrap();
     }
     let holder = |rank, n| LedgerWinner { n, ..from_event(stage.winner(rank, 1)) };
     let kept = |rank| holder(rank, 1_000_000 + u32::try_from(rank).unwrap());
@@ -257,8 +259,8 @@ async fn a_grant_that_was_given_up_keeps_its_rank_through_repairs() {
     assert!(!open(&stage, 0).await.unwrap().rebound);
     assert_eq!(in_redis(&stage).await, expected, "nor by a Redis that knows nothing of it");
 
-    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), StockKeys::of(&stage.campaign));
-    let user = |rank| Wish {
+    let (mut redis, keys) = (stage.systems.redis().await.unwrap(), RedisKeys::of(&stage.campaign));
+    let user = |rank| IssueRequest {
         user: UserId::new(format!("user-{rank}")).unwrap(),
         key: RequestKey::new("again").unwrap(),
         minted: false,
@@ -267,8 +269,8 @@ async fn a_grant_that_was_given_up_keeps_its_rank_through_repairs() {
     let given: Vec<(u64, String)> =
         in_redis(&stage).await.winners[3..].iter().map(|w| (w.rank, w.user.to_string())).collect();
     assert_eq!(given, [(4, "user-2".to_owned()), (5, "user-5".to_owned()), (6, "user-9".to_owned())]);
-    let mut known = Known::default();
-    let seen = reconcile::observe::observe(&stage.systems, &stage.campaign, false, &mut known).await.log.unwrap();
+    let mut known = ObservationCache::default();
+    let seen = reconcile::observe::observe(&stage.systems, &stage.campaign, false, &mut known).await.kafka.unwrap();
     assert_eq!(seen.dead_ranks, Some(2), "and each is accounted for");
 }
 
@@ -291,11 +293,19 @@ async fn records_that_nobody_has_read_yet_are_merged() {
     assert_eq!(in_redis(&stage).await, Ledger { winners: [1, 2, 4, 5, 6].map(of).to_vec(), free: vec![3], highest: 6 });
 }
 
+/// What consumers make of all records.
+async fn drained(stage: &Stage) -> drain::Drained {
+    let range = stage.span(&stage.campaign.topic()).await;
+    let Stage { systems, campaign, .. } = stage;
+    let source = Source { kafka: &systems.settings.operator.kafka, pool: &systems.sql, campaign, range: &range };
+    drain::drain(source, std::time::Duration::from_secs(60), |_| {}).await.unwrap()
+}
+
 /// Wrong: what a stranger wrote raises epochs for ever; or epochs that a restored database has forgotten are not believed.
 #[tokio::test]
 async fn a_record_ahead_of_the_database_is_believed_up_to_a_bound_by_repairs_and_consumers_alike() {
     let stage = Stage::new().await;
-    let (newest, absurd) = (500, 500 + 2 * table::EPOCHS_AHEAD);
+    let (newest, absurd) = (500, 500 + 2 * EPOCHS_AHEAD);
     publish(&stage, &[stage.winner(1, 1), stage.winner(2, absurd)]).await;
     let opened = open(&stage, 0).await.unwrap();
     assert_eq!((opened.epoch, opened.winners), (2, 1), "nobody allotted that epoch");
@@ -307,18 +317,34 @@ async fn a_record_ahead_of_the_database_is_believed_up_to_a_bound_by_repairs_and
     let opened = open(&stage, newest).await.unwrap();
     assert_eq!((opened.epoch, opened.winners, opened.free), (newest + 1, 2, 1));
 
-    let range = stage.span(&stage.campaign.topic()).await;
-    let systems = &stage.systems;
-    let source = Source {
-        kafka: &systems.settings.operator.kafka,
-        pool: &systems.sql,
-        campaign: &stage.campaign,
-        range: &range,
-    };
-    let drained = drain::drain(source, std::time::Duration::from_secs(60), |_| {}).await.unwrap();
+    let drained = drained(&stage).await;
     assert_eq!((drained.stored, drained.void, drained.dead_lettered), (2, 1, 0));
-    let rows = table::read_ranks(&systems.sql, stage.row, 1, 100, 100).await.unwrap();
+    let rows = database::read_ranks(&stage.systems.sql, stage.row, 1, 100, 100).await.unwrap();
     assert_eq!(rows, [1, 3]);
+}
+
+/// Wrong: records that somebody wrote at one blow, each a thousand epochs above the last, outdate one attempt after the other, and the campaign is
+/// closed for as many repairs.
+#[tokio::test]
+async fn a_ladder_of_epochs_outdates_one_attempt_and_not_the_next() {
+    let stage = Stage::new().await;
+    let steps = [500, 500 + EPOCHS_AHEAD, 500 + 2 * EPOCHS_AHEAD];
+    let forged = steps.iter().zip(2..).map(|(epoch, rank)| stage.winner(rank, *epoch));
+    publish(&stage, &[stage.winner(1, 1)].into_iter().chain(forged).collect::<Vec<_>>()).await;
+    // As a pass does it: both attempts are decided from the same row, and the first has taken a number of terms.
+    let row = stage.row().await;
+    let attempt = async |row: &CampaignRow, epoch: u64| {
+        let known = Remembered { epoch, ..Remembered::default() };
+        epoch::open(&stage.systems, &no_issuers(), &stage.campaign, row, &terms(100), known, || {}).await
+    };
+    let outdated = attempt(&row, 0).await;
+    assert!(matches!(outdated, Err(EpochError::Outdated { newest: 500 })), "{outdated:?}");
+    let next = CampaignRow { terms_number: row.terms_number + 1, ..row };
+    let opened = attempt(&next, 500).await.unwrap();
+    // What consumers store under this epoch counts, and nothing else.
+    assert_eq!((opened.epoch, opened.winners), (501, 3));
+    let drained = drained(&stage).await;
+    assert_eq!((drained.stored, drained.void, drained.dead_lettered), (3, 1, 0));
 }
 
 /// An attempt on other systems than the stage's, and whether it came as far as to allot an epoch.
@@ -352,7 +378,7 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
     let server = tokio::task::spawn_blocking(stack::services::Redis::start).await.unwrap().unwrap();
     let mut connections = stage.systems.settings.clone();
     let address = server.address().to_string();
-    connections.operator.redis.server = campaign::settings::RedisServer::Address(address);
+    connections.operator.redis.server = coupon_core::connections::RedisServer::Address(address);
     let elsewhere = Systems::new(connections).unwrap();
     let mut redis = elsewhere.redis().await.unwrap();
     let before = stage.row().await;
@@ -363,7 +389,7 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
         };
         set(&mut redis, value).await;
         let (opened, allotted) = tried(&stage, &elsewhere).await;
-        assert!(matches!(opened, Err(EpochError::Stock(_))), "{setting}: {opened:?}");
+        assert!(matches!(opened, Err(EpochError::Redis(_))), "{setting}: {opened:?}");
         assert!(!allotted, "{setting}");
         set(&mut redis, normal).await;
     }
@@ -375,10 +401,10 @@ async fn a_redis_that_takes_no_writes_costs_no_epoch() {
 async fn an_attempt_that_is_given_up_leaves_nothing_behind() {
     let stage = Stage::new().await;
     let mut redis = stage.systems.redis().await.unwrap();
-    let history = observe(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap().history;
+    let history = observe(&mut redis, &RedisKeys::of(&stage.campaign)).await.unwrap().history;
     let attempt = Attempt::begin(&redis, &stage.campaign, "given-up", &history).await.unwrap();
     let mut filling = Filling::new(attempt, 100);
-    filling.take((1..=50).map(|rank| from_event(stage.winner(rank, 1))).collect()).await.unwrap();
+    filling.add((1..=50).map(|rank| from_event(stage.winner(rank, 1))).collect()).await.unwrap();
     let pattern = format!("coupon:rebuild:given-up:*{}*", stage.campaign.coupon_id());
     assert_eq!(keys(&mut redis, &pattern).await, 4);
     drop(filling);

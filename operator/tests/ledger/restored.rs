@@ -3,24 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use campaign::log::producer::{KeyBy, WinnerLog};
-use campaign::stock::rebuild::Ledger;
-use campaign::stock::{StockKeys, Terms, forget};
-use campaign::table;
+use coupon_core::contract::KeyBy;
+use coupon_ledger::database;
+use coupon_ledger::kafka::producer::WinnerProducer;
+use coupon_ledger::redis::rebuild::Ledger;
+use coupon_ledger::redis::{RedisKeys, Terms, forget};
 use futures::future::join_all;
 use operator::api::Phase;
-use operator::epoch::Opened;
-use operator::ledger_count::Effort;
-use operator::ledger_count::pages::PAGE;
-use operator::reconcile::observe::{Known, observe, recount};
+use operator::ledger::count::Effort;
+use operator::ledger::count::pages::PAGE;
+use operator::ledger::epoch::Opened;
+use operator::ledger::repair::begin_after_opening;
+use operator::ledger::repair::settle::{Settled, settle};
+use operator::ledger::repair::watch::SETTLE;
+use operator::reconcile::observation_cache::ObservationCache;
+use operator::reconcile::observe::{observe, recount};
 use operator::reconcile::plan::Step;
-use operator::repair::begin_after_opening;
-use operator::repair::settle::{Settled, settle};
-use operator::repair::watch::SETTLE;
 
-use crate::missing_winners::held;
-use crate::operator_eyes::{FUTURE, Operator, PAST, Pass};
-use crate::stage::Stage;
+use super::missing_winners::held;
+use super::operator_eyes::{FUTURE, Operator, PAST, Pass};
+use crate::common::stage::Stage;
 
 const WINNERS: u64 = 30;
 
@@ -44,9 +46,10 @@ async fn lose(stage: &Stage, ranks: &str) {
 }
 
 async fn publish(stage: &Stage, ranks: impl Iterator<Item = u64>) {
-    let log = WinnerLog::new(&stage.systems.settings.operator.kafka, &stage.campaign, KeyBy::User, "test").unwrap();
+    let producer =
+        WinnerProducer::new(&stage.systems.settings.operator.kafka, &stage.campaign, KeyBy::User, "test").unwrap();
     for rank in ranks {
-        log.append(&stage.winner(rank, 1)).unwrap().acknowledged().await.unwrap();
+        producer.append_all(&[stage.winner(rank, 1)]).one(0).await.unwrap();
     }
 }
 
@@ -77,7 +80,7 @@ async fn rows_that_a_database_lost_come_back_in_every_phase() {
         }
         let after = if phase == Phase::Draining { Phase::Completed } else { phase };
         operator.until("it is whole", |pass| pass.plan.phase == after).await;
-        let rows = table::read_rows(&stage.systems.sql, &stage.campaign, stage.row, 0, 100).await.unwrap();
+        let rows = database::read_rows(&stage.systems.sql, &stage.campaign, stage.row, 0, 100).await.unwrap();
         assert_eq!(rows, (1..=WINNERS).map(|rank| stage.winner(rank, 1)).collect::<Vec<_>>(), "{phase}");
     }))
     .await;
@@ -105,11 +108,11 @@ async fn a_campaigns_row_that_was_put_back_costs_no_winner() {
     assert!(format!("{:?}", pass.plan.steps).contains("EpochMismatch"), "{:?}", pass.plan.steps);
     // What the opening does: an epoch above both, its barrier, and Redis as it was, with what only it holds.
     let begun = Instant::now();
-    let epoch = table::allot_epoch(&stage.systems.sql, stage.row, 2).await.unwrap();
+    let epoch = database::allot_epoch(&stage.systems.sql, stage.row, 2).await.unwrap();
     stage.open_epoch(epoch).await;
     let number = stage.row().await.terms_number.max(4);
     stage.fill_on(epoch, number, open(), &ledger()).await;
-    let opened = Opened { epoch, winners: WINNERS, free: 0, redis_only: 10, rebound: false };
+    let opened = Opened { epoch, winners: WINNERS, free: 0, redis_only: 10, rebound: false, given_before: WINNERS };
     begin_after_opening(&mut operator.memory, &opened, &pass.seen, begun.elapsed());
 
     let found = operator.until("it is published", |pass| pass.looked.published > 0).await;
@@ -124,7 +127,7 @@ async fn winners_whose_records_were_removed_unread_are_published_again() {
     let stage = Stage::of(100).await;
     let mut operator = Operator::of(&stage, over(), WINNERS, 0).await;
     publish(&stage, 1..=WINNERS).await;
-    operator.until("they wait in the log", |pass| pass.seen.log.as_ref().unwrap().lag == Some(WINNERS)).await;
+    operator.until("they wait in the log", |pass| pass.seen.kafka.as_ref().unwrap().lag == Some(WINNERS)).await;
     let topic = stage.campaign.topic();
     let end = stage.span(&topic).await[&0].1;
     stage.systems.kafka.delete_records(&topic, &BTreeMap::from([(0, end)])).await.unwrap();
@@ -140,26 +143,26 @@ async fn a_campaign_that_was_drained_stays_drained() {
     publish(&stage, 1..WINNERS).await;
     stage.dead_letter(&stage.winner(WINNERS, 1), 7).await;
     let waiting =
-        operator.until("the log is seen", |pass| pass.seen.log.as_ref().unwrap().lag == Some(WINNERS - 1)).await;
+        operator.until("the log is seen", |pass| pass.seen.kafka.as_ref().unwrap().lag == Some(WINNERS - 1)).await;
     operator.consume(&waiting).await;
     operator.until("it is completed", |pass| pass.plan.phase == Phase::Completed).await;
 
     stage.systems.kafka.delete_group(&stage.campaign.group()).await.unwrap();
     let mut operator = operator.restarted();
     let pass = operator.pass().await;
-    let log = pass.seen.log.unwrap();
-    assert_eq!((pass.plan.phase, log.lag), (Phase::Completed, Some(0)));
+    let kafka = pass.seen.kafka.unwrap();
+    assert_eq!((pass.plan.phase, kafka.lag), (Phase::Completed, Some(0)));
     let committed = operator
         .until("the group is given its commits back", |pass| {
-            let log = pass.seen.log.as_ref().unwrap();
-            log.offsets.as_ref().unwrap().committed.values().all(Option::is_some)
+            let kafka = pass.seen.kafka.as_ref().unwrap();
+            kafka.offsets.as_ref().unwrap().committed.values().all(Option::is_some)
         })
         .await;
     assert_eq!(committed.plan.phase, Phase::Completed);
 
     // Winners that come later, in a window that was opened again, are work.
     publish(&stage, 1..=1).await;
-    operator.until("a new record waits", |pass| pass.seen.log.as_ref().unwrap().lag == Some(1)).await;
+    operator.until("a new record waits", |pass| pass.seen.kafka.as_ref().unwrap().lag == Some(1)).await;
 }
 
 /// Wrong: deletion removes the keys of winners that nobody else has.
@@ -170,14 +173,14 @@ async fn what_only_redis_holds_is_stored_before_a_campaign_goes() {
     operator.until("all is known", |pass| pass.stored() == WINNERS).await;
     lose(&stage, "IN (5, 6, 30)").await;
     stage.dead_letter(&stage.winner(6, 1), 7).await;
-    let mut known: Known = operator.memory.known.clone();
+    let mut known: ObservationCache = operator.memory.cache.clone();
     // As closing does.
-    table::allot_epoch(&stage.systems.sql, stage.row, 1).await.unwrap();
+    database::allot_epoch(&stage.systems.sql, stage.row, 1).await.unwrap();
     let settled = settle(&stage.systems, &stage.campaign, &mut known).await.unwrap();
     assert_eq!(settled, Settled { stored: 2, in_the_way: 0 });
     let again = settle(&stage.systems, &stage.campaign, &mut known).await.unwrap();
     assert_eq!(again, Settled::default(), "once");
-    let rows = table::read_ranks(&stage.systems.sql, stage.row, 1, 100, 100).await.unwrap();
+    let rows = database::read_ranks(&stage.systems.sql, stage.row, 1, 100, 100).await.unwrap();
     assert_eq!(rows, (1..=WINNERS).filter(|rank| *rank != 6).collect::<Vec<_>>(), "a dead letter is people's");
 }
 
@@ -189,12 +192,12 @@ async fn what_redis_lost_too_is_known_to_be_missing() {
     operator.until("all is known", |pass| pass.stored() == WINNERS).await;
     lose(&stage, "> 20").await;
     let mut redis = stage.systems.redis().await.unwrap();
-    forget(&mut redis, &StockKeys::of(&stage.campaign)).await.unwrap();
+    forget(&mut redis, &RedisKeys::of(&stage.campaign)).await.unwrap();
     let left = Ledger { winners: (1..=20).map(held).collect(), free: Vec::new(), highest: 20 };
     stage.fill_on(1, 5, open(), &left).await;
     let pass = operator.until("the loss is seen", |pass| pass.stored() == 20).await;
     let ledger = pass.seen.ledger.unwrap();
-    assert_eq!((ledger.had, pass.seen.stock.unwrap().issued), (WINNERS, 20));
+    assert_eq!((ledger.had, pass.seen.redis.unwrap().issued), (WINNERS, 20));
 }
 
 /// Wrong: only the last page is counted, or a count is derived.
@@ -202,11 +205,11 @@ async fn what_redis_lost_too_is_known_to_be_missing() {
 async fn rows_are_counted_over_pages_and_a_server_says_who_it_is() {
     let stage = Stage::of(4 * PAGE).await;
     let rows: Vec<_> = [1, 2, PAGE, PAGE + 1, 3 * PAGE].map(|rank| stage.winner(rank, 1)).into();
-    table::store(&stage.systems.sql, stage.row, table::StoreMode::Direct(&rows)).await.unwrap();
-    let mut known = Known::default();
+    database::store(&stage.systems.sql, stage.row, database::StoreMode::Direct(&rows)).await.unwrap();
+    let mut known = ObservationCache::default();
     let seen = observe(&stage.systems, &stage.campaign, false, &mut known).await.ledger.unwrap();
     assert_eq!((seen.stored, seen.highest, seen.counted_whole), (5, 3 * PAGE, true));
-    let highest = table::highest_rank(&stage.systems.sql, stage.row, &mut Default::default()).await.unwrap();
+    let highest = database::highest_rank(&stage.systems.sql, stage.row, &mut Default::default()).await.unwrap();
     assert!(highest.server.split('/').count() >= 3 && highest.rank == 3 * PAGE, "{highest:?}");
 
     lose(&stage, "= 2").await;

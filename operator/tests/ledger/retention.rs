@@ -1,25 +1,25 @@
 //! Redis is rid of a campaign that is over, and filled again when it is needed.
 
-use campaign::event::CouponIssued;
-use campaign::identity::{RequestKey, UserId};
-use campaign::stock::rebuild::Ledger;
-use campaign::stock::{self, Answer, Removed, Reply, StockKeys, Terms, Wish, issue, observe};
-use campaign::table::{self, OpenedWindow, StoreMode, store};
 use clap::Parser;
 use consumer::forget::{self, args::Forget};
-use consumer::replay::Office;
+use consumer::replay::ReplayService;
 use consumer::replay::args::Action;
+use coupon_core::event::CouponIssued;
+use coupon_core::identity::{RequestKey, UserId};
+use coupon_ledger::database::{self, OpenedWindow, StoreMode, store};
+use coupon_ledger::redis::rebuild::Ledger;
+use coupon_ledger::redis::{self, Answer, IssueRequest, RedisKeys, Removed, Reply, Terms, issue, observe};
 use jiff::Timestamp;
 use operator::api::Phase;
-use operator::epoch::fill::from_event;
-use operator::epoch::{self, Remembered, Removal};
+use operator::ledger::epoch::fill::from_event;
+use operator::ledger::epoch::{self, Remembered, Removal};
 use operator::reconcile::plan::Step;
 
-use crate::api::{no_issuers, one_issuer};
-use crate::missing_winners::held;
-use crate::operator_eyes::Operator;
-use crate::repair::in_redis;
-use crate::stage::Stage;
+use super::missing_winners::held;
+use super::operator_eyes::Operator;
+use super::repair::in_redis;
+use crate::common::no_pods::{no_issuers, one_issuer};
+use crate::common::stage::Stage;
 
 const HOUR: i64 = 3_600_000;
 
@@ -39,10 +39,10 @@ async fn remove(stage: &Stage) -> Removal {
 }
 
 async fn keys_in_redis(stage: &Stage) -> u64 {
-    let keys = StockKeys::of(&stage.campaign);
+    let keys = RedisKeys::of(&stage.campaign);
     let mut redis = stage.systems.redis().await.unwrap();
     let all = [&keys.meta, &keys.issued, &keys.count, &keys.request, &keys.free];
-    redis::cmd("EXISTS").arg(&all).query_async(&mut redis).await.unwrap()
+    ::redis::cmd("EXISTS").arg(&all).query_async(&mut redis).await.unwrap()
 }
 
 /// Five winners in Redis, and these of them in the database.
@@ -69,16 +69,16 @@ async fn nothing_is_removed_that_is_no_row() {
 
     let stage = Stage::new().await;
     five_winners(&stage, &[1, 2, 4, 5]).await;
-    table::discard(&stage.systems.sql, stage.row, &stage.winner(3, 1), "a conflict").await.unwrap();
+    database::discard(&stage.systems.sql, stage.row, &stage.winner(3, 1), "a conflict").await.unwrap();
     let stale = stage.row().await;
     assert_eq!(remove(&stage).await, Removal::Done { winners: 5 }, "one is given up");
     let row = stage.row().await;
     assert!(row.keys_removed_ms.is_some() && row.open_epoch.is_none(), "{row:?}");
     assert_eq!((row.epoch, row.issued_count, keys_in_redis(&stage).await), (2, 5, 0));
-    table::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
+    database::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
     assert_eq!(stage.row().await.keys_removed_ms, None, "whoever fills Redis again need not take it back");
-    let late = table::set_keys_removed(&stage.systems.sql, stage.row, stale.epoch, 5, 1).await.unwrap();
-    assert_eq!(late, table::EpochCommit::Superseded);
+    let late = database::set_keys_removed(&stage.systems.sql, stage.row, stale.epoch, 5, 1).await.unwrap();
+    assert_eq!(late, database::EpochCommit::Superseded);
 }
 
 /// Wrong: an operator that was overtaken takes away what another has filled, or what somebody has won since it looked.
@@ -86,7 +86,7 @@ async fn nothing_is_removed_that_is_no_row() {
 async fn who_was_overtaken_removes_nothing() {
     let stage = Stage::new().await;
     five_winners(&stage, &[1, 2, 3, 4, 5]).await;
-    let (keys, row) = (StockKeys::of(&stage.campaign), stage.row().await);
+    let (keys, row) = (RedisKeys::of(&stage.campaign), stage.row().await);
     let pods = epoch::remove_keys(&stage.systems, &one_issuer(), &stage.campaign, &row, 0, now()).await.unwrap();
     assert_eq!((pods, stage.row().await.epoch), (Removal::Later, 1), "an issuer may be at work");
     let mut redis = stage.systems.redis().await.unwrap();
@@ -94,14 +94,15 @@ async fn who_was_overtaken_removes_nothing() {
     let before = state.open.unwrap();
     let changed = async |history: &str, before, winners| {
         let mut redis = stage.systems.redis().await.unwrap();
-        stock::remove(&mut redis, &keys, history, before, winners).await.unwrap()
+        redis::remove(&mut redis, &keys, history, before, winners).await.unwrap()
     };
     assert_eq!(changed("another/one", &before, 5).await, Removed::Changed);
     assert_eq!(changed(&state.history, &before, 4).await, Removed::Changed);
-    let older = stock::OpenStock { epoch: 0, ..before.clone() };
+    let older = redis::OpenInRedis { epoch: 0, ..before.clone() };
     assert_eq!(changed(&state.history, &older, 5).await, Removed::Changed);
-    let wish = Wish { user: UserId::new("late").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
-    issue(&mut redis, &keys, 1, 5, &[wish]).await.unwrap();
+    let request =
+        IssueRequest { user: UserId::new("late").unwrap(), key: RequestKey::new("k").unwrap(), minted: false };
+    issue(&mut redis, &keys, 1, 5, &[request]).await.unwrap();
     assert_eq!(changed(&state.history, &before, 5).await, Removed::Changed);
     store(
         &stage.systems.sql,
@@ -111,7 +112,7 @@ async fn who_was_overtaken_removes_nothing() {
     .await
     .unwrap();
     // Somebody else repairs it.
-    table::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
+    database::allot_epoch(&stage.systems.sql, stage.row, 0).await.unwrap();
     let overtaken = epoch::remove_keys(&stage.systems, &no_issuers(), &stage.campaign, &row, 0, now()).await.unwrap();
     assert_eq!((overtaken, keys_in_redis(&stage).await), (Removal::Later, 4));
 }
@@ -136,7 +137,7 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     let terms = over();
     let mut operator = Operator::of(&stage, terms, 5, 5).await;
     let window = OpenedWindow { start_ms: terms.start_ms, end_ms: terms.end_ms, limit: 1 };
-    table::set_opened(&stage.systems.sql, &stage.row().await, window, "User").await.unwrap();
+    database::set_opened(&stage.systems.sql, &stage.row().await, window, "User").await.unwrap();
     operator.until("all is stored", |pass| pass.plan.phase == Phase::Completed).await;
     let kept = operator.pass().await;
     assert!(!kept.plan.steps.contains(&Step::RemoveKeys), "it is kept for ever: {:?}", kept.plan);
@@ -144,7 +145,7 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     assert!(!operator.pass().await.plan.steps.contains(&Step::RemoveKeys), "it is over for two hours");
     operator.campaign.spec.retain_for_hours = Some(1);
     operator.until("it is over for long enough", |pass| pass.plan.steps.contains(&Step::RemoveKeys)).await;
-    let bytes = async || stage.systems.redis_bytes(&StockKeys::of(&stage.campaign)).await.unwrap().unwrap();
+    let bytes = async || stage.systems.redis_bytes(&RedisKeys::of(&stage.campaign)).await.unwrap().unwrap();
     assert!(bytes().await > 500, "{}", bytes().await);
     assert_eq!(remove(&stage).await, Removal::Done { winners: 5 });
     assert_eq!(bytes().await, 0);
@@ -162,13 +163,17 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     let forget = Forgetting::try_parse_from(words).unwrap().forget;
     let workload = stage.systems.settings.workload.clone();
     let ended = forget::forget(&forget, workload.clone(), &mut std::io::sink()).await.unwrap();
-    assert_eq!(ended, forget::Ending::AllDone);
+    assert_eq!(ended, forget::ForgetOutcome::AllDone);
     stage.dead_letter(&stage.winner(50, 1), 7).await;
     let words = ["dead-letters", "replay", "--campaign", &campaign, "--wait", "0"];
     let Action::Replay(replay) = Program::try_parse_from(words).unwrap().action else { panic!() };
     let mut said = Vec::new();
     assert!(
-        !Office::new(stage.campaign.identity().clone(), workload).unwrap().replay(&replay, &mut said).await.unwrap()
+        !ReplayService::new(stage.campaign.identity().clone(), workload)
+            .unwrap()
+            .replay(&replay, &mut said)
+            .await
+            .unwrap()
     );
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("RedisKeysRemoved") && said.contains("take retainForHours out"), "{said}");
@@ -190,14 +195,14 @@ async fn a_longer_window_brings_back_all_that_was_removed() {
     }
     assert!(winners.iter().any(|winner| winner.rank == 3) && !winners.contains(&expected(3)), "{winners:?}");
 
-    let (keys, mut redis) = (StockKeys::of(&stage.campaign), stage.systems.redis().await.unwrap());
-    let wish = |user: &str, key: &str| Wish {
+    let (keys, mut redis) = (RedisKeys::of(&stage.campaign), stage.systems.redis().await.unwrap());
+    let request = |user: &str, key: &str| IssueRequest {
         user: UserId::new(user).unwrap(),
         key: RequestKey::new(key).unwrap(),
         minted: false,
     };
-    let wishes = [wish("user-1", "k"), wish("user-2", "another"), wish("new", "k")];
-    let Reply::Answered(batch) = issue(&mut redis, &keys, opened.epoch, 50, &wishes).await.unwrap() else { panic!() };
+    let requests = [request("user-1", "k"), request("user-2", "another"), request("new", "k")];
+    let Reply::Answered(batch) = issue(&mut redis, &keys, opened.epoch, 50, &requests).await.unwrap() else { panic!() };
     assert!(matches!(&batch.answers[0], Answer::Repeated(grant) if grant.rank == 1), "{batch:?}");
     assert!(matches!(&batch.answers[1], Answer::UserLimit), "{batch:?}");
     assert!(matches!(&batch.answers[2], Answer::Granted(grant) if grant.rank == 6), "{batch:?}");

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use campaign::log::admin::{KafkaAdmin, TopicSpec, TopicState};
-use campaign::log::client_config;
-use campaign::names::{KafkaNames, Templates};
-use campaign::settings::{Kafka, KafkaProtocol, Login, SaslMechanism};
+use coupon_core::names::{KafkaNames, Templates};
+use coupon_kafka_admin::{KafkaAdmin, TopicSpec, TopicState};
+use coupon_ledger::kafka::client_config;
+use coupon_testing::secured_kafka::SecuredKafka;
 use operator::api::CampaignClass;
-use operator::connections::Systems;
-use operator::measure::{Measured, System, measure};
-use stack::secured::brokers::{Acl, Brokers};
+use operator::class::measure::{Measured, System, measure};
+use operator::class::pools::Systems;
+use stack::secured::brokers::Acl;
 use stack::secured::rights;
 
 use crate::stage::{assert_found, assert_well, class, connections};
@@ -19,16 +19,6 @@ const TOPIC: &str = "prod.-.probe.coupon-events";
 const GROUP: &str = "prod.-.probe.coupon-consumer";
 /// Brokers take ACLs in a moment after they are written.
 const SOON: Duration = Duration::from_secs(10);
-
-fn kafka(address: &str, (username, password): (&str, &str)) -> Kafka {
-    Kafka {
-        bootstrap_servers: vec![address.to_owned()],
-        protocol: KafkaProtocol::SaslPlaintext,
-        mechanism: Some(SaslMechanism::Plain),
-        login: Login { username: username.to_owned(), password: password.to_owned() },
-        ca_pem: None,
-    }
-}
 
 /// Looks until one finds what is wanted: the first, unless the broker has not heard of the change yet.
 async fn look_until(systems: &Systems, class: &CampaignClass, wanted: impl Fn(&Measured) -> bool) -> Measured {
@@ -52,22 +42,19 @@ fn threads() -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_enough() {
     let logins = [("coupon-operator", "operator-word"), ("coupon-pods", "pods-word")];
-    let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
-    let broker = starting.await.unwrap().unwrap();
-    let address = broker.url();
-    let mut acls = Brokers::login(address.parse().unwrap(), stack::services::Kafka::ADMIN).unwrap();
+    let mut broker = SecuredKafka::start(logins).await;
     let documented = rights::kafka("prod", logins[0].0, logins[1].0).unwrap();
     assert_eq!(documented.len(), 11, "{documented:?}");
-    documented.iter().for_each(|acl| acls.add(acl).unwrap());
+    broker.add(&documented);
     let mut settings = connections();
-    (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
+    (settings.operator.kafka, settings.workload.kafka) = (broker.settings(logins[0]), broker.settings(logins[1]));
     let systems = Systems::new(settings).unwrap();
     let class: CampaignClass = {
         let mut class = class("acls");
         class["spec"]["realm"] = serde_json::json!("prod");
         serde_json::from_value(class).unwrap()
     };
-    let admin = KafkaAdmin::new(&client_config(&kafka(&address, stack::services::Kafka::ADMIN), "test", &[])).unwrap();
+    let admin = KafkaAdmin::new(&client_config(&broker.admin(), "test", &[])).unwrap();
 
     // A stranger's topic of that name is named, and left alone.
     let strangers = TopicSpec { name: TOPIC.into(), partitions: 2, replication_factor: 1, config: BTreeMap::new() };
@@ -100,9 +87,9 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     for acl in documented.iter().chain(&denied) {
         let what = format!("{acl:?}");
         if acl.denies {
-            acls.add(acl).unwrap();
+            broker.acls.add(acl).unwrap();
         } else {
-            acls.remove(acl).unwrap();
+            broker.acls.remove(acl).unwrap();
         }
         let troubled = look_until(&systems, &class, |found| !found.findings.is_empty()).await;
         // What is not let through at the first step is said of the rights that include it.
@@ -123,9 +110,9 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
         others.for_each(|(name, _)| assert!(!text.contains(name), "{what}: another user is blamed: {text}"));
         println!("{what}: {text}");
         if acl.denies {
-            acls.remove(acl).unwrap();
+            broker.acls.remove(acl).unwrap();
         } else {
-            acls.add(acl).unwrap();
+            broker.acls.add(acl).unwrap();
         }
         assert_well(&look_until(&systems, &class, well).await, &format!("{what} given back"));
     }
@@ -153,7 +140,7 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
     }
     let group = admin.committed_offsets(GROUP, TOPIC, 1).await.unwrap();
     assert_eq!(group, BTreeMap::from([(0, None)]), "its group is gone as well");
-    broker.kill().unwrap();
+    broker.kill();
     let began = Instant::now();
     systems.remove_probed("acls", &BTreeSet::new()).await;
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
@@ -163,13 +150,10 @@ async fn each_kafka_right_that_is_missing_is_named_and_the_documented_ones_are_e
 #[tokio::test(flavor = "multi_thread")]
 async fn looks_keep_to_the_names_that_the_class_gives() {
     let logins = [("coupon-operator", "operator-word"), ("coupon-pods", "pods-word")];
-    let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
-    let broker = starting.await.unwrap().unwrap();
-    let address = broker.url();
-    let mut acls = Brokers::login(address.parse().unwrap(), stack::services::Kafka::ADMIN).unwrap();
+    let mut broker = SecuredKafka::start(logins).await;
     // README's, with the beginning of these names in place of the realm's.
     let documented = rights::kafka("acme", logins[0].0, logins[1].0).unwrap();
-    documented.iter().for_each(|acl| acls.add(acl).unwrap());
+    broker.add(&documented);
     let own = KafkaNames::new(Templates {
         topic: "acme.coupons.{namespace}.{couponId}".to_owned(),
         dead_letter_topic: "{topic}.dlq".to_owned(),
@@ -178,7 +162,7 @@ async fn looks_keep_to_the_names_that_the_class_gives() {
     .unwrap();
     let looking_as = |names: &KafkaNames| {
         let mut settings = connections();
-        (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
+        (settings.operator.kafka, settings.workload.kafka) = (broker.settings(logins[0]), broker.settings(logins[1]));
         (settings.operator.kafka_names, settings.workload.kafka_names) = (names.clone(), names.clone());
         let mut class = class("named");
         class["spec"]["realm"] = serde_json::json!("prod");
@@ -187,7 +171,7 @@ async fn looks_keep_to_the_names_that_the_class_gives() {
     };
     let (systems, class) = looking_as(&own);
     assert_well(&look_until(&systems, &class, |found| found.findings.is_empty()).await, "as the ACLs are");
-    let admin = KafkaAdmin::new(&client_config(&kafka(&address, stack::services::Kafka::ADMIN), "test", &[])).unwrap();
+    let admin = KafkaAdmin::new(&client_config(&broker.admin(), "test", &[])).unwrap();
     let name = "acme.coupons.-.probe";
     let there = async || admin.describe_topics(&[name]).await.unwrap().remove(name).unwrap().unwrap();
     assert!(matches!(there().await, TopicState::Present(_)));
@@ -206,26 +190,25 @@ async fn looks_keep_to_the_names_that_the_class_gives() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_class_whose_topics_somebody_else_makes_is_well_without_the_right_to() {
     let logins = [("coupon-operator", "operator-word"), ("coupon-pods", "pods-word")];
-    let starting = tokio::task::spawn_blocking(move || stack::services::Kafka::start_with_acls(&logins));
-    let broker = starting.await.unwrap().unwrap();
-    let address = broker.url();
-    let mut acls = Brokers::login(address.parse().unwrap(), stack::services::Kafka::ADMIN).unwrap();
+    let mut broker = SecuredKafka::start(logins).await;
     let documented = rights::kafka("prod", logins[0].0, logins[1].0).unwrap();
     let managing = ["Create", "Alter", "AlterConfigs", "Delete"];
     let is_managing =
         |acl: &Acl| acl.user == "coupon-operator" && acl.kind == "topic" && managing.contains(&acl.operation.as_str());
-    documented.iter().filter(|acl| !is_managing(acl)).for_each(|acl| acls.add(acl).unwrap());
+    broker.add(documented.iter().filter(|acl| !is_managing(acl)));
     // What the others include.
-    acls.add(&Acl {
-        user: "coupon-operator".to_owned(),
-        kind: "topic".to_owned(),
-        prefix: "prod.".to_owned(),
-        operation: "DescribeConfigs".to_owned(),
-        denies: false,
-    })
-    .unwrap();
+    broker
+        .acls
+        .add(&Acl {
+            user: "coupon-operator".to_owned(),
+            kind: "topic".to_owned(),
+            prefix: "prod.".to_owned(),
+            operation: "DescribeConfigs".to_owned(),
+            denies: false,
+        })
+        .unwrap();
     let mut settings = connections();
-    (settings.operator.kafka, settings.workload.kafka) = (kafka(&address, logins[0]), kafka(&address, logins[1]));
+    (settings.operator.kafka, settings.workload.kafka) = (broker.settings(logins[0]), broker.settings(logins[1]));
     let systems = Systems::new(settings).unwrap();
     let class = |create_topics: bool| -> CampaignClass {
         let mut class = class("others");
@@ -249,7 +232,7 @@ async fn a_class_whose_topics_somebody_else_makes_is_well_without_the_right_to()
     assert!(said.contains(&wanted), "{said}");
 
     // As it says.
-    let admin = KafkaAdmin::new(&client_config(&kafka(&address, stack::services::Kafka::ADMIN), "test", &[])).unwrap();
+    let admin = KafkaAdmin::new(&client_config(&broker.admin(), "test", &[])).unwrap();
     let hour = |key: &str| (key.to_owned(), "3600000".to_owned());
     let config = BTreeMap::from([hour("retention.ms"), hour("segment.ms")]);
     let spec = TopicSpec { name: TOPIC.into(), partitions: 1, replication_factor: 1, config };

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body as Sent;
-use campaign::telemetry;
 use clap::Parser;
+use coupon_runtime::telemetry;
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
 use operator::config::{Cli, Command};
-use operator::controller;
+use operator::controller::campaign;
+use operator::controller::health::Health;
 use operator::metrics::Metrics;
-use operator::progress::Progress;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower_test::mock::Handle;
@@ -101,7 +101,9 @@ async fn twenty_broken_classes_delay_no_healthy_one() {
     let (refused, silent) = nowhere().await;
     let silent = silent.local_addr().map(|address| (silent, address.to_string())).unwrap();
     let stack = connections().operator;
-    let campaign::settings::RedisServer::Address(redis) = stack.redis.server.clone() else { panic!("no Sentinel") };
+    let coupon_core::connections::RedisServer::Address(redis) = stack.redis.server.clone() else {
+        panic!("no Sentinel")
+    };
     let healthy = |name: &str| {
         let mut class = class(name);
         class["spec"]["redis"]["url"] = json!(format!("redis://{redis}"));
@@ -164,11 +166,11 @@ async fn twenty_broken_classes_delay_no_healthy_one() {
     };
     let metrics = Metrics::new(&telemetry::registry("coupon"));
     let began = Instant::now();
-    tokio::spawn(controller::run(
+    tokio::spawn(campaign::run(
         Client::new(service, "default"),
         config,
         metrics,
-        Arc::new(Progress::default()),
+        Arc::new(Health::default()),
         std::future::pending::<()>(),
     ));
     let ready = |told: &Told, name: &str| told.get(name).and_then(|each| each.get("Ready")).cloned();

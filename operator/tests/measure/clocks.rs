@@ -1,6 +1,6 @@
 //! A Redis whose clock is wrong.
 
-use operator::measure::clocks::Time;
+use operator::class::measure::clocks::Time;
 
 use crate::fake::{INFO, Says, now_ms};
 use crate::stage::{class, look};
@@ -23,7 +23,7 @@ async fn a_clock_that_is_wrong_has_witnesses() {
         // And what a pass makes of it, with the database as the third.
         let heard = measured.clocks.witnesses(now_ms(), std::time::Instant::now());
         assert!(heard.database_ms.is_some());
-        let time = Time::judge(Some(now_ms() + offset_ms), &heard);
+        let time = Time::compare(Some(now_ms() + offset_ms), &heard);
         assert_eq!(time.doubt.is_none(), believed, "{time:?}");
         assert!((time.now_ms - now_ms()).abs() < 5_000, "{time:?}");
     }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use campaign::settings::RedisServer;
+use coupon_core::connections::RedisServer;
 use operator::class::ClassConnections;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,19 +10,19 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::stage::connections;
 
 /// What one that is as it should be says.
-pub const INFO: &str = "redis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:ab\r\nmaster_replid:cd\r\nrole:master\r\n\
+pub(crate) const INFO: &str = "redis_version:7.2.0\r\nredis_mode:standalone\r\nrun_id:ab\r\nmaster_replid:cd\r\nrole:master\r\n\
                         maxmemory_policy:noeviction\r\naof_enabled:1\r\n";
 
-pub fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// What it says.
 #[derive(Debug, Clone, Default)]
-pub struct Says {
-    pub info: String,
-    pub cluster: String,
-    pub offset_ms: i64,
+pub(crate) struct Says {
+    pub(crate) info: String,
+    pub(crate) cluster: String,
+    pub(crate) offset_ms: i64,
 }
 
 fn bulk(text: &str) -> String {
@@ -30,12 +30,12 @@ fn bulk(text: &str) -> String {
 }
 
 impl Says {
-    pub fn info(info: &str) -> Self {
+    pub(crate) fn info(info: &str) -> Self {
         Self { info: info.to_owned(), ..Self::default() }
     }
 
     /// The stack's servers, but for this Redis.
-    pub async fn serve(self) -> ClassConnections {
+    pub(crate) async fn serve(self) -> ClassConnections {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {

@@ -1,10 +1,10 @@
 //! Servers with settings and rights that cannot work.
 
-use campaign::identity::CampaignId;
-use campaign::log::admin::TopicState;
-use campaign::table::{self, Fault};
-use operator::connections::Systems;
-use operator::measure::System;
+use coupon_core::identity::CampaignId;
+use coupon_kafka_admin::TopicState;
+use coupon_ledger::database::{self, Fault};
+use operator::class::measure::System;
+use operator::class::pools::Systems;
 use redis::aio::MultiplexedConnection;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, raw_sql};
@@ -29,8 +29,9 @@ async fn what_a_redis_cannot_do_is_said_before_a_sale_meets_it() {
     (settings.operator.redis, settings.workload.redis) = (redis(&server.url()), redis(&server.workload_url()));
     let class = class("redis");
     assert_well(&look(&settings, &class).await, "at first");
-    let mut admin =
-        campaign::stock::connect::connect(&settings.operator.redis, std::time::Duration::from_secs(5)).await.unwrap();
+    let mut admin = coupon_ledger::redis::connect::connect(&settings.operator.redis, std::time::Duration::from_secs(5))
+        .await
+        .unwrap();
     let pods = settings.workload.redis.login.username.clone();
     let named = format!("user `{pods}`");
     for (break_it, mend_it, reason, says) in [
@@ -209,15 +210,15 @@ async fn tables_that_are_gone_are_made_anew_without_a_restart() {
     let systems = Systems::new(settings).unwrap();
     systems.migrate().await.unwrap();
     let campaign = CampaignId::with_default_names("measure", "shop", "gone").unwrap();
-    assert_eq!(table::find(&systems.sql, &campaign).await.unwrap(), None);
+    assert_eq!(database::find(&systems.sql, &campaign).await.unwrap(), None);
     let gone = format!(
         "USE `{name}`; SET FOREIGN_KEY_CHECKS = 0; DROP TABLE campaign, issued_coupon, epoch_barrier, drained, discarded_coupon, discarded_record, direct_coupon, forgotten_coupon, \
          schema_compatibility, _sqlx_migrations"
     );
     raw_sql(AssertSqlSafe(gone)).execute(&root).await.unwrap();
-    assert_eq!(table::find(&systems.sql, &campaign).await.unwrap_err().fault(), Fault::Schema);
+    assert_eq!(database::find(&systems.sql, &campaign).await.unwrap_err().fault(), Fault::Schema);
     systems.migrate().await.unwrap();
-    assert_eq!(table::find(&systems.sql, &campaign).await.unwrap(), None);
+    assert_eq!(database::find(&systems.sql, &campaign).await.unwrap(), None);
 }
 
 /// Wrong: a class is Ready, and its first campaign finds that no topic can be made.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use campaign::settings::{DatabaseTls, RedisServer};
+use coupon_core::connections::{DatabaseTls, RedisServer};
 use operator::class::ClassConnections;
-use operator::connections::Systems;
-use operator::measure::System;
+use operator::class::measure::System;
+use operator::class::pools::Systems;
 use tokio::net::TcpListener;
 
 use crate::stage::{assert_found, class, connections, look};
@@ -14,7 +14,7 @@ use crate::stage::{assert_found, class, connections, look};
 const ENDS: Duration = Duration::from_secs(40);
 
 /// An address at which nobody listens, and one where somebody listens and never answers.
-pub async fn nowhere() -> (String, TcpListener) {
+pub(crate) async fn nowhere() -> (String, TcpListener) {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (gone.local_addr().unwrap().to_string(), TcpListener::bind("127.0.0.1:0").await.unwrap())
 }

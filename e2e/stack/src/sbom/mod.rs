@@ -78,9 +78,18 @@ mod tests {
 
         let scope =
             |name: &str| components.iter().find(|each| text(each, "name") == name).map(|each| text(each, "scope"));
-        for inside in
-            ["kube", "tokio", "rdkafka", "librdkafka", "sqlx-mysql", "ring", "campaign", "rust-std", "package.so.1"]
-        {
+        for inside in [
+            "kube",
+            "tokio",
+            "rdkafka",
+            "librdkafka",
+            "sqlx-mysql",
+            "ring",
+            "coupon-ledger",
+            "coupon-sink",
+            "rust-std",
+            "package.so.1",
+        ] {
             assert_eq!(scope(inside).as_deref(), Some("required"), "{inside}");
         }
         for tool in ["syn", "serde_derive"] {

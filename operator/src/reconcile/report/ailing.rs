@@ -1,12 +1,12 @@
 //! What ails the pods.
 
-use crate::diagnosis::Cause;
+use crate::diagnosis::NotReadyCause;
 
 /// Why pods of each kind are not ready, as far as that is known.
 #[derive(Debug, Clone, Default)]
-pub struct Ailing {
+pub(crate) struct Ailing {
     /// The issuers.
-    pub issuer: Option<Cause>,
+    pub issuer: Option<NotReadyCause>,
     /// The consumers.
-    pub consumer: Option<Cause>,
+    pub consumer: Option<NotReadyCause>,
 }

@@ -1,24 +1,25 @@
 //! What a status is made of.
 
+use coupon_core::identity::CampaignId;
+use coupon_ledger::redis::RedisError;
+
 use super::super::epochs::EpochWatch;
-use super::super::numbers::Numbers;
 use super::super::observe::Observation;
 use super::super::plan::Plan;
+use super::super::replicas::ScalingDecision;
 use super::super::rollout::Rollouts;
 use super::ailing::Ailing;
 use crate::api::{CampaignClass, CouponCampaign};
-use crate::error::{ReconcileError, stock_advice, stock_reason};
-use crate::measure::Measured;
-use crate::repair::compare::Standing;
-use crate::repair::scan::Looked;
-use crate::serving::Service;
-use crate::stop::Stop;
-use campaign::identity::CampaignId;
-use campaign::stock::StockError;
+use crate::class::measure::Measured;
+use crate::controller::suspension::SuspensionOutcome;
+use crate::error::{ReconcileError, redis_advice, redis_reason};
+use crate::issuer_client::serving::Service;
+use crate::ledger::repair::compare::ComparisonStatus;
+use crate::ledger::repair::scan::ScanResult;
 use k8s_openapi::api::apps::v1::Deployment;
 
 /// What a pass knows when it reports.
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// The campaign.
     pub campaign: &'a CouponCampaign,
     /// Its class.
@@ -30,7 +31,7 @@ pub struct Facts<'a> {
     /// What was decided.
     pub plan: &'a Plan,
     /// How many pods there should be.
-    pub numbers: &'a Numbers,
+    pub numbers: &'a ScalingDecision,
     /// What stopped the pass, if anything did.
     pub failure: Option<&'a ReconcileError>,
     /// The issuers' Deployment.
@@ -40,9 +41,9 @@ pub struct Facts<'a> {
     /// Rows that the ledger had when this object first met it.
     pub adopted: Option<u64>,
     /// What the looks for missing winners found.
-    pub looked: &'a Looked,
+    pub scan: &'a ScanResult,
     /// What comparing rows and Redis has come to.
-    pub compared: Standing,
+    pub compared: ComparisonStatus,
     /// The offsets have been unreadable for long.
     pub offsets_unread: bool,
     /// Consumers have stored nothing for long though records wait: which, and since when.
@@ -58,11 +59,11 @@ pub struct Facts<'a> {
     /// What it leads to besides them.
     pub strays: Option<&'a str>,
     /// Why Redis takes no writes though it can be read.
-    pub redis_refusal: Option<&'a StockError>,
+    pub redis_refusal: Option<&'a RedisError>,
     /// Why pods are not ready.
     pub ailing: &'a Ailing,
     /// What became of stopping issuing without Redis, if that was tried.
-    pub stop: Option<Stop>,
+    pub stop: Option<SuspensionOutcome>,
     /// What became of its epochs.
     pub(crate) epochs: &'a EpochWatch,
     /// What issuers say of a right in Redis that they lack.
@@ -75,13 +76,13 @@ pub struct Facts<'a> {
 
 impl Facts<'_> {
     /// What keeps Redis from doing what it is there for.
-    pub(crate) fn redis_trouble(&self) -> Option<&StockError> {
-        self.seen.stock.as_ref().err().or(self.redis_refusal)
+    pub(crate) fn redis_trouble(&self) -> Option<&RedisError> {
+        self.seen.redis.as_ref().err().or(self.redis_refusal)
     }
 
     /// The same as a reason and in words; also what the issuers meet alone.
     pub(crate) fn redis_failure(&self) -> Option<(&'static str, String)> {
-        let trouble = self.redis_trouble().map(|error| (stock_reason(error), stock_advice(error)));
+        let trouble = self.redis_trouble().map(|error| (redis_reason(error), redis_advice(error)));
         let of_pods = |said| {
             let text = format!(
                 "issuers say: {said}; grant it to the pods' user (README, Install, lists what each login needs)"

@@ -1,16 +1,17 @@
 //! Whether coupons can be had, as users see it. Pure.
 
+use coupon_core::contract::ports::CONTROL as CONTROL_PORT;
+
 use super::Facts;
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaignStatus};
-use crate::children::{Component, object_name};
-use crate::epoch::CONTROL_PORT;
-use crate::error::{advice, stock_advice, stock_reason, table_advice};
+use crate::controller::suspension::SuspensionOutcome;
+use crate::error::{advice, database_advice, redis_advice, redis_reason};
+use crate::issuer_client::serving::Service;
 use crate::reconcile::plan::{LEDGER_MOVED, Plan};
 use crate::reconcile::strays::STRAYS;
-use crate::reconcile::supply::Window;
-use crate::serving::Service;
-use crate::stop::Stop;
+use crate::reconcile::supply::WindowMs;
+use crate::workloads::{Component, object_name};
 
 pub(super) fn clock_reason(plan: &Plan) -> &'static str {
     if plan.time.frozen { "ClocksDisagree" } else { "RedisClockWrong" }
@@ -38,18 +39,21 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         return Report::no(Open, "IssuersNotServing", cause);
     }
     if let Some(error) = facts.redis_trouble() {
-        let (reason, said) = (stock_reason(error), stock_advice(error));
+        let (reason, said) = (redis_reason(error), redis_advice(error));
         // What the operator's login may not, the pods' may.
         let is_ours_alone = error.is_authentication() || error.is_missing_right();
         return match error.is_answer() && !is_ours_alone {
             true => Report::no(Open, reason, format!("Redis grants nothing, so users hear 503: {said}")),
-            false => {
-                let heard = match facts.service {
-                    Service::Grants => "issuers say that they grant, but the operator cannot look into Redis",
-                    Service::Refuses(_) | Service::Silent => "whether users get coupons is not known",
-                };
-                Report::unknown(Open, reason, format!("{heard}: {said}"))
-            }
+            false => match facts.service {
+                Service::Grants => {
+                    let heard = "issuers say that they grant, but the operator cannot look into Redis";
+                    Report::unknown(Open, reason, format!("{heard}: {said}"))
+                }
+                Service::Refuses(cause) => Report::no(Open, "IssuersNotServing", format!("{cause}; {said}")),
+                Service::Silent => {
+                    Report::unknown(Open, reason, format!("whether users get coupons is not known: {said}"))
+                }
+            },
         };
     }
     match facts.service {
@@ -110,7 +114,7 @@ pub(super) fn silence() -> String {
 }
 
 /// Of a campaign that something is missing for, as its users see it.
-pub(super) fn not_prepared(window: Window, now_ms: i64) -> Report {
+pub(super) fn not_prepared(window: WindowMs, now_ms: i64) -> Report {
     use ConditionType::Open;
     match now_ms {
         _ if now_ms < window.start_ms => Report::no(Open, NOT_PREPARED, "the campaign is not prepared yet"),
@@ -126,6 +130,19 @@ pub(super) fn not_prepared(window: Window, now_ms: i64) -> Report {
 /// Reason: something that the campaign needs is not there yet.
 const NOT_PREPARED: &str = "Pending";
 
+/// Of a campaign of which no coupon is left, as its users see it.
+pub(super) fn sold_out(facts: &Facts<'_>) -> Report {
+    let asked = u64::try_from(facts.campaign.spec.total_quantity).unwrap_or(0);
+    let text = match facts.plan.in_force.map(|terms| terms.total).filter(|total| asked > *total) {
+        None => "every coupon is issued".to_owned(),
+        Some(total) => format!(
+            "all {total} coupons are issued; totalQuantity {asked} is asked for, and not in force yet, {}",
+            why_not(facts)
+        ),
+    };
+    Report::no(ConditionType::Open, "SoldOut", text)
+}
+
 /// Of a campaign that is suspended, as its users see it.
 pub(super) fn suspended(facts: &Facts<'_>) -> Report {
     use ConditionType::Open;
@@ -133,7 +150,7 @@ pub(super) fn suspended(facts: &Facts<'_>) -> Report {
         return stop.report();
     }
     if facts.campaign.spec.suspend {
-        return Stop::InRedis.report();
+        return SuspensionOutcome::InRedis.report();
     }
     if facts.plan.terms.suspended {
         return Report::no(Open, "Suspended", "issuing is stopped by what condition Stalled says");
@@ -148,9 +165,9 @@ pub(super) fn pending_suspension(facts: &Facts<'_>, report: Report) -> Report {
         return report;
     }
     let told = match facts.stop {
-        Some(Stop::ByFence(told)) => format!("; {} of {} issuers have stopped", told.fenced, told.pods),
-        Some(Stop::Failed) => "; the issuers could not be told either".to_owned(),
-        Some(Stop::InRedis) | None => String::new(),
+        Some(SuspensionOutcome::ByFence(told)) => format!("; {} of {} issuers have stopped", told.fenced, told.pods),
+        Some(SuspensionOutcome::Failed) => "; the issuers could not be told either".to_owned(),
+        Some(SuspensionOutcome::InRedis) | None => String::new(),
     };
     let text = format!("suspension is asked for, and not in force yet, {}{told}; {}", why_not(facts), report.message);
     Report { reason: "SuspensionPending", message: text, ..report }
@@ -158,9 +175,9 @@ pub(super) fn pending_suspension(facts: &Facts<'_>, report: Report) -> Report {
 
 /// Why a change of terms is not in force yet.
 fn why_not(facts: &Facts<'_>) -> String {
-    let stock = facts.seen.stock.as_ref().err().map(|error| format!("because {}", stock_advice(error)));
-    let ledger = || facts.seen.ledger.as_ref().err().map(|error| format!("because {}", table_advice(error)));
-    stock
+    let redis = facts.seen.redis.as_ref().err().map(|error| format!("because {}", redis_advice(error)));
+    let ledger = || facts.seen.ledger.as_ref().err().map(|error| format!("because {}", database_advice(error)));
+    redis
         .or_else(ledger)
         .or_else(|| facts.failure.map(|failure| format!("because {}", advice(failure))))
         .unwrap_or_else(|| "as the change is on its way".to_owned())

@@ -8,14 +8,14 @@ use crate::api::conditions::{self, Report};
 use crate::api::{ConditionType, CouponCampaign, CouponCampaignStatus, Phase};
 use crate::class::ClassError;
 use crate::error::{ReconcileError, advice};
+use crate::issuer_client::serving::Service;
 use crate::reconcile::deletion::RELEASE_ANNOTATION;
 use crate::reconcile::report::open::not_prepared;
-use crate::reconcile::supply::{self, Supply, Window};
-use crate::serving::Service;
+use crate::reconcile::supply::{self, Supply, WindowMs};
 
 /// What is known in a pass that ended before it could look.
 #[derive(Debug, Clone, Copy)]
-pub struct Blind<'a> {
+pub(crate) struct Blind<'a> {
     /// Issuers that users can reach, as Kubernetes says.
     pub ready: i32,
     /// What these say.
@@ -26,7 +26,7 @@ pub struct Blind<'a> {
 
 /// The status of a campaign whose pass ended before all was looked at: counters and what was known to be wrong stay, and what was well
 /// is not known to be so any more.
-pub fn status_without_class(
+pub(crate) fn status_without_class(
     campaign: &CouponCampaign,
     failure: &ReconcileError,
     known: &Blind<'_>,
@@ -62,7 +62,11 @@ pub fn status_without_class(
 }
 
 /// The status of a campaign whose ledger is another cluster's: what was counted of it here once is not known here any more.
-pub fn status_elsewhere(campaign: &CouponCampaign, failure: &ReconcileError, now: Timestamp) -> CouponCampaignStatus {
+pub(crate) fn status_elsewhere(
+    campaign: &CouponCampaign,
+    failure: &ReconcileError,
+    now: Timestamp,
+) -> CouponCampaignStatus {
     use ConditionType as C;
     let before = campaign.status.clone().unwrap_or_default();
     let mut next = CouponCampaignStatus {
@@ -100,7 +104,7 @@ fn as_users_see_it(
     text: &str,
 ) -> Option<Report> {
     use ConditionType::Open;
-    let (window, now_ms) = (Window::of_blind_pass(campaign), known.now_ms);
+    let (window, now_ms) = (WindowMs::of_blind_pass(campaign), known.now_ms);
     let said = conditions::find(&next.conditions, Open);
     let was_unprepared = next.phase == Some(Phase::Pending);
     match supply {

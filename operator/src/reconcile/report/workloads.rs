@@ -6,11 +6,11 @@ use super::Facts;
 use super::open::{ISSUERS_SILENT, LEADS_NOWHERE, leads_nowhere, silence};
 use crate::api::conditions::Report;
 use crate::api::{ConditionType, CouponCampaignStatus, Phase};
-use crate::children::Component;
-use crate::diagnosis::Cause;
-use crate::measure::pods::REFUSED;
+use crate::class::measure::pods::REFUSED;
+use crate::diagnosis::NotReadyCause;
+use crate::issuer_client::serving::Service;
 use crate::reconcile::strays::STRAYS;
-use crate::serving::Service;
+use crate::workloads::Component;
 
 /// Consumers are ready, records wait, and none is stored.
 pub(in crate::reconcile) const CONSUMERS_STAND_STILL: &str = "ConsumersStandStill";
@@ -46,7 +46,7 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
         let texts: Vec<String> = missing.iter().map(|(_, text)| text.clone()).collect();
         return Report::no(WorkloadsReady, reason, texts.join("; "));
     }
-    // Held at none by whoever paused the scaling, or by another autoscaler.
+    // Somebody has paused the scaling while there was none, or another autoscaler keeps it at none.
     if facts.plan.phase == Phase::Open && facts.numbers.issuer.replicas == 0 {
         let text = format!("the window is open, and no issuer pod is wanted: {}", facts.numbers.issuer.reason);
         return Report::no(WorkloadsReady, "NoIssuersWanted", text);
@@ -76,7 +76,7 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
 }
 
 #[cfg(test)]
-pub(super) fn stuck_of(deployment: &Deployment, cause: Option<&Cause>) -> Option<(&'static str, String)> {
+pub(super) fn stuck_of(deployment: &Deployment, cause: Option<&NotReadyCause>) -> Option<(&'static str, String)> {
     Kind { component: Component::Issuer, count: None, deployment: Some(deployment), cause }.stuck()
 }
 
@@ -86,7 +86,7 @@ struct Kind<'a> {
     /// How many are ready, and how many should be.
     count: Option<(i32, i32)>,
     deployment: Option<&'a Deployment>,
-    cause: Option<&'a Cause>,
+    cause: Option<&'a NotReadyCause>,
 }
 
 impl Kind<'_> {

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
-use crate::children::Component;
+use crate::workloads::Component;
 
 /// Reason: pods should change, and wait.
 pub(super) const WAITS: &str = "RolloutWaits";
@@ -34,7 +34,7 @@ pub(super) enum Progress {
 
 impl Progress {
     /// As a Deployment says. `waits`: until when a change of it waits, if one does. `begun`: what its status says is of before a change.
-    pub fn of(deployment: &Deployment, waits: Option<&str>, begun: bool) -> Self {
+    pub(super) fn of(deployment: &Deployment, waits: Option<&str>, begun: bool) -> Self {
         let (old, new) = counts(deployment);
         if deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true) {
             return Self::Paused(deployment.name_any());
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     /// A stable word for programs; `None`: there is nothing to say.
-    pub fn reason(&self) -> Option<&'static str> {
+    pub(super) fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Done => None,
             Self::Begins | Self::UnderWay { .. } => Some("RollingOut"),
@@ -58,7 +58,7 @@ impl Progress {
     }
 
     /// The higher, the more somebody should know of it.
-    pub fn weight(&self) -> u8 {
+    pub(super) fn weight(&self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Begins | Self::UnderWay { .. } => 1,
@@ -68,7 +68,7 @@ impl Progress {
     }
 
     /// In words.
-    pub fn text(&self, component: Component) -> String {
+    pub(super) fn text(&self, component: Component) -> String {
         let name = component.name();
         match self {
             Self::Done => format!("{name} pods are as they should be"),

@@ -1,10 +1,14 @@
+use coupon_ledger::redis::RedisError;
 use serde_json::{Value, json};
 
+use super::super::issuers::could_grant;
 use super::super::scene::Scene;
 use super::*;
 use crate::fixtures::{END, LEAD, MINUTE, START};
+use crate::issuer_client::pressure::Pressure;
+use crate::issuer_client::serving::{Answers, OpenEpoch};
 
-const WORKS: Work = Work { issuer: true, consumer: true };
+const WORKS: WorkingPods = WorkingPods { issuer: true, consumer: true };
 
 fn annotated_as(scene: Scene, text: &str) -> Scene {
     scene.with(|s| {
@@ -18,7 +22,7 @@ fn order(scene: &Scene, used: Option<&RolledOut>) -> Order {
     Order::of(&scene.campaign, &scene.class, used, "new")
 }
 
-fn rolls(scene: &Scene, work: Work, component: Component) -> bool {
+fn rolls(scene: &Scene, work: WorkingPods, component: Component) -> bool {
     when(&order(scene, None), &scene.plan(), work, component) == When::Now
 }
 
@@ -66,11 +70,11 @@ fn pods_that_do_not_work_are_replaced_at_once() {
     };
     let silent = Verdict::Waiting(Some("none serves".to_owned()));
     let broken = |ready: i32| {
-        Some(Cause { reason: "PodsCrash", text: String::new(), is_starting: false }).filter(|_| ready == 0)
+        Some(NotReadyCause { reason: "PodsCrash", text: String::new(), is_starting: false }).filter(|_| ready == 0)
     };
     let work = |issuers, consumers, serving| {
         let ailing = Ailing { issuer: broken(issuers), consumer: broken(consumers) };
-        let work = Work::of(Some(&up(issuers)), Some(&up(consumers)), &ailing, serving, &Memory::default());
+        let work = WorkingPods::of(Some(&up(issuers)), Some(&up(consumers)), &ailing, serving, &Memory::default());
         [Component::Issuer, Component::Consumer].map(|component| rolls(&Scene::open(), work, component))
     };
     assert_eq!(work(2, 2, &Verdict::Serving), [false, false]);
@@ -78,10 +82,46 @@ fn pods_that_do_not_work_are_replaced_at_once() {
     assert_eq!(work(0, 2, &Verdict::Serving), [true, false]);
     assert_eq!(work(2, 0, &Verdict::Serving), [false, true]);
     assert_eq!(work(2, 2, &silent), [true, false], "ready, and nobody is served");
-    let none = Work::of(None, None, &Ailing::default(), &Verdict::Serving, &Memory::default());
+    let none = WorkingPods::of(None, None, &Ailing::default(), &Verdict::Serving, &Memory::default());
     assert!(rolls(&Scene::open(), none, Component::Issuer), "there is nobody to be protected");
-    let starts = Work::of(Some(&up(0)), Some(&up(0)), &Ailing::default(), &Verdict::Serving, &Memory::default());
+    let starts = WorkingPods::of(Some(&up(0)), Some(&up(0)), &Ailing::default(), &Verdict::Serving, &Memory::default());
     assert!(!rolls(&Scene::open(), starts, Component::Consumer), "the only one has died, and comes up again");
+}
+
+/// Wrong: a rollout that waits for the end of a sale begins because Redis is away, which it does not mend, and the sale that comes back meets cold
+/// pods and cut connections.
+#[test]
+fn an_outage_lets_no_rollout_go_that_waits_for_the_sale() {
+    let up = || deployment(false, json!({"replicas": 2, "updatedReplicas": 2, "readyReplicas": 2}));
+    let refusing = |reason: &str| {
+        let pressure = Pressure { reason: Some(reason.to_owned()), ..Pressure::default() };
+        Answers::from([("a".to_owned(), Some(pressure.clone())), ("b".to_owned(), Some(pressure))])
+    };
+    let granting = Answers::from([("a".to_owned(), Some(Pressure { epoch: Some(1), ..Pressure::default() }))]);
+    let away = || Scene::open().redis_away();
+    let repairing = || Scene::open().redis_history_changed().with(|s| s.row().open_epoch = None);
+    let full = RedisError::Timeout(2_000);
+    let mut memory = Memory::default();
+    for (second, what, scene, refusal, answers, expected) in [
+        (0, "a sale that nobody asks", Scene::open(), None, granting.clone(), false),
+        (2, "Redis is away", away(), None, refusing("RedisAway"), false),
+        (80, "and stays away", away(), None, refusing("RedisAway"), false),
+        (90, "the database as well", away().database_away(), None, refusing("RedisAway"), false),
+        (100, "it is brought back", repairing(), None, refusing("Closed"), false),
+        (130, "which takes its time", repairing(), None, refusing("Closed"), false),
+        (140, "it can be read, and takes no writes", Scene::open(), Some(&full), refusing("RedisAway"), false),
+        (160, "nor does it later", Scene::open(), Some(&full), refusing("RedisAway"), false),
+        (170, "it is back, and issuers look for it", Scene::open(), None, refusing("RedisAway"), false),
+        (172, "they have found it", Scene::open(), None, granting, false),
+        (200, "they lose it, and nobody else does", Scene::open(), None, refusing("RedisAway"), false),
+        (210, "what they connect to is wrong", Scene::open(), None, refusing("RedisAway"), true),
+    ] {
+        let could_grant = could_grant(&scene.observation(), refusal);
+        memory.serving.service(second * 1_000, OpenEpoch::Recorded(Some(1)), could_grant, &answers);
+        let work = WorkingPods::of(Some(&up()), Some(&up()), &Ailing::default(), &Verdict::Serving, &memory);
+        assert_eq!(rolls(&scene, work, Component::Issuer), expected, "{second} s: {what}");
+        assert!(!rolls(&scene, work, Component::Consumer), "{second} s: {what}");
+    }
 }
 
 /// Wrong: an image that cannot be had was rolled out by hand; the class is put right, and the broken half stays until the window ends.
@@ -89,7 +129,8 @@ fn pods_that_do_not_work_are_replaced_at_once() {
 fn a_rollout_that_is_stuck_half_way_does_not_wait_for_what_mends_it() {
     let half = deployment(false, json!({"replicas": 3, "updatedReplicas": 1, "readyReplicas": 2}));
     let whole = deployment(false, json!({"replicas": 2, "updatedReplicas": 2, "readyReplicas": 1}));
-    let cause = |is_starting| Cause { reason: "ImagePullFailed", text: "no such image".to_owned(), is_starting };
+    let cause =
+        |is_starting| NotReadyCause { reason: "ImagePullFailed", text: "no such image".to_owned(), is_starting };
     for (what, issuer, cause, expected) in [
         ("its image cannot be had", &half, Some(cause(false)), true),
         ("its pods start", &half, Some(cause(true)), false),
@@ -97,7 +138,7 @@ fn a_rollout_that_is_stuck_half_way_does_not_wait_for_what_mends_it() {
         ("one of those that were there is broken", &whole, Some(cause(false)), false),
     ] {
         let ailing = Ailing { issuer: cause, consumer: None };
-        let work = Work::of(Some(issuer), Some(issuer), &ailing, &Verdict::Serving, &Memory::default());
+        let work = WorkingPods::of(Some(issuer), Some(issuer), &ailing, &Verdict::Serving, &Memory::default());
         assert_eq!(rolls(&Scene::open(), work, Component::Issuer), expected, "{what}");
         assert!(!rolls(&Scene::open(), work, Component::Consumer), "{what}");
     }
@@ -210,7 +251,7 @@ fn now_is_said_of_one_rollout() {
         let scene = annotated_as(Scene::open(), annotation).with(|scene| {
             scene.campaign.status.get_or_insert_default().rolled_out = known;
         });
-        let known = used(&scene.campaign, &Memory::default());
+        let known = used(&scene.campaign, &RolloutWatch::default());
         let order = order(&scene, known.as_ref());
         let when = when(&order, &scene.plan(), WORKS, Component::Issuer);
         assert_eq!(when == When::Now, replaces, "{what}");
@@ -222,8 +263,8 @@ fn now_is_said_of_one_rollout() {
     }
     // Of this process, before the watch shows it.
     let scene = annotated_as(Scene::open(), "now");
-    let memory = Memory { rolled_out: once("now", "old"), ..Memory::default() };
-    assert_eq!(used(&scene.campaign, &memory), once("now", "old"));
+    let watch = RolloutWatch { used: once("now", "old"), ..RolloutWatch::default() };
+    assert_eq!(used(&scene.campaign, &watch), once("now", "old"));
     let done = vec![(Component::Issuer, Progress::Done)];
     let over = Rollouts { all: done, used: once("now", "old"), ..Rollouts::default() };
     let text = over.report().unwrap().message;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::UnservedCause;
-use crate::reconcile::supply::Cause;
+use crate::reconcile::supply::NoSupplyCause;
 
 /// Before the cause of the last time, and before the one that lasted longest, if that was another.
 const CAUSE: &str = "; the last cause: ";
@@ -16,26 +16,26 @@ const MOST: usize = 5;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Causes {
     /// What keeps users from coupons, or kept them last.
-    last: Option<Cause>,
+    last: Option<NoSupplyCause>,
     /// For how long each did, in milliseconds, and its words, by its reason.
     lasted: BTreeMap<String, (i64, String)>,
 }
 
 impl Causes {
     /// What the process before this one has kept in status.
-    pub fn of_status(kept: &[UnservedCause]) -> Self {
-        let last = kept.first().map(|each| Cause { reason: each.reason.clone(), text: each.message.clone() });
+    pub(super) fn of_status(kept: &[UnservedCause]) -> Self {
+        let last = kept.first().map(|each| NoSupplyCause { reason: each.reason.clone(), text: each.message.clone() });
         let lasted = kept.iter().map(|each| (each.reason.clone(), (each.seconds * 1000, each.message.clone())));
         Self { last, lasted: lasted.collect() }
     }
 
     /// Those of another window, into which the last of them goes on if it `lasts`.
-    pub fn of_next_window(self, lasts: bool) -> Self {
+    pub(super) fn of_next_window(self, lasts: bool) -> Self {
         Self { last: self.last.filter(|_| lasts), lasted: BTreeMap::new() }
     }
 
     /// The last one has lasted for so much longer.
-    pub fn lasts(&mut self, past_ms: i64) {
+    pub(super) fn add_time(&mut self, past_ms: i64) {
         if let Some(cause) = self.last.as_ref().filter(|_| past_ms > 0) {
             let (lasted, text) = self.lasted.entry(cause.reason.clone()).or_default();
             *lasted += past_ms;
@@ -44,18 +44,18 @@ impl Causes {
     }
 
     /// It is this one now.
-    pub fn is(&mut self, cause: &Cause) {
+    pub(super) fn set_last(&mut self, cause: &NoSupplyCause) {
         self.lasted.entry(cause.reason.clone()).or_default().1.clone_from(&cause.text);
         self.last = Some(cause.clone());
     }
 
     /// The words of the last one.
-    pub fn last(&self) -> Option<&str> {
+    pub(super) fn last(&self) -> Option<&str> {
         self.last.as_ref().map(|cause| cause.text.as_str())
     }
 
     /// For status: the last one, then the others, those that lasted longest first.
-    pub fn kept(&self) -> Vec<UnservedCause> {
+    pub(super) fn for_status(&self) -> Vec<UnservedCause> {
         let is_last = |reason: &str| self.last.as_ref().is_some_and(|last| last.reason == reason);
         let mut all: Vec<_> = self.lasted.iter().collect();
         all.sort_by_key(|(reason, (lasted, _))| (!is_last(reason.as_str()), -lasted));
@@ -68,7 +68,7 @@ impl Causes {
     }
 
     /// All of it in words that go behind a sentence.
-    pub fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let longest = self.lasted.values().max_by_key(|(lasted, _)| *lasted).map(|(_, text)| text.as_str());
         match (self.last(), longest) {
             (Some(last), Some(longest)) if last != longest => format!("{CAUSE}{last}{LONGER}{longest}"),
@@ -82,8 +82,8 @@ impl Causes {
 mod tests {
     use super::*;
 
-    fn cause(reason: &str) -> Cause {
-        Cause { reason: reason.to_owned(), text: format!("it is {reason}") }
+    fn cause(reason: &str) -> NoSupplyCause {
+        NoSupplyCause { reason: reason.to_owned(), text: format!("it is {reason}") }
     }
 
     /// Wrong: after a restart the cause that lasted longest is called the last one.
@@ -93,17 +93,17 @@ mod tests {
         for (reason, lasted_ms) in
             [("A", 9_500), ("B", 700), ("C", 40_000), ("D", 1_000), ("E", 2_000), ("F", 30_000), ("B", 2_500)]
         {
-            causes.is(&cause(reason));
-            causes.lasts(lasted_ms);
+            causes.set_last(&cause(reason));
+            causes.add_time(lasted_ms);
         }
         let words = "; the last cause: it is B; for longer before that: it is C";
         assert_eq!(causes.words(), words);
-        let kept = causes.kept();
+        let kept = causes.for_status();
         let listed: Vec<(&str, i64)> = kept.iter().map(|each| (each.reason.as_str(), each.seconds)).collect();
         assert_eq!(listed, [("B", 3), ("C", 40), ("F", 30), ("A", 9), ("E", 2)]);
         let mut next = Causes::of_status(&kept);
         assert_eq!((next.words().as_str(), next.last()), (words, Some("it is B")));
-        next.lasts(60_000);
+        next.add_time(60_000);
         assert_eq!(next.words(), "; the last cause: it is B", "which is the longest by now");
         assert_eq!(Causes::of_status(&[]).words(), "");
     }

@@ -10,20 +10,20 @@ fn moved() -> Scene {
     Scene::open().with(|s| {
         s.campaign.status = Some(CouponCampaignStatus { epoch: Some(1), ..before });
         s.ledger = Some(LedgerView::unregistered());
-        (s.stock().open, s.stock().issued) = (None, 0);
+        (s.redis().open, s.redis().issued) = (None, 0);
     })
 }
 
 /// Wrong: users hear 503, says status, while they are given coupons; or the sale is empty, as another Redis is.
 #[test]
 fn of_a_ledger_that_is_elsewhere_status_says_what_issuers_say() {
-    use ConditionType::{LedgerConsistent, Open, Ready, Stalled, StockReady};
+    use ConditionType::{LedgerConsistent, Open, Ready, RedisKeysReady, Stalled};
     let status = status_of(&moved());
     for (condition, expected) in [
         (Stalled, "True/LedgerMoved"),
         (Ready, "False/LedgerMoved"),
         (Open, "Unknown/LedgerMoved"),
-        (StockReady, "Unknown/LedgerMoved"),
+        (RedisKeysReady, "Unknown/LedgerMoved"),
         (LedgerConsistent, "Unknown/Unreadable"),
     ] {
         assert_eq!(says(&status, condition), expected, "{condition}: {}", message(&status, condition));

@@ -50,7 +50,7 @@ fn what_stops_a_campaign_is_why_it_has_no_issuer() {
 fn a_suspended_sale_whose_issuers_would_grant_nothing_is_not_ready() {
     let scene = Scene::open().with(|s| s.campaign.spec.suspend = true).in_force();
     let refuses = Service::Refuses("issuers are ready and grant nothing (2 Fenced); users hear 503".to_owned());
-    for (service, expected) in [(None, "True/AsItShouldBe"), (Some(refuses), "False/IssuersNotServing")] {
+    for (service, expected) in [(None, "True/AllChecksPassed"), (Some(refuses), "False/IssuersNotServing")] {
         let status = status_while(&scene, 3, None, None, NOW, Lasting { service, ..Lasting::default() });
         assert_eq!((status.phase, says(&status, ConditionType::Ready).as_str()), (Some(Phase::Suspended), expected));
     }

@@ -7,9 +7,9 @@ use super::*;
 fn keys_that_were_removed_are_no_loss_and_rows_that_vanish_then_are() {
     let removed = || Scene::completed().retained_for(24).at(END + 24 * HOUR).keys_removed();
     let status = status_of(&removed());
-    assert_eq!(says(&status, ConditionType::StockReady), "True/KeysRemoved");
+    assert_eq!(says(&status, ConditionType::RedisKeysReady), "True/KeysRemoved");
     assert_eq!(says(&status, ConditionType::LedgerConsistent), "True/AllStored");
-    assert_eq!(says(&status, ConditionType::Ready), "True/AsItShouldBe");
+    assert_eq!(says(&status, ConditionType::Ready), "True/AllChecksPassed");
     let at = status.redis_keys_removed.as_ref().map(|Time(at)| at.as_millisecond());
     assert_eq!((at, status.phase), (Some(END + 24 * HOUR), Some(Phase::Completed)));
     assert_eq!((status.issued, status.persisted, status.unconfirmed), (Some(100), Some(100), Some(0)));
@@ -29,8 +29,8 @@ fn keys_that_were_removed_are_no_loss_and_rows_that_vanish_then_are() {
     assert_eq!((vanished.issued, vanished.once_persisted), (Some(100), Some(100)));
     let refilled = status_of(&Scene::completed().with(|s| s.campaign.status = Some(status.clone())));
     assert_eq!(
-        (refilled.redis_keys_removed.clone(), says(&refilled, ConditionType::StockReady).as_str()),
-        (None, "True/StockFilled")
+        (refilled.redis_keys_removed.clone(), says(&refilled, ConditionType::RedisKeysReady).as_str()),
+        (None, "True/RedisKeysFilled")
     );
 }
 

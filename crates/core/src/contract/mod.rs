@@ -1,0 +1,19 @@
+//! What operator and issuers must agree on, each in one place, so that neither side can be changed without the other:
+//!
+//! - [`control`]: what they say to each other over the issuers' control port;
+//! - [`ports`]: where pods listen;
+//! - [`environment`]: how the operator hands settings to a pod;
+//! - [`settings`]: values of those settings;
+//! - [`deadlines`]: how long the parts wait for each other.
+//!
+//! Programs of different age work side by side ([`crate::format`]). So unknown fields are ignored, and a field that an older program does not
+//! send has a default.
+
+pub mod control;
+pub mod deadlines;
+pub mod environment;
+pub mod ports;
+pub mod settings;
+
+pub use control::{FenceRequest, FenceResponse, Pressure};
+pub use settings::{Acknowledge, KeyBy};

@@ -1,0 +1,100 @@
+//! Who asks next, and when. Pure.
+
+use std::time::Duration;
+
+use super::options::Options;
+
+/// When requests are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Each connection asks again once it was answered.
+    Closed,
+    /// At even distances, so many a second.
+    Constant(u64),
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// Who asks.
+    pub(crate) user: u64,
+    /// When it is due, from the beginning; nothing: at once.
+    pub(crate) due: Option<Duration>,
+}
+
+/// All requests of a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pattern: Pattern,
+    duration: Duration,
+    first_user: u64,
+    among: Option<u64>,
+}
+
+impl Plan {
+    /// As the options say.
+    pub(crate) fn new(options: &Options) -> Self {
+        let pattern = options.rate.map_or(Pattern::Closed, Pattern::Constant);
+        let Options { first_user, among, .. } = *options;
+        Self { pattern, duration: options.duration(), first_user, among }
+    }
+
+    /// The request of this number, counted from 0, when so much time has passed; nothing once all have been made.
+    pub(crate) fn turn(&self, number: u64, elapsed: Duration) -> Option<Turn> {
+        let due = match self.pattern {
+            Pattern::Closed if elapsed >= self.duration => return None,
+            Pattern::Closed => None,
+            Pattern::Constant(rate) => {
+                let due = Duration::from_nanos(number.saturating_mul(1_000_000_000) / rate);
+                if due >= self.duration {
+                    return None;
+                }
+                Some(due)
+            }
+        };
+        Some(Turn { user: self.first_user + self.among.map_or(number, |among| number % among.max(1)), due })
+    }
+
+    /// The first user after this many requests whom nobody has been yet.
+    pub(crate) fn next_user(&self, requests: u64) -> u64 {
+        self.first_user + self.among.map_or(requests, |among| requests.min(among))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: Duration = Duration::ZERO;
+
+    fn plan(pattern: Pattern, among: Option<u64>) -> Plan {
+        Plan { pattern, duration: Duration::from_secs(2), first_user: 100, among }
+    }
+
+    #[test]
+    fn who_is_answered_asks_again_until_the_time_is_over() {
+        let plan = plan(Pattern::Closed, None);
+        assert_eq!(plan.turn(5, BEGIN), Some(Turn { user: 105, due: None }));
+        assert!(plan.turn(5, Duration::from_millis(1999)).is_some());
+        assert_eq!(plan.turn(5, Duration::from_secs(2)), None);
+        assert_eq!(plan.next_user(6), 106);
+    }
+
+    /// Wrong: a server that is slow is asked less often, and looks fast.
+    #[test]
+    fn a_constant_rate_does_not_heed_the_answers() {
+        let plan = plan(Pattern::Constant(1000), None);
+        let late = Duration::from_secs(60);
+        assert_eq!(plan.turn(0, late), Some(Turn { user: 100, due: Some(BEGIN) }));
+        assert_eq!(plan.turn(1999, late), Some(Turn { user: 2099, due: Some(Duration::from_millis(1999)) }));
+        assert_eq!(plan.turn(2000, BEGIN), None);
+    }
+
+    #[test]
+    fn a_few_ask_again_and_again() {
+        let plan = plan(Pattern::Closed, Some(3));
+        let users: Vec<_> = (0..5).filter_map(|number| plan.turn(number, BEGIN)).map(|turn| turn.user).collect();
+        assert_eq!(users, [100, 101, 102, 100, 101]);
+        assert_eq!((plan.next_user(2), plan.next_user(5)), (102, 103));
+    }
+}

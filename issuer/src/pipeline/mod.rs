@@ -1,0 +1,20 @@
+//! From an admitted request to its outcome.
+//!
+//! [`batcher`] queues requests and calls Redis with one batch at a time over [`redis_link`]. [`delivery`] waits until each winner is durable:
+//! Kafka acknowledges it or, while the [`breaker`] is open, SQL commits it through [`direct_writer`].
+//! Once all is issued, [`sold_out`] answers who has not won.
+
+pub(crate) mod batcher;
+mod breaker;
+pub(crate) mod delivery;
+pub(crate) mod direct_writer;
+pub(crate) mod durability;
+mod log_throttle;
+pub(crate) mod outcome;
+pub(crate) mod prober;
+mod redis_health;
+pub mod redis_link;
+mod request;
+pub(crate) mod shared_breaker;
+pub(crate) mod sold_out;
+pub(crate) mod sold_out_keeper;

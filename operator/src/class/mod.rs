@@ -1,0 +1,17 @@
+//! Which class a campaign uses, and where that class says Kafka, Redis and the database are.
+
+pub(crate) mod admission;
+mod connections;
+pub(crate) mod doubts;
+mod error;
+pub(crate) mod in_use;
+pub(crate) mod last_seen;
+pub(crate) mod limits;
+pub mod measure;
+pub(crate) mod pinned;
+pub mod pools;
+mod secrets;
+
+pub use admission::{admit, campaign_id, check_coupon_id_unique, resolve, uses};
+pub use connections::{ClassConnections, connections};
+pub use error::ClassError;

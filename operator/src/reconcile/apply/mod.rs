@@ -1,0 +1,12 @@
+//! Does what was decided: one function per kind of thing.
+
+mod children;
+mod custody;
+mod deployment;
+mod ledger;
+mod terms;
+mod topic;
+mod workloads;
+
+pub(super) use self::ledger::ledger;
+pub(super) use self::workloads::workloads;
