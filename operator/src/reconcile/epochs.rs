@@ -79,6 +79,12 @@ impl EpochWatch {
         }
     }
 
+    /// How long ago the last one was opened, while it is not known to have been of use.
+    pub(crate) fn open_for(&self, now: Instant) -> Option<Duration> {
+        let Some(Last::Open { since, .. }) = self.last else { return None };
+        Some(now.saturating_duration_since(since))
+    }
+
     /// How long no epoch is to be allotted yet.
     pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
         self.not_before.map(|at| at.saturating_duration_since(now)).filter(|left| !left.is_zero())
@@ -176,6 +182,21 @@ mod tests {
     }
 
     /// Wrong: status says that all is well every other second, between two repairs that help nobody.
+    /// Wrong: what was tried before an epoch is believed after its end, and the next one ends in the same way.
+    #[test]
+    fn how_long_an_epoch_was_open_is_known_until_it_was_of_use() {
+        let (begin, mut watch) = (Instant::now(), EpochWatch::default());
+        assert_eq!(watch.open_for(begin), None);
+        watch.allotted();
+        assert_eq!(watch.open_for(begin), None);
+        watch.opened(&opened(1), begin);
+        assert_eq!(watch.open_for(begin + SECOND), Some(SECOND));
+        watch.observe(Some(10), None, begin + SECOND);
+        assert_eq!(watch.open_for(begin + SECOND), Some(SECOND), "it ended in vain");
+        watch.observe(Some(11), Some(1), begin + SECOND);
+        assert_eq!(watch.open_for(begin + SECOND), None, "somebody won");
+    }
+
     #[test]
     fn after_vain_ones_an_epoch_has_to_prove_itself() {
         let (mut watch, begin) = (EpochWatch::default(), Instant::now());

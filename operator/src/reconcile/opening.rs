@@ -1,6 +1,6 @@
 //! Opens an epoch for a campaign: what is remembered of its ledger elsewhere, whose turn it is, and what an attempt leaves behind.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use coupon_core::event::is_believable;
 use coupon_ledger::database::{self, CampaignRow};
@@ -91,13 +91,16 @@ async fn known_newer(
 }
 
 /// Whether the pods' login may run what issuers do: the first request of one that may not would break the epoch, and the next one after it.
-/// What the class was last found to lack may be a minute old.
+/// What the class was last found to lack may be a minute old, and what was tried before the last epoch was opened says nothing of what ended
+/// that one.
 async fn pods_may_give(pass: &ReconcileContext<'_>) -> Result<(), EpochError> {
     let ReconcileContext { context, systems, .. } = pass;
     // Pods keep the login that they have until a newer one is known to work.
-    let given = pass.memory.get().pods.connections;
+    let memory = pass.memory.get();
+    let given = memory.pods.connections;
     let login = given.as_ref().map_or(&systems.settings.workload.redis, |given| &given.redis);
-    let lacking = systems.pods_lack(login, pass.id.realm()).await;
+    let since_the_last = memory.epochs.open_for(Instant::now()).unwrap_or(Duration::MAX);
+    let lacking = systems.pods_lack(login, pass.id.realm(), since_the_last).await;
     if systems.measured().is_some_and(|found| found.pods_lack_redis_rights() != lacking.is_some()) {
         context.doubt(systems);
     }

@@ -150,10 +150,11 @@ impl Systems {
         self.refusal.get(&(), TRIED_FRESH, trying).await
     }
 
-    /// What Redis does not let this login of the pods run, in words: tried on keys of no campaign, for all campaigns of the class together.
-    pub(crate) async fn pods_lack(&self, login: &connections::Redis, realm: &str) -> Option<String> {
+    /// What Redis does not let this login of the pods run, in words: tried on keys of no campaign, for all campaigns of the class together,
+    /// and within the last `fresh` at least.
+    pub(crate) async fn pods_lack(&self, login: &connections::Redis, realm: &str, fresh: Duration) -> Option<String> {
         let trying = async || measure::pods_lack(login, realm).await.map(|finding| finding.to_string());
-        self.lacking.get(login, TRIED_FRESH, trying).await
+        self.lacking.get(login, fresh.min(TRIED_FRESH), trying).await
     }
 
     /// Makes the next [`Self::redis`] connect anew.

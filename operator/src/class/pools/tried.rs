@@ -1,8 +1,9 @@
 //! What is tried for many campaigns at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 /// What came of the last try, and of what. Callers that ask meanwhile wait for the same try.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ impl<K, T> Default for Tried<K, T> {
 }
 
 impl<K: Clone + PartialEq, T: Clone> Tried<K, T> {
-    /// What came of trying `what`, if that is no older than `fresh`; else it is tried now.
+    /// What came of trying `what`, if that try began no longer ago than `fresh`; else it is tried now.
     pub(crate) async fn get(&self, what: &K, fresh: Duration, trying: impl AsyncFnOnce() -> T) -> T {
         let mut last = self.0.lock().await;
         if let Some((of, came, at)) = last.as_ref()
@@ -24,8 +25,9 @@ impl<K: Clone + PartialEq, T: Clone> Tried<K, T> {
         {
             return came.clone();
         }
+        let began = Instant::now();
         let came = trying().await;
-        *last = Some((what.clone(), came.clone(), Instant::now()));
+        *last = Some((what.clone(), came.clone(), began));
         came
     }
 }
@@ -44,5 +46,18 @@ mod tests {
         {
             assert_eq!(tried.get(&what, fresh, async || tries).await, expected, "{tries}: {what}");
         }
+    }
+
+    /// Wrong: what was changed while a slow try went on is taken as tried.
+    #[tokio::test(start_paused = true)]
+    async fn a_try_is_as_old_as_its_begin() {
+        let (tried, slow) = (Tried::default(), Duration::from_secs(3));
+        let slowly = async || {
+            tokio::time::sleep(slow).await;
+            1
+        };
+        assert_eq!(tried.get(&"a", slow * 2, slowly).await, 1);
+        assert_eq!(tried.get(&"a", slow * 2, async || 2).await, 1);
+        assert_eq!(tried.get(&"a", slow, async || 3).await, 3);
     }
 }
