@@ -9,6 +9,7 @@ mod ledger {
     mod dead_letters;
     mod direct;
     mod discarded;
+    mod epochs;
     mod forged;
     mod forgotten;
     mod kafka;
