@@ -91,6 +91,10 @@ impl EpochPoller {
                 |error| match (error, self.link.why_away()) {
                     (LinkError::Failed(error), _) => away(NotServing::RedisAway, &error),
                     (LinkError::Away, Some(cause)) => away(NotServing::RedisAway, &cause),
+                    // Nothing has failed: a connection is being made, the first one unless something was read before.
+                    (LinkError::Away, None) if self.epoch_guard.serving() == Err(NotServing::Starting) => {
+                        NotServing::Starting.into()
+                    }
                     (LinkError::Away, None) => NotServing::RedisAway.into(),
                 },
             )?;

@@ -62,6 +62,7 @@ fn complete(operation: &mut Operation) {
             }
         }
     }
+    let takes_key = operation.request_body.is_some();
     let success = success(operation.operation_id.as_deref().unwrap_or_default());
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
@@ -80,7 +81,7 @@ fn complete(operation: &mut Operation) {
                     content.example = success.clone();
                 }
             }
-            Some(status) => fail(status, response),
+            Some(status) => fail(status, takes_key, response),
             None => {}
         }
     }
@@ -100,9 +101,9 @@ fn text(longest: usize) -> Object {
 }
 
 /// Both shapes of a failure, each with an example of every code that its description names.
-fn fail(status: StatusCode, response: &mut Response) {
+fn fail(status: StatusCode, takes_key: bool, response: &mut Response) {
     let codes = Code::VARIANTS.iter().copied().filter(|code| names(&response.description, code.as_str()));
-    let failures: Vec<Failure> = codes.map(|code| example(status, code)).collect();
+    let failures: Vec<Failure> = codes.map(|code| example(status, takes_key, code)).collect();
     let plain = failures.iter().map(|failure| (failure.code, json_of(failure)));
     response.content.insert(JSON.to_owned(), RefOr::T(content("Failure", plain)));
     let problems = failures.iter().map(|failure| (failure.code, json_of(&Problem::of(status, failure.clone()))));
@@ -114,12 +115,14 @@ fn names(text: &str, code: &str) -> bool {
     text.split(|c: char| !c.is_ascii_uppercase() && c != '_').any(|word| word == code)
 }
 
-fn example(status: StatusCode, code: Code) -> Failure {
-    let mut failure = Failure { success: false, error: format!("{}.", super::problem::title(code)).into(), code };
-    if status.is_server_error() {
-        failure.error = format!("{} Ask again with the same Idempotency-Key.", failure.error).into();
-    }
-    failure
+fn example(status: StatusCode, takes_key: bool, code: Code) -> Failure {
+    let title = super::problem::title(code);
+    let error = match (status, takes_key) {
+        (StatusCode::SERVICE_UNAVAILABLE, true) => format!("{title}. Ask again with the same Idempotency-Key."),
+        (StatusCode::SERVICE_UNAVAILABLE, false) => format!("{title}. Ask again shortly."),
+        _ => format!("{title}."),
+    };
+    Failure { success: false, error: error.into(), code }
 }
 
 fn content(schema: &str, examples: impl Iterator<Item = (Code, Option<Value>)>) -> Content {
@@ -149,7 +152,7 @@ fn success(operation: &str) -> Option<Value> {
             now: at(1_796_087_000),
             state: CampaignState::Open,
             open: true,
-            issued_count: 7,
+            issued_count: Some(7),
         }),
         "getUserCoupons" => json_of(&UserView {
             coupon_id: "spring".to_owned(),

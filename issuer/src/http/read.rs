@@ -25,7 +25,7 @@ use crate::pipeline::redis_link::LinkError;
 /// How long the database may take; an answer does not depend on it.
 const STORED_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A campaign, as of at most 200 ms ago. Its terms are null while it is closed.
+/// A campaign, as of at most 200 ms ago. Its terms, and how many are issued, are null while it is closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CampaignView {
@@ -49,7 +49,8 @@ pub(crate) struct CampaignView {
     /// Whether coupons are issued now.
     pub(crate) open: bool,
     /// Coupons issued so far.
-    pub(crate) issued_count: u64,
+    #[schema(required)]
+    pub(crate) issued_count: Option<u64>,
 }
 
 /// A span of time, RFC 3339.
@@ -172,7 +173,8 @@ fn view(coupon_id: &str, redis: &RedisState, serving: Option<u64>) -> CampaignVi
         now: timestamp(redis.now_ms),
         state,
         open: state == CampaignState::Open,
-        issued_count: redis.issued,
+        // What Redis has of a campaign that is closed may be nothing, or the half of it.
+        issued_count: terms.map(|_| redis.issued),
     }
 }
 

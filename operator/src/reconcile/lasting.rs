@@ -37,7 +37,7 @@ pub(super) async fn warn_of_ailing(pass: &ReconcileContext<'_>, ailing: &Ailing)
         let reason = cause.map(|cause| cause.reason);
         let is_new = pass.memory.update(|memory| memory.causes.is_new(component.name(), reason));
         if let (true, Some(cause)) = (is_new, cause) {
-            let text = format!("{} pods do not come up: {}", component.name(), cause.text);
+            let text = format!("{} pods are not ready: {}", component.name(), cause.text);
             events::warn(pass.context, pass.campaign, cause.reason, &text).await;
         }
     }
