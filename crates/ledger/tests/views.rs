@@ -44,7 +44,9 @@ async fn users_who_look_alike_are_others(root: &MySqlPool, row: u64) {
         execute(root, &sql).await;
     }
     let count = async |what: &str| {
-        let sql = format!("SELECT CAST({what} AS UNSIGNED) AS n FROM user_coupons WHERE coupon_id = 'spring' AND issue_rank > 2");
+        let sql = format!(
+            "SELECT CAST({what} AS UNSIGNED) AS n FROM user_coupons WHERE coupon_id = 'spring' AND issue_rank > 2"
+        );
         root.fetch_one(AssertSqlSafe(sql)).await.unwrap().get::<u64, _>("n")
     };
     assert_eq!(count("COUNT(DISTINCT user_id)").await, 4);
@@ -52,6 +54,14 @@ async fn users_who_look_alike_are_others(root: &MySqlPool, row: u64) {
         assert_eq!(count(&format!("SUM(user_id = '{user}')")).await, 1, "{user}");
     }
     assert_eq!(count("SUM(coupon_id = 'Spring')").await, 0);
+    let absurd = format!(
+        "INSERT INTO issued_coupon (campaign_id, issue_rank, user_id, user_nth, request_key, epoch, occurred_at_ms) VALUES \
+         ({row}, 98, 'evil', 1, 'order-98', 1, {}), ({row}, 99, 'evil', 2, 'order-99', 1, {})",
+        i64::MAX,
+        i64::MIN
+    );
+    execute(root, &absurd).await;
+    assert_eq!(count("COUNT(issued_at)").await, 6, "one row breaks no report");
 }
 
 /// Wrong: reports show users as bytes, or times that depend on who looks; or the view stands in the way of the operator.

@@ -23,7 +23,10 @@ pub(super) async fn open_epoch(
     seen: &Observation,
 ) -> Result<Opened, ReconcileError> {
     let given_up = lost_winners::given_up(pass.campaign, pass.memory.get().accepted_lost_winners.as_deref());
-    let known = Remembered { epoch: known_epoch(pass.campaign, seen), once: once(pass.campaign, row, seen, given_up) };
+    let known = Remembered {
+        epoch: known_epoch(pass.campaign, seen),
+        once: once(pass.campaign, row, plan.terms.total, seen, given_up),
+    };
     let issuers = issuers(pass.context, pass.campaign, pass.uid).await?;
     let memory = pass.memory;
     if let Some(newer) = known_newer(pass, row, seen).await? {
@@ -122,13 +125,14 @@ pub(super) fn known_epoch(campaign: &CouponCampaign, seen: &Observation) -> u64 
 }
 
 /// How many winners there were once.
-fn once(campaign: &CouponCampaign, row: &CampaignRow, seen: &Observation, given_up: u64) -> Once {
+fn once(campaign: &CouponCampaign, row: &CampaignRow, total: u64, seen: &Observation, given_up: u64) -> Once {
     let rows = seen.ledger.as_ref().map_or(0, |ledger| ledger.had);
     let in_status = campaign.status.as_ref().and_then(|status| status.issued);
     let issued = in_status.and_then(|issued| u64::try_from(issued).ok()).unwrap_or(0);
     let given = issued.max(row.issued_count);
-    // No more than there are ranks: what somebody wrote above is no winner.
-    Once { stored: rows.min(row.total), given_up, issued: given.min(row.total), given }
+    // No more than there are ranks: what somebody wrote above is no winner. Ranks above the total of before were told, though: where that is raised
+    // they are looked for.
+    Once { stored: rows.min(row.total), given_up, issued: given.min(row.total.max(total)), given }
 }
 
 #[cfg(test)]

@@ -1,15 +1,27 @@
 //! What a raised total may give away that is somebody's already: ranks above the old total that were told while somebody had raised the total in
 //! Redis by hand. A repair forgets them, as it goes by the total that was asked for; the topic, dead letters or rows still name them.
 
+use coupon_ledger::database::CampaignRow;
+
 use super::ReconcileContext;
 use super::observe::Observation;
 use super::plan::Plan;
 use crate::error::ReconcileError;
 use crate::events;
-use crate::ledger::epoch;
+use crate::ledger::epoch::{self, Records};
 
 /// The reason of the event, and of the epoch that comes with the raise.
 const RANKS_NAMED: &str = "RanksAboveTotalNamed";
+/// No total is higher: a class allows no more.
+const MOST_COUPONS: u64 = 10_000_000;
+
+/// How many coupons the campaign's row is to remember as issued, where Redis has given `issued`. What was given above the total stays: a repair
+/// brings Redis back to the total, and whoever raises the total later has to know that ranks were told. A number that no total can come to was
+/// written by somebody.
+pub(super) fn to_remember(row: &CampaignRow, issued: u64) -> u64 {
+    let told_above = (row.total + 1..=MOST_COUPONS).contains(&row.issued_count);
+    if told_above { row.issued_count.max(issued) } else { issued }
+}
 
 /// Where the ledger names ranks above the total in Redis that is about to be raised, the raise comes with a new epoch, which fills Redis with
 /// them. Where that cannot be found out, the raise waits if more was given once than the total allows. I/O: reads Kafka and the database.
@@ -26,7 +38,11 @@ pub(super) async fn keep_what_was_told(
     let total = open.terms.total;
     let Some(raised) = plan.raises_above(total).filter(|_| !plan.opens_epoch()) else { return Ok(()) };
     let named = match &seen.kafka {
-        Ok(_) => epoch::first_named(pass.systems, pass.id, row, &(total + 1..=raised)).await.map_err(Into::into),
+        Ok(_) => {
+            let records = if row.issued_count > total { Records::All } else { Records::Unread };
+            let ranks = total + 1..=raised;
+            epoch::first_named(pass.systems, pass.id, row, &ranks, records).await.map_err(Into::into)
+        }
         Err(error) if row.issued_count > total => Err(error.clone().into()),
         Err(_) => Ok(None),
     };
@@ -46,4 +62,29 @@ pub(super) async fn keep_what_was_told(
     events::warn(pass.context, pass.campaign, RANKS_NAMED, &text).await;
     plan.raise_by_epoch(RANKS_NAMED);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::row;
+
+    /// Wrong: once a repair has brought Redis back to the total, nothing knows that ranks above it were told; or what somebody wrote into the row
+    /// stays there for good.
+    #[test]
+    fn what_was_given_above_the_total_is_remembered_until_the_total_is_above_it() {
+        for (what, total, remembered, issued, expected) in [
+            ("as Redis says", 10, 7, 8, 8),
+            ("a Redis that lost some", 10, 10, 9, 9),
+            ("more than the total", 10, 10, 15, 15),
+            ("after the repair", 10, 15, 10, 15),
+            ("and more still", 10, 15, 17, 17),
+            ("the total is raised", 20, 15, 12, 12),
+            ("no total is so high", 10, MOST_COUPONS + 1, 10, 10),
+            ("nor so high", 10, u64::MAX, 10, 10),
+        ] {
+            let row = CampaignRow { total, issued_count: remembered, ..row() };
+            assert_eq!(to_remember(&row, issued), expected, "{what}");
+        }
+    }
 }

@@ -297,12 +297,19 @@ pub(super) fn coupon(campaign: &CampaignId, columns: CouponColumns) -> Result<Co
         user_id: UserId::new(String::from_utf8(user).map_err(|e| decode(e.into()))?).map_err(|e| decode(e.into()))?,
         rank,
         issued_count: rank,
-        occurred_at: jiff::Timestamp::from_millisecond(occurred_at_ms).map_err(|e| decode(e.into()))?,
+        occurred_at: time(occurred_at_ms),
         n,
         epoch,
         request_key: RequestKey::new(String::from_utf8(key).map_err(|e| decode(e.into()))?)
             .map_err(|e| decode(e.into()))?,
     })
+}
+
+/// A time in a row. One that is none, which only somebody else can have written, is 1970 or the last one: the rank is somebody's all the same, and a
+/// row that could not be read would keep the whole campaign closed.
+fn time(ms: i64) -> jiff::Timestamp {
+    let instead = if ms < 0 { jiff::Timestamp::UNIX_EPOCH } else { jiff::Timestamp::MAX };
+    jiff::Timestamp::from_millisecond(ms).unwrap_or(instead)
 }
 
 /// Stored winners with ranks above `above`, lowest first, at most `count`. The issued count is not stored; the rank stands in.
@@ -341,4 +348,22 @@ pub async fn held_by(
     .fetch_all(pool)
     .await?;
     rows.into_iter().map(|columns| coupon(campaign, columns)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong: one row with a time that is none keeps its campaign closed.
+    #[test]
+    fn every_time_in_a_row_is_some_time() {
+        for (ms, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_796_086_800_123, "2026-12-01T01:00:00.123Z"),
+            (i64::MAX, "9999-12-30T22:00:00.999999999Z"),
+            (i64::MIN, "1970-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(time(ms).to_string(), expected, "{ms}");
+        }
+    }
 }

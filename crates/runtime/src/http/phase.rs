@@ -56,7 +56,7 @@ impl Phase {
 /// A request that takes longer to arrive is in the way of others. A head and a body of usual size come in one packet.
 const SLOW: Duration = Duration::from_millis(500);
 /// A connection that was never answered has this long to ask, when there is no room: a round trip or two. Many of them may be begun
-/// before the first is [`SLOW`]; who was answered before stays.
+/// before the first is [`SLOW`]; who was answered before goes after who is idle.
 const FIRST: Duration = Duration::from_millis(100);
 
 /// What others want of a connection.
@@ -149,6 +149,8 @@ impl Progress {
             Phase::New | Phase::Head | Phase::Body if lasted > SLOW => 1,
             Phase::New | Phase::Head | Phase::Body if lasted > FIRST && !self.served.load(Ordering::Relaxed) => 2,
             Phase::Idle => 3,
+            // Nobody else is: a head of usual size comes in one packet, and who begins the next one at once and ends it late would hold a seat for good.
+            Phase::Head if lasted > FIRST => 4,
             Phase::New | Phase::Head | Phase::Body | Phase::Answer => return None,
         };
         Some((class, Reverse(lasted)))
@@ -289,7 +291,7 @@ mod tests {
             (Phase::New, false, [None, Some(2), Some(1)]),
             (Phase::Head, false, [None, Some(2), Some(1)]),
             (Phase::Body, false, [None, Some(2), Some(1)]),
-            (Phase::Head, true, [None, None, Some(1)]),
+            (Phase::Head, true, [None, Some(4), Some(1)]),
             (Phase::Body, true, [None, None, Some(1)]),
             (Phase::Idle, true, [Some(3), Some(3), Some(3)]),
             (Phase::Answer, true, [None, None, None]),

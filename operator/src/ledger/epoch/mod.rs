@@ -36,7 +36,7 @@ pub use self::opened::{Once, Opened, Remembered};
 pub(crate) use fence::pod_url;
 pub use fence::{ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
 pub(crate) use fence_all::{FencedIssuers, fence_all};
-pub use named::first_named;
+pub use named::{Records, first_named};
 pub use queue::{MOST_PASSES, Queue, load};
 pub use removal::{Removal, remove_keys};
 

@@ -1,5 +1,6 @@
 //! Whether the ledger names ranks that Redis has not given: before a raised total gives them to somebody.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use coupon_core::identity::CampaignId;
@@ -9,7 +10,16 @@ use super::sources::Sources;
 use super::{EpochError, described, ends, read};
 use crate::class::pools::Systems;
 
-/// The first of these ranks that an unread record, a dead letter or a row names. Offsets are read first and rows last: a record that is stored
+/// Which records of the topic are looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// Those that no consumer has dealt with: what one has is a row or a dead letter.
+    Unread,
+    /// All that the topic still has: offsets can be set by hand, and what was passed over so is neither.
+    All,
+}
+
+/// The first of these ranks that a record, a dead letter or a row names. Offsets are read first and rows last: a record that is stored
 /// meanwhile is found in one of them.
 ///
 /// # Errors
@@ -19,9 +29,15 @@ pub async fn first_named(
     campaign: &CampaignId,
     row: &CampaignRow,
     ranks: &RangeInclusive<u64>,
+    records: Records,
 ) -> Result<Option<u64>, EpochError> {
     if let Some((topic_id, partitions)) = described(systems, &campaign.topic()).await? {
-        let committed = systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?;
+        let committed = match records {
+            Records::Unread => {
+                systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?
+            }
+            Records::All => BTreeMap::new(),
+        };
         let ends = ends(systems, &campaign.topic(), partitions).await?;
         let unread = read::range(&committed, &ends);
         let sources = Sources { topic_id, unread, ..Sources::of_row(systems, campaign, row) };

@@ -8,6 +8,7 @@ use crate::ledger::count::QUESTION;
 use crate::ledger::epoch::{EpochError, fence};
 use crate::reconcile::handover::{Elsewhere, fence_other};
 use crate::reconcile::issuer_pods::issuers;
+use crate::reconcile::raised::to_remember;
 use crate::reconcile::reconcile_context::ReconcileContext;
 
 /// Whether issuing is closed.
@@ -49,7 +50,8 @@ pub(super) async fn close(pass: &ReconcileContext<'_>) -> Result<Closed, Reconci
         fence(&issuers(pass.context, pass.campaign, pass.uid).await?, epoch).await?;
         // Where the keys were removed, what they held is on record.
         if row.keys_removed_ms.is_none() {
-            database::within(QUESTION, database::set_issued_count(sql, row.id, redis.issued)).await?;
+            database::within(QUESTION, database::set_issued_count(sql, row.id, to_remember(&row, redis.issued)))
+                .await?;
         }
         pass.systems.with_redis(async |redis| redis::close(redis, &keys).await).await?;
         pass.memory.update(|memory| memory.closed = true);

@@ -10,6 +10,7 @@ use crate::reconcile::changes::LedgerChanges;
 use crate::reconcile::observe::Observation;
 use crate::reconcile::observed::Observed;
 use crate::reconcile::plan::{Plan, Step};
+use crate::reconcile::raised::to_remember;
 use crate::reconcile::reconcile_context::ReconcileContext;
 
 /// The issued count in SQL is written at most this often.
@@ -43,10 +44,11 @@ async fn record_issued(pass: &ReconcileContext<'_>, seen: &Observation) -> Resul
     let (Ok(ledger), Ok(redis)) = (&seen.ledger, &seen.redis) else { return Ok(()) };
     let Some(row) = &ledger.row else { return Ok(()) };
     let recent = pass.memory.get().issued_count.is_recent(ISSUED_EVERY);
-    if row.issued_count == redis.issued || recent || redis.open.is_none() {
+    let issued = to_remember(row, redis.issued);
+    if row.issued_count == issued || recent || redis.open.is_none() {
         return Ok(());
     }
-    if database::try_set_issued_count(&pass.systems.sql, row.id, redis.issued).await? {
+    if database::try_set_issued_count(&pass.systems.sql, row.id, issued).await? {
         pass.memory.update(|memory| memory.issued_count.reset());
     }
     Ok(())
