@@ -91,6 +91,7 @@ impl Service {
             rows,
             limits,
             above_total: patience.above_total,
+            one_letter_each: true,
             pauses: Arc::clone(&status.pauses),
             observer: Arc::new(metrics.clone()),
             stop: stop.clone(),

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use consumer::Patience;
+use coupon_core::event::CouponIssued;
+use coupon_core::position::{Position, RecordPlace};
 use coupon_ledger::database;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 
@@ -103,6 +105,53 @@ async fn a_conflict_and_a_rank_above_the_total_are_dead_letters_and_the_first_ro
         ("3", "coupon.consumer.RankAboveTotal"),
     ];
     assert_eq!(reasons, expected.map(|(offset, reason)| (offset.to_owned(), reason.to_owned())));
+}
+
+/// Wrong: a winner above the total asks again and again, and each answer is one letter more, after a restart of the consumer, too. Wrong, too: a
+/// letter that people have given up, or that is gone, stands for what comes later, and nobody finds it any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_has_one_letter_however_often_its_winner_asks_again() {
+    let stage = Stage::new(2).await;
+    stage.limit_to(10).await;
+    let told = |rank: u64, count: u64| CouponIssued { issued_count: count, ..stage.winner(rank) };
+    let letters = async || {
+        let found = stage.dead_letters().await;
+        found.iter().map(|letter| (letter.partition(), header(letter, "original_offset"))).collect::<Vec<_>>()
+    };
+    let at = |partition: i32, offset: &str| (partition, offset.to_owned());
+    for count in 11..=15 {
+        stage.publish_to(0, &told(11, count)).await;
+    }
+    stage.publish_to(0, &told(12, 15)).await;
+    let consumer = stage.start();
+    stage.all_committed().await;
+    assert_eq!(consumer.metrics.dead_letters("RankAboveTotal"), 2);
+    consumer.stop().await;
+    assert_eq!(letters().await, [at(0, "0"), at(0, "5")]);
+
+    let consumer = stage.start();
+    stage.publish_to(0, &told(11, 15)).await;
+    stage.publish_to(0, &CouponIssued { epoch: 2, ..told(12, 15) }).await;
+    stage.publish_to(1, &told(12, 15)).await;
+    stage.all_committed().await;
+    let others = [at(0, "0"), at(0, "5"), at(0, "7"), at(1, "0")];
+    assert_eq!(letters().await, others, "an older epoch's, or another partition's, may count for less");
+
+    let first = RecordPlace { topic_id: "dead".to_owned(), at: Position { partition: 0, offset: 0 } };
+    database::discard_record(&stage.pool, stage.row, &first, "AboveTotal").await.unwrap();
+    let dead = stage.campaign.dead_letter_topic();
+    stage.admin.delete_records(&dead, &BTreeMap::from([(1, 1)])).await.unwrap()[&1].clone().unwrap();
+    let again = [stage.publish_to(0, &told(11, 15)).await, stage.publish_to(1, &told(12, 15)).await];
+    stage.all_committed().await;
+    assert_eq!(again, [8, 1]);
+    let all = [at(0, "0"), at(0, "5"), at(0, "7"), at(0, "8"), at(1, "1")];
+    assert_eq!(letters().await, all);
+    consumer.stop().await;
+    let consumer = stage.start();
+    stage.publish_to(0, &told(11, 15)).await;
+    stage.all_committed().await;
+    assert_eq!(letters().await, all, "the one that was written since stands for it");
+    consumer.stop().await;
 }
 
 /// Wrong: a campaign's row that a backup put back to before a raise makes dead letters of told winners.

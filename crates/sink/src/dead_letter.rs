@@ -19,12 +19,16 @@ use coupon_core::connections::Kafka;
 use coupon_core::event::RawHeader;
 use coupon_core::failpoints::{CrashPoint, crash_point};
 use coupon_core::identity::CampaignId;
-use coupon_ledger::kafka::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config, raw_headers};
+use coupon_core::position::Position;
+use coupon_ledger::kafka::{ORIGINAL_OFFSET, ORIGINAL_PARTITION, client_config, origin, raw_headers};
 
 use crate::decide::{DeadLetterReason, outage_delay};
+use crate::letters::Grant;
 use crate::observer::{Observer, Retry};
 use crate::pauses::Pauses;
 use crate::queue::Record;
+use crate::repeated::Repeated;
+use crate::rows::CampaignRows;
 
 /// Dead letters that may wait to be written; as many again are being written.
 pub const QUEUE: usize = 64;
@@ -99,6 +103,8 @@ pub struct PendingDeadLetter {
     pub reason: DeadLetterReason,
     /// Retries that were made.
     pub retries: u32,
+    /// What it says, where that can be read.
+    pub(crate) grant: Option<Grant>,
 }
 
 /// Those that are to stay, by their names and the lengths of their values.
@@ -165,6 +171,8 @@ pub struct DeadLetterWriter {
     pauses: Arc<Pauses>,
     observer: Arc<dyn Observer>,
     stop: CancellationToken,
+    /// Which grants have a letter; `None`: each record has one of its own.
+    repeated: Option<Repeated>,
 }
 
 impl DeadLetterWriter {
@@ -198,6 +206,7 @@ impl DeadLetterWriter {
         ];
         Ok(Self {
             producer: client_config(kafka, client_id, &overrides).create()?,
+            repeated: None,
             topic: campaign.dead_letter_topic(),
             group: campaign.group(),
             partitions: Mutex::new(None),
@@ -205,6 +214,14 @@ impl DeadLetterWriter {
             observer,
             stop,
         })
+    }
+
+    /// From now on a grant has one letter, however often it is said. `rows` tells which letters are given up. The topic is read for that: not
+    /// for whoever reads a topic at the same time, as only so many may read at a time.
+    #[must_use]
+    pub fn one_for_each_grant(mut self, kafka: &Kafka, campaign: &CampaignId, rows: CampaignRows) -> Self {
+        self.repeated = Some(Repeated::new(kafka, campaign, self.producer.clone(), rows));
+        self
     }
 
     /// Writes all that comes, until the other end is closed and everything is written or left undone.
@@ -215,15 +232,41 @@ impl DeadLetterWriter {
             .await;
     }
 
-    async fn write(&self, letter: PendingDeadLetter) {
+    /// Writes a letter, unless its grant has one. What was a letter before and was replayed has one more: whoever replayed it waits for it.
+    async fn write(&self, mut letter: PendingDeadLetter) {
+        let at = Position { partition: letter.record.partition(), offset: letter.record.offset() };
+        let grant = letter.grant.take().filter(|_| origin(&letter.record.message).is_none());
+        let Some((repeated, grant)) = self.repeated.as_ref().zip(grant).filter(|_| letter.record.is_wanted()) else {
+            self.write_until_taken(letter).await;
+            return;
+        };
+        let turn = repeated.turn(&grant).await;
+        if let Some(known) = repeated.letter_of(&grant, at).await {
+            let (partition, offset, letter_at) = (at.partition, at.offset, known.offset);
+            tracing::info!(partition, offset, letter_at, "its grant has a dead letter already, and needs no other");
+            letter.record.complete();
+        } else if let Some(written) = self.write_until_taken(letter).await {
+            repeated.written(grant, written, at).await;
+        }
+        drop(turn);
+    }
+
+    /// Tries until the topic has it, which answers where; or until nobody wants it any more.
+    async fn write_until_taken(&self, letter: PendingDeadLetter) -> Option<Position> {
         let partition = letter.record.partition();
+        let mut written = None;
         let (mut failures, mut cut) = (0, Cut::default());
         while letter.record.is_wanted() {
-            let Err(error) = self.try_write(&letter, cut).await else {
-                crash_point(CrashPoint::AfterDeadLetter);
-                self.observer.dead_letter(letter.reason.name());
-                letter.record.complete();
-                break;
+            let error = match self.try_write(&letter, cut).await {
+                Ok(at) => {
+                    crash_point(CrashPoint::AfterDeadLetter);
+                    self.observer.dead_letter(letter.reason.name());
+                    letter.record.complete();
+                    // What was cut says nothing any more.
+                    written = (cut == Cut::default()).then_some(at);
+                    break;
+                }
+                Err(error) => error,
             };
             if let Some(further) = cut.further(&letter.record.message).filter(|_| is_too_large(&error)) {
                 let (offset, without) = (letter.record.offset(), further.name());
@@ -249,9 +292,10 @@ impl DeadLetterWriter {
         if failures > 0 {
             self.pauses.release_partition(partition);
         }
+        written
     }
 
-    async fn try_write(&self, letter: &PendingDeadLetter, cut: Cut) -> Result<(), KafkaError> {
+    async fn try_write(&self, letter: &PendingDeadLetter, cut: Cut) -> Result<Position, KafkaError> {
         let message = &letter.record.message;
         let mut record = FutureRecord::<[u8], [u8]>::to(&self.topic).headers(headers(
             message,
@@ -267,7 +311,7 @@ impl DeadLetterWriter {
         }
         let delivery = self.producer.send_result(record).map_err(|(error, _)| error)?;
         match delivery.await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(taken)) => Ok(Position { partition: taken.partition, offset: taken.offset }),
             Ok(Err((error, _))) => Err(error),
             Err(_) => Err(KafkaError::Canceled),
         }
@@ -303,84 +347,4 @@ fn is_too_large(error: &KafkaError) -> bool {
 mod decoders;
 
 #[cfg(test)]
-mod tests {
-    use rdkafka::message::Headers;
-
-    use super::*;
-
-    fn message(headers: Option<OwnedHeaders>, offset: i64) -> OwnedMessage {
-        let (timestamp, topic) = (Timestamp::LogAppendTime(258), "t".to_owned());
-        OwnedMessage::new(Some(b"v".to_vec()), None, topic, timestamp, 1, offset, headers)
-    }
-
-    fn read(headers: &OwnedHeaders) -> Vec<(String, Option<Vec<u8>>)> {
-        headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
-    }
-
-    fn values<'a>(all: &'a [(String, Option<Vec<u8>>)], name: &str) -> Vec<&'a [u8]> {
-        all.iter().filter(|(key, _)| key == name).filter_map(|(_, value)| value.as_deref()).collect()
-    }
-
-    #[test]
-    fn numbers_are_big_endian_as_spring_writes_them() {
-        let all = read(&headers(&message(None, 513), "g", &DeadLetterReason::Conflict, 0, Cut::default()));
-        assert_eq!(values(&all, "kafka_dlt-original-partition"), [[0, 0, 0, 1]]);
-        assert_eq!(values(&all, "kafka_dlt-original-offset"), [[0, 0, 0, 0, 0, 0, 2, 1]]);
-        assert_eq!(values(&all, "kafka_dlt-original-timestamp"), [[0, 0, 0, 0, 0, 0, 1, 2]]);
-        assert_eq!(values(&all, "kafka_dlt-original-timestamp-type"), [b"LogAppendTime"]);
-        assert_eq!(all.len(), ORIGIN.len() + FAILURE.len());
-    }
-
-    /// Wrong: after a replay that failed again nobody finds the record that started it.
-    #[test]
-    fn a_second_trip_keeps_the_first_origin_and_says_what_went_wrong_last() {
-        let own = OwnedHeaders::new()
-            .insert(Header { key: "trace", value: Some("a") })
-            .insert(Header { key: "trace", value: None::<&str> });
-        let first =
-            headers(&message(Some(own), 7), "g", &DeadLetterReason::Rejected("first".into()), 5, Cut::default());
-        let second = read(&headers(
-            &message(Some(first.clone()), 99),
-            "g2",
-            &DeadLetterReason::AboveTotal { total: 3 },
-            0,
-            Cut::default(),
-        ));
-        let first = read(&first);
-        assert_eq!(second[..2], first[..2], "the record's own headers stay, in order, null and all");
-        for name in ORIGIN {
-            assert_eq!(values(&second, name), values(&first, name), "{name}");
-        }
-        assert_eq!(values(&second, "exception"), [b"RankAboveTotal: the rank is above the campaign's total of 3"]);
-        assert_eq!(values(&second, "retry_count"), [b"0"]);
-        assert_eq!(second.len(), first.len());
-    }
-
-    /// Wrong: a winner's value is thrown away because of a stranger's headers, or a letter is cut without an end.
-    #[test]
-    fn the_larger_part_is_cut_first_and_then_the_rest() {
-        let record = |value: usize, header: usize| {
-            let headers = OwnedHeaders::new().insert(Header { key: "trace", value: Some(&vec![b'x'; header]) });
-            let (timestamp, key) = (Timestamp::NotAvailable, Some(b"key".to_vec()));
-            OwnedMessage::new(Some(vec![b'v'; value]), key, "t".to_owned(), timestamp, 1, 7, Some(headers))
-        };
-        let cuts = |message: &OwnedMessage| -> Vec<&str> {
-            std::iter::successors(Cut::default().further(message), |cut| cut.further(message))
-                .filter_map(Cut::name)
-                .collect()
-        };
-        assert_eq!(cuts(&record(5_000, 10)), ["value", "value,key,headers"]);
-        assert_eq!(cuts(&record(10, 5_000)), ["key,headers", "value,key,headers"]);
-
-        let cut = Cut { value: true, rest: true };
-        let all = read(&headers(&record(5_000, 10), "g", &DeadLetterReason::Conflict, 0, cut));
-        assert_eq!(values(&all, "truncated"), [b"value,key,headers"]);
-        assert_eq!(values(&all, "original_value_size"), [b"5000"]);
-        assert_eq!(values(&all, ORIGINAL_OFFSET), [b"7"]);
-        assert!(values(&all, "trace").is_empty());
-
-        let long = OwnedHeaders::new().insert(Header { key: ORIGINAL_OFFSET, value: Some(&vec![b'7'; MAX_KEPT + 1]) });
-        let all = read(&headers(&message(Some(long), 7), "g", &DeadLetterReason::Conflict, 0, cut));
-        assert_eq!(values(&all, ORIGINAL_OFFSET), [b"7"], "a letter always says where its record lay");
-    }
-}
+mod tests;

@@ -196,6 +196,8 @@ pub async fn drain(
         limits: LIMITS,
         // The caller has just made sure of the total.
         above_total: Duration::ZERO,
+        // Each reader of a topic has a turn, and one that waits for another's would wait for itself.
+        one_letter_each: false,
         pauses: Arc::clone(&pauses),
         observer,
         stop: stop.clone(),

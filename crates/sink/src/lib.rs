@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A record is done only when its row is committed or its dead letter is acknowledged, so the caller commits offsets
-//! no further than the frontier. `frontier`, `decide` and `ceiling` are pure; `rows` alone talks to the database, and
-//! `dead_letter` alone writes to Kafka. [`pipeline::Pipeline`] connects the parts; [`drain::drain`] runs one over a given range.
+//! no further than the frontier. `frontier`, `decide`, `ceiling` and `letters` are pure; `rows` alone talks to the database, and
+//! `dead_letter` alone writes to Kafka; `repeated` reads back which grants have a letter. [`pipeline::Pipeline`] connects the parts; [`drain::drain`] runs one over a given range.
 //! What happens is reported to an [`observer::Observer`]: the consumer makes metrics of it, a drain counts.
 //! This crate joins no consumer group, and never decides which of two winners is right: the first row stands.
 
@@ -24,4 +24,6 @@ pub mod rows;
 pub mod writer;
 
 mod ceiling;
+mod letters;
+mod repeated;
 mod unit;

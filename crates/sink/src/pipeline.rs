@@ -39,6 +39,8 @@ pub struct Parts<'a> {
     pub limits: BatchLimits,
     /// How long a rank above the total is waited for.
     pub above_total: Duration,
+    /// Grants that have a dead letter get no other, however often they come. Not for whoever reads a topic meanwhile.
+    pub one_letter_each: bool,
     /// Holds why it waits.
     pub pauses: Arc<Pauses>,
     /// Hears what became of each record.
@@ -60,8 +62,9 @@ impl Pipeline {
     /// # Errors
     /// [`KafkaError`] for settings that librdkafka refuses.
     pub fn start(parts: Parts<'_>) -> Result<(Self, Intake), KafkaError> {
-        let Parts { kafka, campaign, client_id, rows, limits, above_total, pauses, observer, stop } = parts;
-        let dead_letters = DeadLetterWriter::new(
+        let Parts { kafka, campaign, client_id, rows, limits, above_total, one_letter_each, pauses, observer, stop } =
+            parts;
+        let mut dead_letters = DeadLetterWriter::new(
             kafka,
             campaign,
             client_id,
@@ -69,6 +72,9 @@ impl Pipeline {
             Arc::clone(&observer),
             stop.clone(),
         )?;
+        if one_letter_each {
+            dead_letters = dead_letters.one_for_each_grant(kafka, campaign, rows.clone());
+        }
         let (letters, letters_to_write) = mpsc::channel(dead_letter::QUEUE);
         let progress = Arc::new(Progress::default());
         let (intake, records) =

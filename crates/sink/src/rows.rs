@@ -13,7 +13,7 @@ use coupon_ledger::database::{self, CampaignRowId, DatabaseError, LoggedWinner, 
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The rows of one campaign.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CampaignRows {
     pool: MySqlPool,
     campaign: CampaignId,
@@ -61,6 +61,20 @@ impl CampaignRows {
     pub async fn discarded(&mut self, winners: &[&CouponIssued]) -> Result<Vec<CouponIssued>, DatabaseError> {
         let row = self.find().await?;
         within_deadline(database::discarded_among(&self.pool, &self.campaign, row, winners)).await
+    }
+
+    /// Whether people have given up the dead letter of this place. One that lay there in another topic counts, too: who is told so writes a
+    /// letter more.
+    ///
+    /// # Errors
+    /// As [`database::is_discarded_anywhere`].
+    pub async fn is_letter_discarded(&mut self, at: Position) -> Result<bool, DatabaseError> {
+        let row = self.find().await?;
+        let found = within_deadline(database::is_discarded_anywhere(&self.pool, row, at)).await;
+        if found.is_err() {
+            self.row = None;
+        }
+        found
     }
 
     /// Whether people have given up the record of this place for good.

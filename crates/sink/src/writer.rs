@@ -16,6 +16,7 @@ use coupon_ledger::database::{DatabaseError, LoggedWinner, RowOutcome, Stored};
 use crate::ceiling::{ASK_AGAIN, Ceiling};
 use crate::dead_letter::PendingDeadLetter;
 use crate::decide::{Breaker, DeadLetterReason, Fate, NextStep, PROBE_INTERVAL, Tries, fate, outage_delay};
+use crate::letters::Grant;
 use crate::observer::{Observer, RecordOutcome, Retry};
 use crate::pauses::Pauses;
 use crate::queue::{Progress, Read, Record};
@@ -154,7 +155,7 @@ impl Writer {
                         }
                     }
                     self.observer.records(RecordOutcome::Unreadable, 1);
-                    if !self.dead_letter(record, DeadLetterReason::Unreadable(error), 0).await {
+                    if !self.dead_letter(record, None, DeadLetterReason::Unreadable(error), 0).await {
                         return false;
                     }
                 }
@@ -251,9 +252,10 @@ impl Writer {
             self.pauses.hold_breaker(error.to_string());
             return Ended::PutBack(unit);
         }
-        for record in unit.records.drain(..) {
+        for (record, winner) in unit.records.drain(..).zip(unit.winners.drain(..)) {
             self.observer.records(RecordOutcome::Rejected, 1);
-            if !self.dead_letter(record, DeadLetterReason::Rejected(error.to_string()), retries).await {
+            let reason = DeadLetterReason::Rejected(error.to_string());
+            if !self.dead_letter(record, Some(&winner.event), reason, retries).await {
                 return Ended::GaveUp;
             }
         }
@@ -288,7 +290,7 @@ impl Writer {
                     RecordOutcome::Discarded
                 }
                 Fate::DeadLetter(reason) => {
-                    letters.push((record, reason));
+                    letters.push((record, winner.event, reason));
                     continue;
                 }
             };
@@ -297,10 +299,10 @@ impl Writer {
         }
         Record::complete_all(done);
         counts.into_iter().for_each(|(outcome, count)| self.observer.records(outcome, count));
-        for (record, reason) in letters {
+        for (record, event, reason) in letters {
             let conflict = reason == DeadLetterReason::Conflict;
             self.observer.records(if conflict { RecordOutcome::Conflict } else { RecordOutcome::AboveTotal }, 1);
-            if !self.dead_letter(record, reason, 0).await {
+            if !self.dead_letter(record, Some(&event), reason, 0).await {
                 return false;
             }
         }
@@ -346,7 +348,13 @@ impl Writer {
     }
 
     /// Hands a record to the dead letter topic. False when the process stops before there is room for it.
-    async fn dead_letter(&self, record: Record, reason: DeadLetterReason, retries: u32) -> bool {
+    async fn dead_letter(
+        &self,
+        record: Record,
+        event: Option<&CouponIssued>,
+        reason: DeadLetterReason,
+        retries: u32,
+    ) -> bool {
         tracing::error!(
             campaign = %self.campaign,
             partition = record.partition(),
@@ -354,7 +362,8 @@ impl Writer {
             reason = reason.name(),
             "dead letter: {reason}"
         );
-        let letter = PendingDeadLetter { record, reason, retries };
+        let grant = event.map(|event| Grant::of(record.partition(), event));
+        let letter = PendingDeadLetter { record, reason, retries, grant };
         tokio::select! {
             // A process that stops still writes what there is room for.
             biased;

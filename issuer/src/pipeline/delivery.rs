@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::durability::DurabilityPaths;
 use super::outcome::{RequestOutcome, of_answer};
 use super::request::PendingRequest;
+use super::stored::StoredWinners;
 use crate::epoch::guard::InFlightPermit;
 use crate::metrics::Metrics;
 use coupon_core::contract::Acknowledge;
@@ -46,6 +47,7 @@ pub(crate) struct IssuedBatch {
 pub(crate) struct Delivery {
     campaign: CampaignId,
     paths: Arc<DurabilityPaths>,
+    stored: Arc<StoredWinners>,
     acknowledge: Acknowledge,
     metrics: Metrics,
     tracker: TaskTracker,
@@ -56,11 +58,12 @@ impl Delivery {
     pub(crate) fn new(
         campaign: CampaignId,
         paths: DurabilityPaths,
+        stored: StoredWinners,
         acknowledge: Acknowledge,
         metrics: Metrics,
         tracker: TaskTracker,
     ) -> Self {
-        Self { campaign, paths: Arc::new(paths), acknowledge, metrics, tracker }
+        Self { campaign, paths: Arc::new(paths), stored: Arc::new(stored), acknowledge, metrics, tracker }
     }
 
     /// Delivers a batch. Returns at once.
@@ -70,11 +73,11 @@ impl Delivery {
     }
 
     async fn run(&self, batch: IssuedBatch) {
-        let IssuedBatch { pending, answers, asked, permit, mut room, turn } = batch;
+        let IssuedBatch { pending, answers, asked, permit, mut room, mut turn } = batch;
         let (mut winners, mut events) = (Vec::with_capacity(pending.len()), Vec::with_capacity(pending.len()));
         for (entry, answer) in pending.into_iter().zip(answers) {
             match of_answer(answer) {
-                // A repeated grant is written again, so that it is as durable as the first.
+                // A repeated grant that is no row is written again, so that it is as durable as the first.
                 RequestOutcome::Issued { grant, repeated } => {
                     events.push(winner(&self.campaign, permit.epoch(), &entry.request.user, &grant));
                     winners.push(Winner { entry: Some(entry), outcome: RequestOutcome::Issued { grant, repeated } });
@@ -83,6 +86,16 @@ impl Delivery {
                     drop(room.split(1));
                     entry.respond(other);
                 }
+            }
+        }
+        // Whoever waits for a new rank waits for no database.
+        if !winners.is_empty() && winners.iter().all(Winner::is_repeated) {
+            turn = None;
+            let stored = self.stored.among(&events).await;
+            for place in (0..stored.len()).rev().filter(|place| stored[*place]) {
+                drop(room.split(1));
+                events.remove(place);
+                winners.remove(place).conclude(true);
             }
         }
         if winners.is_empty() {
@@ -138,6 +151,11 @@ struct Winner {
 }
 
 impl Winner {
+    /// Whether the user has asked for it before.
+    fn is_repeated(&self) -> bool {
+        matches!(self.outcome, RequestOutcome::Issued { repeated: true, .. })
+    }
+
     /// Tells the user, unless that was done.
     fn respond(&mut self) {
         if let Some(entry) = self.entry.take() {

@@ -1,7 +1,8 @@
 //! From an admitted request to its outcome.
 //!
 //! [`batcher`] queues requests and calls Redis with one batch at a time over [`redis_link`]. [`delivery`] waits until each winner is durable:
-//! Kafka acknowledges it or, while the [`breaker`] is open, SQL commits it through [`direct_writer`].
+//! Kafka acknowledges it or, while the [`breaker`] is open, SQL commits it through [`direct_writer`]; who asks again and is a row ([`stored`]) is
+//! told at once.
 //! Once all is issued, [`sold_out`] answers who has not won.
 
 pub(crate) mod batcher;
@@ -18,3 +19,4 @@ mod request;
 pub(crate) mod shared_breaker;
 pub(crate) mod sold_out;
 pub(crate) mod sold_out_keeper;
+pub(crate) mod stored;

@@ -31,12 +31,13 @@ use crate::pipeline::redis_link::RedisLink;
 use crate::pipeline::shared_breaker::SharedBreaker;
 use crate::pipeline::sold_out::SoldOut;
 use crate::pipeline::sold_out_keeper::SoldOutKeeper;
+use crate::pipeline::stored::StoredWinners;
 
 /// Name of the task that sends batches.
 pub(super) const BATCHER: &str = "batcher";
 /// Connections to the database for the epoch poller, and to store winners without Kafka. One of each is left while another is given up.
 const DATABASE_CONNECTIONS: u32 = 2;
-/// Others for look-ups, which users may ask for as often as they like.
+/// Others for look-ups, which users may ask for as often as they like, and for whether who asks again is a row.
 const LOOKUP_CONNECTIONS: u32 = 2;
 /// How long one request for the topic's metadata may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
@@ -103,7 +104,9 @@ impl Components {
             metrics: metrics.clone(),
             tracker: tracker.clone(),
         };
-        let delivery = Delivery::new(campaign.clone(), paths, config.acknowledge, metrics.clone(), tracker.clone());
+        let stored = StoredWinners::new(lookups.clone(), campaign.clone());
+        let (delivering, counted) = (tracker.clone(), metrics.clone());
+        let delivery = Delivery::new(campaign.clone(), paths, stored, config.acknowledge, counted, delivering);
         let sold_out = SoldOut::new();
         let calls = RedisCalls {
             link: link.clone(),

@@ -121,6 +121,15 @@ pub(crate) fn cause(
     Some(NotReadyCause { reason: first.kind.reason(), text, is_starting: first.is_starting })
 }
 
+/// How many of these pods are told to end and have not: until then they answer who is connected to them.
+pub(crate) fn ending(pods: &[Arc<Pod>]) -> usize {
+    let runs = |pod: &Pod| {
+        let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+        containers.filter_map(|each| each.state.as_ref()).any(|state| state.running.is_some())
+    };
+    pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some() && runs(pod)).count()
+}
+
 /// Why no pods come up in a namespace that is being deleted.
 pub(crate) fn namespace_leaves(namespace: &str) -> NotReadyCause {
     let text = format!("namespace {namespace} is being deleted, so its pods go and no others can be made in it");

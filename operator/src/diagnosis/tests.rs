@@ -186,3 +186,16 @@ fn a_pod_that_runs_and_does_not_answer_is_said() {
     young["startTime"] = json!("2027-01-15T07:59:45Z");
     assert_eq!(super::cause(None, &[pod("a", young)], &answers(""), NOW), None, "it starts");
 }
+
+/// Wrong: users reach nobody, says status, while some are answered.
+#[test]
+fn a_pod_that_ends_is_counted_until_its_process_has_ended() {
+    let leaving = |name: &str, state: Value| {
+        let mut pod = Arc::unwrap_or_clone(pod(name, container(state, json!({}))));
+        let at = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(NOW);
+        pod.metadata.deletion_timestamp = Some(at);
+        Arc::new(pod)
+    };
+    let stays = pod("stays", container(running(), json!({})));
+    assert_eq!(ending(&[stays, leaving("a", running()), leaving("b", terminated(0, "Completed", ""))]), 1);
+}

@@ -17,6 +17,7 @@ use super::published::Published;
 use super::replicas::Policies;
 use super::rollout_watch::RolloutWatch;
 use super::served::ServedWatch;
+use super::starting::StartWatch;
 use super::still::StillWatch;
 use super::strays_watch::StraysWatch;
 use super::tampering::TermsSeen;
@@ -82,6 +83,8 @@ pub struct Memory {
     pub(crate) stop: Option<(SuspensionOutcome, Instant)>,
     /// Why pods do not come up, as far as an event was published for it.
     pub(crate) causes: CauseLog,
+    /// Since when more pods are wanted: issuers, consumers.
+    pub(crate) starts: [StartWatch; 2],
     /// What the Service leads to besides the issuers.
     pub(crate) strays: StraysWatch,
     /// The terms that Redis had.

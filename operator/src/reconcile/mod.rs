@@ -59,6 +59,7 @@ mod scaling_goals;
 pub(crate) mod scene;
 pub(crate) mod served;
 mod size;
+mod starting;
 pub mod steps;
 pub(crate) mod still;
 mod stopped;

@@ -64,3 +64,14 @@ pub async fn is_discarded(pool: &MySqlPool, id: CampaignRowId, at: Position) -> 
     let found: i64 = sqlx::query_scalar(question).bind(id.0).bind(at.partition).bind(at.offset).fetch_one(pool).await?;
     Ok(found > 0)
 }
+
+/// Whether a record of this place in any topic of the campaign, one of dead letters too, is given up.
+///
+/// # Errors
+/// The database failed.
+pub async fn is_discarded_anywhere(pool: &MySqlPool, id: CampaignRowId, at: Position) -> Result<bool, DatabaseError> {
+    let question =
+        "SELECT COUNT(*) FROM discarded_record WHERE campaign_id = ? AND partition_id = ? AND record_offset = ?";
+    let found: i64 = sqlx::query_scalar(question).bind(id.0).bind(at.partition).bind(at.offset).fetch_one(pool).await?;
+    Ok(found > 0)
+}

@@ -48,6 +48,39 @@ pub async fn rows_in_the_way(
     Ok(found)
 }
 
+/// Which of these winners are committed rows of the campaign, each with this very rank, user and place. The campaign is found by its name in
+/// the same statement, as whoever asks may remember the number of its row from a database that was put back since. At most [`CHUNK`].
+///
+/// # Errors
+/// The database failed.
+pub async fn are_rows(
+    pool: &MySqlPool,
+    campaign: &CampaignId,
+    winners: &[CouponIssued],
+) -> Result<Vec<bool>, DatabaseError> {
+    let winners = &winners[..winners.len().min(CHUNK)];
+    if winners.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = QueryBuilder::<MySql>::new(
+        "SELECT c.issue_rank, c.user_id, c.user_nth FROM campaign k JOIN issued_coupon c ON c.campaign_id = k.id WHERE k.realm = ",
+    );
+    query.push_bind(campaign.realm().as_bytes()).push(" AND k.namespace = ");
+    query.push_bind(campaign.namespace().as_bytes()).push(" AND k.coupon_id = ");
+    query.push_bind(campaign.coupon_id().as_bytes()).push(" AND c.issue_rank IN (");
+    let mut ranks = query.separated(", ");
+    for winner in winners {
+        ranks.push_bind(winner.rank);
+    }
+    query.push(")");
+    let rows: Vec<(u64, Vec<u8>, u32)> = query.build_query_as().fetch_all(pool).await?;
+    let is_row = |winner: &CouponIssued| {
+        let user = winner.user_id.as_str().as_bytes();
+        rows.iter().any(|(rank, of, n)| (*rank, of.as_slice(), *n) == (winner.rank, user, winner.n))
+    };
+    Ok(winners.iter().map(is_row).collect())
+}
+
 fn select(id: CampaignRowId) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new("SELECT ");
     query.push(COUPON_COLUMNS).push(" FROM issued_coupon WHERE campaign_id = ").push_bind(id.0).push(" AND ");

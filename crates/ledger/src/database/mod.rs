@@ -41,13 +41,13 @@ pub use count::{Highest, ServerQuestion, count_between, highest_rank, highest_ra
 pub use custody::{Heir, hold, note_closed, note_fenced, rename_owner, take_over};
 pub use direct::{has_unpublished, set_published, unpublished};
 pub use discard::{discard, discarded, discarded_among, discarded_ranks};
-pub use discard_record::{discard_record, discarded_records, is_discarded};
+pub use discard_record::{discard_record, discarded_records, is_discarded, is_discarded_anywhere};
 pub use drained::{drained, set_drained};
 pub use error::{DatabaseError, Fault, within};
 pub use forgotten::{
     Pseudonyms, campaigns_of, forget, forgotten_number, key_of as key_of_pseudonym, new_pseudonym, pseudonyms, ranks_of,
 };
-pub use lookup::rows_in_the_way;
+pub use lookup::{are_rows, rows_in_the_way};
 pub use migrate::{Migration, migrate, migrations};
 pub use moved::has_moved_since;
 pub use open::open_epoch;

@@ -47,6 +47,20 @@ async fn the_first_row_stands() {
     assert_eq!(ledger.rows().await, expected.map(|(rank, user)| (rank, user.to_owned())));
 }
 
+/// Wrong: who asks again is told a rank that another user's row has, or one of another campaign whose row has the number that somebody remembers.
+#[tokio::test]
+async fn only_the_very_row_of_this_campaign_says_that_a_winner_is_stored() {
+    let (ledger, other) = (Ledger::new(100).await, Ledger::new(100).await);
+    ledger.store(&[ledger.winner(1, "anna", 1), ledger.winner(2, "bob", 2)]).await;
+    other.store(&[other.winner(3, "carl", 1)]).await;
+    let asked =
+        [(1, "anna", 1), (2, "bob", 2), (2, "bob", 1), (1, "bob", 1), (2, "anna", 1), (3, "carl", 1), (4, "dora", 1)];
+    let asked = asked.map(|(rank, user, n)| ledger.winner(rank, user, n));
+    let found = database::are_rows(&ledger.pool, &ledger.campaign, &asked).await.unwrap();
+    assert_eq!(found, [true, true, false, false, false, false, false]);
+    assert_eq!(database::are_rows(&ledger.pool, &ledger.campaign, &[]).await.unwrap(), [false; 0]);
+}
+
 #[tokio::test]
 async fn a_rank_above_the_total_is_never_stored() {
     let ledger = Ledger::new(2).await;

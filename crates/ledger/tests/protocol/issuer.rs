@@ -31,6 +31,12 @@ impl Model {
                 if next.send(issuer.record) {
                     out.push((Step::of(i, "issuer {w}: produces {r} (after-produce)").record(issuer.record), next));
                 }
+                // Who asks again and is a row by then needs no further record.
+                if state.sql.rows[usize::from(issuer.record.rank) - 1].winner.same(issuer.record.winner) {
+                    let mut next = *state;
+                    next.issuers[i].work = Work::Durable;
+                    out.push((Step::of(i, "issuer {w}: finds that {r} is a row").record(issuer.record), next));
+                }
             }
             Work::Produced => self.give_up(state, i, out),
             Work::Inserting => self.direct_insert(state, i, out),

@@ -93,6 +93,7 @@ pub(crate) async fn measure(servers: &Servers) -> Vec<Measured> {
         rows: CampaignRows::new(database::connect(&connections.database, 1), campaign.clone()),
         limits,
         above_total: Duration::ZERO,
+        one_letter_each: true,
         pauses: Arc::new(Pauses::new(&campaign, Arc::clone(&observer))),
         observer,
         stop: CancellationToken::new(),

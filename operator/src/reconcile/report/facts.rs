@@ -62,6 +62,10 @@ pub(crate) struct Facts<'a> {
     pub redis_refusal: Option<&'a RedisError>,
     /// Why pods are not ready.
     pub ailing: &'a Ailing,
+    /// Whether pods that are missing are new ones, which have had no time to start yet: issuers, consumers.
+    pub starting: [bool; 2],
+    /// Issuer pods that end, and still answer who is connected.
+    pub ending_issuers: usize,
     /// What became of stopping issuing without Redis, if that was tried.
     pub stop: Option<SuspensionOutcome>,
     /// What became of its epochs.

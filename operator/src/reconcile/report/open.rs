@@ -29,7 +29,13 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     }
     if next.issuer.as_ref().is_none_or(|issuer| issuer.ready == 0) {
         let why = why_no_issuer(facts);
-        let text = format!("the window is open, but no issuer pod is ready, so users reach nobody: {why}");
+        let reached = match facts.ending_issuers {
+            0 => "users reach nobody".to_owned(),
+            count => format!(
+                "users who are not connected yet reach nobody ({count} that end may still answer who is connected)"
+            ),
+        };
+        let text = format!("the window is open, but no issuer pod is ready, so {reached}: {why}");
         return Report::no(Open, "NoReadyIssuer", text);
     }
     if !facts.users_reach_issuers {

@@ -81,6 +81,10 @@ struct Lasting<'a> {
     right_missing: Option<&'a str>,
     /// What comparing has come to; `None`: rows and Redis are the same.
     compared: Option<ComparisonStatus>,
+    /// Pods that are missing are new ones: issuers, consumers.
+    starting: [bool; 2],
+    /// Issuers that end.
+    ending_issuers: usize,
 }
 
 fn status_while(
@@ -101,6 +105,8 @@ fn status_while(
         epochs,
         right_missing,
         compared,
+        starting,
+        ending_issuers,
     }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
@@ -128,6 +134,8 @@ fn status_while(
         strays,
         redis_refusal,
         ailing: &ailing,
+        starting,
+        ending_issuers,
         stop: None,
         epochs: &epochs,
         right_missing,

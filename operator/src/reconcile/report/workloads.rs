@@ -27,21 +27,26 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     if let Some(cause) = facts.consumers_still {
         return Report::no(WorkloadsReady, CONSUMERS_STAND_STILL, cause);
     }
+    let reaches_nobody = next.issuer.as_ref().is_none_or(|issuer| issuer.ready == 0);
     let kinds = [
         Kind {
             component: Component::Issuer,
             count: next.issuer.as_ref().map(|issuer| (issuer.ready, issuer.wanted)),
             deployment: facts.issuer,
             cause: facts.ailing.issuer.as_ref(),
+            // Users who reach nobody are not told that somebody starts.
+            is_starting: facts.starting[0] && !(facts.plan.phase == Phase::Open && reaches_nobody),
         },
         Kind {
             component: Component::Consumer,
             count: next.consumer.as_ref().map(|consumer| (consumer.ready, consumer.wanted)),
             deployment: facts.consumer,
             cause: facts.ailing.consumer.as_ref(),
+            is_starting: facts.starting[1],
         },
     ];
-    let missing: Vec<(&'static str, String)> = kinds.iter().filter_map(Kind::missing).collect();
+    let (starting, broken): (Vec<_>, Vec<_>) = kinds.iter().partition(|kind| kind.starts());
+    let missing: Vec<(&'static str, String)> = broken.into_iter().filter_map(Kind::missing).collect();
     if let Some((reason, _)) = missing.first() {
         let texts: Vec<String> = missing.iter().map(|(_, text)| text.clone()).collect();
         return Report::no(WorkloadsReady, reason, texts.join("; "));
@@ -72,12 +77,21 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
     if let Some(text) = facts.measured.and_then(|measured| measured.pods_refused()) {
         return Report::no(WorkloadsReady, REFUSED, format!("those that run stay, and no others can be made: {text}"));
     }
-    Report::yes(WorkloadsReady, "PodsReady", "the pods that should run are ready")
+    let added: Vec<String> = starting.into_iter().filter_map(Kind::missing).map(|(_, text)| text).collect();
+    match added.is_empty() {
+        true => Report::yes(WorkloadsReady, "PodsReady", "the pods that should run are ready"),
+        false => {
+            let text =
+                format!("the pods that should run are ready, but for some that were just added: {}", added.join("; "));
+            Report::yes(WorkloadsReady, "PodsStarting", text)
+        }
+    }
 }
 
 #[cfg(test)]
 pub(super) fn stuck_of(deployment: &Deployment, cause: Option<&NotReadyCause>) -> Option<(&'static str, String)> {
-    Kind { component: Component::Issuer, count: None, deployment: Some(deployment), cause }.stuck()
+    let component = Component::Issuer;
+    Kind { component, count: None, deployment: Some(deployment), cause, is_starting: false }.stuck()
 }
 
 /// Pods of one kind.
@@ -87,9 +101,16 @@ struct Kind<'a> {
     count: Option<(i32, i32)>,
     deployment: Option<&'a Deployment>,
     cause: Option<&'a NotReadyCause>,
+    /// Those that are missing were just added.
+    is_starting: bool,
 }
 
 impl Kind<'_> {
+    /// Whether those that are missing are about to come up, as far as anybody knows.
+    fn starts(&self) -> bool {
+        self.is_starting && self.cause.is_none_or(|cause| cause.is_starting)
+    }
+
     /// Reason and words, if fewer are ready than should be.
     fn missing(&self) -> Option<(&'static str, String)> {
         let (ready, wanted) = self.count.filter(|(ready, wanted)| ready < wanted)?;

@@ -9,8 +9,12 @@ use crate::reconcile::supply::NoSupplyCause;
 /// Before the cause of the last time, and before the one that lasted longest, if that was another.
 const CAUSE: &str = "; the last cause: ";
 const LONGER: &str = "; for longer before that: ";
-/// So many are kept in status.
+/// Before the number of those that are in status only.
+const OTHERS: &str = "; and of others: ";
+/// So many are kept, in status too.
 const MOST: usize = 5;
+/// So much of one is repeated in the condition, in characters. Status has all of it.
+const REPEATED: usize = 240;
 
 /// The causes of one window.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,10 +47,17 @@ impl Causes {
         }
     }
 
-    /// It is this one now.
+    /// It is this one now. Of too many the one is forgotten that mattered for the shortest time.
     pub(super) fn set_last(&mut self, cause: &NoSupplyCause) {
         self.lasted.entry(cause.reason.clone()).or_default().1.clone_from(&cause.text);
         self.last = Some(cause.clone());
+        let others = self.lasted.iter().filter(|(reason, _)| **reason != cause.reason);
+        if let Some((shortest, _)) = others.min_by_key(|(_, (lasted, _))| *lasted)
+            && self.lasted.len() > MOST
+        {
+            let shortest = shortest.clone();
+            self.lasted.remove(&shortest);
+        }
     }
 
     /// The words of the last one.
@@ -67,14 +78,31 @@ impl Causes {
         all.into_iter().take(MOST).map(kept).collect()
     }
 
-    /// All of it in words that go behind a sentence.
+    /// The last one and the longest in words that go behind a sentence, and how many others status has.
     pub(super) fn words(&self) -> String {
-        let longest = self.lasted.values().max_by_key(|(lasted, _)| *lasted).map(|(_, text)| text.as_str());
-        match (self.last(), longest) {
-            (Some(last), Some(longest)) if last != longest => format!("{CAUSE}{last}{LONGER}{longest}"),
-            (Some(text), _) | (None, Some(text)) => format!("{CAUSE}{text}"),
-            (None, None) => String::new(),
+        let longest = self.lasted.iter().max_by_key(|(_, (lasted, _))| *lasted);
+        let longest = longest.map(|(reason, (_, text))| (reason.as_str(), text.as_str()));
+        let last = self.last.as_ref().map(|last| (last.reason.as_str(), last.text.as_str()));
+        let told = match (last, longest) {
+            (Some(last), Some(longest)) if last.0 != longest.0 => vec![(CAUSE, last), (LONGER, longest)],
+            (Some(one), _) | (None, Some(one)) => vec![(CAUSE, one)],
+            (None, None) => Vec::new(),
+        };
+        let is_told = |reason: &str| told.iter().any(|(_, (of, _))| *of == reason);
+        let others = self.lasted.keys().filter(|reason| !is_told(reason)).count();
+        let mut words: String = told.iter().map(|(before, (_, text))| format!("{before}{}", repeated(text))).collect();
+        if others > 0 {
+            words.push_str(&format!("{OTHERS}{others} (status.unservedCauses)"));
         }
+        words
+    }
+}
+
+/// A cause as the condition has it.
+fn repeated(text: &str) -> String {
+    match text.char_indices().nth(REPEATED) {
+        Some((end, _)) => format!("{}...", text[..end].trim_end()),
+        None => text.to_owned(),
     }
 }
 
@@ -96,15 +124,35 @@ mod tests {
             causes.set_last(&cause(reason));
             causes.add_time(lasted_ms);
         }
-        let words = "; the last cause: it is B; for longer before that: it is C";
+        let words =
+            "; the last cause: it is B; for longer before that: it is C; and of others: 3 (status.unservedCauses)";
         assert_eq!(causes.words(), words);
         let kept = causes.for_status();
         let listed: Vec<(&str, i64)> = kept.iter().map(|each| (each.reason.as_str(), each.seconds)).collect();
-        assert_eq!(listed, [("B", 3), ("C", 40), ("F", 30), ("A", 9), ("E", 2)]);
+        assert_eq!(listed, [("B", 2), ("C", 40), ("F", 30), ("A", 9), ("E", 2)], "B had been forgotten by then");
         let mut next = Causes::of_status(&kept);
         assert_eq!((next.words().as_str(), next.last()), (words, Some("it is B")));
         next.add_time(60_000);
-        assert_eq!(next.words(), "; the last cause: it is B", "which is the longest by now");
+        let longest = "; the last cause: it is B; and of others: 4 (status.unservedCauses)";
+        assert_eq!(next.words(), longest, "which is the longest by now");
         assert_eq!(Causes::of_status(&[]).words(), "");
+    }
+
+    /// Wrong: after many outages the condition is a page, and status of a sale that went on for days holds a cause for each of them.
+    #[test]
+    fn causes_are_bounded_in_number_and_in_words_however_many_outages_there_were() {
+        let mut causes = Causes::default();
+        for outage in 0..500i64 {
+            causes.set_last(&NoSupplyCause {
+                reason: format!("R{outage}"),
+                text: format!("{outage:03}: {}", "Kafka é ".repeat(90)),
+            });
+            causes.add_time(1_000 + outage % 7);
+        }
+        assert_eq!((causes.lasted.len(), causes.for_status().len()), (MOST, MOST));
+        let words = causes.words();
+        assert!(words.starts_with("; the last cause: 499: Kafka"), "{words}");
+        assert!(words.ends_with("...; and of others: 3 (status.unservedCauses)"), "{words}");
+        assert!(words.chars().count() < 2 * REPEATED + 150, "{}", words.chars().count());
     }
 }

@@ -1,11 +1,13 @@
 //! Step 8: says what was found and done: events, metrics, status.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 
-use crate::api::CouponCampaignStatus;
+use crate::api::{CouponCampaignStatus, Phase};
 use crate::controller::suspension;
+use crate::diagnosis;
 use crate::error::ReconcileError;
 use crate::events;
 use crate::issuer_client::serving::{Service, right_missing};
@@ -20,7 +22,7 @@ use crate::reconcile::observe::Observation;
 use crate::reconcile::observed::Observed;
 use crate::reconcile::plan::{Plan, Step};
 use crate::reconcile::reconcile_context::ReconcileContext;
-use crate::reconcile::replicas::ReplicaCount;
+use crate::reconcile::replicas::{ReplicaCount, ScalingDecision};
 use crate::reconcile::report::{self, Facts};
 use crate::reconcile::restraints::Restraints;
 use crate::reconcile::served::{self, PassTime};
@@ -129,6 +131,8 @@ async fn status(
         strays: strays.as_deref(),
         redis_refusal: observed.redis_refusal.as_deref(),
         ailing,
+        starting: starting(pass, plan, &applied.workloads.numbers, [&issuer, &consumer].map(|each| each.as_deref())),
+        ending_issuers: diagnosis::ending(&pass.context.pods_of(pass.campaign, Component::Issuer)),
         stop: held.stop,
         epochs: &held.epochs,
         right_missing: right_missing(answers),
@@ -139,6 +143,24 @@ async fn status(
         rollouts: &rollout::observe(pass, issuer.as_deref(), consumer.as_deref(), applied.workloads.compared).await,
     };
     report::status(&facts, Timestamp::now())
+}
+
+/// Whether pods that are missing were just added: issuers, consumers. Those of a campaign that is not prepared are not expected yet, and
+/// the first that it has are waited for by whoever waits for `Ready`.
+fn starting(
+    pass: &ReconcileContext<'_>,
+    plan: &Plan,
+    numbers: &ScalingDecision,
+    there: [Option<&Deployment>; 2],
+) -> [bool; 2] {
+    if plan.phase == Phase::Pending {
+        return [false; 2];
+    }
+    let ([issuer, consumer], now) = (there.map(ReplicaCount::of), Instant::now());
+    pass.memory.update(|memory| {
+        let [issuers, consumers] = &mut memory.starts;
+        [issuers.observe(&numbers.issuer, issuer, now), consumers.observe(&numbers.consumer, consumer, now)]
+    })
 }
 
 /// Counts the time of the open window in which users get no coupon, and completes the status with it.

@@ -46,6 +46,15 @@ fn a_window_is_open_only_if_an_issuer_grants_from_a_redis_that_takes_writes() {
             WorkloadsReady,
             "False/PodsForbidden",
         ),
+        // Wrong: "users reach nobody", while those who are connected get coupons from issuers that end.
+        (
+            Scene::open(),
+            Lasting { issuers: Some(0), ending_issuers: 2, ..Lasting::default() },
+            "False/NoReadyIssuer",
+            "so users who are not connected yet reach nobody (2 that end may still answer who is connected): they start",
+            WorkloadsReady,
+            "False/PodsNotReady",
+        ),
         (
             Scene::open(),
             Lasting { service: refuses(), ..Lasting::default() },

@@ -44,6 +44,62 @@ fn pods_that_are_not_ready_are_counted() {
     );
 }
 
+/// Wrong: a winner asks again after the sale, a consumer is started for that one record, and `Ready` is False for as long as it takes. Wrong,
+/// too: what keeps it from starting waits for as long as a start may take; issuers start while users reach nobody, and all is well.
+#[test]
+fn pods_that_were_just_added_are_said_and_are_no_fault() {
+    use ConditionType::{Ready, WorkloadsReady};
+    let quota = || Ailing { issuer: None, consumer: cause("PodsForbidden", "exceeded quota: two") };
+    let begins = || {
+        let starting =
+            NotReadyCause { is_starting: true, ..cause("PodsNotReady", "it waits for its partitions").unwrap() };
+        Ailing { issuer: None, consumer: Some(starting) }
+    };
+    for (what, ready, lasting, part, text) in [
+        (
+            "consumers",
+            0,
+            Lasting { starting: [false, true], ..Lasting::default() },
+            "True/PodsStarting",
+            "but for some that were just added: 0 of 3 consumer pods are ready",
+        ),
+        (
+            "they say that they start",
+            2,
+            Lasting { starting: [false, true], ailing: begins(), ..Lasting::default() },
+            "True/PodsStarting",
+            "2 of 3 consumer pods are ready: it waits for its partitions",
+        ),
+        (
+            "no pod may be made",
+            0,
+            Lasting { starting: [false, true], ailing: quota(), ..Lasting::default() },
+            "False/PodsForbidden",
+            "0 of 3 consumer pods are ready: exceeded quota: two",
+        ),
+        (
+            "issuers, and none is there",
+            3,
+            Lasting { starting: [true, false], issuers: Some(0), ..Lasting::default() },
+            "False/PodsNotReady",
+            "0 of 1 issuer pods are ready",
+        ),
+        (
+            "consumers are, and issuers are lost",
+            0,
+            Lasting { starting: [false, true], issuers: Some(0), ..Lasting::default() },
+            "False/PodsNotReady",
+            "0 of 1 issuer pods are ready",
+        ),
+    ] {
+        let status = status_while(&Scene::open(), ready, None, None, NOW, lasting);
+        assert_eq!(says(&status, WorkloadsReady), part, "{what}");
+        assert!(message(&status, WorkloadsReady).contains(text), "{what}: {}", message(&status, WorkloadsReady));
+        let expected = if part.starts_with("True") { "True/AllChecksPassed" } else { part };
+        assert_eq!(says(&status, Ready), expected, "{what}");
+    }
+}
+
 #[test]
 fn pods_that_are_held_are_reported_as_they_are() {
     let status = status_of(&Scene::open().issued(5).kafka_away());
@@ -127,6 +183,8 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         strays: None,
         redis_refusal: None,
         ailing: &Ailing::default(),
+        starting: [false; 2],
+        ending_issuers: 0,
         stop: None,
         epochs: &EpochWatch::default(),
         right_missing: None,
