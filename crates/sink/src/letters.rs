@@ -174,6 +174,7 @@ mod tests {
         }
         assert_eq!((known.count, known.letters.len()), (MOST, MOST));
         assert_eq!(known.find(&Grant::of(2, &event(1)), 0), [at(0)]);
+        known.has_read(2, 2 * MOST as i64);
         known.unread(2, 1, 2 * MOST as i64);
         assert_eq!(known.count, MOST - 1, "there is room for one more");
     }
