@@ -70,10 +70,11 @@ fn prometheus_takes_the_rules_and_they_fire_when_they_should_and_only_then() {
     }
 }
 
-/// Wrong: the chart brings other rules and dashboards than those that were tested.
+/// Wrong: the chart brings other rules, routes and dashboards than those that were tested.
 #[test]
-fn the_chart_has_the_same_rules_and_dashboards() {
+fn the_chart_has_the_same_rules_routes_and_dashboards() {
     assert_eq!(read("charts/coupon-operator/files/coupon.rules.yaml"), read(RULES), "run `make generate`");
+    assert_eq!(read("charts/coupon-operator/files/alertmanager.example.yaml"), read(ROUTES), "run `make generate`");
     let [ours, of_chart] = ["monitoring/dashboards", "charts/coupon-operator/files/dashboards"].map(|folder| {
         let all = files(folder, ".json").into_iter();
         all.map(|(name, path)| (name, read(path))).collect::<BTreeMap<_, _>>()
