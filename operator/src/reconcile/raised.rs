@@ -19,7 +19,7 @@ const MOST_COUPONS: u64 = 10_000_000;
 /// brings Redis back to the total, and whoever raises the total later has to know that ranks were told. A number that no total can come to was
 /// written by somebody.
 pub(super) fn to_remember(row: &CampaignRow, issued: u64) -> u64 {
-    let told_above = (row.total + 1..=MOST_COUPONS).contains(&row.issued_count);
+    let told_above = row.issued_count > row.total && row.issued_count <= MOST_COUPONS;
     if told_above { row.issued_count.max(issued) } else { issued }
 }
 
