@@ -1,7 +1,5 @@
 //! Campaigns that are deleted, in every way that Kubernetes knows.
 
-use std::time::Duration;
-
 use coupon_core::identity::CampaignId;
 use e2e::campaign::{Sale, manifest};
 use e2e::database;
@@ -125,7 +123,7 @@ async fn the_policy_delete_removes_topics_and_keys() {
     let mut config = rdkafka::ClientConfig::new();
     config.set("bootstrap.servers", context.connections.kafka.as_deref().unwrap());
     let kafka = coupon_kafka_admin::KafkaAdmin::new(&config).unwrap();
-    until("both topics gone", Duration::from_secs(30), async || {
+    until("both topics gone", SOON, async || {
         let found = kafka.describe_topics(&[id.topic(), id.dead_letter_topic()]).await.map_err(|e| e.to_string())?;
         let left = found.values().filter(|t| !matches!(t, Ok(coupon_kafka_admin::TopicState::Absent))).count();
         if left == 0 { Ok(()) } else { Err(format!("{left} topics")) }

