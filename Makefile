@@ -166,6 +166,7 @@ generate: generators ## Write CRDs and the OpenAPI document from the Rust types 
 	@$(TARGET)/debug/coupon-issuer openapi > $(TARGET)/openapi.json
 	@mv $(TARGET)/openapi.json issuer/openapi.json
 	@cp monitoring/rules/coupon.rules.yaml charts/coupon-operator/files/
+	@cp monitoring/alertmanager/alertmanager.example.yaml charts/coupon-operator/files/
 	@cp monitoring/dashboards/*.json charts/coupon-operator/files/dashboards/
 
 .PHONY: check-generated
@@ -174,8 +175,9 @@ check-generated: generators ## Fail if a generated file is stale (seconds; first
 	@$(TARGET)/debug/coupon-issuer openapi | diff -u issuer/openapi.json - \
 		|| { echo 'issuer/openapi.json is stale: run `make generate`' >&2; exit 1; }
 	@diff -u monitoring/rules/coupon.rules.yaml charts/coupon-operator/files/coupon.rules.yaml \
+		&& diff -u monitoring/alertmanager/alertmanager.example.yaml charts/coupon-operator/files/alertmanager.example.yaml \
 		&& diff -ru monitoring/dashboards charts/coupon-operator/files/dashboards \
-		|| { echo 'rules or dashboards of the chart are stale: run `make generate`' >&2; exit 1; }
+		|| { echo 'rules, routes or dashboards of the chart are stale: run `make generate`' >&2; exit 1; }
 
 # Every decoder of bytes from outside, with the properties that `make test` checks for 256 cases each.
 CASES ?= 100000
