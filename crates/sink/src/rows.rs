@@ -47,11 +47,7 @@ impl CampaignRows {
     pub async fn store(&mut self, winners: &[LoggedWinner]) -> Result<Stored, DatabaseError> {
         let row = self.find().await?;
         let stored = within_deadline(database::store(&self.pool, row, StoreMode::Logged(winners))).await;
-        if stored.is_err() {
-            // After an outage the database may be another one, a restored backup, which numbers its rows differently.
-            self.row = None;
-        }
-        stored
+        self.forget_row_after(stored)
     }
 
     /// Those of these winners that people have given up for good.
@@ -71,10 +67,7 @@ impl CampaignRows {
     pub async fn is_letter_discarded(&mut self, at: Position) -> Result<bool, DatabaseError> {
         let row = self.find().await?;
         let found = within_deadline(database::is_discarded_anywhere(&self.pool, row, at)).await;
-        if found.is_err() {
-            self.row = None;
-        }
-        found
+        self.forget_row_after(found)
     }
 
     /// Whether people have given up the record of this place for good.
@@ -84,10 +77,15 @@ impl CampaignRows {
     pub async fn is_discarded(&mut self, at: Position) -> Result<bool, DatabaseError> {
         let row = self.find().await?;
         let found = within_deadline(database::is_discarded(&self.pool, row, at)).await;
-        if found.is_err() {
+        self.forget_row_after(found)
+    }
+
+    /// After an outage the database may be another one, a restored backup, which numbers its rows differently.
+    fn forget_row_after<T>(&mut self, result: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+        if result.is_err() {
             self.row = None;
         }
-        found
+        result
     }
 }
 

@@ -39,7 +39,7 @@ impl StoredWinners {
         if winners.len() > MOST {
             return Vec::new();
         }
-        let asked = tokio::time::timeout(DEADLINE, database::are_rows(&self.pool, &self.campaign, winners));
-        asked.await.ok().and_then(Result::ok).unwrap_or_default()
+        let asked = database::within(DEADLINE, database::are_rows(&self.pool, &self.campaign, winners));
+        asked.await.unwrap_or_default()
     }
 }

@@ -174,13 +174,16 @@ impl Default for IssuerPods {
     }
 }
 
+/// No class allows a larger `totalQuantity`.
+pub(crate) const MOST_COUPONS: u32 = 10_000_000;
+
 /// What campaigns may ask for at most, when they are new and whenever they ask for more. What is in force already stays when a
 /// limit is lowered.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Limits {
     /// Largest `totalQuantity`.
-    #[schemars(range(min = 1, max = 10_000_000))]
+    #[schemars(range(min = 1, max = MOST_COUPONS))]
     pub max_total_quantity: i64,
     /// Largest `perUserLimit`.
     #[schemars(range(min = 1, max = 100))]

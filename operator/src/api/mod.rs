@@ -24,6 +24,7 @@ mod status;
 pub use campaign::{
     Acknowledge, ConsumerScaling, CouponCampaign, CouponCampaignSpec, DeletionPolicy, IssuerScaling, KeyBy, Window,
 };
+pub(crate) use class::MOST_COUPONS;
 pub use class::{
     CampaignClass, CampaignClassSpec, ComponentPods, Images, IssuerPods, Limits, PodDefaults, PullPolicy, Routing,
 };

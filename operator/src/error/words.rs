@@ -61,6 +61,7 @@ pub fn table_reason(error: &DatabaseError) -> &'static str {
     match error {
         DatabaseError::SchemaTooNew { .. } => return "DatabaseSchemaTooNew",
         DatabaseError::NumbersUsedUp { .. } => return "DatabaseNumbersUsedUp",
+        DatabaseError::BarrierAhead { .. } => return "DatabaseBarrierAhead",
         _ => {}
     }
     match error.fault() {
@@ -153,6 +154,7 @@ pub fn database_advice(error: &DatabaseError) -> String {
             error,
             DatabaseError::SchemaTooNew { .. }
                 | DatabaseError::NumbersUsedUp { .. }
+                | DatabaseError::BarrierAhead { .. }
                 | DatabaseError::NotSeen(_)
                 | DatabaseError::PasswordNeedsTls
         ) =>

@@ -83,8 +83,10 @@ pub struct Memory {
     pub(crate) stop: Option<(SuspensionOutcome, Instant)>,
     /// Why pods do not come up, as far as an event was published for it.
     pub(crate) causes: CauseLog,
-    /// Since when more pods are wanted: issuers, consumers.
-    pub(crate) starts: [StartWatch; 2],
+    /// Since when more issuers are wanted.
+    pub(crate) issuer_starts: StartWatch,
+    /// Since when more consumers are.
+    pub(crate) consumer_starts: StartWatch,
     /// What the Service leads to besides the issuers.
     pub(crate) strays: StraysWatch,
     /// The terms that Redis had.

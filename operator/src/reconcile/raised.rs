@@ -6,20 +6,19 @@ use coupon_ledger::database::CampaignRow;
 use super::ReconcileContext;
 use super::observe::Observation;
 use super::plan::Plan;
+use crate::api::MOST_COUPONS;
 use crate::error::ReconcileError;
 use crate::events;
-use crate::ledger::epoch::{self, Records};
+use crate::ledger::epoch::{self, RecordScope};
 
 /// The reason of the event, and of the epoch that comes with the raise.
 const RANKS_NAMED: &str = "RanksAboveTotalNamed";
-/// No total is higher: a class allows no more.
-const MOST_COUPONS: u64 = 10_000_000;
 
 /// How many coupons the campaign's row is to remember as issued, where Redis has given `issued`. What was given above the total stays: a repair
 /// brings Redis back to the total, and whoever raises the total later has to know that ranks were told. A number that no total can come to was
 /// written by somebody.
 pub(super) fn to_remember(row: &CampaignRow, issued: u64) -> u64 {
-    let told_above = row.issued_count > row.total && row.issued_count <= MOST_COUPONS;
+    let told_above = row.issued_count > row.total && row.issued_count <= u64::from(MOST_COUPONS);
     if told_above { row.issued_count.max(issued) } else { issued }
 }
 
@@ -39,7 +38,7 @@ pub(super) async fn keep_what_was_told(
     let Some(raised) = plan.raises_above(total).filter(|_| !plan.opens_epoch()) else { return Ok(()) };
     let named = match &seen.kafka {
         Ok(_) => {
-            let records = if row.issued_count > total { Records::All } else { Records::Unread };
+            let records = if row.issued_count > total { RecordScope::All } else { RecordScope::Unread };
             let ranks = total + 1..=raised;
             epoch::first_named(pass.systems, pass.id, row, &ranks, records).await.map_err(Into::into)
         }
@@ -80,7 +79,7 @@ mod tests {
             ("after the repair", 10, 15, 10, 15),
             ("and more still", 10, 15, 17, 17),
             ("the total is raised", 20, 15, 12, 12),
-            ("no total is so high", 10, MOST_COUPONS + 1, 10, 10),
+            ("no total is so high", 10, u64::from(MOST_COUPONS) + 1, 10, 10),
             ("nor so high", 10, u64::MAX, 10, 10),
         ] {
             let row = CampaignRow { total, issued_count: remembered, ..row() };

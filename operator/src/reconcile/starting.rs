@@ -12,6 +12,13 @@ const SLOWER: u64 = 2;
 /// And no longer than this. As long as the longest start that is learned, and as much again.
 const MOST: Duration = Duration::from_secs(90);
 
+/// Whether the pods that are missing were just added, by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Starting {
+    pub(crate) issuer: bool,
+    pub(crate) consumer: bool,
+}
+
 /// Pods of one kind: how many of them were ready, and since when more are wanted. Losing it costs the patience with a start that is under
 /// way, nothing else.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

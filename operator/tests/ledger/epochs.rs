@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use coupon_core::event::EPOCHS_AHEAD;
-use coupon_ledger::database::{self, CampaignRow};
+use coupon_ledger::database::{self, CampaignRow, DatabaseError};
 use coupon_sink::drain::{self, Source};
 use operator::class::pools::Systems;
 use operator::ledger::epoch::{self, EpochError, Opened, Remembered};
@@ -64,6 +64,57 @@ async fn a_ladder_of_epochs_outdates_one_attempt_and_not_the_next() {
     assert_eq!((opened.epoch, opened.winners), (501, 3));
     let drained = drained(&stage).await;
     assert_eq!((drained.stored, drained.void, drained.dead_lettered), (3, 1, 0));
+}
+
+/// Wrong: somebody writes a barrier, every record is void, and as Redis is lost as well, ranks that people were told are given to others.
+#[tokio::test]
+async fn a_barrier_of_an_epoch_that_was_never_allotted_makes_nothing_void() {
+    let stage = Stage::new().await;
+    let (sql, topic) = (&stage.systems.sql, stage.row().await.topic_id.unwrap());
+    let before = stage.row().await.epoch;
+    publish(&stage, &[stage.winner(1, before), stage.winner(2, before)]).await;
+    for ahead in [1, 7, 2 * EPOCHS_AHEAD] {
+        let forged =
+            "INSERT INTO epoch_barrier (campaign_id, epoch, topic_id, partition_id, end_offset) VALUES (?, ?, ?, 0, 0)";
+        let row = stage.row().await;
+        sqlx::query(forged)
+            .bind(stage.row.0)
+            .bind(row.epoch + ahead)
+            .bind(topic.as_bytes())
+            .execute(sql)
+            .await
+            .unwrap();
+        lose(&stage).await;
+        let refused = open(&stage, 0).await;
+        let named = matches!(&refused, Err(EpochError::Table(DatabaseError::BarrierAhead { epoch, .. })) if *epoch == row.epoch + ahead);
+        assert!(named, "{refused:?}");
+        assert_eq!(stage.row().await, row, "nothing is allotted");
+
+        let removed = sqlx::query("DELETE FROM epoch_barrier WHERE campaign_id = ? AND epoch > ?");
+        removed.bind(stage.row.0).bind(row.epoch).execute(sql).await.unwrap();
+        let opened = open(&stage, 0).await.unwrap();
+        assert_eq!((opened.epoch, opened.winners), (row.epoch + 1, 2), "{ahead}");
+    }
+}
+
+/// Wrong: the row of a campaign comes from an older backup, its barriers do not, and nothing is issued until somebody mends it by hand.
+#[tokio::test]
+async fn a_barrier_that_an_older_row_has_forgotten_is_followed_once_a_record_is_as_new() {
+    let stage = Stage::new().await;
+    let old = stage.row().await;
+    for _ in 0..3 {
+        lose(&stage).await;
+        open(&stage, 0).await.unwrap();
+    }
+    let newest = stage.row().await.epoch;
+    publish(&stage, &[stage.winner(1, newest)]).await;
+    lose(&stage).await;
+    let restored = sqlx::query("UPDATE campaign SET epoch = ?, open_epoch = NULL WHERE id = ?").bind(old.epoch);
+    restored.bind(stage.row.0).execute(&stage.systems.sql).await.unwrap();
+    let outdated = open(&stage, 0).await;
+    assert!(matches!(outdated, Err(EpochError::Outdated { newest: n }) if n == newest), "{outdated:?}");
+    let opened = open(&stage, newest).await.unwrap();
+    assert_eq!((opened.epoch, opened.winners), (newest + 1, 1));
 }
 
 /// An attempt on other systems than the stage's, and whether it came as far as to allot an epoch.

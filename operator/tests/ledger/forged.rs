@@ -5,7 +5,7 @@ use coupon_core::identity::UserId;
 use coupon_ledger::database::{self, StoreMode, store};
 use coupon_ledger::redis::rebuild::{Ledger, LedgerWinner};
 use coupon_ledger::redis::{self, RedisKeys, Terms};
-use operator::ledger::epoch::{Records, first_named};
+use operator::ledger::epoch::{RecordScope, first_named};
 use operator::ledger::repair::settle::{Settled, settle};
 use operator::reconcile::observation_cache::ObservationCache;
 use operator::reconcile::observe::observe;
@@ -68,7 +68,7 @@ async fn ranks_above_the_total_that_the_ledger_names_are_seen_before_a_raise() {
     let looked = async |ranks, records| {
         first_named(&stage.systems, &stage.campaign, &stage.row().await, &ranks, records).await.unwrap()
     };
-    let named = async |ranks| looked(ranks, Records::Unread).await;
+    let named = async |ranks| looked(ranks, RecordScope::Unread).await;
     let rows: Vec<_> = (1..=5).map(|rank| stage.winner(rank, 1)).collect();
     store(sql, stage.row, StoreMode::Direct(&rows)).await.unwrap();
     assert_eq!(named(6..=9).await, None);
@@ -79,7 +79,7 @@ async fn ranks_above_the_total_that_the_ledger_names_are_seen_before_a_raise() {
     let read = [(0, 1)].into();
     stage.systems.kafka.commit_offsets(&stage.campaign.group(), &topic, &read).await.unwrap();
     assert_eq!(named(6..=9).await, None, "a consumer has dealt with it");
-    assert_eq!(looked(6..=9, Records::All).await, Some(7), "or somebody has set the offset behind it");
+    assert_eq!(looked(6..=9, RecordScope::All).await, Some(7), "or somebody has set the offset behind it");
 
     stage.dead_letter(&stage.winner(7, 1), 0).await;
     assert_eq!(named(6..=9).await, Some(7), "a dead letter");

@@ -32,6 +32,12 @@ impl Barriers {
         Self { discarded, ..self }
     }
 
+    /// The lowest epoch above `newest` that has a barrier. Barriers are committed under an epoch that was allotted, so somebody else wrote it, or
+    /// the allotment is forgotten: in either case what it makes void may be a winner who was told.
+    pub(super) fn ahead_of(&self, newest: u64) -> Option<u64> {
+        self.all.iter().map(|barrier| barrier.epoch).filter(|epoch| *epoch > newest).min()
+    }
+
     /// Whether people have given the record of this place up, whoever can read it.
     pub fn has_discarded(&self, at: Position) -> bool {
         self.discarded.contains(&at)
@@ -71,6 +77,7 @@ mod tests {
             assert_eq!(barriers.voids(epoch, partition, offset), void, "epoch {epoch} at {partition}/{offset}");
         }
         assert!(!Barriers::default().voids(1, 0, 0));
+        assert_eq!([0, 1, 2, 3].map(|newest| barriers.ahead_of(newest)), [Some(2), Some(2), Some(3), None]);
     }
 
     /// Wrong: what people have given up counts again for a program that can read it.

@@ -11,7 +11,7 @@ use super::error::DatabaseError;
 use super::row::CampaignRowId;
 
 /// Barriers of the campaign's topic, and what is given up of its records at these offsets, read inside a transaction. In one question:
-/// it is asked with every batch of winners.
+/// it is asked with every batch of winners. To be judged by once they are [`allotted`].
 pub(super) async fn read_barriers(
     connection: &mut MySqlConnection,
     id: CampaignRowId,
@@ -43,10 +43,48 @@ pub(super) async fn read_barriers(
     Ok(Barriers::new(all).and_discarded(discarded))
 }
 
+/// These barriers, if none is of an epoch above `newest`, the one that was allotted last.
+///
+/// # Errors
+/// [`DatabaseError::BarrierAhead`].
+pub(super) fn allotted(barriers: Barriers, id: CampaignRowId, newest: u64) -> Result<Barriers, DatabaseError> {
+    match barriers.ahead_of(newest) {
+        Some(epoch) => Err(DatabaseError::BarrierAhead { campaign: id.0, epoch, newest }),
+        None => Ok(barriers),
+    }
+}
+
+/// Before the epoch after `newest` is allotted: its records would be judged by a barrier above it, of whatever topic.
+///
+/// # Errors
+/// [`DatabaseError::BarrierAhead`] among others.
+pub(super) async fn refuse_ahead(
+    connection: &mut MySqlConnection,
+    id: CampaignRowId,
+    newest: u64,
+) -> Result<(), DatabaseError> {
+    let ahead: Option<u64> =
+        sqlx::query_scalar("SELECT MIN(epoch) FROM epoch_barrier WHERE campaign_id = ? AND epoch > ?")
+            .bind(id.0)
+            .bind(newest)
+            .fetch_one(connection)
+            .await?;
+    match ahead {
+        Some(epoch) => Err(DatabaseError::BarrierAhead { campaign: id.0, epoch, newest }),
+        None => Ok(()),
+    }
+}
+
 /// Barriers of the topic with this id, and what is given up of its records.
+///
+/// # Errors
+/// [`DatabaseError::BarrierAhead`] among others.
 pub async fn barriers(pool: &MySqlPool, id: CampaignRowId, topic_id: &str) -> Result<Barriers, DatabaseError> {
     let mut connection = pool.acquire().await?;
-    read_barriers(&mut connection, id, topic_id.as_bytes(), 0..=i64::MAX).await
+    let barriers = read_barriers(&mut connection, id, topic_id.as_bytes(), 0..=i64::MAX).await?;
+    // After them: an epoch is allotted before it has a barrier.
+    let newest = sqlx::query_scalar("SELECT epoch FROM campaign WHERE id = ?").bind(id.0);
+    allotted(barriers, id, newest.fetch_one(&mut *connection).await?)
 }
 
 /// Barriers by which a dead letter can be judged: it says where its record lay, but not in which topic. So there are none if the

@@ -7,6 +7,7 @@ use coupon_core::identity::{CampaignId, RequestKey, UserId};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, QueryBuilder};
 
+use super::barriers::refuse_ahead;
 use super::error::DatabaseError;
 use super::row::{ANNOUNCED, COLUMNS, CampaignRow, CampaignRowId};
 
@@ -158,11 +159,9 @@ impl LedgerNumbers {
         id: CampaignRowId,
         known: u64,
     ) -> Result<Self, DatabaseError> {
-        let next = Self {
-            epoch: after_known("epoch", self.epoch, known)?,
-            terms: after("terms_number", self.terms)?,
-            total: self.total,
-        };
+        let epoch = after_known("epoch", self.epoch, known)?;
+        refuse_ahead(connection, id, epoch - 1).await?;
+        let next = Self { epoch, terms: after("terms_number", self.terms)?, total: self.total };
         sqlx::query("UPDATE campaign SET epoch = ?, open_epoch = NULL, terms_number = ? WHERE id = ?")
             .bind(next.epoch)
             .bind(next.terms)

@@ -8,6 +8,7 @@
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, Transaction};
 
+use super::barriers::refuse_ahead;
 use super::campaign::after_known;
 use super::error::DatabaseError;
 use super::row::{CampaignRow, CampaignRowId};
@@ -32,6 +33,7 @@ pub async fn take_over(
     forget_window: bool,
 ) -> Result<bool, DatabaseError> {
     let epoch = after_known("epoch", row.epoch, known)?;
+    refuse_ahead(&mut *pool.acquire().await?, row.id, epoch - 1).await?;
     // In this order: what is assigned first is seen by what follows. An owner that has never got as far as to begin an epoch, as it waited
     // for this very heir, has nobody who grants.
     let sql = format!(

@@ -61,8 +61,7 @@ pub async fn is_discarded(pool: &MySqlPool, id: CampaignRowId, at: Position) -> 
     let question = "SELECT COUNT(*) FROM discarded_record JOIN campaign ON campaign.id = campaign_id \
                     AND campaign.topic_id = discarded_record.topic_id \
                     WHERE campaign_id = ? AND partition_id = ? AND record_offset = ?";
-    let found: i64 = sqlx::query_scalar(question).bind(id.0).bind(at.partition).bind(at.offset).fetch_one(pool).await?;
-    Ok(found > 0)
+    is_counted(pool, question, id, at).await
 }
 
 /// Whether a record of this place in any topic of the campaign, one of dead letters too, is given up.
@@ -72,6 +71,15 @@ pub async fn is_discarded(pool: &MySqlPool, id: CampaignRowId, at: Position) -> 
 pub async fn is_discarded_anywhere(pool: &MySqlPool, id: CampaignRowId, at: Position) -> Result<bool, DatabaseError> {
     let question =
         "SELECT COUNT(*) FROM discarded_record WHERE campaign_id = ? AND partition_id = ? AND record_offset = ?";
+    is_counted(pool, question, id, at).await
+}
+
+async fn is_counted(
+    pool: &MySqlPool,
+    question: &'static str,
+    id: CampaignRowId,
+    at: Position,
+) -> Result<bool, DatabaseError> {
     let found: i64 = sqlx::query_scalar(question).bind(id.0).bind(at.partition).bind(at.offset).fetch_one(pool).await?;
     Ok(found > 0)
 }

@@ -78,6 +78,21 @@ pub enum DatabaseError {
         /// What stands there.
         number: u64,
     },
+    /// There is a barrier of an epoch that was never allotted.
+    #[error(
+        "table epoch_barrier has a row of epoch {epoch} for campaign_id {campaign}, and the newest epoch that was allotted is {newest} (column \
+         epoch of table campaign). Nothing is stored from the topic and no epoch is opened meanwhile, as winners would be void. If somebody wrote \
+         that row: DELETE FROM epoch_barrier WHERE campaign_id = {campaign} AND epoch > {newest}; if the row of campaign is that of an older backup: \
+         UPDATE campaign SET epoch = {epoch} WHERE id = {campaign}; it goes on by itself (docs/RECOVERY.md)"
+    )]
+    BarrierAhead {
+        /// The number of the campaign's row.
+        campaign: u64,
+        /// The lowest such epoch.
+        epoch: u64,
+        /// The newest epoch that was allotted.
+        newest: u64,
+    },
     /// What was committed is not to be seen on another connection, after so many seconds.
     #[error(
         "what was committed is not to be seen on another connection after {0} s: the server, or a proxy before it, keeps transactions open, \
@@ -110,7 +125,7 @@ impl DatabaseError {
         match self {
             Self::Timeout(_) | Self::Busy(_) | Self::NotSeen(_) => Fault::Away,
             Self::PasswordNeedsTls => Fault::Denied,
-            Self::NoCampaign(_) | Self::SchemaTooNew { .. } => Fault::Schema,
+            Self::NoCampaign(_) | Self::SchemaTooNew { .. } | Self::BarrierAhead { .. } => Fault::Schema,
             Self::NumbersUsedUp { .. } => Fault::Rejected,
             Self::Sql(error) | Self::Migration { source: error, .. } => sql_fault(error),
         }

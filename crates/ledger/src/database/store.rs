@@ -13,7 +13,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{AssertSqlSafe, MySql, QueryBuilder, Row};
 
 use super::barrier::Barriers;
-use super::barriers::read_barriers;
+use super::barriers::{allotted, read_barriers};
 use super::error::DatabaseError;
 use super::row::CampaignRowId;
 use super::{direct, forgotten};
@@ -170,7 +170,8 @@ async fn barriers(
     let StoreMode::Logged(winners) = mode else { return Ok(Barriers::default()) };
     let offsets = || winners.iter().map(|winner| winner.position.offset);
     let among = offsets().min().unwrap_or(0)..=offsets().max().unwrap_or(0);
-    read_barriers(tx, id, campaign.topic_id.as_deref().unwrap_or_default(), among).await
+    let barriers = read_barriers(tx, id, campaign.topic_id.as_deref().unwrap_or_default(), among).await?;
+    allotted(barriers, id, campaign.epoch)
 }
 
 /// What becomes of a winner, as far as epoch, barriers and total decide; `index` is its place in the batch.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use coupon_core::event::{EPOCHS_AHEAD, MAX_NUMBER};
 use coupon_core::position::{Position, RecordPlace};
-use coupon_ledger::database::{self, DatabaseError, EpochCommit, Heir, LedgerNumbers, RowOutcome, TotalSet};
+use coupon_ledger::database::{self, DatabaseError, EpochCommit, Fault, Heir, LedgerNumbers, RowOutcome, TotalSet};
 
 use super::ledger::{Ledger, all_stored};
 
@@ -77,6 +77,44 @@ async fn only_the_newest_epoch_gets_a_barrier_and_opens() {
     assert!(barriers.voids(first, 0, 10) && !barriers.voids(first, 0, 9) && !barriers.voids(second, 0, 10));
     assert!(!database::barriers(&ledger.pool, ledger.id, "another").await.unwrap().voids(first, 0, 10));
     assert_eq!(database::open_epoch(&ledger.pool, ledger.id, second).await.unwrap(), EpochCommit::Done);
+}
+
+/// Wrong: a barrier that somebody writes makes every record void, and their ranks are given to others once Redis is lost.
+#[tokio::test]
+async fn nothing_is_judged_by_a_barrier_of_an_epoch_that_was_never_allotted() {
+    let ledger = Ledger::new(100).await;
+    let (pool, id) = (&ledger.pool, ledger.id);
+    database::set_topic(pool, id, "topic", "cluster").await.unwrap();
+    let winners = [ledger.winner(1, "anna", 1)];
+    let is_named = |epoch, newest, error: &DatabaseError| {
+        matches!(error, DatabaseError::BarrierAhead { campaign, epoch: e, newest: n } if (*campaign, *e, *n) == (id.0, epoch, newest))
+            && error.fault() == Fault::Schema
+    };
+    for (ahead, topic) in [(1, "topic"), (1_000, "topic"), (7, "another")] {
+        let forged =
+            "INSERT INTO epoch_barrier (campaign_id, epoch, topic_id, partition_id, end_offset) VALUES (?, ?, ?, 0, 0)";
+        let newest = ledger.row().await.epoch;
+        let epoch = newest + ahead;
+        sqlx::query(forged).bind(id.0).bind(epoch).bind(topic.as_bytes()).execute(pool).await.unwrap();
+        let refused = database::allot_epoch(pool, id, 0).await.unwrap_err();
+        assert!(is_named(epoch, newest, &refused), "{refused}");
+        let heir = Heir { cluster: "b", uid: "b" };
+        let taken = database::take_over(pool, &ledger.row().await, heir, 0, false).await.unwrap_err();
+        assert!(is_named(epoch, newest, &taken), "{taken}");
+        if topic == "topic" {
+            let judged = database::barriers(pool, id, topic).await.unwrap_err();
+            assert!(is_named(epoch, newest, &judged), "{judged}");
+            let stored = ledger.try_store(&winners).await.unwrap_err();
+            assert!(is_named(epoch, newest, &stored), "{stored}");
+        }
+        assert_eq!(database::count_stored(pool, id, 0).await.unwrap(), (0, 0), "nothing is stored, and nothing void");
+        // Somebody who knows of an epoch as high has seen the allotment that the row has forgotten.
+        let allotted = database::allot_epoch(pool, id, epoch).await.unwrap();
+        assert_eq!(allotted, epoch + 1);
+        let behind = "DELETE FROM epoch_barrier WHERE campaign_id = ? AND epoch = ?";
+        sqlx::query(behind).bind(id.0).bind(epoch).execute(pool).await.unwrap();
+    }
+    assert_eq!(ledger.store(&winners).await.outcomes, [RowOutcome::Stored]);
 }
 
 /// Wrong: what people have given up is a row after all, once a program can read it; or a topic that was made anew loses what lies there.

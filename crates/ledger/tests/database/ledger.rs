@@ -3,7 +3,9 @@
 use coupon_core::event::CouponIssued;
 use coupon_core::identity::{CampaignId, RequestKey, UserId};
 use coupon_core::position::Position;
-use coupon_ledger::database::{self, CampaignRow, CampaignRowId, LoggedWinner, RowOutcome, StoreMode, Stored};
+use coupon_ledger::database::{
+    self, CampaignRow, CampaignRowId, DatabaseError, LoggedWinner, RowOutcome, StoreMode, Stored,
+};
 use coupon_testing::servers;
 use sqlx::mysql::MySqlPool;
 
@@ -52,12 +54,17 @@ impl Ledger {
 
     /// Stores winners as records at offsets 0, 1, ... of partition 0.
     pub(crate) async fn store(&self, winners: &[CouponIssued]) -> Stored {
+        self.try_store(winners).await.unwrap()
+    }
+
+    /// The same, which may fail.
+    pub(crate) async fn try_store(&self, winners: &[CouponIssued]) -> Result<Stored, DatabaseError> {
         let logged: Vec<_> = winners
             .iter()
             .zip(0..)
             .map(|(event, offset)| LoggedWinner { event: event.clone(), position: Position { partition: 0, offset } })
             .collect();
-        database::store(&self.pool, self.id, StoreMode::Logged(&logged)).await.unwrap()
+        database::store(&self.pool, self.id, StoreMode::Logged(&logged)).await
     }
 
     pub(crate) async fn direct(&self, winners: &[CouponIssued]) -> Stored {

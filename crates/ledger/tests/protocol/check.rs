@@ -1,6 +1,7 @@
 //! What must hold in every state, and once everything is quiet.
 
 use crate::model::{Config, Model, Step, Successors};
+use crate::people::remove_forged;
 use crate::rule::{Conflict, Invariant, Rule};
 use crate::state::{LOG, Next, Object, Operator, RANKS, Record, Redis, State, USERS, Winner, Work};
 use crate::table::append;
@@ -68,6 +69,9 @@ impl Model {
         quiet.issuers = Default::default();
         quiet.redis[1] = Redis::default();
         quiet.left = Default::default();
+        if self.is_held_up(&quiet) {
+            remove_forged(&mut quiet);
+        }
         self.consume(&mut quiet);
         if self.needed(&quiet) {
             self.repair(&mut quiet);

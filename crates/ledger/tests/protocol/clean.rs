@@ -362,3 +362,23 @@ fn a_closing_epoch_alone_prevents_what_a_repair_does_after_the_deletion() {
     exhaustive_in("without a topic's epoch", &Model::without(deletion, &[Rule::EpochOfThisTopic]), 250_000);
     exhaustive_in("without a closing epoch", &Model::without(deletion, &[Rule::CloseAlwaysAllots]), 250_000);
 }
+
+/// Somebody writes a barrier of an epoch that was never allotted, Redis loses its history, and a record comes late.
+#[test]
+fn a_barrier_that_somebody_wrote() {
+    exhaustive(
+        "forged barrier",
+        Config { epochs: 3, budget: Budget { flushes: 1, timeouts: 1, dead_letters: 1, forged: 1, ..NOTHING }, ..CALM },
+        58_000,
+    );
+}
+
+/// The same while the campaign is deleted and applied again, with two operators.
+#[test]
+fn a_barrier_that_somebody_wrote_and_a_deletion() {
+    exhaustive(
+        "forged barrier, deletion",
+        Config { operators: 2, epochs: 3, budget: Budget { deletions: 1, forged: 1, ..NOTHING }, ..CALM },
+        3_800,
+    );
+}

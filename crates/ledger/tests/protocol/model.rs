@@ -115,6 +115,7 @@ pub(crate) const NOTHING: Budget = Budget {
     deletions: 0,
     removals: 0,
     changes: 0,
+    forged: 0,
 };
 
 /// A configuration under some rules.

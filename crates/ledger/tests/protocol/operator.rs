@@ -10,6 +10,14 @@ impl Model {
     pub(crate) fn operator_steps(&self, state: &State, o: usize, out: &mut Successors) {
         let operator = state.operators[o];
         let step = |text| Step::of(o, text);
+        let judges = matches!(operator.next, Next::Rows | Next::Tail | Next::Dead);
+        if judges && self.is_held_up(state) {
+            // It gives up; the next one waits until it may allot an epoch.
+            let mut next = *state;
+            done(&mut next, o);
+            out.push((step("operator {w}: finds a barrier that nobody made"), next));
+            return;
+        }
         match operator.next {
             Next::Idle => self.idle(state, o, out),
             Next::Fence => self.fence(state, o, out),
@@ -111,7 +119,7 @@ impl Model {
 
     fn idle(&self, state: &State, o: usize, out: &mut Successors) {
         let raised = state.spec.max(highest(state)) <= state.sql.total;
-        let epochs_left = state.sql.epoch < self.config.epochs && raised;
+        let epochs_left = state.sql.epoch < self.config.epochs && raised && !self.is_held_up(state);
         if epochs_left && state.object == Object::Applied && (self.config.needless || self.needed(state)) {
             let mut next = *state;
             self.allot(&mut next, o);
@@ -227,6 +235,9 @@ impl Model {
         if state.sql.epoch == operator.epoch {
             next.sql.barriers[usize::from(operator.epoch)] = operator.ends.map(|end| end + 1);
             next.sql.topics[usize::from(operator.epoch)] = operator.topic;
+            if next.sql.forged == operator.epoch {
+                next.sql.forged = 0;
+            }
             let op = &mut next.operators[o];
             let rows_are_read = !self.has(Rule::ReadingOrder) || !self.has(Rule::BarrierBeforeRows);
             op.next = if rows_are_read { Next::Tail } else { Next::Rows };

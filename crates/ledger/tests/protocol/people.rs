@@ -18,6 +18,19 @@ impl Model {
             next.spec = if state.spec == 1 { 2 } else { 1 };
             out.push((Step::of(0, "people: change the quantity in the spec"), next));
         }
+        if state.left.forged > 0 {
+            let mut next = *state;
+            next.left.forged -= 1;
+            let epoch = state.sql.epoch + 1;
+            (next.sql.barriers[usize::from(epoch)], next.sql.topics[usize::from(epoch)]) = ([1; 2], state.topic);
+            next.sql.forged = epoch;
+            out.push((Step::of(0, "people: write the barrier of an epoch that was never allotted"), next));
+        }
+        if self.is_held_up(state) {
+            let mut next = *state;
+            remove_forged(&mut next);
+            out.push((Step::of(0, "people: remove the barrier that somebody wrote"), next));
+        }
         if state.left.deletions > 0 && state.object == Object::Applied {
             let mut next = *state;
             next.left.deletions -= 1;
@@ -41,7 +54,7 @@ impl Model {
             next.operators[o].deleting = true;
             let open = state.sql.open > 0 || state.redis[0].keys.epoch > 0;
             if open || self.has(Rule::CloseAlwaysAllots) {
-                if state.sql.epoch < self.config.epochs {
+                if state.sql.epoch < self.config.epochs && !self.is_held_up(state) {
                     self.allot(&mut next, o);
                     out.push((Step::of(o, "operator {w}: allots an epoch to close issuing"), next));
                 }
@@ -82,6 +95,9 @@ impl Model {
         let operator = state.operators[o];
         let mut next = *state;
         if operator.next == Next::Close {
+            if self.is_held_up(state) {
+                return;
+            }
             if state.sql.epoch == operator.epoch && state.sql.epoch < self.config.epochs {
                 self.allot(&mut next, o);
                 let Operator { epoch, next: then, .. } = next.operators[o];
@@ -196,6 +212,9 @@ impl Model {
 
     /// Deletion after the fence.
     pub(crate) fn deletion(&self, state: &State, o: usize, out: &mut Successors) {
+        if state.operators[o].next == Next::Drain && self.is_held_up(state) {
+            return;
+        }
         let mut next = *state;
         let text = match state.operators[o].next {
             Next::CloseStock => {
@@ -244,4 +263,11 @@ impl Model {
             out.push((Step::of(o, "operator {w}: finds the object gone"), next));
         }
     }
+}
+
+/// Somebody removes the barrier that was written by hand.
+pub(crate) fn remove_forged(state: &mut State) {
+    state.sql.barriers[usize::from(state.sql.forged)] = [0; 2];
+    state.sql.topics[usize::from(state.sql.forged)] = 0;
+    state.sql.forged = 0;
 }

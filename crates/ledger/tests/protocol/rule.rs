@@ -56,6 +56,8 @@ pub(crate) enum Rule {
     TotalInOrder,
     /// The script refuses when ranks that the issuer has seen are missing.
     Behind,
+    /// While there is a barrier of an epoch that was never allotted, nothing is judged by barriers, and none is allotted.
+    AllottedBarriers,
 }
 
 impl Rule {
@@ -86,6 +88,7 @@ impl Rule {
         Self::EpochTakesNumber,
         Self::TotalInOrder,
         Self::Behind,
+        Self::AllottedBarriers,
     ];
 
     /// The name as a command line or a table has it.

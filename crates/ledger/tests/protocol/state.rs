@@ -266,6 +266,8 @@ pub(crate) struct Sql {
     pub barriers: [[u8; 2]; EPOCHS],
     /// The topic of each barrier.
     pub topics: [u8; EPOCHS],
+    /// The epoch of the barrier that somebody has written by hand; 0: none.
+    pub forged: u8,
 }
 
 /// What may still go wrong, or be asked for; each event uses one up.
@@ -295,6 +297,8 @@ pub(crate) struct Budget {
     pub removals: u8,
     /// Changes of the quantity in the spec.
     pub changes: u8,
+    /// Barriers that somebody writes by hand, for an epoch that was never allotted.
+    pub forged: u8,
 }
 
 /// Whether the campaign's object is there.

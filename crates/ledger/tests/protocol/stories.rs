@@ -159,6 +159,13 @@ const FURTHER: &[Story] = &[
         "resumed",
         Config { budget: Budget { resumes: 1, ..NOTHING }, ..CALM },
     ),
+    story(
+        "somebody writes a barrier",
+        &[Rule::AllottedBarriers],
+        I1,
+        "never allotted",
+        Config { budget: Budget { forged: 1, ..NOTHING }, ..CALM },
+    ),
 ];
 
 /// Rules that the search taught: each of these was a flaw of the program, or of its remedy.

@@ -18,9 +18,16 @@ pub(crate) enum Verdict {
 }
 
 impl Model {
+    /// Whether barriers decide nothing, as somebody has written one.
+    pub(crate) fn is_held_up(&self, state: &State) -> bool {
+        self.has(Rule::AllottedBarriers) && state.sql.forged > state.sql.epoch
+    }
+
     /// The barrier rule.
     pub(crate) fn void(&self, state: &State, record: Record, partition: usize, offset: u8) -> bool {
-        let newer = (usize::from(record.epoch) + 1)..state.sql.barriers.len();
+        let all = state.sql.barriers.len();
+        let followed = if self.has(Rule::AllottedBarriers) { usize::from(state.sql.epoch) + 1 } else { all };
+        let newer = (usize::from(record.epoch) + 1)..followed;
         self.has(Rule::BarrierRule)
             && newer.into_iter().any(|epoch| {
                 let barrier = state.sql.barriers[epoch][partition];
@@ -96,7 +103,7 @@ impl Model {
     pub(crate) fn consumer_steps(&self, state: &State, p: usize, out: &mut Successors) {
         let partition = state.log[p];
         let mut push = |text, record, next| out.push((Step::of(p, text).record(record), next));
-        if partition.at < partition.end {
+        if partition.at < partition.end && !self.is_held_up(state) {
             let record = partition.records[usize::from(partition.at)];
             if partition.giving_up {
                 if state.dead[0].0.is_none() {

@@ -11,6 +11,7 @@ mod fence_all;
 pub mod fill;
 pub mod join;
 mod named;
+mod newest;
 mod opened;
 mod queue;
 pub mod ranks;
@@ -22,7 +23,7 @@ use ::redis::aio::MultiplexedConnection;
 use coupon_core::failpoints::{CrashPoint, crash_point};
 use coupon_core::identity::CampaignId;
 use coupon_kafka_admin::AdminError;
-use coupon_ledger::database::{self, CampaignRow, EpochCommit, LedgerNumbers};
+use coupon_ledger::database::{self, CampaignRow, DatabaseError, EpochCommit, LedgerNumbers};
 use coupon_ledger::redis::{self, RedisKeys, RedisState, Terms};
 
 use crate::class::pools::Systems;
@@ -36,7 +37,7 @@ pub use self::opened::{Once, Opened, Remembered};
 pub(crate) use fence::pod_url;
 pub use fence::{ISSUER_GONE_ANNOTATION, Issuers, control_url, fence};
 pub(crate) use fence_all::{FencedIssuers, fence_all};
-pub use named::{Records, first_named};
+pub use named::{RecordScope, first_named};
 pub use queue::{MOST_PASSES, Queue, load};
 pub use removal::{Removal, remove_keys};
 
@@ -85,8 +86,7 @@ pub async fn open(
     about_to_allot();
     // 1. New epoch, fence: from here on no issuer begins to grant below it, and earlier grants are finished. The terms were decided
     // from `row`: if somebody has changed them since, the total could be above SQL's.
-    let begun = database::begin_epoch(&systems.sql, row, known.epoch).await?;
-    let LedgerNumbers { epoch, terms: number, .. } = begun.ok_or(EpochError::Superseded)?;
+    let LedgerNumbers { epoch, terms: number, .. } = begin(systems, campaign, row, known.epoch).await?;
     let terms = &terms.numbered(number);
     crash_point(CrashPoint::AfterAllot);
     fence(issuers, epoch).await?;
@@ -120,6 +120,27 @@ pub async fn open(
         EpochCommit::Superseded => return Err(EpochError::Superseded),
     }
     Ok(opened)
+}
+
+/// Allots the epoch. A barrier that lies above all that SQL and Redis know is believed if the topic has a record that is as new: then the row is
+/// that of an older backup.
+async fn begin(
+    systems: &Systems,
+    campaign: &CampaignId,
+    row: &CampaignRow,
+    known: u64,
+) -> Result<LedgerNumbers, EpochError> {
+    match database::begin_epoch(&systems.sql, row, known).await {
+        Ok(begun) => begun.ok_or(EpochError::Superseded),
+        Err(DatabaseError::BarrierAhead { campaign: id, epoch, newest: allotted }) => {
+            let newest = newest::newest_recorded(systems, campaign, row).await?;
+            if newest >= epoch {
+                return Err(EpochError::Outdated { newest });
+            }
+            Err(DatabaseError::BarrierAhead { campaign: id, epoch, newest: allotted }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What Redis holds, after what nobody can read was removed from it.

@@ -12,7 +12,7 @@ use crate::class::pools::Systems;
 
 /// Which records of the topic are looked through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Records {
+pub enum RecordScope {
     /// Those that no consumer has dealt with: what one has is a row or a dead letter.
     Unread,
     /// All that the topic still has: offsets can be set by hand, and what was passed over so is neither.
@@ -29,14 +29,14 @@ pub async fn first_named(
     campaign: &CampaignId,
     row: &CampaignRow,
     ranks: &RangeInclusive<u64>,
-    records: Records,
+    records: RecordScope,
 ) -> Result<Option<u64>, EpochError> {
     if let Some((topic_id, partitions)) = described(systems, &campaign.topic()).await? {
         let committed = match records {
-            Records::Unread => {
+            RecordScope::Unread => {
                 systems.kafka.committed_offsets(&campaign.group(), &campaign.topic(), partitions).await?
             }
-            Records::All => BTreeMap::new(),
+            RecordScope::All => BTreeMap::new(),
         };
         let ends = ends(systems, &campaign.topic(), partitions).await?;
         let unread = read::range(&committed, &ends);

@@ -8,6 +8,7 @@ use super::super::observe::Observation;
 use super::super::plan::Plan;
 use super::super::replicas::ScalingDecision;
 use super::super::rollout::Rollouts;
+use super::super::starting::Starting;
 use super::ailing::Ailing;
 use crate::api::{CampaignClass, CouponCampaign};
 use crate::class::measure::Measured;
@@ -62,8 +63,8 @@ pub(crate) struct Facts<'a> {
     pub redis_refusal: Option<&'a RedisError>,
     /// Why pods are not ready.
     pub ailing: &'a Ailing,
-    /// Whether pods that are missing are new ones, which have had no time to start yet: issuers, consumers.
-    pub starting: [bool; 2],
+    /// Whether pods that are missing are new ones, which have had no time to start yet.
+    pub(crate) starting: Starting,
     /// Issuer pods that end, and still answer who is connected.
     pub ending_issuers: usize,
     /// What became of stopping issuing without Redis, if that was tried.

@@ -27,6 +27,7 @@ use crate::reconcile::epochs::EpochWatch;
 use crate::reconcile::replicas::ReplicaCount;
 use crate::reconcile::rollout::Rollouts;
 use crate::reconcile::scene::{Scene, topic};
+use crate::reconcile::starting::Starting;
 use crate::workloads::ownership::NotOurs;
 
 const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -81,8 +82,8 @@ struct Lasting<'a> {
     right_missing: Option<&'a str>,
     /// What comparing has come to; `None`: rows and Redis are the same.
     compared: Option<ComparisonStatus>,
-    /// Pods that are missing are new ones: issuers, consumers.
-    starting: [bool; 2],
+    /// Pods that are missing are new ones.
+    starting: Starting,
     /// Issuers that end.
     ending_issuers: usize,
 }

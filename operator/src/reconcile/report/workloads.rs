@@ -35,14 +35,14 @@ pub(super) fn report(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Report {
             deployment: facts.issuer,
             cause: facts.ailing.issuer.as_ref(),
             // Users who reach nobody are not told that somebody starts.
-            is_starting: facts.starting[0] && !(facts.plan.phase == Phase::Open && reaches_nobody),
+            is_starting: facts.starting.issuer && !(facts.plan.phase == Phase::Open && reaches_nobody),
         },
         Kind {
             component: Component::Consumer,
             count: next.consumer.as_ref().map(|consumer| (consumer.ready, consumer.wanted)),
             deployment: facts.consumer,
             cause: facts.ailing.consumer.as_ref(),
-            is_starting: facts.starting[1],
+            is_starting: facts.starting.consumer,
         },
     ];
     let (starting, broken): (Vec<_>, Vec<_>) = kinds.iter().partition(|kind| kind.starts());

@@ -26,6 +26,7 @@ use crate::reconcile::replicas::{ReplicaCount, ScalingDecision};
 use crate::reconcile::report::{self, Facts};
 use crate::reconcile::restraints::Restraints;
 use crate::reconcile::served::{self, PassTime};
+use crate::reconcile::starting::Starting;
 use crate::reconcile::stopped::Stopped;
 use crate::reconcile::supply::{self, WindowMs};
 use crate::reconcile::{issuers, publish, refused, rollout, size, strays};
@@ -131,7 +132,7 @@ async fn status(
         strays: strays.as_deref(),
         redis_refusal: observed.redis_refusal.as_deref(),
         ailing,
-        starting: starting(pass, plan, &applied.workloads.numbers, [&issuer, &consumer].map(|each| each.as_deref())),
+        starting: starting(pass, plan, &applied.workloads.numbers, issuer.as_deref(), consumer.as_deref()),
         ending_issuers: diagnosis::ending(&pass.context.pods_of(pass.campaign, Component::Issuer)),
         stop: held.stop,
         epochs: &held.epochs,
@@ -145,21 +146,22 @@ async fn status(
     report::status(&facts, Timestamp::now())
 }
 
-/// Whether pods that are missing were just added: issuers, consumers. Those of a campaign that is not prepared are not expected yet, and
-/// the first that it has are waited for by whoever waits for `Ready`.
+/// Whether pods that are missing were just added. Those of a campaign that is not prepared are not expected yet, and the first that it has
+/// are waited for by whoever waits for `Ready`.
 fn starting(
     pass: &ReconcileContext<'_>,
     plan: &Plan,
     numbers: &ScalingDecision,
-    there: [Option<&Deployment>; 2],
-) -> [bool; 2] {
+    issuer: Option<&Deployment>,
+    consumer: Option<&Deployment>,
+) -> Starting {
     if plan.phase == Phase::Pending {
-        return [false; 2];
+        return Starting::default();
     }
-    let ([issuer, consumer], now) = (there.map(ReplicaCount::of), Instant::now());
-    pass.memory.update(|memory| {
-        let [issuers, consumers] = &mut memory.starts;
-        [issuers.observe(&numbers.issuer, issuer, now), consumers.observe(&numbers.consumer, consumer, now)]
+    let (issuers, consumers, now) = (ReplicaCount::of(issuer), ReplicaCount::of(consumer), Instant::now());
+    pass.memory.update(|memory| Starting {
+        issuer: memory.issuer_starts.observe(&numbers.issuer, issuers, now),
+        consumer: memory.consumer_starts.observe(&numbers.consumer, consumers, now),
     })
 }
 

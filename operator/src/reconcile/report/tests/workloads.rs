@@ -49,6 +49,8 @@ fn pods_that_are_not_ready_are_counted() {
 #[test]
 fn pods_that_were_just_added_are_said_and_are_no_fault() {
     use ConditionType::{Ready, WorkloadsReady};
+    const CONSUMERS: Starting = Starting { issuer: false, consumer: true };
+    const ISSUERS: Starting = Starting { issuer: true, consumer: false };
     let quota = || Ailing { issuer: None, consumer: cause("PodsForbidden", "exceeded quota: two") };
     let begins = || {
         let starting =
@@ -59,35 +61,35 @@ fn pods_that_were_just_added_are_said_and_are_no_fault() {
         (
             "consumers",
             0,
-            Lasting { starting: [false, true], ..Lasting::default() },
+            Lasting { starting: CONSUMERS, ..Lasting::default() },
             "True/PodsStarting",
             "but for some that were just added: 0 of 3 consumer pods are ready",
         ),
         (
             "they say that they start",
             2,
-            Lasting { starting: [false, true], ailing: begins(), ..Lasting::default() },
+            Lasting { starting: CONSUMERS, ailing: begins(), ..Lasting::default() },
             "True/PodsStarting",
             "2 of 3 consumer pods are ready: it waits for its partitions",
         ),
         (
             "no pod may be made",
             0,
-            Lasting { starting: [false, true], ailing: quota(), ..Lasting::default() },
+            Lasting { starting: CONSUMERS, ailing: quota(), ..Lasting::default() },
             "False/PodsForbidden",
             "0 of 3 consumer pods are ready: exceeded quota: two",
         ),
         (
             "issuers, and none is there",
             3,
-            Lasting { starting: [true, false], issuers: Some(0), ..Lasting::default() },
+            Lasting { starting: ISSUERS, issuers: Some(0), ..Lasting::default() },
             "False/PodsNotReady",
             "0 of 1 issuer pods are ready",
         ),
         (
             "consumers are, and issuers are lost",
             0,
-            Lasting { starting: [false, true], issuers: Some(0), ..Lasting::default() },
+            Lasting { starting: CONSUMERS, issuers: Some(0), ..Lasting::default() },
             "False/PodsNotReady",
             "0 of 1 issuer pods are ready",
         ),
@@ -183,7 +185,7 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         strays: None,
         redis_refusal: None,
         ailing: &Ailing::default(),
-        starting: [false; 2],
+        starting: Starting::default(),
         ending_issuers: 0,
         stop: None,
         epochs: &EpochWatch::default(),
