@@ -48,10 +48,12 @@ pub(super) async fn read_barriers(
 /// # Errors
 /// [`DatabaseError::BarrierAhead`].
 pub(super) fn allotted(barriers: Barriers, id: CampaignRowId, newest: u64) -> Result<Barriers, DatabaseError> {
-    match barriers.ahead_of(newest) {
-        Some(epoch) => Err(DatabaseError::BarrierAhead { campaign: id.0, epoch, newest }),
-        None => Ok(barriers),
-    }
+    none_ahead(barriers.ahead_of(newest), id, newest)?;
+    Ok(barriers)
+}
+
+fn none_ahead(ahead: Option<u64>, id: CampaignRowId, newest: u64) -> Result<(), DatabaseError> {
+    ahead.map_or(Ok(()), |epoch| Err(DatabaseError::BarrierAhead { campaign: id.0, epoch, newest }))
 }
 
 /// Before the epoch after `newest` is allotted: its records would be judged by a barrier above it, of whatever topic.
@@ -69,10 +71,7 @@ pub(super) async fn refuse_ahead(
             .bind(newest)
             .fetch_one(connection)
             .await?;
-    match ahead {
-        Some(epoch) => Err(DatabaseError::BarrierAhead { campaign: id.0, epoch, newest }),
-        None => Ok(()),
-    }
+    none_ahead(ahead, id, newest)
 }
 
 /// Barriers of the topic with this id, and what is given up of its records.

@@ -33,7 +33,7 @@ pub async fn take_over(
     forget_window: bool,
 ) -> Result<bool, DatabaseError> {
     let epoch = after_known("epoch", row.epoch, known)?;
-    refuse_ahead(&mut *pool.acquire().await?, row.id, epoch - 1).await?;
+    let mut tx = pool.begin().await?;
     // In this order: what is assigned first is seen by what follows. An owner that has never got as far as to begin an epoch, as it waited
     // for this very heir, has nobody who grants.
     let sql = format!(
@@ -57,10 +57,16 @@ pub async fn take_over(
         .bind(row.custody.owner.as_ref().map(|owner| owner.as_bytes()))
         .bind(row.custody.changes)
         .bind(heir.cluster.as_bytes())
-        .execute(pool)
+        .execute(&mut *tx)
         .await?
-        .rows_affected();
-    Ok(taken == 1)
+        .rows_affected()
+        == 1;
+    // After it: of a row that is an old one by now, barriers of later epochs are nothing odd.
+    if taken {
+        refuse_ahead(&mut tx, row.id, epoch - 1).await?;
+    }
+    tx.commit().await?;
+    Ok(taken)
 }
 
 /// Gives the owner of the ledger another name: it is the same cluster, so nothing has changed hands. False, and nothing is written: the ledger

@@ -85,6 +85,8 @@ async fn nothing_is_judged_by_a_barrier_of_an_epoch_that_was_never_allotted() {
     let ledger = Ledger::new(100).await;
     let (pool, id) = (&ledger.pool, ledger.id);
     database::set_topic(pool, id, "topic", "cluster").await.unwrap();
+    let (owner, heir) = (Heir { cluster: "a", uid: "a" }, Heir { cluster: "b", uid: "b" });
+    assert!(database::claim(pool, &ledger.row().await, owner, false).await.unwrap());
     let winners = [ledger.winner(1, "anna", 1)];
     let is_named = |epoch, newest, error: &DatabaseError| {
         matches!(error, DatabaseError::BarrierAhead { campaign, epoch: e, newest: n } if (*campaign, *e, *n) == (id.0, epoch, newest))
@@ -98,7 +100,6 @@ async fn nothing_is_judged_by_a_barrier_of_an_epoch_that_was_never_allotted() {
         sqlx::query(forged).bind(id.0).bind(epoch).bind(topic.as_bytes()).execute(pool).await.unwrap();
         let refused = database::allot_epoch(pool, id, 0).await.unwrap_err();
         assert!(is_named(epoch, newest, &refused), "{refused}");
-        let heir = Heir { cluster: "b", uid: "b" };
         let taken = database::take_over(pool, &ledger.row().await, heir, 0, false).await.unwrap_err();
         assert!(is_named(epoch, newest, &taken), "{taken}");
         if topic == "topic" {
@@ -115,6 +116,20 @@ async fn nothing_is_judged_by_a_barrier_of_an_epoch_that_was_never_allotted() {
         sqlx::query(behind).bind(id.0).bind(epoch).execute(pool).await.unwrap();
     }
     assert_eq!(ledger.store(&winners).await.outcomes, [RowOutcome::Stored]);
+}
+
+/// Wrong: who takes a ledger over while its owner begins an epoch hears that somebody has written that epoch's barrier.
+#[tokio::test]
+async fn the_barrier_of_an_epoch_that_an_old_row_does_not_know_is_no_fault_of_a_take_over() {
+    let ledger = Ledger::new(100).await;
+    let pool = &ledger.pool;
+    let of = |cluster: &'static str| Heir { cluster, uid: cluster };
+    assert!(database::claim(pool, &ledger.row().await, of("a"), false).await.unwrap());
+    let old = ledger.row().await;
+    let epoch = database::allot_epoch(pool, ledger.id, 0).await.unwrap();
+    database::commit_barrier(pool, ledger.id, epoch, "topic", &BTreeMap::from([(0, 0)])).await.unwrap();
+    assert!(!database::take_over(pool, &old, of("b"), 0, false).await.unwrap(), "it is not as in that row any more");
+    assert!(database::take_over(pool, &ledger.row().await, of("b"), 0, false).await.unwrap());
 }
 
 /// Wrong: what people have given up is a row after all, once a program can read it; or a topic that was made anew loses what lies there.

@@ -2,10 +2,10 @@
 //!
 //! Each test says what may happen, and how many states that makes at least; a search that finds fewer has lost steps.
 
-use crate::model::{CALM, Config, Model, NOTHING};
+use crate::budget::{Budget, NOTHING};
+use crate::model::{CALM, Config, Model};
 use crate::rule::Rule;
 use crate::search::{Found, Limits, search};
-use crate::state::Budget;
 use crate::{tell, told};
 
 /// The quiet end of one in so many states is looked at.

@@ -1,8 +1,8 @@
 //! Larger configurations, as far as asked.
 
+use crate::budget::{Budget, NOTHING};
 use crate::clean::nothing_breaks;
-use crate::model::{CALM, Config, Model, NOTHING};
-use crate::state::Budget;
+use crate::model::{CALM, Config, Model};
 
 /// A search that nobody asked to end stops here.
 const GLIMPSE: usize = 300_000;

@@ -5,7 +5,7 @@
 //! stored, or still found by somebody, with that rank? Nobody displaced? No more rows than coupons? And for one state in 16: if
 //! nothing goes wrong any more and enough users come, are exactly N rows stored?
 //!
-//! - [`state`] one state; [`model`] the bounds, and what befalls Redis; [`issuer`], [`operator`], [`fill`], [`table`], [`people`] the
+//! - [`state`] one state; [`budget`] how much may go wrong; [`model`] the bounds, and what befalls Redis; [`issuer`], [`operator`], [`fill`], [`table`], [`people`] the
 //!   steps, named as in the program and in `coupon_core::failpoints`; [`check`] what must hold; [`search`] the search.
 //! - [`rule`] the rules, each of which can be left out.
 //! - [`clean`]: all rules are on, nothing breaks. [`stories`]: one is off, and something does.
@@ -27,6 +27,7 @@
 //! `PROTOCOL_STATES=<n>` searches each of the larger configurations ([`large`]) to its end or to so many states; about 100 bytes a state.
 //! `PROTOCOL_TRACE=1` with `--nocapture` tells each counterexample step by step.
 
+mod budget;
 mod check;
 mod clean;
 mod fill;

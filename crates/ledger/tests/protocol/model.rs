@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::budget::{Budget, NOTHING};
 use crate::rule::{Conflict, Rule, Rules};
-use crate::state::{Budget, Issuer, Keys, Record, Redis, State};
+use crate::state::{Issuer, Keys, Record, Redis, State};
 
 /// A step that was taken, in words. `{w}` is who took it, `{s}` the Redis server, `{r}` the record.
 #[derive(Clone, Copy)]
@@ -99,23 +100,6 @@ pub(crate) const CALM: Config = Config {
     restarts: false,
     needless: false,
     budget: NOTHING,
-};
-
-/// Nothing goes wrong.
-pub(crate) const NOTHING: Budget = Budget {
-    failovers: 0,
-    flushes: 0,
-    resumes: 0,
-    crashes: 0,
-    timeouts: 0,
-    losses: 0,
-    republished: 0,
-    dead_letters: 0,
-    replays: 0,
-    deletions: 0,
-    removals: 0,
-    changes: 0,
-    forged: 0,
 };
 
 /// A configuration under some rules.

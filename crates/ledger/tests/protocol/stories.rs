@@ -1,9 +1,9 @@
 //! The stories: what happens when a rule is left out. Each is found again by the search, within a second.
 
-use crate::model::{CALM, Config, Model, NOTHING};
+use crate::budget::{Budget, NOTHING};
+use crate::model::{CALM, Config, Model};
 use crate::rule::{Conflict, Invariant, Rule};
 use crate::search::{Found, Limits, search};
-use crate::state::Budget;
 use crate::{tell, told};
 
 /// A rule left out, and what then breaks.
