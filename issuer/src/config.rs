@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
-use coupon_core::contract::{Acknowledge, KeyBy, deadlines, environment, ports};
+use coupon_core::contract::{Acknowledge, Authentication, AuthenticationKind, KeyBy, deadlines, environment, ports};
 use coupon_core::identity::Identity;
 use coupon_runtime::http::{Cors, Origin};
 use strum::VariantNames;
@@ -30,7 +30,11 @@ pub struct Cli {
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
     /// Print the OpenAPI document of the HTTP interface.
-    Openapi,
+    Openapi {
+        /// How users are authenticated.
+        #[arg(long, value_parser = one_of::<AuthenticationKind>(AuthenticationKind::VARIANTS), default_value_t)]
+        authentication: AuthenticationKind,
+    },
 }
 
 /// Configuration of one issuer process.
@@ -106,6 +110,11 @@ pub struct Config {
     /// Seconds for which a browser may go by what it was told of the pages that may call. Browsers have bounds of their own: 2 hours, or 24.
     #[arg(long, env = environment::CORS_MAX_AGE_SECONDS, default_value_t = 600, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub cors_max_age_seconds: u64,
+
+    /// How users are authenticated, as JSON. By default nobody is: who asks is believed. No environment variable sets it: an older program would
+    /// pass over that.
+    #[arg(long, default_value_t)]
+    pub authentication: Authentication,
 
     /// Milliseconds to go on serving after SIGTERM, while load balancers learn that this process is not ready any more.
     #[arg(long, env = environment::SHUTDOWN_DELAY_MS, default_value_t = 5_000)]
@@ -202,7 +211,7 @@ mod tests {
         assert_eq!(config.campaign.to_string(), "prod/shop/spring");
         assert_eq!((config.acknowledge, config.key_by, config.queue), (Acknowledge::Durable, KeyBy::User, 10_000));
         assert_eq!(config.listen.port(), 8080);
-        assert!(!config.log_json);
+        assert!(!config.log_json && config.authentication == Authentication::None);
     }
 
     #[test]
@@ -217,6 +226,7 @@ mod tests {
                 vec!["--campaign", "a/b/c", "--cors-origin", "https://a.example,shop.example/"],
                 "`shop.example/` is no origin",
             ),
+            (vec!["--campaign", "a/b/c", "--authentication", r#"{"mtls":{}}"#], "run a newer image"),
         ] {
             let error = parse(&arguments).unwrap_err().to_string();
             assert!(error.contains(hint), "{arguments:?}: {error}");
@@ -236,7 +246,11 @@ mod tests {
 
     #[test]
     fn the_openapi_command_needs_no_campaign() {
-        assert!(matches!(parse(&["openapi"]).unwrap().command, Some(Command::Openapi)));
+        let way = |arguments: &[&str]| {
+            parse(arguments).unwrap().command.map(|Command::Openapi { authentication }| authentication)
+        };
+        assert_eq!(way(&["openapi"]), Some(AuthenticationKind::None));
+        assert_eq!(way(&["openapi", "--authentication", "Jwt"]), Some(AuthenticationKind::Jwt));
         assert!(parse(&[]).map(|cli| cli.config.is_none()).unwrap_or(true), "serving needs a campaign");
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use coupon_core::connections::Connections;
+use coupon_core::contract::AuthenticationKind;
 use coupon_core::failpoints;
 use coupon_core::shown::causes;
 use coupon_runtime::telemetry;
@@ -21,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match (cli.command, cli.config) {
-        (Some(Command::Openapi), _) => print_openapi(),
+        (Some(Command::Openapi { authentication }), _) => print_openapi(authentication),
         (None, Some(config)) => serve(config),
         (None, None) => {
             Err(anyhow::anyhow!("COUPON_CAMPAIGN is not set: give the campaign as realm/namespace/couponId"))
@@ -37,8 +38,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_openapi() -> anyhow::Result<()> {
-    std::io::stdout().write_all(issuer::http::openapi::document()?.as_bytes())?;
+fn print_openapi(authentication: AuthenticationKind) -> anyhow::Result<()> {
+    std::io::stdout().write_all(issuer::http::openapi::document(authentication)?.as_bytes())?;
     Ok(())
 }
 

@@ -32,6 +32,20 @@ pub(crate) struct CauseLabel {
     pub(crate) cause: &'static str,
 }
 
+/// Why it is not known who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RefusalLabel {
+    /// Name of the cause.
+    pub(crate) reason: &'static str,
+}
+
+/// How reading the keys of tokens ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReadingLabel {
+    /// `read` or `failed`.
+    pub(crate) result: &'static str,
+}
+
 /// All metrics of this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -65,6 +79,12 @@ pub(crate) struct Metrics {
     pub(crate) answered: Counter,
     /// Requests sent to Redis that are not over yet.
     pub(crate) outstanding: Gauge,
+    /// Requests of which it is not known who asks.
+    pub(crate) unauthenticated: Family<RefusalLabel, Counter>,
+    /// Readings of the keys of tokens.
+    pub(crate) key_readings: Family<ReadingLabel, Counter>,
+    /// The keys of tokens that are known.
+    pub(crate) token_keys: Gauge<u64, AtomicU64>,
     /// The epoch under which is granted; 0 when nothing is.
     pub(crate) epoch: Gauge<u64, AtomicU64>,
 }
@@ -89,6 +109,9 @@ impl Metrics {
             delayed: Counter::default(),
             answered: Counter::default(),
             outstanding: Gauge::default(),
+            unauthenticated: Family::default(),
+            key_readings: Family::default(),
+            token_keys: Gauge::default(),
             epoch: Gauge::default(),
         };
         let mut all = registry.write().unwrap_or_else(PoisonError::into_inner);
@@ -119,6 +142,13 @@ impl Metrics {
             metrics.answered.clone(),
         );
         all.register("outstanding", "Requests sent to Redis that are not over yet", metrics.outstanding.clone());
+        all.register(
+            "unauthenticated",
+            "Requests of which it is not known who asks, by cause",
+            metrics.unauthenticated.clone(),
+        );
+        all.register("key_readings", "Readings of the keys of tokens, by result", metrics.key_readings.clone());
+        all.register("token_keys", "Keys of tokens that are known", metrics.token_keys.clone());
         all.register("epoch", "Epoch under which is granted; 0 when nothing is", metrics.epoch.clone());
         drop(all);
         for code in ALERTED_CODES {
@@ -140,6 +170,8 @@ mod tests {
         let registry = telemetry::registry(PREFIX);
         let metrics = Metrics::register(&registry);
         metrics.redis_failures.get_or_create(&CauseLabel { cause: "unknown" }).inc();
+        metrics.unauthenticated.get_or_create(&RefusalLabel { reason: "missing" }).inc();
+        metrics.key_readings.get_or_create(&ReadingLabel { result: "read" }).inc();
         let _ports: [Stats; 1] = Stats::register(&registry, ["users"]);
         let scrape = telemetry::scrape(&registry).unwrap();
         assert_eq!(coupon_testing::metrics_reference::differences("Issuer", &scrape), Vec::<String>::new());

@@ -143,6 +143,7 @@ fn make_probes(components: &Components, users: &Arc<Server>, stopping: &Arc<Atom
         essential: tasks.take_essential(),
         users: Arc::clone(users),
         producer: components.producer.clone(),
+        authenticator: Arc::clone(&components.authenticator),
     }
 }
 
@@ -159,6 +160,8 @@ fn make_control(components: &Components, users: &Arc<Server>, token: String) -> 
 }
 
 fn make_parts(components: Components, users: &Server) -> http::Parts {
-    let Components { campaign, queue, sold_out, epoch_guard, link, lookups, row, metrics, .. } = components;
-    http::Parts { campaign, queue, sold_out, epoch_guard, link, pool: lookups, row, bodies: users.bodies(), metrics }
+    let Components { campaign, queue, sold_out, epoch_guard, link, lookups, row, authenticator, metrics, .. } =
+        components;
+    let (pool, bodies) = (lookups, users.bodies());
+    http::Parts { campaign, authenticator, queue, sold_out, epoch_guard, link, pool, row, bodies, metrics }
 }

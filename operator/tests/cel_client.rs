@@ -117,9 +117,10 @@ fn the_schema_fills_in_the_same_defaults_as_our_types() {
 
 #[test]
 fn an_empty_object_is_filled_in_like_an_absent_one() {
-    for (kind, fields) in
-        [(Kind::Campaign, &["issuer", "consumer"][..]), (Kind::Class, &["images", "pods", "limits", "routing"][..])]
-    {
+    for (kind, fields) in [
+        (Kind::Campaign, &["issuer", "consumer"][..]),
+        (Kind::Class, &["images", "pods", "limits", "routing", "authentication"][..]),
+    ] {
         let filled = |object: &Value| kube_cel::apply_defaults(&kind.schema(), object);
         let absent = filled(&kind.minimal());
         for field in fields {

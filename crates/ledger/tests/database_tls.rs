@@ -3,7 +3,7 @@
 // Clippy knows test functions, but not the helpers beside them.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use coupon_core::connections::{CaPem, Database, DatabaseTls, Login};
 use coupon_ledger::database::probe::Probe;
 use coupon_ledger::database::{self, DatabaseError, Fault};
+use coupon_testing::certificates::Certificates;
 use coupon_testing::servers;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use stack::services::MariaDb;
@@ -25,45 +26,6 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Set in the child: the folder of certificates, and the port of the server.
 const CASES: &str = "COUPON_TLS_CASES";
-
-/// A folder with two authorities, `own` and `other`, and a certificate of the first for `127.0.0.1` and no other name.
-struct Certificates(PathBuf);
-
-impl Certificates {
-    fn make() -> Self {
-        let folder = std::env::temp_dir().join(format!("coupon-tls-{:016x}", rand::random::<u64>()));
-        std::fs::create_dir(&folder).unwrap();
-        let config = "[req]\ndistinguished_name = name\n[name]\n\
-                      [ca]\nbasicConstraints = critical,CA:TRUE\nkeyUsage = critical,keyCertSign\nsubjectKeyIdentifier = hash\n\
-                      [server]\nbasicConstraints = critical,CA:FALSE\nextendedKeyUsage = serverAuth\nsubjectAltName = IP:127.0.0.1\n";
-        std::fs::write(folder.join("openssl.cnf"), config).unwrap();
-        let made = |name: &str, section: &str, signed: &[&str]| {
-            let (key, certificate, subject) = (format!("{name}.key"), format!("{name}.crt"), format!("/CN={name}"));
-            let mut command = Command::new("openssl");
-            command.args(["req", "-x509", "-config", "openssl.cnf", "-newkey", "ec", "-nodes", "-days", "30"]);
-            command.args(["-pkeyopt", "ec_paramgen_curve:prime256v1", "-extensions", section, "-subj", &subject]);
-            let output =
-                command.args(["-keyout", &key, "-out", &certificate]).args(signed).current_dir(&folder).output();
-            let output = output.unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        };
-        made("own", "ca", &[]);
-        made("other", "ca", &[]);
-        made("server", "server", &["-CA", "own.crt", "-CAkey", "own.key"]);
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).display().to_string()
-    }
-}
-
-impl Drop for Certificates {
-    fn drop(&mut self) {
-        // What is left is in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Without the user.
 fn at(host: &str, port: u16, tls: DatabaseTls, pem: Option<String>) -> Database {
@@ -137,7 +99,8 @@ async fn a_database_is_believed_as_the_class_says() {
     let (login, port) = (login_of(&server), port_of(&server));
     // The environment belongs to a process as a whole: another one, of this test alone, is given the image's authorities.
     for trusted in ["own", "other"] {
-        let given = format!("{}|{port}|{}|{}|{trusted}", certificates.0.display(), login.username, login.password);
+        let given =
+            format!("{}|{port}|{}|{}|{trusted}", certificates.folder().display(), login.username, login.password);
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", NAME, "--nocapture"]).env(CASES, given);
         command.env("SSL_CERT_FILE", certificates.path(&format!("{trusted}.crt"))).env_remove("SSL_CERT_DIR");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+pub mod certificates;
 pub mod mangled;
 pub mod metrics_reference;
 pub mod process;
@@ -9,3 +10,4 @@ pub mod proxy;
 pub mod rows;
 pub mod secured_kafka;
 pub mod servers;
+pub mod tokens;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::lookups::Lookups;
 use super::redis_view::RedisView;
 use super::respond::{ApiError, Code};
+use crate::authentication::Authenticator;
 use crate::epoch::guard::EpochGuard;
 use crate::metrics::Metrics;
 use crate::pipeline::batcher::Queue;
@@ -23,6 +24,8 @@ use crate::pipeline::sold_out::SoldOut;
 pub(crate) struct Parts {
     /// The campaign.
     pub(crate) campaign: CampaignId,
+    /// Knows who asks.
+    pub(crate) authenticator: Arc<Authenticator>,
     /// The queue.
     pub(crate) queue: Queue,
     /// Who need not be asked about any more.

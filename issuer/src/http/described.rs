@@ -1,6 +1,7 @@
 //! What the OpenAPI document says of every answer alike: the ids that come back, failures in both shapes, and examples of all.
 
 use axum::http::StatusCode;
+use coupon_core::contract::AuthenticationKind;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use utoipa::openapi::response::Response;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{OpenApi, Ref, RefOr, Schema};
 
+use super::authenticated;
 use super::problem::Problem;
 use super::read::{CampaignState, CampaignView, Coupon, CouponState, UserView, Window};
 use super::respond::{Code, Failure, Issued};
@@ -23,15 +25,16 @@ const JSON: &str = "application/json";
 const PROBLEM: &str = "application/problem+json";
 
 /// Completes the document that the routes make.
-pub(super) struct Completed;
+pub(super) struct Completed(pub(super) AuthenticationKind);
 
 impl Modify for Completed {
     fn modify(&self, document: &mut OpenApi) {
-        // Nobody is asked who they are, and that is said: it is the gateway's work.
+        // Where nobody is asked who they are that is said, too.
         document.security = Some(Vec::new());
+        authenticated::describe(document, self.0);
         document.info.description = document.info.description.take().map(|text| {
-            text + " Who asks is believed: a gateway in front has to know its users. X-Request-Id and traceparent come back as they came. \
-                    Accept: application/problem+json asks for failures as RFC 9457 has them."
+            text + " X-Request-Id and traceparent come back as they came. Accept: application/problem+json asks for failures as \
+                    RFC 9457 has them."
         });
         let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
         for (name, schema) in schemas {
@@ -90,7 +93,7 @@ fn complete(operation: &mut Operation) {
 /// How long a header with a text gets.
 fn longest(header: &str) -> Option<usize> {
     match header {
-        "Idempotency-Key" | "X-Request-Id" | "traceparent" => Some(128),
+        "Idempotency-Key" | "X-Request-Id" | "traceparent" | "WWW-Authenticate" => Some(128),
         "Coupon-Key-Minted" => Some("true".len()),
         _ => None,
     }
@@ -100,13 +103,14 @@ fn text(longest: usize) -> Object {
     ObjectBuilder::new().schema_type(SchemaType::Type(Type::String)).max_length(Some(longest)).build()
 }
 
-/// Both shapes of a failure, each with an example of every code that its description names.
+/// Both shapes of a failure, with an example of every code that its description names; of the other shape, which says the same, one is enough.
 fn fail(status: StatusCode, takes_key: bool, response: &mut Response) {
     let codes = Code::VARIANTS.iter().copied().filter(|code| names(&response.description, code.as_str()));
     let failures: Vec<Failure> = codes.map(|code| example(status, takes_key, code)).collect();
     let plain = failures.iter().map(|failure| (failure.code, json_of(failure)));
     response.content.insert(JSON.to_owned(), RefOr::T(content("Failure", plain)));
-    let problems = failures.iter().map(|failure| (failure.code, json_of(&Problem::of(status, failure.clone()))));
+    let problems =
+        failures.iter().take(1).map(|failure| (failure.code, json_of(&Problem::of(status, failure.clone()))));
     response.content.insert(PROBLEM.to_owned(), RefOr::T(content("Problem", problems)));
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::app::{App, bad_path};
+use super::identity;
 use super::request::{self, IssueRequestBody};
 use super::respond::{self, ApiError, Failure, Issued};
 use crate::metrics::OutcomeLabel;
@@ -98,8 +99,12 @@ async fn read(
 ) -> Result<(UserId, Option<RequestKey>), ApiError> {
     let Path(id) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
+    let asker = identity::asker(&app.parts.authenticator, headers).await?;
+    // Also where the body need not say anything: a page of another origin cannot send this type without having been let to, and so cannot ask
+    // in the name of who is logged in at a gateway.
     request::check_content_type(headers)?;
-    let user = request::parse_user(&request::read_body(body, &app.parts.bodies).await?)?;
+    let named = request::parse_user(&request::read_body(body, &app.parts.bodies).await?)?;
+    let user = identity::agreed(asker, named)?;
     Ok((user, request::given_key(headers)?))
 }
 

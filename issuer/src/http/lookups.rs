@@ -1,6 +1,6 @@
 //! How many look-ups of users' coupons run at once: in all, and about the same user.
 //!
-//! Nobody says who asks, and behind a proxy all have the same address. Whom they ask about is what is known: a client that asks again and
+//! Who asks may not be known, and behind a proxy all have the same address. Whom they ask about is: a client that asks again and
 //! again about one user gets in its own way, and the bound on all keeps the rest from Redis and the database.
 
 use std::collections::HashMap;

@@ -1,7 +1,9 @@
 //! The interface for users.
 
 mod app;
+mod authenticated;
 mod described;
+mod identity;
 mod issue;
 mod lookups;
 pub mod openapi;
@@ -37,8 +39,8 @@ const MAX_LOOKUPS_OF_ONE: usize = 2;
 /// What pages of other origins may send and read, where the class lets them call.
 pub(crate) const CORS_TERMS: CorsTerms = CorsTerms {
     methods: "GET, HEAD, POST",
-    sent: "content-type, idempotency-key, x-request-id, traceparent",
-    read: "idempotency-key, coupon-key-minted, retry-after, x-request-id, traceparent",
+    sent: "authorization, content-type, idempotency-key, x-request-id, traceparent",
+    read: "idempotency-key, coupon-key-minted, retry-after, www-authenticate, x-request-id, traceparent",
 };
 
 /// The routes. Each is there with a slash at its end, too, as some frameworks add one: a redirect would cost every client a
@@ -48,12 +50,8 @@ pub(crate) const CORS_TERMS: CorsTerms = CorsTerms {
 /// The OpenAPI document cannot be written as JSON.
 pub(crate) fn router(parts: Parts) -> Result<Router, serde_json::Error> {
     let redis = RedisView::new(parts.link.clone(), &parts.campaign);
-    let app = App {
-        parts,
-        redis,
-        lookups: Lookups::new(MAX_LOOKUPS, MAX_LOOKUPS_OF_ONE),
-        openapi: openapi::served()?.into(),
-    };
+    let openapi = openapi::served(parts.authenticator.kind())?.into();
+    let app = App { parts, redis, lookups: Lookups::new(MAX_LOOKUPS, MAX_LOOKUPS_OF_ONE), openapi };
     let routes = [
         ("/api/coupons/{id}/issue", answering_options(post(issue::issue), "OPTIONS, POST")),
         ("/api/coupons/{id}", answering_options(get(read::campaign), "GET, HEAD, OPTIONS")),

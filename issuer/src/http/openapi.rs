@@ -1,6 +1,7 @@
 //! The OpenAPI document, made from the types and routes themselves. `issuer/openapi.json` is a copy of it.
 
-use utoipa::OpenApi;
+use coupon_core::contract::AuthenticationKind;
+use utoipa::{Modify, OpenApi, openapi};
 
 use super::described::Completed;
 
@@ -16,22 +17,28 @@ use super::described::Completed;
     ))),
     tags((name = "coupons", description = "One campaign: its state, its coupons, and who holds them")),
     components(schemas(super::problem::Problem)),
-    modifiers(&Completed),
     paths(super::issue::issue, super::read::campaign, super::read::user)
 )]
 struct Document;
+
+/// The document of issuers that authenticate users in this way.
+fn complete(way: AuthenticationKind) -> openapi::OpenApi {
+    let mut document = Document::openapi();
+    Completed(way).modify(&mut document);
+    document
+}
 
 /// The document as indented JSON, with a final line end.
 ///
 /// # Errors
 /// It cannot be written as JSON.
-pub fn document() -> Result<String, serde_json::Error> {
-    Document::openapi().to_pretty_json().map(|text| text + "\n")
+pub fn document(way: AuthenticationKind) -> Result<String, serde_json::Error> {
+    complete(way).to_pretty_json().map(|text| text + "\n")
 }
 
 /// The same without white space, as it is served.
-pub(crate) fn served() -> Result<String, serde_json::Error> {
-    Document::openapi().to_json()
+pub(crate) fn served(way: AuthenticationKind) -> Result<String, serde_json::Error> {
+    complete(way).to_json()
 }
 
 #[cfg(test)]
@@ -44,14 +51,14 @@ mod tests {
     #[test]
     fn the_copy_in_the_repository_is_fresh() {
         assert!(
-            include_str!("../../openapi.json") == document().unwrap(),
+            include_str!("../../openapi.json") == document(AuthenticationKind::None).unwrap(),
             "issuer/openapi.json is stale: run `cargo run -p issuer -- openapi > issuer/openapi.json`"
         );
     }
 
     #[test]
     fn it_says_what_is_mandatory() {
-        let document: serde_json::Value = serde_json::from_str(&document().unwrap()).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&document(AuthenticationKind::None).unwrap()).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let statuses = document["paths"]["/api/coupons/{id}/issue"]["post"]["responses"].as_object().unwrap();
         for status in ["200", "400", "404", "408", "413", "415", "422", "501", "503"] {

@@ -72,6 +72,10 @@ pub(crate) fn title(code: Code) -> &'static str {
         Code::RedisUnavailable => "Redis does not answer",
         Code::Unconfirmed => "The coupon is not known to be durable yet",
         Code::NotOpen => "Nothing can be issued for the moment",
+        Code::Unauthenticated => "It is not known who asks",
+        Code::InvalidToken => "The token is not taken",
+        Code::UserMismatch => "The request names another user than the one who is authenticated",
+        Code::AuthenticationUnavailable => "Tokens cannot be checked for the moment",
         Code::NotFound => "There is nothing at this path",
         Code::MethodNotAllowed => "The path does not know this method",
     }

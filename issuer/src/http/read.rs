@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use coupon_core::event::CouponIssued;
 use coupon_core::identity::UserId;
 use coupon_ledger::database::{self, DatabaseError};
@@ -17,6 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::{App, Parts, bad_path};
+use super::identity;
 use super::lookups::Busy;
 use super::request;
 use super::respond::{ApiError, Code, Failure};
@@ -221,10 +222,12 @@ fn state(redis: &RedisState, serving: Option<u64>) -> CampaignState {
 pub(super) async fn user(
     State(app): State<Arc<App>>,
     path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
 ) -> Result<Json<UserView>, ApiError> {
     let Path((id, user)) = path.map_err(|_| bad_path())?;
     app.check_id(&id)?;
-    let user = request::parse_path_user(&user)?;
+    let asker = identity::asker(&app.parts.authenticator, &headers).await?;
+    let user = identity::agreed(asker, Some(request::parse_path_user(&user)?))?;
     let _under_way = app.lookups.begin(&user).map_err(busy)?;
     let keys = RedisKeys::of(&app.parts.campaign);
     let accepted = app.parts.link.read(|mut connection| {

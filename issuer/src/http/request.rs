@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
-use coupon_core::event::MAX_NUMBER;
 use coupon_core::identity::{RequestKey, UserId};
 use coupon_core::minted;
 use coupon_core::shown::shown;
@@ -10,7 +9,7 @@ use coupon_core::user_id;
 use coupon_ledger::redis::IssueRequest;
 use coupon_runtime::http::{BodyBudget, MAX_BODY};
 use futures::StreamExt;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use serde_json::error::Category;
 use std::borrow::Cow;
 use std::fmt;
@@ -18,6 +17,7 @@ use std::time::Duration;
 use utoipa::ToSchema;
 
 use super::respond::{ApiError, Code, IDEMPOTENCY_KEY};
+use crate::given_user_id::{BEYOND, GivenUserId};
 
 /// How much of a body that is too long is read and thrown away, so that its sender can read the response.
 const MAX_IGNORED: usize = 4 * 1024 * 1024;
@@ -32,48 +32,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 #[serde(rename_all = "camelCase")]
 pub(crate) struct IssueRequestBody {
     /// Who asks.
-    #[schema(schema_with = super::schema::given_user_id)]
-    pub(crate) user_id: GivenUserId,
+    #[schema(schema_with = super::schema::given_user_id, required)]
+    #[serde(default, deserialize_with = "there")]
+    pub(crate) user_id: Option<GivenUserId>,
 }
 
-/// A user id as it was sent: text, or a whole number in the digits of its text. (`42` and `"42"` are one user.)
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct GivenUserId(String);
-
-impl<'de> Deserialize<'de> for GivenUserId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(GivenUserIdVisitor)
-    }
-}
-
-struct GivenUserIdVisitor;
-
-/// Many JSON libraries send numbers as doubles: above this, two user ids may become the same number. There is only one `0`.
-const BEYOND: &str = "numbers go from -9007199254740991 to 9007199254740991 (2^53 - 1), without fraction or exponent, and without -0; \
-    send what is no such number as text";
-
-impl Visitor<'_> for GivenUserIdVisitor {
-    type Value = GivenUserId;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text or a whole number")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<GivenUserId, E> {
-        Ok(GivenUserId(text.to_owned()))
-    }
-
-    fn visit_u64<E: de::Error>(self, number: u64) -> Result<GivenUserId, E> {
-        (number <= MAX_NUMBER).then(|| GivenUserId(number.to_string())).ok_or_else(|| E::custom(BEYOND))
-    }
-
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<GivenUserId, E> {
-        (number.unsigned_abs() <= MAX_NUMBER).then(|| GivenUserId(number.to_string())).ok_or_else(|| E::custom(BEYOND))
-    }
-
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<GivenUserId, E> {
-        Err(E::custom(BEYOND))
-    }
+/// Of a field that is there: `null` is no user id.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<GivenUserId>, D::Error> {
+    GivenUserId::deserialize(deserializer).map(Some)
 }
 
 fn invalid(status: StatusCode, error: impl Into<Cow<'static, str>>) -> ApiError {
@@ -141,15 +107,21 @@ async fn read_body_within(body: Body, budget: &BodyBudget, bound: Duration) -> R
     }
 }
 
-/// Reads the user id out of a body.
-pub(crate) fn parse_user(body: &[u8]) -> Result<UserId, ApiError> {
+/// Reads the user id out of a body, if one is there.
+pub(crate) fn parse_user(body: &[u8]) -> Result<Option<UserId>, ApiError> {
     // serde would take an array for an object, its fields in order.
     if body.trim_ascii_start().first() == Some(&b'[') {
         let error = "Send a JSON object, not an array, like {\"userId\": \"user-1\"}.";
         return Err(invalid(StatusCode::UNPROCESSABLE_ENTITY, error));
     }
     let request: IssueRequestBody = serde_json::from_slice(body).map_err(|error| not_read(body, &error))?;
-    admit(&request.user_id.0)
+    request.user_id.map(|given| given.admit().map_err(|error| bad_name(&error))).transpose()
+}
+
+/// The user id of a body is missing, and nothing else says who asks.
+pub(crate) fn missing_user() -> ApiError {
+    let error = "Send a JSON object with the field userId, like {\"userId\": \"user-1\"}: missing field `userId`.";
+    invalid(StatusCode::UNPROCESSABLE_ENTITY, error)
 }
 
 fn not_read(body: &[u8], error: &serde_json::Error) -> ApiError {
@@ -180,10 +152,6 @@ fn is_json(body: &[u8]) -> bool {
 
 /// Reads a user id that stands in the path.
 pub(crate) fn parse_path_user(text: &str) -> Result<UserId, ApiError> {
-    admit(text)
-}
-
-fn admit(text: &str) -> Result<UserId, ApiError> {
     user_id::admit(text).map_err(|error| bad_name(&error))
 }
 
@@ -221,6 +189,10 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
+    fn unauthenticated(body: &[u8]) -> Result<UserId, ApiError> {
+        parse_user(body)?.ok_or_else(missing_user)
+    }
+
     #[test]
     fn bodies() {
         for (body, user) in [
@@ -233,7 +205,7 @@ mod tests {
             (r#"{"userId":9007199254740991}"#, "9007199254740991"),
             (r#"{"userId":-9007199254740991}"#, "-9007199254740991"),
         ] {
-            assert_eq!(parse_user(body.as_bytes()).unwrap().as_str(), user, "{body}");
+            assert_eq!(unauthenticated(body.as_bytes()).unwrap().as_str(), user, "{body}");
         }
         assert_eq!(parse_path_user("rene\u{301}").unwrap().as_str(), "ren\u{e9}", "looked up as it was issued");
         for (body, status, hint) in [
@@ -243,7 +215,7 @@ mod tests {
             ("\"anna\"", 422, "JSON object"),
             ("[]", 422, "userId"),
             (" [\"anna\"]", 422, "not an array"),
-            ("{}", 422, "userId"),
+            ("{}", 422, "missing field `userId`"),
             (r#"{"userId":null}"#, 422, "invalid type: null, expected text or a whole number"),
             (r#"{"userId":true}"#, 422, "expected text or a whole number"),
             (r#"{"userId":["anna"]}"#, 422, "expected text or a whole number"),
@@ -262,7 +234,7 @@ mod tests {
             (r#"{"userId":007}"#, 400, "not JSON"),
             (r#"{"userId":+7}"#, 400, "not JSON"),
             (r#"{"userId":NaN}"#, 400, "not JSON"),
-            (r#"{"userid":"anna"}"#, 422, "userId"),
+            (r#"{"userid":"anna"}"#, 422, "missing field `userId`"),
             (r#"{"userId":"a","userId":"b"}"#, 422, "duplicate"),
             (r#"{"userId":""}"#, 422, "1 to 128 bytes"),
             (r#"{"userId":"a\nb"}"#, 422, "control"),
@@ -270,19 +242,21 @@ mod tests {
             (r#"{"userId":"a\u202eb"}"#, 422, "Change the request: userId must not hold U+202E"),
             (r#"{"userId":"a\u200db"}"#, 422, "U+200D"),
         ] {
-            let refused = parse_user(body.as_bytes()).unwrap_err();
+            let refused = unauthenticated(body.as_bytes()).unwrap_err();
             assert_eq!((refused.status.as_u16(), refused.code), (status, Code::InvalidRequest), "{body}");
             assert!(refused.error.contains(hint), "{body}: {}", refused.error);
         }
-        assert_eq!(parse_user(b"{\"userId\":\"\xff\"}").unwrap_err().status, 400);
+        assert_eq!(unauthenticated(b"{\"userId\":\"\xff\"}").unwrap_err().status, 400);
         for digits in ["1".repeat(400), format!("-{}", "9".repeat(400)), format!("0.{}", "3".repeat(400))] {
-            let refused = parse_user(format!(r#"{{"userId":{digits}}}"#).as_bytes()).unwrap_err();
+            let refused = unauthenticated(format!(r#"{{"userId":{digits}}}"#).as_bytes()).unwrap_err();
             assert!(refused.status == 422 && refused.error.contains(BEYOND), "{}", refused.error);
         }
         let beside = format!(r#"{{"userId":"anna","more":{}}}"#, "1".repeat(400));
-        assert_eq!(parse_user(beside.as_bytes()).unwrap().as_str(), "anna", "another field may hold any number");
+        assert_eq!(unauthenticated(beside.as_bytes()).unwrap().as_str(), "anna", "another field may hold any number");
         let long = format!(r#"{{"userId":"{}"}}"#, "x".repeat(129));
-        assert!(parse_user(long.as_bytes()).unwrap_err().error.contains("it has 129"));
+        assert!(unauthenticated(long.as_bytes()).unwrap_err().error.contains("it has 129"));
+        assert_eq!(parse_user(b"{}"), Ok(None), "who is authenticated need not say it again");
+        assert_eq!(parse_user(br#"{"user":"anna"}"#), Ok(None));
     }
 
     #[test]

@@ -72,6 +72,14 @@ pub(crate) enum Code {
     Unconfirmed,
     /// Nothing can be issued for the moment. Ask again.
     NotOpen,
+    /// Nothing says who asks.
+    Unauthenticated,
+    /// The token is not taken, whatever is wrong with it.
+    InvalidToken,
+    /// The request names another user than the one who is authenticated.
+    UserMismatch,
+    /// Tokens cannot be checked. Ask again.
+    AuthenticationUnavailable,
     /// No such path.
     NotFound,
     /// The path does not know that method.
@@ -93,6 +101,10 @@ impl Code {
             Self::RedisUnavailable => "REDIS_UNAVAILABLE",
             Self::Unconfirmed => "UNCONFIRMED",
             Self::NotOpen => "NOT_OPEN",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::InvalidToken => "INVALID_TOKEN",
+            Self::UserMismatch => "USER_MISMATCH",
+            Self::AuthenticationUnavailable => "AUTHENTICATION_UNAVAILABLE",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
         }
@@ -108,12 +120,19 @@ pub(crate) struct ApiError {
     pub(crate) code: Code,
     /// A sentence for people.
     pub(crate) error: Cow<'static, str>,
+    /// How to authenticate oneself, as `WWW-Authenticate` says it.
+    pub(crate) challenge: Option<&'static str>,
 }
 
 impl ApiError {
     /// The three parts of a failure.
     pub(crate) fn new(status: StatusCode, code: Code, error: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, error: error.into() }
+        Self { status, code, error: error.into(), challenge: None }
+    }
+
+    /// Says how to authenticate oneself.
+    pub(crate) fn with_challenge(self, challenge: &'static str) -> Self {
+        Self { challenge: Some(challenge), ..self }
     }
 }
 
@@ -125,6 +144,9 @@ impl IntoResponse for ApiError {
             // Random, so that clients that were refused together do not all come back together.
             let seconds = HeaderValue::from(rand::random_range(1..=3u16));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

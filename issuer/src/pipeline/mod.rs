@@ -10,7 +10,6 @@ mod breaker;
 pub(crate) mod delivery;
 pub(crate) mod direct_writer;
 pub(crate) mod durability;
-mod log_throttle;
 pub(crate) mod outcome;
 pub(crate) mod prober;
 mod redis_health;

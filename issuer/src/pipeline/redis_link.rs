@@ -16,7 +16,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::pipeline::log_throttle::LogThrottle;
+use crate::log_throttle::LogThrottle;
 
 /// How long one call may take. Two of them and a reconnect fit into a batch's deadline.
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(800);

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::tasks::Tasks;
+use crate::authentication::{Authenticator, KeyReader};
 use crate::config::Config;
 use crate::epoch::guard::EpochGuard;
 use crate::epoch::poller::EpochPoller;
@@ -61,6 +62,8 @@ pub(super) struct Components {
     pub(super) tracker: TaskTracker,
     /// Whether the topic's metadata was read.
     pub(super) kafka_known: Arc<AtomicBool>,
+    /// Knows who asks.
+    pub(super) authenticator: Arc<Authenticator>,
     pub(super) metrics: Metrics,
 }
 
@@ -73,6 +76,7 @@ pub(super) struct Background {
     sold_out_keeper: SoldOutKeeper,
     direct_writer: DirectWriterTask,
     batcher: Batcher,
+    key_reader: Option<KeyReader>,
 }
 
 impl Components {
@@ -134,6 +138,7 @@ impl Components {
         let renewed = link.clone();
         let sentinel = Box::pin(sentinel::watch(connections.redis.clone(), move || renewed.renew()));
         let kafka_known = Arc::default();
+        let (authenticator, key_reader) = Authenticator::new(&config.authentication, metrics.clone())?;
         let components = Self {
             campaign,
             queue,
@@ -146,6 +151,7 @@ impl Components {
             breaker,
             tracker,
             kafka_known,
+            authenticator: Arc::new(authenticator),
             metrics,
         };
         let background = Background {
@@ -156,6 +162,7 @@ impl Components {
             sold_out_keeper,
             direct_writer: direct_writer_task,
             batcher,
+            key_reader,
         };
         Ok((components, background))
     }
@@ -180,6 +187,9 @@ impl Background {
         let topic = learn_topic(producer.clone(), breaker.clone(), Arc::clone(kafka_known));
         tasks.spawn_until("topic", stop_rest, topic);
         tasks.spawn_until("direct writer", stop_rest, self.direct_writer.run());
+        if let Some(reader) = self.key_reader {
+            tasks.spawn_until("keys of tokens", stop_rest, reader.run());
+        }
         tasks.spawn_essential(BATCHER, self.batcher.run(stop_batching.clone()));
     }
 }

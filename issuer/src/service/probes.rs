@@ -8,6 +8,7 @@ use coupon_runtime::http::Server;
 use coupon_runtime::telemetry;
 use tokio::task::AbortHandle;
 
+use crate::authentication::Authenticator;
 use crate::epoch::guard::EpochGuard;
 use crate::pipeline::shared_breaker::SharedBreaker;
 
@@ -20,6 +21,7 @@ pub(super) struct Probes {
     pub(super) essential: Vec<(&'static str, AbortHandle)>,
     pub(super) users: Arc<Server>,
     pub(super) producer: WinnerProducer,
+    pub(super) authenticator: Arc<Authenticator>,
 }
 
 impl telemetry::Probes for Probes {
@@ -35,7 +37,7 @@ impl telemetry::Probes for Probes {
         }
     }
 
-    /// Once ready, it stays so while Redis or Kafka is away: it answers 503 itself, and says why.
+    /// Once ready, it stays so while Redis, Kafka or who publishes the keys of tokens is away: it answers 503 itself, and says why.
     fn ready(&self) -> telemetry::Verdict {
         if self.stopping.load(Ordering::Relaxed) {
             Err("shutting down".into())
@@ -46,6 +48,8 @@ impl telemetry::Probes for Probes {
         } else if !self.kafka_known.load(Ordering::Relaxed) && !self.breaker.is_open() {
             // While Kafka is away winners go straight to the database; nobody waits for it.
             Err("the topic's metadata is not known yet".into())
+        } else if let Some(why) = self.authenticator.why_not_ready() {
+            Err(why)
         } else {
             Ok(())
         }

@@ -119,7 +119,9 @@ async fn a_page_of_a_known_origin_may_ask_and_read_every_answer() {
     assert_eq!((told.rank(), told.header("access-control-allow-origin")), (1, Some("https://shop.example")));
     assert_eq!(told.header("vary"), Some("origin"));
     let exposed = told.header("access-control-expose-headers").unwrap();
-    for name in ["idempotency-key", "coupon-key-minted", "retry-after", "x-request-id", "traceparent"] {
+    for name in
+        ["idempotency-key", "coupon-key-minted", "retry-after", "www-authenticate", "x-request-id", "traceparent"]
+    {
         assert!(exposed.split(", ").any(|each| each == name), "{exposed}");
     }
     let refused = ask("http://localhost:8000", "").await.unwrap();
@@ -139,7 +141,8 @@ async fn a_page_of_a_known_origin_may_ask_and_read_every_answer() {
     let fields = told.headers();
     assert_eq!(fields["access-control-allow-origin"], "https://shop.example");
     assert_eq!(fields["access-control-allow-methods"], "GET, HEAD, POST");
-    assert_eq!(fields["access-control-allow-headers"], "content-type, idempotency-key, x-request-id, traceparent");
+    let sent = "authorization, content-type, idempotency-key, x-request-id, traceparent";
+    assert_eq!(fields["access-control-allow-headers"], sent);
     assert_eq!(fields["access-control-max-age"], "600");
     assert!(!fields.contains_key("access-control-allow-credentials"));
     let told = preflight("https://evil.example").await.unwrap();

@@ -8,6 +8,7 @@ use kube::{CustomResource, KubeSchema, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::authentication::Authentication;
 use super::connections::{Credentials, Database, Kafka, Redis};
 use super::cors::Cors;
 use super::network::NetworkAccess;
@@ -80,6 +81,9 @@ pub struct CampaignClassSpec {
     /// How users reach the issuers.
     #[serde(default)]
     pub routing: Routing,
+    /// How issuers know who asks. Default: they do not, and the condition `Unauthenticated` says so.
+    #[serde(default)]
+    pub authentication: Authentication,
     /// Who may connect to the pods: if it is there, each campaign with pods gets a NetworkPolicy. 8081 is for the operator alone, 9090 for
     /// the operator and `metricsFrom`. Default: no policy is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -61,6 +61,8 @@ pub enum ConditionType {
     LedgerAdopted,
     /// Of a class that was deleted: campaigns use it, so it stays until they are gone. Present only meanwhile.
     InUse,
+    /// Of a class: issuers believe who asks, and nobody has said that this is meant so. Present and True only meanwhile.
+    Unauthenticated,
     /// Another campaign, or a topic or key that is not ours, has the names that this one needs.
     ResourceConflict,
 }

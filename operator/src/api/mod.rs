@@ -5,6 +5,8 @@
 
 pub mod annotations;
 #[allow(unreachable_pub, reason = "kube's derives make such items")]
+mod authentication;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
 mod campaign;
 #[allow(unreachable_pub, reason = "kube's derives make such items")]
 mod class;
@@ -21,6 +23,9 @@ mod pods;
 mod schema;
 mod status;
 
+pub use authentication::{
+    Authentication, AuthenticationKind, HeaderAuthentication, JwtAuthentication, KeysSecretRef, TokenKeys,
+};
 pub use campaign::{
     Acknowledge, ConsumerScaling, CouponCampaign, CouponCampaignSpec, DeletionPolicy, IssuerScaling, KeyBy, Window,
 };

@@ -87,7 +87,7 @@ fn redis(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -135,7 +135,7 @@ mod tests {
         with_bytes(&data.iter().map(|(key, value)| (*key, value.as_bytes().to_vec())).collect::<Vec<_>>())
     }
 
-    fn with_bytes(data: &[(&str, Vec<u8>)]) -> Client {
+    pub(in crate::class) fn with_bytes(data: &[(&str, Vec<u8>)]) -> Client {
         use http::{Request, Response};
         use kube::client::Body;
         let (service, mut handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();

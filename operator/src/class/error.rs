@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coupon_core::connections;
+use coupon_core::contract::authentication::MAX_KEYS_BYTES;
 use coupon_core::names::NamesError;
 
 use super::limits::{self, Exceeded};
@@ -104,6 +105,23 @@ pub enum ClassError {
         /// What is wrong with it.
         fault: connections::CaPemError,
     },
+    /// What should be the keys of tokens is no set of keys.
+    #[error(
+        "key `{key}` of Secret `{namespace}/{name}` is no JWK Set, {{\"keys\": [...]}} with one key at least and {MAX_KEYS_BYTES} bytes at most; correct it"
+    )]
+    SecretKeySet {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// It is said by half how users are authenticated.
+    #[error(
+        "authentication of CampaignClass `{0}` lacks what its type needs: set authentication.header or authentication.jwt, with keys by url or secretRef"
+    )]
+    AuthenticationIncomplete(String),
     /// The Redis URL cannot be read.
     #[error("redis.url `{0}` is not redis://host:port or rediss://host:port; correct it in the CampaignClass")]
     RedisUrl(String),
@@ -153,7 +171,8 @@ impl ClassError {
             Self::SecretMissing { .. }
             | Self::SecretKey { .. }
             | Self::SecretWhitespace { .. }
-            | Self::SecretCertificate { .. } => ConditionType::CredentialsReady,
+            | Self::SecretCertificate { .. }
+            | Self::SecretKeySet { .. } => ConditionType::CredentialsReady,
             Self::CouponIdTaken(_) => ConditionType::ResourceConflict,
             _ => ConditionType::ClassResolved,
         }
@@ -171,6 +190,8 @@ impl ClassError {
             Self::SecretKey { .. } => "SecretKeyMissing",
             Self::SecretWhitespace { .. } => "SecretWhitespace",
             Self::SecretCertificate { .. } => "SecretCertificateInvalid",
+            Self::SecretKeySet { .. } => "SecretKeySetInvalid",
+            Self::AuthenticationIncomplete(_) => "AuthenticationIncomplete",
             Self::RedisUrl(_) => "RedisUrlInvalid",
             Self::KafkaNames(_) => "KafkaNamesInvalid",
             Self::KafkaNamesDiffer { .. } => "KafkaNamesDiffer",
@@ -193,6 +214,7 @@ impl ClassError {
                 | Self::SecretKey { .. }
                 | Self::SecretWhitespace { .. }
                 | Self::SecretCertificate { .. }
+                | Self::SecretKeySet { .. }
                 | Self::Api(_)
         )
     }
@@ -203,7 +225,8 @@ impl ClassError {
             Self::SecretMissing { .. }
             | Self::SecretKey { .. }
             | Self::SecretWhitespace { .. }
-            | Self::SecretCertificate { .. } => Retry::After(Duration::from_secs(5)),
+            | Self::SecretCertificate { .. }
+            | Self::SecretKeySet { .. } => Retry::After(Duration::from_secs(5)),
             Self::Api(_) => Retry::Backoff,
             // Others may be deleted, or end, which is no event of ours.
             Self::CouponIdTaken(_) | Self::LimitExceeded { .. } => Retry::After(Duration::from_secs(5)),

@@ -1,6 +1,7 @@
 //! Which class a campaign uses, and where that class says Kafka, Redis and the database are.
 
 pub(crate) mod admission;
+pub(crate) mod authentication;
 mod connections;
 pub(crate) mod doubts;
 mod error;
@@ -13,5 +14,6 @@ pub mod pools;
 mod secrets;
 
 pub use admission::{admit, campaign_id, check_coupon_id_unique, resolve, uses};
+pub use authentication::{KeyFiles, key_files};
 pub use connections::{ClassConnections, connections};
 pub use error::ClassError;

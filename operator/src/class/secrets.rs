@@ -1,14 +1,16 @@
-//! Reads the Secrets that a class names: logins and certificates of authorities.
+//! Reads the Secrets that a class names: logins, certificates of authorities, and keys of tokens.
 
 use std::collections::BTreeMap;
 
 use coupon_core::connections::{CaPem, Login};
+use coupon_core::contract::authentication::MAX_KEYS_BYTES;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 
 use super::error::ClassError;
-use crate::api::{CaSecretRef, CampaignClass, secret_keys};
+use crate::api::{CaSecretRef, CampaignClass, KeysSecretRef, secret_keys};
 
 /// What a Secret holds, by key.
 type Values = BTreeMap<String, ByteString>;
@@ -69,6 +71,22 @@ impl<'a> Secrets<'a> {
             fault,
         })?;
         Ok(Some(pem))
+    }
+
+    /// The keys of tokens that a class refers to. Which of them can be used is the issuers' business.
+    pub(super) async fn key_set(&self, reference: &KeysSecretRef) -> Result<String, ClassError> {
+        let (name, key) = (&reference.name, &reference.key);
+        let mut values = self.read(name).await?;
+        let text = self.text(&mut values, name, key)?.ok_or_else(|| self.unusable(name, key))?;
+        let is_set = text.len() <= MAX_KEYS_BYTES
+            && serde_json::from_str::<Value>(&text).is_ok_and(|set| {
+                let keys = set.get("keys").and_then(Value::as_array);
+                keys.is_some_and(|keys| !keys.is_empty())
+            });
+        if is_set {
+            return Ok(text);
+        }
+        Err(ClassError::SecretKeySet { namespace: self.namespace.to_owned(), name: name.clone(), key: key.clone() })
     }
 
     /// The logins in the Secret of this name.

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::api::conditions::{self, Report};
 use crate::api::{CampaignClass, CampaignClassStatus, ConditionType};
 use crate::class::ClassError;
+use crate::class::authentication;
 use crate::class::in_use::{self, FinalizerChange};
 use crate::class::measure::clocks::FAR_APART;
 use crate::class::measure::{measure, pods};
@@ -134,6 +135,8 @@ struct Remarks {
     misfit: Option<Report>,
     /// Who uses it although it was deleted.
     in_use: Option<Report>,
+    /// That it authenticates nobody.
+    unauthenticated: Option<Report>,
 }
 
 impl Remarks {
@@ -142,6 +145,7 @@ impl Remarks {
             several: several_defaults(class, &context.classes.state()),
             misfit: pinned::misfit(class, &context.campaigns.state()),
             in_use: in_use::report(class, users),
+            unauthenticated: authentication::report(class),
         }
     }
 
@@ -241,6 +245,7 @@ async fn report(
     reports.push(ready);
     let leaving = remarks.in_use.is_some();
     reports.extend(remarks.in_use);
+    reports.extend(remarks.unauthenticated);
     let name = class.name_any();
     let all = context.campaigns.state();
     let users =

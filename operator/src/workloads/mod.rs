@@ -20,6 +20,7 @@ use kube::{Resource, ResourceExt};
 use sha2::{Digest, Sha256};
 
 use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
+use crate::class::authentication::KeyFiles;
 
 pub use budget::issuer_budget;
 pub use network::{OperatorPods, network_policy, network_policy_name};
@@ -64,6 +65,8 @@ pub struct ChildContext<'a> {
     pub class: &'a CampaignClass,
     /// What pods connect to.
     pub connections: &'a Connections,
+    /// What issuers read keys of tokens with.
+    pub key_files: &'a KeyFiles,
     /// What authenticates the operator to issuers.
     pub tokens: &'a ControlTokens,
     /// The key of the records.

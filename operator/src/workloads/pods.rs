@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use coupon_core::contract::{deadlines, environment, ports};
+use coupon_core::contract::authentication::ARGUMENT;
+use coupon_core::contract::{Authentication, deadlines, environment, ports};
 use coupon_core::yaml;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
@@ -18,6 +19,7 @@ use kube::ResourceExt;
 
 use super::{ChildContext, Component, hex_digest, selector};
 use crate::api::RunAs;
+use crate::class::authentication;
 
 /// Where every pod says whether it is alive and ready.
 pub(crate) const PROBE_PORT: i32 = ports::PROBES as i32;
@@ -73,8 +75,8 @@ pub fn issuer_deployment(family: &ChildContext<'_>, replicas: Option<i32>) -> De
     }
     let ports = vec![("http", ports::USERS.into()), ("control", ports::CONTROL.into()), ("probes", PROBE_PORT)];
     let resources = own.resources.clone().unwrap_or_else(|| default_resources("250m", "64Mi", "256Mi"));
-    let grace = GRACE_SECONDS + delay;
-    deployment(family, Component::Issuer, replicas, environment, &ports, resources, grace)
+    let settings = Settings { environment, arguments: authentication_arguments(family), ports, resources };
+    deployment(family, Component::Issuer, replicas, settings, GRACE_SECONDS + delay)
 }
 
 /// The pods that store winners. `replicas` as in [`issuer_deployment`].
@@ -82,7 +84,27 @@ pub fn consumer_deployment(family: &ChildContext<'_>, replicas: Option<i32>) -> 
     let ports = vec![("probes", PROBE_PORT)];
     let own = family.class.spec.pods.consumer.resources.clone();
     let resources = own.unwrap_or_else(|| default_resources("100m", "64Mi", "256Mi"));
-    deployment(family, Component::Consumer, replicas, Vec::new(), &ports, resources, GRACE_SECONDS)
+    let settings = Settings { environment: Vec::new(), arguments: Vec::new(), ports, resources };
+    deployment(family, Component::Consumer, replicas, settings, GRACE_SECONDS)
+}
+
+/// How an issuer knows who asks. Among its arguments, as an image that does not know one of those does not start: what it does not find in its
+/// environment it would pass over, and believe everybody. Nothing where nobody is authenticated, so that images of before take it.
+fn authentication_arguments(family: &ChildContext<'_>) -> Vec<String> {
+    match authentication::for_issuers(&family.class.spec.authentication, CONFIG_DIR) {
+        Some(Authentication::None) => Vec::new(),
+        Some(setting) => vec![ARGUMENT.to_owned(), setting.to_string()],
+        // Nobody comes here with such a class; and if, an issuer ends with a sentence.
+        None => vec![ARGUMENT.to_owned(), String::new()],
+    }
+}
+
+/// What the container of a component is given.
+struct Settings {
+    environment: Vec<(&'static str, String)>,
+    arguments: Vec<String>,
+    ports: Vec<(&'static str, i32)>,
+    resources: ResourceRequirements,
 }
 
 fn default_resources(cpu: &str, memory: &str, memory_limit: &str) -> ResourceRequirements {
@@ -98,9 +120,7 @@ fn deployment(
     family: &ChildContext<'_>,
     component: Component,
     replicas: Option<i32>,
-    environment: Vec<(&str, String)>,
-    ports: &[(&str, i32)],
-    resources: ResourceRequirements,
+    settings: Settings,
     grace_seconds: u16,
 ) -> Deployment {
     let pods = &family.class.spec.pods;
@@ -173,7 +193,7 @@ fn deployment(
                         label_selector: Some(matched),
                         ..TopologySpreadConstraint::default()
                     }]),
-                    containers: vec![container(family, component, environment, ports, resources)],
+                    containers: vec![container(family, component, settings)],
                     volumes: Some(vec![
                         Volume {
                             name: "connections".to_owned(),
@@ -203,13 +223,8 @@ fn deployment(
     built
 }
 
-fn container(
-    family: &ChildContext<'_>,
-    component: Component,
-    environment: Vec<(&str, String)>,
-    ports: &[(&str, i32)],
-    resources: ResourceRequirements,
-) -> Container {
+fn container(family: &ChildContext<'_>, component: Component, settings: Settings) -> Container {
+    let Settings { environment, arguments, ports, resources } = settings;
     let images = &family.class.spec.images;
     let own_policy = family.image_pull_policy.map(str::to_owned);
     let mut env = vec![EnvVar {
@@ -266,6 +281,7 @@ fn container(
         image: Some(images.image.clone().unwrap_or_else(|| family.image.to_owned())),
         image_pull_policy: images.pull_policy.map(|policy| policy.to_string()).or(own_policy),
         command: Some(vec![format!("coupon-{}", component.name())]),
+        args: (!arguments.is_empty()).then_some(arguments),
         env: Some(env),
         ports: Some(
             ports

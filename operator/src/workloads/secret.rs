@@ -1,5 +1,5 @@
-//! The Secret of a campaign's pods: the connections with the workload login, and the token with which the operator authenticates itself
-//! to issuers.
+//! The Secret of a campaign's pods: the connections with the workload login, the token with which the operator authenticates itself
+//! to issuers, and what these read keys of users' tokens with.
 
 use std::collections::BTreeMap;
 
@@ -37,6 +37,8 @@ pub fn connections_secret(family: &ChildContext<'_>) -> Result<Secret, YamlError
     if let Some(previous) = previous {
         data.insert(PREVIOUS_TOKEN_KEY.to_owned(), ByteString(previous.clone().into_bytes()));
     }
+    let files = family.key_files.iter();
+    data.extend(files.map(|(name, text)| ((*name).to_owned(), ByteString(text.clone().into_bytes()))));
     let mut metadata = family.metadata(family.secret_name(), None);
     let rotated = rotated_for.iter().map(|value| (ROTATED_ANNOTATION.to_owned(), value.clone()));
     metadata.annotations = Some(rotated.collect()).filter(|all: &BTreeMap<_, _>| !all.is_empty());

@@ -14,6 +14,7 @@ pub(crate) fn family<T>(class: &CampaignClass, build: impl FnOnce(&ChildContext<
         cluster: fixtures::CLUSTER,
         class,
         connections: &fixtures::connections(),
+        key_files: &KeyFiles::new(),
         tokens: &ControlTokens { current: "token".to_owned(), ..ControlTokens::default() },
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,
@@ -233,6 +234,38 @@ fn issuers_hear_of_pages_that_may_call_and_of_nothing_where_none_may() {
         [("COUPON_CORS_ORIGINS", "https://shop.example,http://localhost:8000"), ("COUPON_CORS_MAX_AGE_SECONDS", "600")];
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(named(&class), BTreeMap::from(expected));
+}
+
+/// Wrong: an issuer of before does not start where nobody is authenticated, or one that should authenticate users believes them.
+#[test]
+fn issuers_are_told_how_users_are_authenticated_where_they_are() {
+    let arguments = |authentication: Value| {
+        let mut class = fixtures::class();
+        class.spec.authentication = serde_json::from_value(authentication).unwrap();
+        both(&class).map(|deployment| template(&deployment).spec.clone().unwrap().containers[0].args.clone())
+    };
+    assert_eq!(arguments(json!({})), [None, None]);
+    assert_eq!(arguments(json!({"acknowledged": true})), [None, None], "to say so replaces no pod");
+    let [issuer, consumer] = arguments(json!({"type": "Header", "header": {"name": "X-User"}}));
+    assert_eq!(
+        (issuer.unwrap().join(" "), consumer),
+        (r#"--authentication {"header":{"name":"x-user"}}"#.to_owned(), None)
+    );
+}
+
+/// Wrong: new keys in a sale do not reach issuers, or replace them.
+#[test]
+fn keys_of_tokens_reach_issuers_beside_their_connections_and_replace_no_pod() {
+    let with = |files: &KeyFiles| {
+        family(&fixtures::class(), |family| {
+            let family = ChildContext { key_files: files, ..*family };
+            (connections_secret(&family).unwrap().data.unwrap(), issuer_deployment(&family, None))
+        })
+    };
+    let (without, before) = with(&KeyFiles::new());
+    let (data, after) = with(&KeyFiles::from([("token-keys.json", "{}".to_owned())]));
+    assert_eq!((data["token-keys.json"].0.as_slice(), before), (&b"{}"[..], after));
+    assert_eq!(data.len(), without.len() + 1);
 }
 
 /// Wrong: any pod of the cluster fills the control port, or calls the API past the gateway.

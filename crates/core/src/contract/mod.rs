@@ -4,16 +4,19 @@
 //! - [`ports`]: where pods listen;
 //! - [`environment`]: how the operator hands settings to a pod;
 //! - [`settings`]: values of those settings;
+//! - [`authentication`]: how an issuer knows who asks;
 //! - [`deadlines`]: how long the parts wait for each other.
 //!
 //! Programs of different age work side by side ([`crate::format`]). So unknown fields are ignored, and a field that an older program does not
 //! send has a default.
 
+pub mod authentication;
 pub mod control;
 pub mod deadlines;
 pub mod environment;
 pub mod ports;
 pub mod settings;
 
+pub use authentication::{Authentication, AuthenticationKind, KeySource, SignatureAlgorithm, TokenSettings};
 pub use control::{FenceRequest, FenceResponse, Pressure};
 pub use settings::{Acknowledge, KeyBy};

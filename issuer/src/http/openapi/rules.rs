@@ -8,8 +8,15 @@ use super::*;
 
 const FAILURES: [(&str, &str); 2] = [("application/json", "Failure"), ("application/problem+json", "Problem")];
 
-fn read() -> Value {
-    serde_json::from_str(&document().unwrap()).unwrap()
+const WAYS: [AuthenticationKind; 3] = [AuthenticationKind::None, AuthenticationKind::Header, AuthenticationKind::Jwt];
+
+fn read(way: AuthenticationKind) -> Value {
+    serde_json::from_str(&document(way).unwrap()).unwrap()
+}
+
+/// The document of every way to authenticate users.
+fn all() -> [Value; 3] {
+    WAYS.map(read)
 }
 
 /// Every operation: where it is, and what it says.
@@ -55,14 +62,16 @@ fn schemas<'a>(at: &str, value: &'a Value, found: &mut Vec<(String, &'a Value)>)
 /// Wrong: an answer that the send buffer of a connection does not hold.
 #[test]
 fn what_is_served_says_the_same_and_fits_into_a_buffer() {
-    let served = served().unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&served).unwrap(), read());
-    assert!(served.len() < 31 * 1024, "{}", served.len());
+    for way in WAYS {
+        let served = served(way).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&served).unwrap(), read(way));
+        assert!(served.len() < 31 * 1024, "{way}: {}", served.len());
+    }
 }
 
 #[test]
 fn it_says_where_the_servers_are_and_that_nobody_is_asked_who_they_are() {
-    let document = read();
+    let document = read(AuthenticationKind::None);
     let server = &document["servers"][0];
     assert!(text(server, "url") == "https://{host}" && server["variables"]["host"]["default"].is_string(), "{server}");
     assert_eq!(document["security"], serde_json::json!([]), "said, not left open");
@@ -70,89 +79,130 @@ fn it_says_where_the_servers_are_and_that_nobody_is_asked_who_they_are() {
     assert!(document["tags"].as_array().unwrap().iter().all(|tag| !text(tag, "description").is_empty()));
 }
 
+/// Wrong: a client that was made by the document knows neither how to say who asks, nor what it hears if it does not.
+#[test]
+fn it_says_how_users_are_authenticated() {
+    let responses = |document: &Value, path: &str, method: &str| document["paths"][path][method]["responses"].clone();
+    let (issue, user) = (("/api/coupons/{id}/issue", "post"), ("/api/coupons/{id}/users/{userId}", "get"));
+    for way in WAYS {
+        let (document, asks) = (read(way), way != AuthenticationKind::None);
+        for (path, method) in [issue, user] {
+            let all = responses(&document, path, method);
+            assert_eq!((all.get("401").is_some(), all.get("403").is_some()), (asks, asks), "{way} {path}");
+            let is_by_token = way == AuthenticationKind::Jwt;
+            assert_eq!(
+                text(&all["503"], "description").contains("AUTHENTICATION_UNAVAILABLE"),
+                is_by_token,
+                "{way} {path}"
+            );
+        }
+        let campaign = responses(&document, "/api/coupons/{id}", "get");
+        assert!(campaign.get("401").is_none(), "{way}: countdowns are for everybody");
+        let required = document["components"]["schemas"]["IssueRequest"]["required"].as_array();
+        assert_eq!(required.is_some_and(|all| all.iter().any(|field| field == "userId")), !asks, "{way}");
+    }
+    let document = read(AuthenticationKind::Jwt);
+    assert_eq!(document["security"], serde_json::json!([{ "token": [] }]));
+    let scheme = &document["components"]["securitySchemes"]["token"];
+    assert_eq!(
+        (&scheme["type"], &scheme["scheme"], &scheme["bearerFormat"]),
+        (&"http".into(), &"bearer".into(), &"JWT".into())
+    );
+    assert_eq!(document["paths"]["/api/coupons/{id}"]["get"]["security"], serde_json::json!([]));
+    assert_eq!(read(AuthenticationKind::Header)["security"], serde_json::json!([]), "that is between user and gateway");
+}
+
 #[test]
 fn every_operation_has_a_name_words_and_a_known_tag() {
-    let document = read();
-    let tags: BTreeSet<&str> = document["tags"].as_array().unwrap().iter().map(|tag| text(tag, "name")).collect();
-    let mut names = BTreeSet::new();
-    for (at, operation) in operations(&document) {
-        assert!(names.insert(text(operation, "operationId")), "{at}: twice");
-        assert!(!text(operation, "summary").is_empty() && !text(operation, "description").is_empty(), "{at}");
-        let own = operation["tags"].as_array().unwrap();
-        assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(tag.as_str().unwrap())), "{at}");
-        for parameter in operation["parameters"].as_array().unwrap() {
-            assert!(!text(parameter, "description").is_empty(), "{at}: {parameter}");
+    for document in all() {
+        let tags: BTreeSet<&str> = document["tags"].as_array().unwrap().iter().map(|tag| text(tag, "name")).collect();
+        let mut names = BTreeSet::new();
+        for (at, operation) in operations(&document) {
+            assert!(names.insert(text(operation, "operationId")), "{at}: twice");
+            assert!(!text(operation, "summary").is_empty() && !text(operation, "description").is_empty(), "{at}");
+            let own = operation["tags"].as_array().unwrap();
+            assert!(!own.is_empty() && own.iter().all(|tag| tags.contains(tag.as_str().unwrap())), "{at}");
+            for parameter in operation["parameters"].as_array().unwrap() {
+                assert!(!text(parameter, "description").is_empty(), "{at}: {parameter}");
+            }
         }
+        assert_eq!(names.len(), 3);
     }
-    assert_eq!(names.len(), 3);
 }
 
 /// Wrong: a gateway that checks by this document has no bound for what it lets through.
 #[test]
 fn texts_lists_and_numbers_have_bounds() {
-    let document = read();
-    let mut found = Vec::new();
-    schemas("", &document, &mut found);
-    assert!(found.len() > 40, "{}", found.len());
-    for (at, schema) in found {
-        let kinds: Vec<&str> = match &schema["type"] {
-            Value::Array(all) => all.iter().map(|kind| kind.as_str().unwrap()).collect(),
-            kind => kind.as_str().into_iter().collect(),
-        };
-        let has = |field: &str| schema.get(field).is_some();
-        for kind in kinds {
-            let bounded = match kind {
-                "string" => has("maxLength") || has("enum") || has("format"),
-                "array" => has("maxItems") && has("items"),
-                "integer" => (has("minimum") && (has("format") || has("maximum"))) || has("maximum"),
-                _ => true,
+    for document in all() {
+        let mut found = Vec::new();
+        schemas("", &document, &mut found);
+        assert!(found.len() > 40, "{}", found.len());
+        for (at, schema) in found {
+            let kinds: Vec<&str> = match &schema["type"] {
+                Value::Array(all) => all.iter().map(|kind| kind.as_str().unwrap()).collect(),
+                kind => kind.as_str().into_iter().collect(),
             };
-            assert!(bounded, "{at}: {schema}");
+            let has = |field: &str| schema.get(field).is_some();
+            for kind in kinds {
+                let bounded = match kind {
+                    "string" => has("maxLength") || has("enum") || has("format"),
+                    "array" => has("maxItems") && has("items"),
+                    "integer" => (has("minimum") && (has("format") || has("maximum"))) || has("maximum"),
+                    _ => true,
+                };
+                assert!(bounded, "{at}: {schema}");
+            }
         }
     }
 }
 
 #[test]
 fn every_reference_leads_somewhere_and_every_schema_is_used() {
-    let document = read();
-    let mut found = Vec::new();
-    schemas("", &document, &mut found);
-    let used: BTreeSet<&str> = found.iter().filter_map(|(_, schema)| schema["$ref"].as_str()).collect();
-    let there = document["components"]["schemas"].as_object().unwrap().keys();
-    let there: BTreeSet<String> = there.map(|name| format!("#/components/schemas/{name}")).collect();
-    assert_eq!(used, there.iter().map(String::as_str).collect());
+    for document in all() {
+        let mut found = Vec::new();
+        schemas("", &document, &mut found);
+        let used: BTreeSet<&str> = found.iter().filter_map(|(_, schema)| schema["$ref"].as_str()).collect();
+        let there = document["components"]["schemas"].as_object().unwrap().keys();
+        let there: BTreeSet<String> = there.map(|name| format!("#/components/schemas/{name}")).collect();
+        assert_eq!(used, there.iter().map(String::as_str).collect());
+    }
 }
 
 /// Wrong: an example that its own schema refuses, or a code that no example shows.
 #[test]
 fn every_answer_has_an_example_that_is_one() {
-    let document = read();
-    for (at, operation) in operations(&document) {
-        for (status, response) in operation["responses"].as_object().unwrap() {
-            let at = format!("{at} {status}");
-            assert!(!text(response, "description").is_empty(), "{at}");
-            for header in response["headers"].as_object().unwrap().values() {
-                assert!(!text(header, "description").is_empty(), "{at}: {header}");
-            }
-            let content = response["content"].as_object().unwrap();
-            for (media, content) in content {
-                let mut examples: Vec<&Value> = content.get("example").into_iter().collect();
-                examples.extend(
-                    content["examples"].as_object().into_iter().flat_map(|all| all.values()).map(|one| &one["value"]),
-                );
-                assert!(!examples.is_empty(), "{at} {media}");
-                for example in examples {
-                    fits(&document, &content["schema"], example, &format!("{at} {media}"));
+    for document in all() {
+        for (at, operation) in operations(&document) {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let at = format!("{at} {status}");
+                assert!(!text(response, "description").is_empty(), "{at}");
+                for header in response["headers"].as_object().unwrap().values() {
+                    assert!(!text(header, "description").is_empty(), "{at}: {header}");
                 }
-            }
-            if status.starts_with(['4', '5']) {
-                for (media, schema) in FAILURES {
-                    assert_eq!(content[media]["schema"]["$ref"], format!("#/components/schemas/{schema}"), "{at}");
-                    for example in content[media]["examples"].as_object().unwrap().values() {
-                        assert!(
-                            text(response, "description").contains(text(&example["value"], "code")),
-                            "{at}: {example}"
-                        );
+                let content = response["content"].as_object().unwrap();
+                for (media, content) in content {
+                    let mut examples: Vec<&Value> = content.get("example").into_iter().collect();
+                    examples.extend(
+                        content["examples"]
+                            .as_object()
+                            .into_iter()
+                            .flat_map(|all| all.values())
+                            .map(|one| &one["value"]),
+                    );
+                    assert!(!examples.is_empty(), "{at} {media}");
+                    for example in examples {
+                        fits(&document, &content["schema"], example, &format!("{at} {media}"));
+                    }
+                }
+                if status.starts_with(['4', '5']) {
+                    for (media, schema) in FAILURES {
+                        assert_eq!(content[media]["schema"]["$ref"], format!("#/components/schemas/{schema}"), "{at}");
+                        for example in content[media]["examples"].as_object().unwrap().values() {
+                            assert!(
+                                text(response, "description").contains(text(&example["value"], "code")),
+                                "{at}: {example}"
+                            );
+                        }
                     }
                 }
             }
@@ -180,14 +230,15 @@ fn fits(document: &Value, schema: &Value, value: &Value, at: &str) {
 /// Wrong: a client in Go, whose enums share one space of names, does not compile.
 #[test]
 fn no_two_enums_share_the_name_of_a_value() {
-    let document = read();
-    let mut names = BTreeSet::new();
-    for (schema, says) in document["components"]["schemas"].as_object().unwrap() {
-        let own = says.get("x-enum-varnames").or(says.get("enum"));
-        let own = own.and_then(Value::as_array).into_iter().flatten();
-        assert_eq!(own.clone().count(), says["enum"].as_array().map_or(0, Vec::len), "{schema}");
-        for name in own {
-            assert!(names.insert(name.as_str().unwrap()), "{schema}: {name}");
+    for document in all() {
+        let mut names = BTreeSet::new();
+        for (schema, says) in document["components"]["schemas"].as_object().unwrap() {
+            let own = says.get("x-enum-varnames").or(says.get("enum"));
+            let own = own.and_then(Value::as_array).into_iter().flatten();
+            assert_eq!(own.clone().count(), says["enum"].as_array().map_or(0, Vec::len), "{schema}");
+            for name in own {
+                assert!(names.insert(name.as_str().unwrap()), "{schema}: {name}");
+            }
         }
     }
 }

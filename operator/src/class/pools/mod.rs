@@ -69,10 +69,12 @@ impl SystemsByClass {
             return Ok(Arc::clone(&entry.systems));
         }
         let settings = class::connections(client, class, own_namespace).await?;
+        let key_files = class::key_files(client, class, own_namespace).await?;
         let systems = match known.as_ref() {
             Some(entry) if entry.systems.settings == settings => Arc::clone(&entry.systems),
             _ => Arc::new(Systems::new(settings)?),
         };
+        systems.set_key_files(key_files);
         let (generation, read_at) = (class.metadata.generation, Instant::now());
         *known = Some(CachedSystems { systems: Arc::clone(&systems), generation, read_at });
         Ok(systems)

@@ -17,10 +17,10 @@ use sqlx::mysql::MySqlPool;
 use tokio::sync::{Mutex, Notify};
 
 use super::tried::Tried;
-use crate::class::ClassConnections;
 use crate::class::doubts::Doubts;
 use crate::class::measure::clocks::Witnesses;
 use crate::class::measure::{self, Measured};
+use crate::class::{ClassConnections, KeyFiles};
 use crate::error::ReconcileError;
 use crate::kafka::topics::make::TopicMaker;
 use crate::kafka::view::reader::KafkaReader;
@@ -67,6 +67,8 @@ pub struct Systems {
     lacking: Tried<connections::Redis, Option<String>>,
     /// Campaigns have met something else than the last look at the class found.
     doubts: Doubts,
+    /// What issuers find about keys of tokens: new keys are no reason to connect anew.
+    key_files: StdMutex<Arc<KeyFiles>>,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -115,6 +117,7 @@ impl Systems {
             probed: OnceLock::new(),
             kafka,
             workload_kafka,
+            key_files: StdMutex::default(),
             measured: StdMutex::default(),
             sql: database::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
@@ -182,6 +185,16 @@ impl Systems {
     pub async fn redis_bytes(&self, keys: &RedisKeys) -> Option<Result<u64, RedisError>> {
         let _one_at_a_time = self.sizing.try_lock().ok()?;
         Some(self.with_redis(async |redis| redis::bytes(redis, keys).await).await)
+    }
+
+    /// The files about keys of tokens, as last read.
+    pub(crate) fn key_files(&self) -> Arc<KeyFiles> {
+        Arc::clone(&self.key_files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes in files about keys of tokens.
+    pub(crate) fn set_key_files(&self, files: KeyFiles) {
+        *self.key_files.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
     }
 
     /// What the last look at the class found; `None` before the first one has ended.

@@ -52,6 +52,11 @@ pub(crate) fn class_creates() -> Vec<Case> {
                     "urlTemplate": "https://coupons.example/{namespace}/{couponId}",
                     "cors": {"allowedOrigins": ["https://shop.example", "http://[::1]:8000"], "maxAgeSeconds": 7200},
                 },
+                "authentication": {"type": "Jwt", "jwt": {
+                    "issuer": "https://login.example/realms/shop", "audiences": ["coupons"], "claim": "customer_id",
+                    "algorithms": ["RS256", "PS512", "ES384", "EdDSA"], "leewaySeconds": 0,
+                    "keys": {"url": "https://login.example:8443/keys?use=sig", "caSecretRef": {"name": "ca"}},
+                }},
             }),
             Taken,
         ),
