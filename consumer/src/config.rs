@@ -11,6 +11,7 @@ use coupon_sink::writer::BatchLimits;
 
 use crate::forget::args::Forget;
 use crate::replay::args::{Action, Place};
+use crate::winners::args::Winners;
 
 /// Stores the winners of one coupon campaign: from its Kafka topic into the database.
 #[derive(Debug, Clone, Parser)]
@@ -63,6 +64,10 @@ pub enum Command {
     ///
     /// Ends with 0 if nothing names the user any more, with 3 if something is left to do, and with 1 if a system fails.
     Forget(Forget),
+    /// Write who has won, in the order of ranks, as CSV or JSON Lines.
+    ///
+    /// Ends with 0 if every rank that is given is in the list, or was given up, with 3 if some are missing, and with 1 if a system fails.
+    Winners(Winners),
 }
 
 /// Configuration of a consumer process.
@@ -143,9 +148,11 @@ mod tests {
             "--json --campaign prod/shop/spring forget --user=anna",
             "--campaign prod/shop/spring dead-letters list",
             "--campaign prod/shop/spring dead-letters replay --dry-run",
+            "--campaign prod/shop/spring --json winners --above 7",
         ] {
             let place = match parse(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}")).command {
                 Some(Command::Forget(wanted)) => wanted.place,
+                Some(Command::Winners(wanted)) => wanted.place,
                 Some(Command::DeadLetters(action)) => action.place().clone(),
                 None => panic!("{line}: no subcommand"),
             };

@@ -9,7 +9,7 @@
 //! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `standstill` and `course` are
 //! pure; `poll` and its `client` alone talk to the group. [`service`] is the running consumer; [`replay`] is the command that puts
 //! dead letters back, [`forget`] the one that puts people under pseudonyms: only these two ask Redis, and `rights` checks first
-//! whether their logins may do what they need. This crate knows nothing of Kubernetes.
+//! whether their logins may do what they need. [`winners`] lists the rows. This crate knows nothing of Kubernetes.
 
 pub mod config;
 pub mod forget;
@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod replay;
 pub mod service;
 pub mod status;
+pub mod winners;
 
 mod client;
 mod course;

@@ -13,6 +13,8 @@ use consumer::replay::ReplayService;
 use consumer::replay::args::Action;
 use consumer::service::Service;
 use consumer::status::Status;
+use consumer::winners::args::Winners;
+use consumer::winners::{self, Written};
 use coupon_core::connections::Connections;
 use coupon_core::failpoints;
 use coupon_core::shown;
@@ -26,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A chosen dead letter is no row in the end, or somebody is not forgotten everywhere.
+/// A chosen dead letter is no row in the end, somebody is not forgotten everywhere, or a list of winners is not whole.
 const NOT_ALL_DONE: u8 = 3;
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn work(cli: Cli) -> anyhow::Result<ExitCode> {
         match (cli.command, cli.config) {
             (Some(Command::DeadLetters(action)), _) => to_its_end(dead_letters(action)).await,
             (Some(Command::Forget(wanted)), _) => to_its_end(forget(wanted)).await,
+            (Some(Command::Winners(wanted)), _) => to_its_end(list_winners(wanted)).await,
             (None, Some(config)) => run(config).await.map(|()| ExitCode::SUCCESS),
             (None, None) => {
                 Err(anyhow::anyhow!("COUPON_CAMPAIGN is not set: give the campaign as realm/namespace/couponId"))
@@ -67,6 +70,23 @@ async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
         Action::Replay(_) => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn list_winners(wanted: Winners) -> anyhow::Result<ExitCode> {
+    let connections = Connections::load(&wanted.place.connections)?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let Written { winners, given_up, missing, which } = winners::write(&wanted, &connections, &mut out).await?;
+    if missing == 0 {
+        tracing::info!(winners, given_up, "the list is whole");
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::warn!(
+        winners,
+        given_up,
+        missing,
+        "the list is not whole: ranks {which} are given, and are no rows; while the campaign is not Completed, make it again later"
+    );
+    Ok(ExitCode::from(NOT_ALL_DONE))
 }
 
 async fn forget(wanted: Forget) -> anyhow::Result<ExitCode> {

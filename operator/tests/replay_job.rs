@@ -1,4 +1,4 @@
-//! The Jobs that replay dead letters and forget people: the API server takes them, also where pods must be restricted, and they find in
+//! The Jobs that replay dead letters, forget people and list winners: the API server takes them, also where pods must be restricted, and they find in
 //! their Secret what a consumer finds there. Needs KUBECONFIG.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
@@ -23,7 +23,7 @@ fn examples() -> Vec<(&'static str, Job)> {
         let text = std::fs::read_to_string(repository().join(format!("examples/{name}-job.yaml"))).unwrap();
         (name, coupon_core::yaml::from_str(&text).unwrap())
     };
-    ["replay", "forget"].map(read).to_vec()
+    ["replay", "forget", "winners"].map(read).to_vec()
 }
 
 /// The pods of the campaign that the example is for.

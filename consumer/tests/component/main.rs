@@ -19,3 +19,4 @@ mod stage;
 mod standstill;
 mod store;
 mod strangers;
+mod winners;

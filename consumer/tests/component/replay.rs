@@ -51,17 +51,22 @@ pub(crate) async fn dead_letters(stage: &Stage, connections: &Connections, argum
 
 /// The same, with any of its commands.
 pub(crate) async fn program(stage: &Stage, connections: &Connections, arguments: &str) -> (i32, Value) {
-    let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
-    std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
-    command.args(arguments.split_whitespace()).arg("--json");
-    command.env("COUPON_CAMPAIGN", stage.campaign.to_string()).env("COUPON_CONNECTIONS", &path);
-    let ran = run(command).await;
-    std::fs::remove_file(path).unwrap();
-    let Output { status, stdout, stderr } = ran;
+    let Output { status, stdout, stderr } = output(stage, connections, &format!("{arguments} --json")).await;
     let said = String::from_utf8_lossy(&stderr);
     let written = serde_json::from_slice(&stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     (status.code().unwrap(), written)
+}
+
+/// The same, whatever it writes.
+pub(crate) async fn output(stage: &Stage, connections: &Connections, arguments: &str) -> Output {
+    let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
+    std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
+    command.args(arguments.split_whitespace());
+    command.env("COUPON_CAMPAIGN", stage.campaign.to_string()).env("COUPON_CONNECTIONS", &path);
+    let ran = run(command).await;
+    std::fs::remove_file(path).unwrap();
+    ran
 }
 
 /// What became of each letter, in order.
