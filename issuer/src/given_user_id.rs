@@ -16,6 +16,17 @@ impl GivenUserId {
     pub(crate) fn admit(&self) -> Result<UserId, UserIdError> {
         user_id::admit(&self.0)
     }
+
+    /// The user, if it can be one, and is written as it is kept. Who authenticates users may tell two spellings apart that are one user here:
+    /// then one of them could take the other's place.
+    pub(crate) fn admit_unchanged(&self) -> Option<UserId> {
+        admit_unchanged(&self.0)
+    }
+}
+
+/// The same, of a text.
+pub(crate) fn admit_unchanged(text: &str) -> Option<UserId> {
+    user_id::admit(text).ok().filter(|user| user.as_str() == text)
 }
 
 impl<'de> Deserialize<'de> for GivenUserId {

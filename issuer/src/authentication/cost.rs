@@ -36,8 +36,11 @@ fn what_a_token_costs() {
         keys: KeySource::File { path: "keys".to_owned() },
     };
     for signer in [Signer::rsa("a"), Signer::p256("a"), Signer::ed25519("a")] {
-        let (keys, known, now) =
-            (KeySet::parse(key_set(&[&signer]).as_bytes()).unwrap(), KnownTokens::default(), now());
+        let (keys, known, now) = (
+            KeySet::parse(key_set(&[&signer]).as_bytes(), SignatureAlgorithm::VARIANTS).unwrap(),
+            KnownTokens::default(),
+            now(),
+        );
         let value = HeaderValue::try_from(format!("Bearer {}", signer.token("anna"))).unwrap();
         let headers: HeaderMap = [(header::AUTHORIZATION, value)].into_iter().collect();
         let token = bearer(&headers).unwrap();

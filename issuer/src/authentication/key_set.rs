@@ -1,11 +1,14 @@
 //! The keys with which tokens are signed, as a JWK Set (RFC 7517).
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use coupon_core::contract::SignatureAlgorithm;
 use coupon_core::contract::authentication::MAX_KEYS_BYTES;
+use ring::agreement;
+use ring::rand::SystemRandom;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,6 +18,8 @@ use super::signature::PublicKey;
 const MAX_KEYS: usize = 64;
 /// Bytes of a modulus of RSA: RFC 7518, section 3.3, and what `ring` takes.
 const MODULUS: RangeInclusive<usize> = 2048 / 8..=8192 / 8;
+/// Most bytes of an exponent of RSA: `ring` takes 33 bits.
+const MAX_EXPONENT: usize = 5;
 
 /// Why a set cannot be used. What was known before stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,16 +28,41 @@ pub(crate) enum KeySetError {
     #[error("it has more than {MAX_KEYS_BYTES} bytes, which no set of keys needs")]
     TooLong,
     /// It is none.
-    #[error("it is no JWK Set, {{\"keys\": [...]}} (RFC 7517): {0}")]
-    NotASet(String),
+    #[error("it is no JWK Set, {{\"keys\": [...]}} (RFC 7517){0}")]
+    NotASet(NotASet),
     /// It has too many keys.
     #[error("it has {0} keys, and at most {MAX_KEYS} are taken")]
     TooMany(usize),
-    /// Of its keys none signs tokens in a way that is known here.
+    /// Of its keys none signs tokens in a way that the class takes.
     #[error(
-        "of its {0} keys none is for signatures (`use`) by RSA of 2048 bits or more, on P-256, P-384 or Ed25519, so nothing could be checked"
+        "of its {0} keys none is for signatures (`use`) by RSA of 2048 bits or more, on P-256, P-384 or Ed25519, in one of the algorithms that the class \
+         lists, so nothing could be checked"
     )]
     NoneUsable(usize),
+}
+
+/// What it is instead, as far as that helps. Its text is not repeated: it stands in places that more people read than may read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotASet {
+    /// No JSON, from here on.
+    Json { line: usize, column: usize },
+    /// PEM.
+    Pem,
+    /// A provider's discovery document (OpenID Connect Discovery 1.0, section 3).
+    Discovery,
+    /// Other JSON.
+    NoKeys,
+}
+
+impl fmt::Display for NotASet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json { line, column } => write!(f, ": no JSON at line {line}, column {column}"),
+            Self::Pem => f.write_str(": it is PEM; convert the public key to a JWK"),
+            Self::Discovery => f.write_str(": it is a discovery document; name the URL that it has as jwks_uri"),
+            Self::NoKeys => f.write_str(": it has no list `keys`"),
+        }
+    }
 }
 
 /// A key of a set.
@@ -73,24 +103,23 @@ pub(super) enum Found<'a> {
     NotNamed,
 }
 
-#[derive(Deserialize)]
-struct Written {
-    keys: Vec<Value>,
-}
-
 impl KeySet {
-    /// Reads a set. Keys of other kinds and for other uses are passed over, as RFC 7517, section 5, asks for.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, KeySetError> {
+    /// Reads a set. Keys of other kinds and for other uses are passed over, as RFC 7517, section 5, asks for, and those that sign in none of these ways.
+    pub(crate) fn parse(bytes: &[u8], algorithms: &[SignatureAlgorithm]) -> Result<Self, KeySetError> {
         if bytes.len() > MAX_KEYS_BYTES {
             return Err(KeySetError::TooLong);
         }
-        let Written { keys } =
-            serde_json::from_slice(bytes).map_err(|error| KeySetError::NotASet(error.to_string()))?;
+        let keys = written(bytes).map_err(KeySetError::NotASet)?;
         let all = keys.len();
         if all > MAX_KEYS {
             return Err(KeySetError::TooMany(all));
         }
-        let keys: Vec<Key> = keys.into_iter().filter_map(|value| usable(serde_json::from_value(value).ok()?)).collect();
+        // serde would take an array for an object, its fields in order.
+        let objects = keys.into_iter().filter(Value::is_object);
+        let keys: Vec<Key> = objects
+            .filter_map(|value| usable(serde_json::from_value(value).ok()?))
+            .filter(|key| algorithms.iter().any(|algorithm| key.fits(*algorithm)))
+            .collect();
         if keys.is_empty() { Err(KeySetError::NoneUsable(all)) } else { Ok(Self { keys }) }
     }
 
@@ -124,6 +153,22 @@ impl KeySet {
     }
 }
 
+/// The list of keys, if it is one.
+fn written(bytes: &[u8]) -> Result<Vec<Value>, NotASet> {
+    let read: Value = serde_json::from_slice(bytes).map_err(|error| {
+        let is_pem = bytes.trim_ascii_start().starts_with(b"-----BEGIN");
+        if is_pem { NotASet::Pem } else { NotASet::Json { line: error.line(), column: error.column() } }
+    })?;
+    match read {
+        Value::Object(mut set) => match set.remove("keys") {
+            Some(Value::Array(keys)) => Ok(keys),
+            None if set.contains_key("jwks_uri") => Err(NotASet::Discovery),
+            _ => Err(NotASet::NoKeys),
+        },
+        _ => Err(NotASet::NoKeys),
+    }
+}
+
 /// A key as it is written (RFC 7517, section 4, and RFC 7518, section 6). The rest of it is no matter here.
 #[derive(Deserialize)]
 struct Jwk {
@@ -146,8 +191,12 @@ fn usable(jwk: Jwk) -> Option<Key> {
     let verifies = jwk.key_ops.as_ref().is_none_or(|all| all.iter().any(|one| one == "verify"));
     let public = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("RSA", _) => rsa(&decoded(&jwk.n)?, &decoded(&jwk.e)?)?,
-        ("EC", Some("P-256")) => PublicKey::P256(point(&decoded(&jwk.x)?, &decoded(&jwk.y)?, 32)?),
-        ("EC", Some("P-384")) => PublicKey::P384(point(&decoded(&jwk.x)?, &decoded(&jwk.y)?, 48)?),
+        ("EC", Some("P-256")) => {
+            PublicKey::P256(point(&decoded(&jwk.x)?, &decoded(&jwk.y)?, 32, &agreement::ECDH_P256)?)
+        }
+        ("EC", Some("P-384")) => {
+            PublicKey::P384(point(&decoded(&jwk.x)?, &decoded(&jwk.y)?, 48, &agreement::ECDH_P384)?)
+        }
         ("OKP", Some("Ed25519")) => PublicKey::Ed25519(decoded(&jwk.x).filter(|key| key.len() == 32)?),
         // Of shared secrets, above all: who may read the set could sign.
         _ => return None,
@@ -171,12 +220,19 @@ fn rsa(n: &[u8], e: &[u8]) -> Option<PublicKey> {
         number[zeros..].to_vec()
     };
     let (n, e) = (without_zeros(n), without_zeros(e));
-    MODULUS.contains(&n.len()).then_some(PublicKey::Rsa { n, e })
+    let is_odd = |number: &[u8]| number.last().is_some_and(|last| last % 2 == 1);
+    // Of another kind no signature would ever be good: it must not take the place of a key that is.
+    (MODULUS.contains(&n.len()) && is_odd(&n) && is_odd(&e) && e.len() <= MAX_EXPONENT && e != [1])
+        .then_some(PublicKey::Rsa { n, e })
 }
 
-/// A point that is not compressed (SEC 1, section 2.3.3).
-fn point(x: &[u8], y: &[u8], length: usize) -> Option<Vec<u8>> {
-    (x.len() == length && y.len() == length).then(|| [&[4][..], x, y].concat())
+/// A point that is not compressed (SEC 1, section 2.3.3), if it is one of the curve.
+fn point(x: &[u8], y: &[u8], length: usize, curve: &'static agreement::Algorithm) -> Option<Vec<u8>> {
+    let point = (x.len() == length && y.len() == length).then(|| [&[4][..], x, y].concat())?;
+    // An agreement on a key is what looks at the point (SEC 1, section 3.2.2); what is agreed on is no matter.
+    let own = agreement::EphemeralPrivateKey::generate(curve, &SystemRandom::new()).ok()?;
+    agreement::agree_ephemeral(own, &agreement::UnparsedPublicKey::new(curve, &point), |_| ()).ok()?;
+    Some(point)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use coupon_core::contract::KeySource;
+use coupon_core::contract::{SignatureAlgorithm, TokenSettings};
 use coupon_core::shown::shown;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -64,6 +64,7 @@ pub(super) struct Keys(Arc<Shared>);
 /// Reads them.
 pub(crate) struct KeyReader {
     source: Source,
+    algorithms: Vec<SignatureAlgorithm>,
     keys: Keys,
     metrics: Metrics,
     log: LogThrottle,
@@ -71,15 +72,20 @@ pub(crate) struct KeyReader {
 
 impl Keys {
     /// Reads nothing yet.
-    pub(super) fn new(source: &KeySource, metrics: Metrics) -> Result<(Self, KeyReader), UrlError> {
+    pub(super) fn new(settings: &TokenSettings, metrics: Metrics) -> Result<(Self, KeyReader), UrlError> {
         let keys = Self(Arc::new(Shared {
             last: watch::Sender::default(),
             begun: AtomicU64::default(),
             wanted: Notify::new(),
             waiting: Semaphore::new(MOST_WAITING),
         }));
-        let reader =
-            KeyReader { source: Source::new(source)?, keys: keys.clone(), metrics, log: LogThrottle::default() };
+        let reader = KeyReader {
+            source: Source::new(&settings.keys)?,
+            algorithms: settings.algorithms.clone(),
+            keys: keys.clone(),
+            metrics,
+            log: LogThrottle::default(),
+        };
         Ok((keys, reader))
     }
 
@@ -138,7 +144,7 @@ impl KeyReader {
             Ok(Err(error)) => return Err(error.to_string()),
             Err(_) => return Err(format!("no answer within {} s", READING.as_secs())),
         };
-        KeySet::parse(&bytes).map_err(|error| error.to_string())
+        KeySet::parse(&bytes, &self.algorithms).map_err(|error| error.to_string())
     }
 
     /// What could not be read takes nothing away.

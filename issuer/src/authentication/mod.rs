@@ -62,7 +62,7 @@ impl Authenticator {
                 (Way::Header(name), None)
             }
             Authentication::Jwt(settings) => {
-                let (keys, reader) = Keys::new(&settings.keys, metrics.clone())?;
+                let (keys, reader) = Keys::new(settings, metrics.clone())?;
                 (Way::Token(Box::new(Tokens { settings: settings.clone(), keys })), Some(reader))
             }
         };

@@ -46,7 +46,7 @@ pub(super) fn agreed(asker: Option<UserId>, named: Option<UserId>) -> Result<Use
         (None, Some(user)) | (Some(user), None) => Ok(user),
         (Some(asker), Some(named)) if asker == named => Ok(asker),
         (Some(_), Some(_)) => {
-            let error = "The request names another user than the one who is authenticated; leave the user out, or send your own.";
+            let error = "The request names another user than the one who is authenticated; name yourself, or, in a body, nobody.";
             Err(ApiError::new(StatusCode::FORBIDDEN, Code::UserMismatch, error))
         }
         (None, None) => Err(request::missing_user()),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::app::{App, bad_path};
 use super::identity;
 use super::request::{self, IssueRequestBody};
-use super::respond::{self, ApiError, Failure, Issued};
+use super::respond::{self, ApiError, Code, Failure, Issued};
 use crate::metrics::OutcomeLabel;
 use crate::pipeline::outcome::RequestOutcome;
 
@@ -87,8 +87,15 @@ pub(super) async fn issue(
     if !response.status().is_server_error() {
         metrics.answered.inc();
     }
-    metrics.issue_seconds.observe(started.elapsed().as_secs_f64());
+    // Who is nobody may have waited for keys of a name that was made up: that is no answer by which issuers are judged.
+    if !is_of_nobody(code) {
+        metrics.issue_seconds.observe(started.elapsed().as_secs_f64());
+    }
     response
+}
+
+fn is_of_nobody(code: &str) -> bool {
+    [Code::Unauthenticated, Code::InvalidToken, Code::AuthenticationUnavailable].iter().any(|of| of.as_str() == code)
 }
 
 async fn read(
@@ -103,7 +110,11 @@ async fn read(
     // Also where the body need not say anything: a page of another origin cannot send this type without having been let to, and so cannot ask
     // in the name of who is logged in at a gateway.
     request::check_content_type(headers)?;
-    let named = request::parse_user(&request::read_body(body, &app.parts.bodies).await?)?;
+    let body = request::read_body(body, &app.parts.bodies).await?;
+    if asker.is_some() && body.is_empty() {
+        return Err(request::empty_body());
+    }
+    let named = request::parse_user(&body)?;
     let user = identity::agreed(asker, named)?;
     Ok((user, request::given_key(headers)?))
 }

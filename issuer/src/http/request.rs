@@ -118,6 +118,11 @@ pub(crate) fn parse_user(body: &[u8]) -> Result<Option<UserId>, ApiError> {
     request.user_id.map(|given| given.admit().map_err(|error| bad_name(&error))).transpose()
 }
 
+/// There is no body, where it need say nothing.
+pub(crate) fn empty_body() -> ApiError {
+    invalid(StatusCode::BAD_REQUEST, "The body is empty; send a JSON object, {} is enough.")
+}
+
 /// The user id of a body is missing, and nothing else says who asks.
 pub(crate) fn missing_user() -> ApiError {
     let error = "Send a JSON object with the field userId, like {\"userId\": \"user-1\"}: missing field `userId`.";

@@ -14,5 +14,10 @@ pub const TAKE_OVER_ANNOTATION: &str = "coupon-operator.io/take-over-ledger";
 /// Annotation of a campaign that confirms by hand that no issuer of this cluster runs any more. Whoever sets it vouches for that.
 pub const CLUSTER_GONE_ANNOTATION: &str = "coupon-operator.io/cluster-gone";
 
+/// Annotation of a campaign that goes before its class in when pods are replaced: `wait`, or `now`, which works once: for the first rollout after it
+/// was set. To use it again it is taken away and set anew, or set to another value that begins with `now-`; one that stays in a manifest does nothing
+/// more.
+pub const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
+
 /// With this annotation set to `true` the object goes at once, whatever is left behind.
 pub const RELEASE_ANNOTATION: &str = "coupon-operator.io/release";

@@ -16,15 +16,16 @@ use super::connections::CaSecretRef;
         .message("authentication.header must be set with the type Header, and only with it"),
     validation = Rule::new("has(self.jwt) == (self.type == 'Jwt')")
         .message("authentication.jwt must be set with the type Jwt, and only with it"),
-    validation = Rule::new("!self.acknowledged || self.type == 'None'")
-        .message("authentication.acknowledged says that nobody is authenticated, and that this is meant so; leave it out with the types Header and Jwt")
+    validation = Rule::new("!self.acknowledged || self.type != 'Jwt'")
+        .message("authentication.acknowledged says that who reaches issuers is believed, and that this is meant so; leave it out with the type Jwt")
 )]
 pub struct Authentication {
     /// `None`: who asks is believed, so that users must not reach issuers but through a backend that knows them. `Header`: a gateway in
     /// front has authenticated the user, and says in a header who it is. `Jwt`: a signed token says it.
     #[serde(rename = "type", default)]
     pub kind: AuthenticationKind,
-    /// With `None`: that nobody is authenticated is meant so. Until then the condition `Unauthenticated` says it.
+    /// With `None`: that nobody is authenticated is meant so. With `Header` and without `networkPolicy.usersFrom`: that nobody but the gateway
+    /// reaches issuers is seen to otherwise. Until then the condition `Unauthenticated` says it.
     #[serde(default)]
     pub acknowledged: bool,
     /// With `Header`.
@@ -39,7 +40,7 @@ pub struct Authentication {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "!self.name.matches('(?i)^(accept.*|access-control-.*|authorization|connection|content-.*|cookie|forwarded|host|idempotency-key|origin|referer|te|traceparent|transfer-encoding|upgrade|user-agent|x-forwarded-(for|host|proto)|x-request-id)$')"
+    "!self.name.matches('(?i)^(accept.*|access-control-.*|authorization|baggage|cache-control|connection|content-.*|cookie|coupon-.*|dnt|expect|forwarded|from|host|idempotency-key|if-.*|keep-alive|max-forwards|origin|pragma|priority|proxy-.*|range|referer|sec-.*|te|trace(parent|state)|trailer|transfer-encoding|upgrade.*|user-agent|via|x-forwarded-(by|client-cert|for|host|port|prefix|proto|scheme|server|ssl)|x-request-id|(.*-)?(client|connecting|real|remote)-ip)$')"
 ).message("authentication.header.name: every client sends this header; name one that only the gateway sets, such as X-User-Id"))]
 pub struct HeaderAuthentication {
     /// Its name. The gateway must take it out of every request that it gets, and nobody may reach issuers past the gateway
@@ -49,8 +50,10 @@ pub struct HeaderAuthentication {
 }
 
 /// Signed tokens (RFC 7519) in `Authorization: Bearer`.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(self.claim in ['iss', 'aud', 'exp', 'nbf', 'iat', 'jti'])")
+    .message("authentication.jwt.claim: this claim names no user; take sub, or one that names the same person for ever"))]
 pub struct JwtAuthentication {
     /// What `iss` of a token must be, to the letter.
     #[schemars(length(min = 1, max = 500), regex(pattern = r"^[^\s]+$"))]
@@ -59,10 +62,12 @@ pub struct JwtAuthentication {
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 500)))]
     pub audiences: Vec<String>,
     /// The claim that names the user, as text or as a whole number. It must name the same person for ever.
+    /// Another claim means other people, who may win again.
     #[serde(default = "default_claim")]
     #[schemars(length(min = 1, max = 128))]
     pub claim: String,
-    /// How tokens may be signed. A key signs in the one way that its `alg` says, or that its kind allows.
+    /// How tokens may be signed: of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`; by default the first and
+    /// `ES256`. A key signs in the one way that its `alg` says, or that its kind allows. To refuse a forged `ES384` costs ten times as much as another.
     #[serde(default = "default_algorithms")]
     #[schemars(length(min = 1, max = 9))]
     pub algorithms: Vec<SignatureAlgorithm>,

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::authentication::AuthenticationKind;
 use super::schema::kubernetes;
 
 /// Where a campaign stands, for people. Programs read the conditions.
@@ -60,6 +61,9 @@ pub struct CouponCampaignStatus {
     /// The realm that its ledger is in. Absent before there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realm: Option<String>,
+    /// How issuers that run know who asks, which is not yet what the class says while pods wait to be replaced. Absent while there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<AuthenticationKind>,
     /// The coupon id in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coupon_id: Option<String>,

@@ -1,15 +1,20 @@
 //! What a class says of who asks: in words, and for issuers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use coupon_core::contract::authentication::{CA_FILE, KEYS_FILE};
 use coupon_core::contract::{Authentication, KeySource, TokenSettings};
 use kube::{Client, ResourceExt};
 
+use super::admission::uses;
 use super::error::ClassError;
 use super::secrets::Secrets;
+use crate::api::annotations::ROLLOUT_ANNOTATION;
 use crate::api::conditions::Report;
-use crate::api::{self, AuthenticationKind, CampaignClass, ConditionType, JwtAuthentication, TokenKeys};
+use crate::api::{
+    self, AuthenticationKind, CampaignClass, ConditionType, CouponCampaign, JwtAuthentication, TokenKeys,
+};
 
 /// Files that issuers read keys of tokens with, by the name that each has beside `connections.yaml`. They change while issuers run.
 pub type KeyFiles = BTreeMap<&'static str, String>;
@@ -33,12 +38,16 @@ pub async fn key_files(client: &Client, class: &CampaignClass, own_namespace: &s
 }
 
 /// How the issuers of a class know who asks; `None` where the class does not say it to the end. `folder`: where they find their files.
+/// What contradicts itself is not to the end either.
 pub(crate) fn for_issuers(setting: &api::Authentication, folder: &str) -> Option<Authentication> {
-    Some(match setting.kind {
-        AuthenticationKind::None => Authentication::None,
-        AuthenticationKind::Header => Authentication::Header { name: setting.header.as_ref()?.name.to_lowercase() },
-        AuthenticationKind::Jwt => jwt(setting.jwt.as_ref()?, folder)?,
-    })
+    match (setting.kind, &setting.header, &setting.jwt) {
+        (AuthenticationKind::None, None, None) => Some(Authentication::None),
+        (AuthenticationKind::Header, Some(header), None) => {
+            Some(Authentication::Header { name: header.name.to_lowercase() })
+        }
+        (AuthenticationKind::Jwt, None, Some(tokens)) => jwt(tokens, folder),
+        _ => None,
+    }
 }
 
 fn jwt(jwt: &JwtAuthentication, folder: &str) -> Option<Authentication> {
@@ -63,16 +72,62 @@ fn keys(keys: &TokenKeys, folder: &str) -> Option<KeySource> {
     }
 }
 
-/// That nobody is authenticated, unless it is known.
-pub(crate) fn report(class: &CampaignClass) -> Option<Report> {
+/// Most campaigns that are named.
+const MOST_NAMED: usize = 5;
+
+/// That somebody may be believed who is nobody, unless it is known: by the class, or by pods of before it was changed.
+pub(crate) fn report(class: &CampaignClass, all: &[Arc<CouponCampaign>]) -> Option<Report> {
     let setting = &class.spec.authentication;
-    let is_said = setting.kind != AuthenticationKind::None || setting.acknowledged;
-    (!is_said).then(|| {
-        let text = "issuers believe who asks: whoever reaches them gets coupons, and sees those of users, in anybody's name; set \
-                    authentication.type to Jwt or Header, or, where only a backend that knows its users reaches them, \
-                    authentication.acknowledged: true";
-        Report::yes(ConditionType::Unauthenticated, "NobodyIsAsked", text)
-    })
+    let yes = |reason, text: String| Some(Report::yes(ConditionType::Unauthenticated, reason, text));
+    match setting.kind {
+        AuthenticationKind::None if !setting.acknowledged => {
+            let text = "issuers believe who asks: whoever reaches them gets coupons, and sees those of users, in anybody's name; set \
+                        authentication.type to Jwt or Header, or, where only a backend that knows its users reaches them, \
+                        authentication.acknowledged: true";
+            yes("NobodyIsAsked", text.to_owned())
+        }
+        AuthenticationKind::None => None,
+        AuthenticationKind::Header | AuthenticationKind::Jwt if !believing(class, all).is_empty() => {
+            let (campaigns, annotation) = (listed(&believing(class, all)), ROLLOUT_ANNOTATION);
+            let text = format!(
+                "issuers of {campaigns} are of before authentication was set, and believe who asks, also those that start now, until the end of \
+                 their windows: kubectl annotate couponcampaign NAME {annotation}=now replaces them at once"
+            );
+            yes("PodsStillBelieve", text)
+        }
+        AuthenticationKind::Header if !setting.acknowledged && !is_closed_to_users(class) => {
+            let text = "whoever reaches issuers past the gateway is whom the header names: set networkPolicy.usersFrom to the gateway, or, where \
+                        the network is closed in another way, authentication.acknowledged: true";
+            yes("AnybodyIsGateway", text.to_owned())
+        }
+        AuthenticationKind::Header | AuthenticationKind::Jwt => None,
+    }
+}
+
+/// Campaigns of this class whose issuers ask nobody who they are.
+fn believing(class: &CampaignClass, all: &[Arc<CouponCampaign>]) -> Vec<String> {
+    let believes = |each: &&Arc<CouponCampaign>| {
+        let said = each.status.as_ref().and_then(|status| status.authentication);
+        uses(each, class) && said == Some(AuthenticationKind::None)
+    };
+    let mut names: Vec<String> = all
+        .iter()
+        .filter(believes)
+        .map(|each| format!("{}/{}", each.namespace().unwrap_or_default(), each.name_any()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn listed(names: &[String]) -> String {
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let named = names.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+/// Whether the class says from where users come.
+fn is_closed_to_users(class: &CampaignClass) -> bool {
+    class.spec.network_policy.as_ref().is_some_and(|access| access.users_from.is_some())
 }
 
 #[cfg(test)]
@@ -93,26 +148,70 @@ mod tests {
     /// Wrong: a class of before has to be changed, or one that authenticates nobody looks like one that does.
     #[test]
     fn a_class_that_authenticates_nobody_says_so_until_that_is_known() {
-        let url = json!({"url": "https://login.example/keys"});
-        for (authentication, says) in [
-            (json!({}), true),
-            (json!({"type": "None"}), true),
-            (json!({"type": "None", "acknowledged": false}), true),
-            (json!({"acknowledged": true}), false),
-            (json!({"type": "Header", "header": {"name": "X-User-Id"}}), false),
-            (jwt(url), false),
+        let url = || jwt(json!({"url": "https://login.example/keys"}));
+        let header = || json!({"type": "Header", "header": {"name": "X-User-Id"}});
+        let known = |mut setting: Value| {
+            setting["acknowledged"] = true.into();
+            setting
+        };
+        for (authentication, closed, reason) in [
+            (json!({}), false, Some("NobodyIsAsked")),
+            (json!({}), true, Some("NobodyIsAsked")),
+            (json!({"type": "None"}), false, Some("NobodyIsAsked")),
+            (json!({"type": "None", "acknowledged": false}), false, Some("NobodyIsAsked")),
+            (json!({"acknowledged": true}), false, None),
+            (header(), false, Some("AnybodyIsGateway")),
+            (header(), true, None),
+            (known(header()), false, None),
+            (url(), false, None),
         ] {
-            let report = report(&class(authentication.clone()));
-            assert_eq!(report.as_ref().map(|report| report.status), says.then_some(Some(true)), "{authentication}");
-            assert!(report.is_none_or(|report| report.message.contains("acknowledged: true")));
+            let mut class = class(authentication.clone());
+            class.spec.network_policy =
+                closed.then(|| serde_json::from_value(json!({"usersFrom": [{"podSelector": {}}]})).unwrap());
+            let report = report(&class, &[]);
+            assert_eq!(report.as_ref().map(|report| report.reason), reason, "{authentication}");
+            assert!(
+                report.is_none_or(|report| {
+                    report.status == Some(true) && report.message.contains("acknowledged: true")
+                })
+            );
         }
+    }
+
+    /// Wrong: a class says that users are authenticated while anybody is believed by pods that wait for the end of their window.
+    #[test]
+    fn pods_that_still_believe_who_asks_are_named() {
+        let class = class(jwt(json!({"url": "https://login.example/keys"})));
+        let campaign = |name: &str, of: &str, said: Option<AuthenticationKind>| {
+            let mut campaign = crate::fixtures::campaign();
+            campaign.metadata.name = Some(name.to_owned());
+            campaign.spec.class_name = Some(of.to_owned());
+            let status = api::CouponCampaignStatus { authentication: said, ..api::CouponCampaignStatus::default() };
+            campaign.status = Some(status);
+            Arc::new(campaign)
+        };
+        let ours = class.name_any();
+        let none = Some(AuthenticationKind::None);
+        let all = [
+            campaign("b", &ours, none),
+            campaign("a", &ours, none),
+            campaign("new", &ours, Some(AuthenticationKind::Jwt)),
+            campaign("later", &ours, None),
+            campaign("elsewhere", "other", none),
+        ];
+        let report = report(&class, &all).unwrap();
+        assert_eq!(report.reason, "PodsStillBelieve");
+        assert!(report.message.starts_with("issuers of shop/a, shop/b are of before"), "{}", report.message);
+        assert!(report.message.contains("coupon-operator.io/rollout=now"), "{}", report.message);
+        assert_eq!(super::report(&class, &all[2..]), None);
+        assert_eq!(listed(&["a", "b", "c", "d", "e", "f", "g"].map(str::to_owned)), "a, b, c, d, e and 2 more");
     }
 
     /// Wrong: what a Secret holds instead of keys goes to the pods, and only a sale shows that no token can be checked.
     #[tokio::test]
     async fn keys_and_authorities_of_a_class_are_read_or_named() {
         let pem = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n";
-        let set = r#"{"keys":[{"kty":"EC"}]}"#;
+        let set = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"}]}"#;
         let data = |value: &[u8]| [("jwks.json", value.to_vec()), ("ca.crt", pem.into())];
         let read = async |value: &[u8], authentication: Value| {
             let client = crate::class::connections::tests::with_bytes(&data(value));
@@ -126,9 +225,7 @@ mod tests {
         let long = format!(r#"{{"keys":["{}"]}}"#, "x".repeat(256 * 1024));
         for (value, reason) in [
             (&b"sesame"[..], "SecretKeySetInvalid"),
-            (b"{}", "SecretKeySetInvalid"),
-            (br#"{"keys":[]}"#, "SecretKeySetInvalid"),
-            (br#"{"keys":{"a":1}}"#, "SecretKeySetInvalid"),
+            (br#"{"keys":[{"kty":"oct","k":"sesame"}]}"#, "SecretKeySetInvalid"),
             (long.as_bytes(), "SecretKeySetInvalid"),
             (b"\xff", "SecretKeyMissing"),
         ] {
@@ -147,6 +244,8 @@ mod tests {
             json!({"type": "Header"}),
             json!({"type": "Jwt"}),
             json!({"type": "Jwt", "header": {"name": "X-User"}}),
+            json!({"type": "None", "header": {"name": "X-User"}}),
+            json!({"jwt": jwt(json!({"url": "https://login.example/keys"}))["jwt"]}),
             jwt(json!({})),
             jwt(json!({"url": "https://login.example/keys", "secretRef": {"name": "keys"}})),
         ] {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use coupon_core::connections;
-use coupon_core::contract::authentication::MAX_KEYS_BYTES;
 use coupon_core::names::NamesError;
 
+use super::key_set::KeySetFault;
 use super::limits::{self, Exceeded};
 use crate::api::ConditionType;
 use crate::error::{Retry, kubernetes_words};
@@ -105,10 +105,8 @@ pub enum ClassError {
         /// What is wrong with it.
         fault: connections::CaPemError,
     },
-    /// What should be the keys of tokens is no set of keys.
-    #[error(
-        "key `{key}` of Secret `{namespace}/{name}` is no JWK Set, {{\"keys\": [...]}} with one key at least and {MAX_KEYS_BYTES} bytes at most; correct it"
-    )]
+    /// What should be the keys of tokens cannot be taken for them.
+    #[error("key `{key}` of Secret `{namespace}/{name}` {fault}")]
     SecretKeySet {
         /// Its namespace.
         namespace: String,
@@ -116,6 +114,8 @@ pub enum ClassError {
         name: String,
         /// The key.
         key: String,
+        /// What is wrong with it.
+        fault: KeySetFault,
     },
     /// It is said by half how users are authenticated.
     #[error(

@@ -6,6 +6,7 @@ mod connections;
 pub(crate) mod doubts;
 mod error;
 pub(crate) mod in_use;
+mod key_set;
 pub(crate) mod last_seen;
 pub(crate) mod limits;
 pub mod measure;

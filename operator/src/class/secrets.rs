@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use coupon_core::connections::{CaPem, Login};
-use coupon_core::contract::authentication::MAX_KEYS_BYTES;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
 
 use super::error::ClassError;
+use super::key_set;
 use crate::api::{CaSecretRef, CampaignClass, KeysSecretRef, secret_keys};
 
 /// What a Secret holds, by key.
@@ -73,20 +72,20 @@ impl<'a> Secrets<'a> {
         Ok(Some(pem))
     }
 
-    /// The keys of tokens that a class refers to. Which of them can be used is the issuers' business.
+    /// The keys of tokens that a class refers to.
     pub(super) async fn key_set(&self, reference: &KeysSecretRef) -> Result<String, ClassError> {
         let (name, key) = (&reference.name, &reference.key);
         let mut values = self.read(name).await?;
         let text = self.text(&mut values, name, key)?.ok_or_else(|| self.unusable(name, key))?;
-        let is_set = text.len() <= MAX_KEYS_BYTES
-            && serde_json::from_str::<Value>(&text).is_ok_and(|set| {
-                let keys = set.get("keys").and_then(Value::as_array);
-                keys.is_some_and(|keys| !keys.is_empty())
-            });
-        if is_set {
-            return Ok(text);
+        match key_set::check(&text) {
+            Ok(()) => Ok(text),
+            Err(fault) => Err(ClassError::SecretKeySet {
+                namespace: self.namespace.to_owned(),
+                name: name.clone(),
+                key: key.clone(),
+                fault,
+            }),
         }
-        Err(ClassError::SecretKeySet { namespace: self.namespace.to_owned(), name: name.clone(), key: key.clone() })
     }
 
     /// The logins in the Secret of this name.

@@ -135,7 +135,7 @@ struct Remarks {
     misfit: Option<Report>,
     /// Who uses it although it was deleted.
     in_use: Option<Report>,
-    /// That it authenticates nobody.
+    /// That somebody may be believed who is nobody.
     unauthenticated: Option<Report>,
 }
 
@@ -145,13 +145,17 @@ impl Remarks {
             several: several_defaults(class, &context.classes.state()),
             misfit: pinned::misfit(class, &context.campaigns.state()),
             in_use: in_use::report(class, users),
-            unauthenticated: authentication::report(class),
+            unauthenticated: authentication::report(class, &context.campaigns.state()),
         }
     }
 
     /// Whether a status says them already, but for who uses the class.
     fn are_said(&self, status: &CampaignClassStatus) -> bool {
-        says(status, self.several.as_deref()) && pinned::says(status, self.misfit.as_ref())
+        let unauthenticated = match &self.unauthenticated {
+            Some(report) => is_said(status, report),
+            None => conditions::find(&status.conditions, ConditionType::Unauthenticated).is_none(),
+        };
+        unauthenticated && says(status, self.several.as_deref()) && pinned::says(status, self.misfit.as_ref())
     }
 }
 
@@ -189,6 +193,7 @@ async fn reconcile(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<A
         Ok(systems)
             if next.observed_generation == class.metadata.generation
                 && systems.found_well_within(CALM)
+                && is_said(&next, &systems.credentials())
                 && remarks.are_said(&next) =>
         {
             let Some(in_use) = remarks.in_use else { return Ok(Action::requeue(AGAIN)) };
@@ -212,8 +217,7 @@ async fn look(
     let (mut measured, pods) = tokio::join!(measure(systems, class), pods);
     measured.pods = Some(pods);
     let measured = Arc::new(measured);
-    let secrets = Report::yes(ConditionType::CredentialsReady, "SecretsRead", "the Secrets hold what is needed");
-    let reports = std::iter::once(secrets).chain(measured.reports()).collect();
+    let reports = std::iter::once(systems.credentials()).chain(measured.reports()).collect();
     next.kafka_cluster_id = measured.kafka_cluster_id.clone().or(next.kafka_cluster_id.take());
     systems.set_measured(measured);
     reports
@@ -284,6 +288,12 @@ fn says(status: &CampaignClassStatus, several: Option<&str>) -> bool {
     let ready = conditions::find(&status.conditions, ConditionType::Ready);
     let said = ready.and_then(|ready| ready.message.split_once(BUT)).map(|(_, said)| said);
     said == several
+}
+
+/// Whether a status says just this.
+fn is_said(status: &CampaignClassStatus, report: &Report) -> bool {
+    conditions::find(&status.conditions, report.condition)
+        .is_some_and(|said| said.reason == report.reason && said.message == conditions::one_line(&report.message))
 }
 
 /// What the parts say together. Clocks that differ by a second or two are said, and stop nothing.

@@ -17,6 +17,7 @@ use super::proven::NOT_PROVEN;
 use super::replicas::ReplicaCount;
 use super::report::Ailing;
 use super::rollout_watch::RolloutWatch;
+use crate::api::annotations::ROLLOUT_ANNOTATION;
 use crate::api::conditions::Report;
 use crate::api::{CampaignClass, ConditionType, CouponCampaign, DuringWindow, Phase, RolledOut};
 use crate::diagnosis::NotReadyCause;
@@ -25,9 +26,6 @@ use crate::workloads::Component;
 use progress::Progress;
 pub(super) use progress::is_observed;
 
-/// Annotation of a campaign that goes before its class: `wait`, or `now`, which works once: for the first rollout after it was set. To use it
-/// again it is taken away and set anew, or set to another value that begins with `now-`; one that stays in a manifest does nothing more.
-pub(crate) const ROLLOUT_ANNOTATION: &str = "coupon-operator.io/rollout";
 /// Reason: no pod has to be replaced.
 const UP_TO_DATE: &str = "UpToDate";
 /// Reason: this pass could not look.

@@ -24,8 +24,9 @@ use crate::class::authentication::KeyFiles;
 
 pub use budget::issuer_budget;
 pub use network::{OperatorPods, network_policy, network_policy_name};
-pub(crate) use pods::PROBE_PORT;
+pub(crate) use pods::{PROBE_PORT, authentication_of};
 pub use pods::{consumer_deployment, issuer_deployment, pods_hash, replaces_pods};
+pub(crate) use secret::keep_key_files;
 pub use secret::{CONNECTIONS_KEY, ControlError, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 

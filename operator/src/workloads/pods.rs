@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use coupon_core::contract::authentication::ARGUMENT;
-use coupon_core::contract::{Authentication, deadlines, environment, ports};
+use coupon_core::contract::{Authentication, AuthenticationKind, deadlines, environment, ports};
 use coupon_core::yaml;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
@@ -96,6 +96,17 @@ fn authentication_arguments(family: &ChildContext<'_>) -> Vec<String> {
         Some(setting) => vec![ARGUMENT.to_owned(), setting.to_string()],
         // Nobody comes here with such a class; and if, an issuer ends with a sentence.
         None => vec![ARGUMENT.to_owned(), String::new()],
+    }
+}
+
+/// How the issuers of a Deployment know who asks; `None` if it asks for none, or it is not known.
+pub(crate) fn authentication_of(issuers: &Deployment) -> Option<AuthenticationKind> {
+    let spec = issuers.spec.as_ref().filter(|spec| spec.replicas != Some(0))?;
+    let container = spec.template.spec.as_ref()?.containers.first()?;
+    let mut arguments = container.args.iter().flatten().skip_while(|argument| *argument != ARGUMENT);
+    match (arguments.next(), arguments.next()) {
+        (None, _) => Some(AuthenticationKind::None),
+        (Some(_), setting) => Some(setting?.parse::<Authentication>().ok()?.kind()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use coupon_core::contract::authentication::{CA_FILE, KEYS_FILE};
 use coupon_core::yaml::YamlError;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -45,6 +46,17 @@ pub fn connections_secret(family: &ChildContext<'_>) -> Result<Secret, YamlError
     Ok(Secret { metadata, type_: Some("Opaque".to_owned()), data: Some(data), ..Secret::default() })
 }
 
+/// Leaves the files about keys of tokens where they are that a Secret has and should not have any more. Pods that wait for the end of a window may
+/// read them still, and new ones of theirs too; and a class whose own Secret has gone or is wrong takes nothing away. They hold public keys.
+pub(crate) fn keep_key_files(wanted: &mut Secret, found: &Secret) {
+    let (Some(data), Some(there)) = (&mut wanted.data, &found.data) else { return };
+    for name in [KEYS_FILE, CA_FILE] {
+        if let (false, Some(file)) = (data.contains_key(name), there.get(name)) {
+            data.insert(name.to_owned(), file.clone());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +64,28 @@ mod tests {
     use coupon_core::contract::control::VERSION_HEADER;
     use coupon_core::format;
     use reqwest::StatusCode;
+
+    /// Wrong: a class whose keys come from elsewhere from now on, or whose Secret somebody deleted, takes the keys away from pods that go on with them.
+    #[test]
+    fn keys_of_tokens_stay_until_there_are_others() {
+        let secret = |files: &[(&str, &str)]| {
+            let data = files.iter().map(|(name, text)| ((*name).to_owned(), ByteString(text.as_bytes().to_vec())));
+            Secret { data: Some(data.collect()), ..Secret::default() }
+        };
+        let found = secret(&[(KEYS_FILE, "old"), (CA_FILE, "old"), ("more", "old")]);
+        for (wanted, expected) in [
+            (secret(&[("more", "new")]), secret(&[("more", "new"), (KEYS_FILE, "old"), (CA_FILE, "old")])),
+            (secret(&[(KEYS_FILE, "new")]), secret(&[(KEYS_FILE, "new"), (CA_FILE, "old")])),
+            (secret(&[]), secret(&[(KEYS_FILE, "old"), (CA_FILE, "old")])),
+        ] {
+            let mut kept = wanted;
+            keep_key_files(&mut kept, &found);
+            assert_eq!(kept, expected);
+        }
+        let mut first = secret(&[(KEYS_FILE, "new")]);
+        keep_key_files(&mut first, &Secret::default());
+        assert_eq!(first, secret(&[(KEYS_FILE, "new")]));
+    }
 
     /// Wrong: an issuer that was started before the token was rotated hears no fence, and goes on granting until it is deleted.
     #[tokio::test]

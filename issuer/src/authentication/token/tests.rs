@@ -18,7 +18,7 @@ fn taking(algorithms: &[SignatureAlgorithm]) -> TokenSettings {
 }
 
 fn keys(signers: &[&Signer]) -> KeySet {
-    KeySet::parse(key_set(signers).as_bytes()).unwrap()
+    KeySet::parse(key_set(signers).as_bytes(), SignatureAlgorithm::VARIANTS).unwrap()
 }
 
 fn judged(settings: &TokenSettings, token: &str, keys: &KeySet) -> Result<String, &'static str> {
@@ -40,7 +40,7 @@ fn a_good_token_is_good_in_every_way_to_sign() {
     }
     let mut free = signers[0].jwk();
     free.as_object_mut().unwrap().remove("alg");
-    let free = KeySet::parse(json!({ "keys": [free] }).to_string().as_bytes()).unwrap();
+    let free = KeySet::parse(json!({ "keys": [free] }).to_string().as_bytes(), SignatureAlgorithm::VARIANTS).unwrap();
     let pss = signers[0].sign_with(&json!({ "alg": "PS256", "kid": "r" }), &claims("bert"));
     assert_eq!(
         judged(&rules, &pss, &free),

@@ -97,6 +97,10 @@ async fn without_one_bearer_token_nobody_asks() {
     // Before the body: what it says is no matter.
     let reply = users.send(users.http.post(users.issue_url()).body("no JSON")).await.unwrap();
     assert_eq!((reply.status, reply.code()), (401, "UNAUTHENTICATED"), "{reply:?}");
+    let empty = users.http.post(users.issue_url()).header("content-type", "application/json").bearer_auth(&anna);
+    let reply = users.send(empty).await.unwrap();
+    assert_eq!((reply.status, reply.code()), (400, "INVALID_REQUEST"), "{reply:?}");
+    assert!(reply.body["error"].as_str().unwrap().contains("send a JSON object, {} is enough"), "{reply:?}");
     assert_eq!(fixture.state().await.issued, 0);
     // What is of no user is for everybody.
     let campaign = users.get("/api/coupons/spring").await;

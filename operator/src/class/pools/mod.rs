@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::api::CampaignClass;
-use crate::class;
+use crate::class::{self, ClassError};
 use crate::error::ReconcileError;
 pub use systems::Systems;
 
@@ -69,7 +69,11 @@ impl SystemsByClass {
             return Ok(Arc::clone(&entry.systems));
         }
         let settings = class::connections(client, class, own_namespace).await?;
-        let key_files = class::key_files(client, class, own_namespace).await?;
+        let key_files = class::key_files(client, class, own_namespace).await;
+        // Of it no pod can be made. What is wrong with keys alone keeps no sale from being suspended, ended or repaired.
+        if let Err(incomplete @ ClassError::AuthenticationIncomplete(_)) = key_files {
+            return Err(incomplete.into());
+        }
         let systems = match known.as_ref() {
             Some(entry) if entry.systems.settings == settings => Arc::clone(&entry.systems),
             _ => Arc::new(Systems::new(settings)?),
@@ -127,6 +131,7 @@ mod tests {
     use super::*;
     use crate::class::ClassConnections;
     use crate::fixtures;
+    use serde_json::json;
 
     /// Wrong: campaigns of a class whose servers do not answer keep those of another one from their turn.
     #[tokio::test(start_paused = true)]
@@ -154,6 +159,35 @@ mod tests {
         all.keep_only(&BTreeSet::from(["b".to_owned()]), &BTreeSet::new()).await;
         assert_eq!(all.classes(), BTreeSet::from(["b".to_owned()]));
         assert_eq!((all.record_check("a", false), all.record_check("b", false)), (1, 2));
+    }
+
+    /// Wrong: a Secret with keys of tokens that somebody deletes or spoils takes the suspension, the end and the repair of open sales out of force, as no
+    /// pass comes further than its class.
+    #[tokio::test]
+    async fn keys_of_tokens_that_cannot_be_used_keep_nobody_from_the_servers() {
+        let all = SystemsByClass::default();
+        let mut class = fixtures::class();
+        let jwt =
+            json!({"issuer": "https://login.example", "audiences": ["a"], "keys": {"secretRef": {"name": "keys"}}});
+        class.spec.authentication = serde_json::from_value(json!({"type": "Jwt", "jwt": jwt})).unwrap();
+        let good = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"a","y":"b"}]}"#;
+        for (generation, keys, is_good) in [(1, Some(good), true), (2, Some("sesame"), false), (3, None, false)] {
+            class.metadata.generation = Some(generation);
+            let login = [("database-username", b"op".to_vec())];
+            let data: Vec<_> = login.into_iter().chain(keys.map(|keys| ("jwks.json", keys.into()))).collect();
+            let client = class::connections::tests::with_bytes(&data);
+            let systems = all.get(&client, &class, "coupon-system").await.unwrap();
+            assert_eq!(systems.key_files().values().cloned().collect::<Vec<_>>(), [good], "{keys:?}");
+            let credentials = systems.credentials();
+            assert_eq!(credentials.status, Some(is_good), "{credentials:?}");
+            assert!(is_good || credentials.message.ends_with("issuers go on with the keys of tokens that they have"));
+        }
+        // Of one that is said by half no pod can be made.
+        class.metadata.generation = Some(4);
+        class.spec.authentication.jwt = None;
+        let client = class::connections::tests::with_bytes(&[("database-username", b"op".to_vec())]);
+        let refused = all.get(&client, &class, "coupon-system").await.err().unwrap();
+        assert_eq!(refused.reason(), "AuthenticationIncomplete");
     }
 
     /// Wrong: the process dials the dead servers of a class that is gone for as long as it lives.

@@ -17,10 +17,12 @@ use sqlx::mysql::MySqlPool;
 use tokio::sync::{Mutex, Notify};
 
 use super::tried::Tried;
+use crate::api::ConditionType;
+use crate::api::conditions::Report;
 use crate::class::doubts::Doubts;
 use crate::class::measure::clocks::Witnesses;
 use crate::class::measure::{self, Measured};
-use crate::class::{ClassConnections, KeyFiles};
+use crate::class::{ClassConnections, ClassError, KeyFiles};
 use crate::error::ReconcileError;
 use crate::kafka::topics::make::TopicMaker;
 use crate::kafka::view::reader::KafkaReader;
@@ -67,8 +69,8 @@ pub struct Systems {
     lacking: Tried<connections::Redis, Option<String>>,
     /// Campaigns have met something else than the last look at the class found.
     doubts: Doubts,
-    /// What issuers find about keys of tokens: new keys are no reason to connect anew.
-    key_files: StdMutex<Arc<KeyFiles>>,
+    /// What issuers find about keys of tokens, and what is wrong with what the class has now: new keys are no reason to connect anew.
+    key_files: StdMutex<(Arc<KeyFiles>, Option<Report>)>,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -187,14 +189,28 @@ impl Systems {
         Some(self.with_redis(async |redis| redis::bytes(redis, keys).await).await)
     }
 
-    /// The files about keys of tokens, as last read.
+    /// The files about keys of tokens, as last found good.
     pub(crate) fn key_files(&self) -> Arc<KeyFiles> {
-        Arc::clone(&self.key_files.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.key_files.lock().unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// Takes in files about keys of tokens.
-    pub(crate) fn set_key_files(&self, files: KeyFiles) {
-        *self.key_files.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+    /// Takes in how files about keys of tokens were read. What cannot be used takes nothing away.
+    pub(crate) fn set_key_files(&self, read: Result<KeyFiles, ClassError>) {
+        let mut known = self.key_files.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(files) => *known = (Arc::new(files), None),
+            Err(error) => {
+                let text = format!("{error}; issuers go on with the keys of tokens that they have");
+                known.1 = Some(Report::no(ConditionType::CredentialsReady, error.reason(), text));
+            }
+        }
+    }
+
+    /// Whether all that the class has in Secrets can be used.
+    pub(crate) fn credentials(&self) -> Report {
+        let trouble = self.key_files.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let good = || Report::yes(ConditionType::CredentialsReady, "SecretsRead", "the Secrets hold what is needed");
+        trouble.unwrap_or_else(good)
     }
 
     /// What the last look at the class found; `None` before the first one has ended.

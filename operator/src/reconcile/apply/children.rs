@@ -30,7 +30,7 @@ pub(super) async fn apply(
 ) -> Result<Result<(), ReconcileError>, ReconcileError> {
     let client = &pass.context.client;
     let namespace = pass.id.namespace();
-    let secret = workloads::connections_secret(family)?;
+    let mut secret = workloads::connections_secret(family)?;
     let service = workloads::issuer_service(family);
     let budget = workloads::issuer_budget(family);
     let policy = workloads::network_policy(family, &pass.context.config.operator_pods());
@@ -46,6 +46,9 @@ pub(super) async fn apply(
     );
     let found_service = ours(claimed(&services, &service.name_any(), pass.campaign).await)?;
     let found_secret = ours(claimed(&secrets, &secret.name_any(), pass.campaign).await)?;
+    if let Ok(Some(found)) = &found_secret {
+        workloads::keep_key_files(&mut secret, found);
+    }
     let found_budget = ours(claimed(&budgets, &budget.name_any(), pass.campaign).await)?;
     let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
     let found_policy = match &policy {

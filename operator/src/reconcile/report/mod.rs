@@ -59,6 +59,7 @@ pub(super) fn status(facts: &Facts<'_>, now: Timestamp) -> CouponCampaignStatus 
         observed_generation: Some(generation),
         class_name: Some(class.name_any()),
         realm: row.filter(|_| !plan.is_closed_out).map(|_| id.realm().to_owned()).or(before.realm),
+        authentication: facts.issuer.and_then(crate::workloads::authentication_of),
         coupon_id: Some(id.coupon_id().to_owned()),
         terms: plan.in_force.and_then(terms_status).or(before.terms).or_else(|| {
             // Nobody meets any while Redis holds nothing; these are the ledger's, which another object may have opened.

@@ -24,7 +24,13 @@ pub(crate) fn class_authentication() -> Vec<Case> {
     let everybodys = Cel("authentication.header.name: every client sends this header");
     let one_source = Cel("authentication.jwt.keys needs exactly one of url and secretRef");
     let of_server = Cel("authentication.jwt.keys.caSecretRef is about the server of an https url");
-    let acknowledged = Cel("authentication.acknowledged says that nobody is authenticated");
+    let acknowledged = Cel("authentication.acknowledged says that who reaches issuers is believed");
+    let no_user = Cel("authentication.jwt.claim: this claim names no user");
+    let acknowledged_tokens = || {
+        let mut tokens = with(json!({}));
+        tokens["acknowledged"] = true.into();
+        tokens
+    };
     let at_url = Schema("spec.authentication.jwt.keys.url");
     vec![
         case("nobody is authenticated", json!({}), Taken),
@@ -42,9 +48,14 @@ pub(crate) fn class_authentication() -> Vec<Case> {
         case(
             "a header, and acknowledged",
             json!({"type": "Header", "header": {"name": "X-User"}, "acknowledged": true}),
-            acknowledged,
+            Taken,
         ),
+        case("the address, as some networks have it", header("CF-Connecting-IP"), everybodys),
+        case("a header of browsers", header("Sec-Fetch-Site"), everybodys),
+        case("a header of caches", header("Via"), everybodys),
         case("tokens", with(json!({})), Taken),
+        case("tokens, and acknowledged", acknowledged_tokens(), acknowledged),
+        case("a claim that names no user", with(json!({"claim": "exp"})), no_user),
         case("no tokens", json!({"type": "Jwt"}), of_jwt),
         case("tokens for nobody", json!({"jwt": with(json!({}))["jwt"]}), of_jwt),
         case(
