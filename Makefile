@@ -23,9 +23,10 @@ CARGO_DENY := $(COUPON_CACHE)/tools/cargo-deny-$(CARGO_DENY_VERSION)
 SCHEMATHESIS_VERSION := 4.32.5
 SCHEMATHESIS := $(COUPON_CACHE)/tools/schemathesis-$(SCHEMATHESIS_VERSION)/bin/schemathesis
 PROGRAMS := coupon-operator coupon-issuer coupon-consumer
-# What is compiled: everything, but for the demo what it runs.
+# What is compiled: everything, but for these demos what they run.
 BINARIES = --bins
 demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) demo)
+watch-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) watch-demo stack-monitoring)
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 
 .PHONY: help
@@ -117,6 +118,13 @@ scale-demo: image ## Slow consumers, a growing lag, and pods that follow it: a t
 	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name $(NAME) -- $(TARGET)/debug/scale-demo
+
+.PHONY: watch-demo
+watch-demo: image ## Every query of every dashboard, and alerts from firing to resolved, in a sale with faults (some 9 min after a build)
+	@$(STACK) up --name watch --with monitoring
+	@$(STACK) load-image --name watch $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name watch -- $(TARGET)/debug/watch-demo && status=0 || status=$$?; \
+		$(STACK) down --name watch; exit $$status
 
 .PHONY: test
 test: image later-image test-packages ## All tests, those of the cluster included (first time: some 35 min, mostly compiling; then some 12 min)

@@ -32,6 +32,8 @@ const ALERTED_OUTCOMES: [RecordOutcome; 7] = [
     RecordOutcome::Rejected,
 ];
 
+const RETRIES: [Retry; 3] = [Retry::Database, Retry::DeadLetterTopic, Retry::AboveTotal];
+
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabel {
@@ -140,12 +142,15 @@ impl Metrics {
             Unit::Seconds,
             all.end_to_end_seconds.clone(),
         );
-        // What alerts look at exists from the start: a series that is born with its first event has no rate.
+        // What alerts and dashboards look at exists from the start: a series that is born with its first event has no rate.
         for outcome in ALERTED_OUTCOMES {
             drop(all.records.get_or_create(&OutcomeLabel { outcome: outcome.name() }));
         }
         for reason in DeadLetterReason::NAMES {
             drop(all.dead_letters.get_or_create(&ReasonLabel { reason }));
+        }
+        for reason in RETRIES.map(Retry::name) {
+            drop(all.retries.get_or_create(&ReasonLabel { reason }));
         }
         for reason in StandstillCause::NAMES {
             drop(all.clients_replaced.get_or_create(&ReasonLabel { reason }));
@@ -256,11 +261,13 @@ mod tests {
     fn the_reference_says_what_a_consumer_counts() {
         let registry = telemetry::registry(PREFIX);
         let metrics = Metrics::new(&mut registry.write().unwrap());
-        metrics.retry(Retry::Database);
         metrics.rebalance("assign");
         metrics.set_committed(0, 1);
         let _ports: [Stats; 1] = Stats::register(&registry, ["probes"]);
         let scrape = telemetry::scrape(&registry).unwrap();
         assert_eq!(coupon_testing::metrics_reference::differences("Consumer", &scrape), Vec::<String>::new());
+        for reason in RETRIES.map(Retry::name) {
+            assert!(scrape.contains(&format!("coupon_consumer_retries_total{{reason=\"{reason}\"}} 0")), "{scrape}");
+        }
     }
 }

@@ -19,3 +19,4 @@ pub mod scaling;
 pub mod trials;
 pub mod url;
 pub mod wait;
+pub mod watched;

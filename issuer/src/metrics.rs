@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 
+use coupon_ledger::redis::Executed;
 use coupon_runtime::telemetry::{LATENCY_BUCKETS, SharedRegistry};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -13,8 +14,8 @@ use prometheus_client::metrics::histogram::Histogram;
 /// Prefix of every name.
 pub(crate) const PREFIX: &str = "coupon_issuer";
 
-/// Codes that alerts count. They exist from the start: a series that is born with its first event has no rate.
-const ALERTED_CODES: [&str; 3] = [ISSUED, "UNCONFIRMED", "REDIS_UNAVAILABLE"];
+/// Codes that alerts and dashboards count. They exist from the start: a series that is born with its first event has no rate.
+const WATCHED_CODES: [&str; 5] = [ISSUED, "UNCONFIRMED", "REDIS_UNAVAILABLE", "OVERLOADED", "NOT_OPEN"];
 /// Code of a request that got a new coupon.
 pub(crate) const ISSUED: &str = "ISSUED";
 
@@ -28,8 +29,21 @@ pub(crate) struct OutcomeLabel {
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct CauseLabel {
-    /// Name of the class.
-    pub(crate) cause: &'static str,
+    cause: &'static str,
+}
+
+impl CauseLabel {
+    const ALL: [Executed; 3] = [Executed::No, Executed::Unknown, Executed::Fatal];
+
+    /// By what is known of it.
+    pub(crate) fn of(executed: Executed) -> Self {
+        let cause = match executed {
+            Executed::No => "not_executed",
+            Executed::Unknown => "unknown",
+            Executed::Fatal => "fatal",
+        };
+        Self { cause }
+    }
 }
 
 /// Why it is not known who asks.
@@ -151,8 +165,11 @@ impl Metrics {
         all.register("token_keys", "Keys of tokens that are known", metrics.token_keys.clone());
         all.register("epoch", "Epoch under which is granted; 0 when nothing is", metrics.epoch.clone());
         drop(all);
-        for code in ALERTED_CODES {
+        for code in WATCHED_CODES {
             drop(metrics.requests.get_or_create(&OutcomeLabel { code }));
+        }
+        for executed in CauseLabel::ALL {
+            drop(metrics.redis_failures.get_or_create(&CauseLabel::of(executed)));
         }
         metrics
     }
@@ -169,14 +186,16 @@ mod tests {
     fn the_reference_says_what_an_issuer_counts() {
         let registry = telemetry::registry(PREFIX);
         let metrics = Metrics::register(&registry);
-        metrics.redis_failures.get_or_create(&CauseLabel { cause: "unknown" }).inc();
         metrics.unauthenticated.get_or_create(&RefusalLabel { reason: "missing" }).inc();
         metrics.key_readings.get_or_create(&ReadingLabel { result: "read" }).inc();
         let _ports: [Stats; 1] = Stats::register(&registry, ["users"]);
         let scrape = telemetry::scrape(&registry).unwrap();
         assert_eq!(coupon_testing::metrics_reference::differences("Issuer", &scrape), Vec::<String>::new());
-        for code in ALERTED_CODES {
+        for code in WATCHED_CODES {
             assert!(scrape.contains(&format!("coupon_issuer_requests_total{{code=\"{code}\"}} 0")), "{scrape}");
+        }
+        for cause in ["not_executed", "unknown", "fatal"] {
+            assert!(scrape.contains(&format!("coupon_issuer_redis_failures_total{{cause=\"{cause}\"}} 0")), "{scrape}");
         }
     }
 }

@@ -58,6 +58,11 @@ pub fn test_packages() -> Result<()> {
     install_for(packages::NEEDS_OF_TESTS, "20 s")
 }
 
+/// Installs the Debian packages that are missing and that only a stack with monitoring needs.
+pub(crate) fn monitoring_packages() -> Result<()> {
+    install_for(packages::NEEDS_OF_MONITORING, "20 s")
+}
+
 fn install_for(needs: &[Need], expected: &str) -> Result<()> {
     let missing = packages::missing(needs);
     if missing.is_empty() {

@@ -38,6 +38,14 @@ pub const KAFKA_PROXY_PORT: u16 = 29092;
 
 /// The port of the first broker's listener for administration, of brokers that ask for a login; one port for each broker.
 pub const KAFKA_ADMIN_PORT: u16 = 39092;
+/// The port of Prometheus.
+pub const PROMETHEUS_PORT: u16 = 9190;
+/// The port of Alertmanager.
+pub const ALERTMANAGER_PORT: u16 = 9191;
+/// The port on which somebody stands for Slack and PagerDuty.
+pub const RECEIVER_PORT: u16 = 9192;
+/// The port on which Prometheus is told which pods there are.
+pub const TARGETS_PORT: u16 = 9193;
 /// The realms in which operator and pods have rights, at servers that go by them.
 pub const REALMS: [&str; 2] = ["local", "chaos"];
 
@@ -108,6 +116,12 @@ impl Layout {
     #[must_use]
     pub fn config(&self) -> PathBuf {
         self.root.join("config")
+    }
+
+    /// What Prometheus and Alertmanager are told.
+    #[must_use]
+    pub fn monitoring(&self) -> PathBuf {
+        self.config().join("monitoring")
     }
 
     /// Certificates and kubeconfigs.

@@ -17,6 +17,7 @@ pub mod enter;
 pub mod image;
 pub mod install;
 pub mod layout;
+pub mod monitoring;
 pub mod options;
 pub mod secured;
 pub mod services;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,8 @@ pub enum RedisMode {
 pub enum Addition {
     /// Kafka, Redis, Sentinels and MariaDB with TLS and logins, and with the rights that README lists.
     Secured,
+    /// Prometheus and Alertmanager with the project's alerts and routes, and a receiver in the place of Slack and PagerDuty.
+    Monitoring,
 }
 
 /// What a stack consists of.
@@ -80,6 +82,19 @@ impl Options {
         self.with.contains(&Addition::Secured)
     }
 
+    /// Whether it watches its pods.
+    #[must_use]
+    pub fn is_monitored(&self) -> bool {
+        self.with.contains(&Addition::Monitoring)
+    }
+
+    /// Refuses what does not go together.
+    pub(crate) fn check(&self) -> Result<()> {
+        let blind = self.is_monitored() && !self.has(Component::Kubernetes);
+        ensure!(!blind, "`--with monitoring` watches pods: it cannot go without kubernetes");
+        Ok(())
+    }
+
     pub(crate) fn load(layout: &Layout) -> Result<Self> {
         let file = layout.options_file();
         let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -102,5 +117,18 @@ mod tests {
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
         assert!(!options.has(Component::Kubernetes) && options.has(Component::Kafka));
+    }
+
+    #[test]
+    fn nobody_watches_pods_that_cannot_be() {
+        let mut options = Options {
+            brokers: 1,
+            redis: RedisMode::Single,
+            without: vec![Component::Kubernetes],
+            with: vec![Addition::Monitoring],
+        };
+        assert!(options.check().is_err());
+        options.without = vec![Component::Kafka];
+        options.check().unwrap();
     }
 }

@@ -70,6 +70,10 @@ pub(crate) const NEEDS: &[Need] = &[
 pub(crate) const NEEDS_OF_TESTS: &[Need] =
     &[program("prometheus", "promtool"), program("prometheus-alertmanager", "amtool")];
 
+/// What only a stack with monitoring takes. The same packages.
+pub(crate) const NEEDS_OF_MONITORING: &[Need] =
+    &[program("prometheus", "prometheus"), program("prometheus-alertmanager", "prometheus-alertmanager")];
+
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/cni"];
 
 /// Whether a program can be found.

@@ -15,7 +15,7 @@ use crate::options::{Component, Options, RedisMode};
 use crate::secured::{Authority, SENTINEL_PASSWORD};
 use crate::server::Server;
 use crate::services::Sentinel;
-use crate::{kafka, kubernetes, mariadb, redis};
+use crate::{kafka, kubernetes, mariadb, monitoring, redis};
 
 /// Prepares every server of the stack.
 pub(crate) fn servers(installed: &Installed, layout: &Layout, options: &Options) -> Result<Vec<Server>> {
@@ -24,6 +24,9 @@ pub(crate) fn servers(installed: &Installed, layout: &Layout, options: &Options)
     let authority = authority.as_ref();
     if options.has(Component::Kubernetes) {
         servers.extend(kubernetes::servers(installed, layout)?);
+    }
+    if options.is_monitored() {
+        servers.extend(monitoring::servers(layout)?);
     }
     if options.has(Component::Kafka) {
         servers.extend(brokers(installed, layout, options.brokers, authority)?);
@@ -44,6 +47,9 @@ pub(crate) fn part_names(options: &Options) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     if options.has(Component::Kubernetes) {
         names.extend(kubernetes::PART_NAMES.map(str::to_owned));
+    }
+    if options.is_monitored() {
+        names.extend(monitoring::PART_NAMES.map(str::to_owned));
     }
     if options.has(Component::Kafka) {
         names.extend((1..=options.brokers).map(|id| format!("kafka-{id}")));

@@ -12,7 +12,7 @@ use crate::control::{Client, State, Status};
 use crate::layout::Layout;
 use crate::options::Options;
 use crate::process::tail;
-use crate::{cgroup, down, enter, install, plan};
+use crate::{cgroup, down, enter, install, monitoring, plan};
 
 /// A part fails sooner by itself; this is for the whole, with parts that wait for each other.
 const READY_WITHIN: Duration = Duration::from_secs(180);
@@ -28,7 +28,12 @@ pub fn up(name: &str, options: &Options) -> Result<()> {
     let layout = client.layout().clone();
     enter::refuse_inside("up")?;
     ensure!(nix::unistd::geteuid().is_root(), "a stack has namespaces of its own: start it as root");
+    options.check()?;
     install::install()?;
+    if options.is_monitored() {
+        monitoring::program()?;
+        install::monitoring_packages()?;
+    }
     layout.create()?;
     let lock = File::create(layout.root().join("lock"))?;
     lock.lock()?;

@@ -310,17 +310,9 @@ impl Batcher {
             Err(_) => RedisError::Timeout(started.elapsed().as_millis()),
         };
         self.redis_health.failed(&error.to_string(), error.is_missing_right(), Instant::now());
-        self.metrics.redis_failures.get_or_create(&CauseLabel { cause: cause(error.executed()) }).inc();
+        self.metrics.redis_failures.get_or_create(&CauseLabel::of(error.executed())).inc();
         self.redis.link.failed(live, &error);
         Err(error)
-    }
-}
-
-fn cause(executed: Executed) -> &'static str {
-    match executed {
-        Executed::No => "not_executed",
-        Executed::Unknown => "unknown",
-        Executed::Fatal => "fatal",
     }
 }
 

@@ -137,6 +137,9 @@ impl Metrics {
         set(labels, &self.lag_sum, lag);
         set(labels, &self.dead_letters, dead);
         set(labels, &self.lag_observable, Some(lag.is_some().into()));
+        // They exist from the start: a series that is born with its first event has no rate.
+        drop(self.republished.get_or_create(labels));
+        drop(self.epochs_opened.get_or_create(labels));
     }
 
     /// Takes over how many winners are not known to be durable, and the age of the oldest missing one in seconds.

@@ -22,6 +22,13 @@ pub struct ScanResult {
     pub published: u64,
 }
 
+impl ScanResult {
+    /// Those that Redis alone still holds.
+    pub fn redis_only(&self) -> u64 {
+        self.missing.saturating_sub(self.published)
+    }
+}
+
 /// How far the scans of one campaign are. Losing it costs a round, nothing else.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scan {

@@ -120,9 +120,9 @@ fn unconfirmed(facts: &Facts<'_>, before: Option<i64>) -> Option<u64> {
     match RemainingWork::of(ledger, kafka, facts.seen.issued()) {
         RemainingWork::Gap(gap) => Some(gap),
         RemainingWork::None => Some(0),
-        // Winners on their way cannot be told from missing ones, but for those that the last look found.
-        // What an older look found is history.
-        RemainingWork::Lag(_) => Some(facts.scan.missing).filter(|missing| *missing > 0),
+        // Winners on their way cannot be told from missing ones, but for those that the last look found. Those of them that were published
+        // again wait in the log. What an older look found is history.
+        RemainingWork::Lag(_) => Some(facts.scan.redis_only()).filter(|missing| *missing > 0),
         RemainingWork::Unknown => before.and_then(|before| u64::try_from(before).ok()),
     }
 }

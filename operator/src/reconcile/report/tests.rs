@@ -86,6 +86,8 @@ struct Lasting<'a> {
     starting: Starting,
     /// Issuers that end.
     ending_issuers: usize,
+    /// What was found in Redis only.
+    scan: ScanResult,
 }
 
 fn status_while(
@@ -108,6 +110,7 @@ fn status_while(
         compared,
         starting,
         ending_issuers,
+        scan,
     }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
@@ -125,7 +128,7 @@ fn status_while(
         issuer: Some(&issuer),
         consumer: Some(&consumer),
         adopted,
-        scan: &ScanResult::default(),
+        scan: &scan,
         compared: compared.unwrap_or(ComparisonStatus { proves: true, suspect: None }),
         measured: None,
         kafka_refuses: None,

@@ -59,6 +59,18 @@ fn winners_that_are_nowhere_durable_are_counted() {
     }
 }
 
+/// Wrong: people are told for hours, while nobody reads the log, that winners are in Redis only which are in the log.
+#[test]
+fn winners_that_are_published_again_are_in_the_log() {
+    for (published, unconfirmed) in [(0, Some(3)), (2, Some(1)), (3, None)] {
+        let scan = ScanResult { missing: 3, oldest_ms: Some(0), published };
+        let lasting = Lasting { scan, ..Lasting::default() };
+        let status = status_while(&Scene::open().issued(10).stored(6).lag(4), 3, None, None, NOW, lasting);
+        assert_eq!(says(&status, ConditionType::LedgerConsistent), "False/WinnersMissing");
+        assert_eq!(status.unconfirmed, unconfirmed, "{published} of 3 published");
+    }
+}
+
 /// Wrong: a row that is nobody's stands for the one that is missing, and all is said to be stored.
 #[test]
 fn counts_alone_prove_nothing_and_rows_that_are_nobodys_are_said() {
