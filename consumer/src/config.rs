@@ -66,7 +66,9 @@ pub enum Command {
     Forget(Forget),
     /// Write who has won, in the order of ranks, as CSV or JSON Lines.
     ///
-    /// Ends with 0 if every rank that is given is in the list, or was given up, with 3 if some are missing, and with 1 if a system fails.
+    /// Ends with 0 if the list is whole for good: the window is over, and every rank that was given is in the list, or was given up. Ends with 3
+    /// if ranks are missing, if more may be given until the window is over, or if Redis, which gives ranks, cannot be asked; and with 1 if
+    /// the database fails, or the list cannot be written.
     Winners(Winners),
 }
 
@@ -171,6 +173,15 @@ mod tests {
         }
         let alone = parse(["--campaign", "prod/shop/spring"]).unwrap();
         assert!(alone.command.is_none() && alone.config.is_some());
+    }
+
+    /// Wrong: help speaks of what another command writes.
+    #[test]
+    fn help_says_what_json_is_for_each_command() {
+        let help = |line: &str| parse(line.split(' ')).unwrap_err().to_string();
+        let (winners, letters) = (help("winners --help"), help("dead-letters list --help"));
+        assert!(winners.contains("JSON Lines, a winner in each") && !winners.contains("table"), "{winners}");
+        assert!(letters.contains("Write JSON instead of a table"), "{letters}");
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //!
 //! Offsets are committed only behind rows that are committed, or dead letters that are acknowledged. `standstill` and `course` are
 //! pure; `poll` and its `client` alone talk to the group. [`service`] is the running consumer; [`replay`] is the command that puts
-//! dead letters back, [`forget`] the one that puts people under pseudonyms: only these two ask Redis, and `rights` checks first
-//! whether their logins may do what they need. [`winners`] lists the rows. This crate knows nothing of Kubernetes.
+//! dead letters back, [`forget`] the one that puts people under pseudonyms, and `rights` checks first whether their logins may do what they
+//! need. [`winners`] lists the rows. Only these three ask Redis. This crate knows nothing of Kubernetes.
 
 pub mod config;
 pub mod forget;

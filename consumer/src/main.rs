@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A chosen dead letter is no row in the end, somebody is not forgotten everywhere, or a list of winners is not whole.
+/// A chosen dead letter is no row in the end, somebody is not forgotten everywhere, or a list of winners is not known to be whole.
 const NOT_ALL_DONE: u8 = 3;
 
 fn main() -> ExitCode {
@@ -74,18 +74,14 @@ async fn dead_letters(action: Action) -> anyhow::Result<ExitCode> {
 
 async fn list_winners(wanted: Winners) -> anyhow::Result<ExitCode> {
     let connections = Connections::load(&wanted.place.connections)?;
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let Written { winners, given_up, missing, which } = winners::write(&wanted, &connections, &mut out).await?;
-    if missing == 0 {
-        tracing::info!(winners, given_up, "the list is whole");
+    let mut out = std::io::BufWriter::new(winners::stdout().context("no list was written")?);
+    let Written { winners, given_up, verdict } = winners::write(&wanted, &connections, &mut out).await?;
+    if verdict.is_whole() {
+        tracing::info!(whole = true, winners, given_up, "{verdict}");
         return Ok(ExitCode::SUCCESS);
     }
-    tracing::warn!(
-        winners,
-        given_up,
-        missing,
-        "the list is not whole: ranks {which} are given, and are no rows; while the campaign is not Completed, make it again later"
-    );
+    let (missing, lacks) = (verdict.missing(), verdict.lacks());
+    tracing::warn!(whole = false, winners, given_up, missing, lacks, "{verdict}");
     Ok(ExitCode::from(NOT_ALL_DONE))
 }
 

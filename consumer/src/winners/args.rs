@@ -6,6 +6,7 @@ use crate::replay::args::Place;
 
 /// Whose winners, and from where on.
 #[derive(Debug, Clone, Args)]
+#[command(mut_arg("json", |json| json.help("Write JSON Lines, a winner in each, instead of CSV")))]
 pub struct Winners {
     /// Which campaign, and whether to write JSON Lines instead of CSV.
     #[command(flatten)]

@@ -18,6 +18,11 @@ use crate::stage::{PATIENCE, Stage};
 
 /// Puts these winners, and no others, into Redis.
 pub(crate) async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssued]) {
+    redis_holds_until(stage, epoch, winners, i64::MAX / 4096).await;
+}
+
+/// The same, with a window that ends then, in milliseconds since 1970.
+pub(crate) async fn redis_holds_until(stage: &Stage, epoch: u64, winners: &[CouponIssued], end_ms: i64) {
     let mut redis = connect::connect(&stage.connections.redis, Duration::from_secs(10)).await.unwrap();
     let history = observe(&mut redis, &RedisKeys::of(&stage.campaign)).await.unwrap().history;
     let highest = winners.iter().map(|winner| winner.rank).max().unwrap_or(0);
@@ -31,7 +36,7 @@ pub(crate) async fn redis_holds(stage: &Stage, epoch: u64, winners: &[CouponIssu
     let winners: Vec<LedgerWinner> = winners.collect();
     let free = (1..=highest).filter(|rank| winners.iter().all(|winner| winner.rank != *rank)).collect();
     let ledger = Ledger { winners, free, highest };
-    let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms: i64::MAX / 4096, suspended: false };
+    let terms = Terms { total: 1_000_000, limit: 1, start_ms: 0, end_ms, suspended: false };
     let attempt = format!("{:032x}", rand::random::<u128>());
     let filled =
         fill(&mut redis, &stage.campaign, &attempt, &history, epoch, &terms.numbered(1), &ledger).await.unwrap();
@@ -59,10 +64,15 @@ pub(crate) async fn program(stage: &Stage, connections: &Connections, arguments:
 
 /// The same, whatever it writes.
 pub(crate) async fn output(stage: &Stage, connections: &Connections, arguments: &str) -> Output {
-    let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
-    std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_coupon-consumer"));
     command.args(arguments.split_whitespace());
+    output_of(stage, connections, command).await
+}
+
+/// The same of any command that leads to the program.
+pub(crate) async fn output_of(stage: &Stage, connections: &Connections, mut command: Command) -> Output {
+    let path = std::env::temp_dir().join(format!("coupon-replay-{:016x}.yaml", rand::random::<u64>()));
+    std::fs::write(&path, connections.to_yaml().unwrap()).unwrap();
     command.env("COUPON_CAMPAIGN", stage.campaign.to_string()).env("COUPON_CONNECTIONS", &path);
     let ran = run(command).await;
     std::fs::remove_file(path).unwrap();
