@@ -39,6 +39,8 @@ pub enum RedisMode {
 pub enum Addition {
     /// Kafka, Redis, Sentinels and MariaDB with TLS and logins, and with the rights that README lists.
     Secured,
+    /// Envoy and nginx on the search path of what runs inside. Who has something to put one before starts it.
+    Gateway,
 }
 
 /// What a stack consists of.
@@ -80,6 +82,12 @@ impl Options {
         self.with.contains(&Addition::Secured)
     }
 
+    /// Whether there are gateways to start.
+    #[must_use]
+    pub(crate) fn has_gateways(&self) -> bool {
+        self.with.contains(&Addition::Gateway)
+    }
+
     pub(crate) fn load(layout: &Layout) -> Result<Self> {
         let file = layout.options_file();
         let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -98,9 +106,15 @@ mod tests {
     #[test]
     fn options_survive_being_stored() {
         let without = vec![Component::Kubernetes];
-        let options = Options { brokers: 3, redis: RedisMode::Sentinel, without, with: vec![Addition::Secured] };
+        let options = Options {
+            brokers: 3,
+            redis: RedisMode::Sentinel,
+            without,
+            with: vec![Addition::Secured, Addition::Gateway],
+        };
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
         assert!(!options.has(Component::Kubernetes) && options.has(Component::Kafka));
+        assert!(options.is_secured() && options.has_gateways());
     }
 }

@@ -28,7 +28,7 @@ pub fn up(name: &str, options: &Options) -> Result<()> {
     let layout = client.layout().clone();
     enter::refuse_inside("up")?;
     ensure!(nix::unistd::geteuid().is_root(), "a stack has namespaces of its own: start it as root");
-    install::install()?;
+    install::install(&options.with)?;
     layout.create()?;
     let lock = File::create(layout.root().join("lock"))?;
     lock.lock()?;
