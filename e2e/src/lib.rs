@@ -7,6 +7,7 @@ pub mod attack;
 pub mod campaign;
 pub mod chaos;
 pub mod database;
+pub mod front;
 pub mod install;
 pub mod issuer_client;
 pub mod logins;

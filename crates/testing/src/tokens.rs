@@ -179,8 +179,13 @@ pub struct KeyServer {
 impl KeyServer {
     /// One that publishes these.
     pub async fn start(signers: &[&Signer]) -> Self {
+        Self::start_at(std::net::Ipv4Addr::LOCALHOST.into(), signers).await
+    }
+
+    /// One at this address of the machine, so that others than the machine itself reach it.
+    pub async fn start_at(ip: std::net::IpAddr, signers: &[&Signer]) -> Self {
         let answer = Arc::new(Mutex::new((StatusCode::OK, key_set(signers))));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut server = Self { address, answer, asked: Arc::default(), serving: None };
         server.serve(listener);

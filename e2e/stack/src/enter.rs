@@ -78,6 +78,9 @@ fn environment(command: &mut Command, layout: &Layout, options: &Options) -> Res
         tools.extend([Tool::Kubernetes.find(&cache)?, Tool::Helm.find(&cache)?]);
         command.env("KUBECONFIG", layout.kubeconfig());
     }
+    if options.has_gateways() {
+        tools.push(Tool::Envoy.find(&Cache::locate()?)?);
+    }
     command.env("PATH", search_path(&tools)?);
     for (name, value) in plan::connections(layout, options).variables() {
         match value {

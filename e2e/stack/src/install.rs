@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::cache::Cache;
 use crate::kafka::Kafka;
+use crate::options::Addition;
 use crate::packages::{self, Need};
 use crate::tools::Tool;
 
@@ -71,14 +72,19 @@ fn install_for(needs: &[Need], expected: &str) -> Result<()> {
     step(&format!("Debian packages {}", missing.join(" ")), expected, || packages::install(needs))
 }
 
-/// Installs what is missing, and prints a line for each step that has work to do.
+/// Installs what is missing of what every stack has and of `additions`, and prints a line for each step that has work to do.
 ///
 /// # Errors
 /// If a package cannot be installed, or a tool cannot be built.
-pub fn install() -> Result<Installed> {
+pub fn install(additions: &[Addition]) -> Result<Installed> {
     packages()?;
     let cache = Cache::locate()?;
-    for tool in Tool::ALL {
+    let mut tools = Tool::ALL.to_vec();
+    if additions.contains(&Addition::Gateway) {
+        install_for(packages::NEEDS_OF_GATEWAYS, "20 s")?;
+        tools.push(Tool::Envoy);
+    }
+    for tool in tools {
         if tool.find(&cache).is_err() {
             let (title, expected) = tool.describe();
             step(title, expected, || tool.build(&cache).map(drop))?;

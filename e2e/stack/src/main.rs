@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use stack::cache::Cache;
 use stack::control::{Action, Client};
 use stack::image::{Image, Source};
-use stack::options::Options;
+use stack::options::{Addition, Options};
 use stack::{down, enter, install, status, supervisor, up};
 
 /// A real Kubernetes, Kafka, Redis and MariaDB on this machine, without Docker, in namespaces of their own.
@@ -45,6 +45,9 @@ enum Subcommands {
         /// Only the Debian packages that tests need beside those of a stack.
         #[arg(long, conflicts_with = "packages")]
         test_packages: bool,
+        /// Also what these additions need.
+        #[arg(long = "with", value_enum, value_delimiter = ',', conflicts_with_all = ["packages", "test_packages"])]
+        with: Vec<Addition>,
     },
     /// Start a stack and wait until it is ready; installs first what is missing.
     Up {
@@ -153,7 +156,7 @@ fn run(command: Subcommands) -> Result<ExitCode> {
     match command {
         Subcommands::Install { packages: true, .. } => install::packages()?,
         Subcommands::Install { test_packages: true, .. } => install::test_packages()?,
-        Subcommands::Install { .. } => install::install().map(|_| println!("everything is installed"))?,
+        Subcommands::Install { with, .. } => install::install(&with).map(|_| println!("everything is installed"))?,
         Subcommands::Up { stack, options } => up::up(&stack.name, &options)?,
         Subcommands::Status { stack, json } => status::status(&stack.name, json)?,
         Subcommands::Down { stack, keep_data } => down::down(&stack.name, keep_data)?,

