@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use coupon_runtime::http::{Cors, CorsTerms, Limits, Manners, Server, Stats};
+use axum::{Extension, Router};
+use coupon_runtime::http::{Cors, CorsTerms, Limits, Manners, Peer, Server, Stats};
 use coupon_runtime::telemetry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +34,10 @@ async fn start(manners: Option<Manners>) -> SocketAddr {
         Some(manners) => Server::for_users(limits(), stats, manners),
         None => Server::new(limits(), stats),
     };
-    let router = Router::new().route("/", get(async || "hello")).route("/echo", post(async |body: Bytes| body));
+    let router = Router::new().route("/", get(async || "hello")).route("/echo", post(async |body: Bytes| body)).route(
+        "/peer",
+        get(async |peer: Option<Extension<Peer>>| format!("{:?}", peer.map(|Extension(Peer(peer))| peer))),
+    );
     tokio::spawn(Arc::clone(&server).serve(listener, router, CancellationToken::new()));
     address
 }
@@ -125,6 +128,17 @@ async fn a_port_without_manners_gives_back_nothing() {
         let told = told(address, &request).await;
         assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {told:?}");
         assert!(given(&told, "x-request-id").is_empty() && given(&told, "traceparent").is_empty(), "{what}: {told:?}");
+    }
+}
+
+/// Wrong: who asks is counted for an address that is not its own, or a port that needs none pays for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_hear_who_holds_the_other_end_where_they_are_to() {
+    let request = "GET /peer HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n";
+    for (tells_peer, expected) in [(true, "Some(127.0.0.1)"), (false, "None")] {
+        let address = start(Some(Manners { tells_peer, ..Manners::default() })).await;
+        let told = told(address, request).await;
+        assert!(told.ends_with(&format!("\r\n\r\n{expected}")), "{told:?}");
     }
 }
 

@@ -17,12 +17,15 @@ use super::asker::Asker;
 use super::failure::Failure;
 use super::limits::MAX_FIELDS;
 use super::manners::Manners;
+use super::peer::Peer;
 use super::phase::{Phase, Progress};
 
 /// Answers the requests of one connection.
 pub(super) struct Handler {
     pub(super) router: Router,
     pub(super) manners: Option<Arc<Manners>>,
+    /// Who holds the other end, where routes are to know it.
+    pub(super) peer: Option<Peer>,
     pub(super) progress: Arc<Progress>,
     /// Whether answers say that the connection ends with them.
     pub(super) closing: Arc<AtomicBool>,
@@ -35,7 +38,7 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let progress = Arc::clone(&self.progress);
         let closing = Arc::clone(&self.closing);
         let manners = self.manners.clone();
@@ -53,6 +56,9 @@ impl hyper::service::Service<Request<Incoming>> for Handler {
         } else {
             progress.asked_by(asker.clone());
             progress.enter(Phase::Body);
+        }
+        if let Some(peer) = self.peer {
+            request.extensions_mut().insert(peer);
         }
         let body = Arc::clone(&progress);
         let answer = self.router.clone().call(request.map(|inner| Body::new(Question { inner, progress: body })));

@@ -22,6 +22,8 @@ pub struct Manners {
     pub problem: Option<Retelling>,
     /// Which pages may call; no page of another origin where there is none.
     pub cors: Option<Cors>,
+    /// Whether routes are told who holds the other end of the connection ([`super::Peer`]).
+    pub tells_peer: bool,
 }
 
 impl Manners {

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ use super::handler::Handler;
 use super::limits::{Limits, MAX_HEAD, RECEIVE_BUFFER, SEND_BUFFER};
 use super::linger::say_last;
 use super::manners::Manners;
+use super::peer::Peer;
 use super::phase::{Order, Overdue, Phase, Progress};
 use super::stats::Stats;
 use super::stream::Watched;
@@ -149,7 +151,7 @@ impl Server {
         let server = &entrance.server;
         while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
             match accepted {
-                Ok((stream, _)) => entrance.enter(stream).await,
+                Ok((stream, address)) => entrance.enter(stream, address).await,
                 Err(error) if is_gone(&error) => {}
                 Err(_) if stop.is_cancelled() => break,
                 Err(error) => {
@@ -212,12 +214,13 @@ impl Server {
     }
 
     /// Serves one connection to its end.
-    async fn attend(self: Arc<Self>, stream: TcpStream, router: Router, seat: Seat) {
+    async fn attend(self: Arc<Self>, stream: TcpStream, address: SocketAddr, router: Router, seat: Seat) {
         self.stats.open.inc();
         let progress = Arc::clone(&seat.progress);
         let handler = Handler {
             router,
             manners: self.manners.clone(),
+            peer: self.manners.as_ref().filter(|manners| manners.tells_peer).map(|_| Peer::of(address)),
             progress: Arc::clone(&progress),
             closing: Arc::clone(&self.closing),
             longest_body: self.limits.longest_body,
@@ -293,7 +296,7 @@ struct Entrance {
 
 impl Entrance {
     /// Seats a connection, or says that all seats are taken.
-    async fn enter(&self, stream: TcpStream) {
+    async fn enter(&self, stream: TcpStream, address: SocketAddr) {
         let Self { server, router, tasks, telling } = self;
         server.stats.accepted.inc();
         server.can_accept();
@@ -301,7 +304,7 @@ impl Entrance {
         match server.admit().await {
             Some((seat, evicted)) => {
                 server.stats.evicted.inc_by(evicted as u64);
-                tasks.spawn(Arc::clone(server).attend(stream, router.clone(), seat));
+                tasks.spawn(Arc::clone(server).attend(stream, address, router.clone(), seat));
             }
             None => {
                 server.stats.refused.inc();
@@ -322,11 +325,11 @@ impl Entrance {
     async fn let_in_who_waits(&self, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
         for _ in 0..BACKLOG {
-            match listener.accept().and_then(|(stream, _)| {
+            match listener.accept().and_then(|(stream, address)| {
                 stream.set_nonblocking(true)?;
-                TcpStream::from_std(stream)
+                Ok((TcpStream::from_std(stream)?, address))
             }) {
-                Ok(stream) => self.enter(stream).await,
+                Ok((stream, address)) => self.enter(stream, address).await,
                 Err(error) if is_gone(&error) => {}
                 Err(_) => return,
             }
