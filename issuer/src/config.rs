@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
-use coupon_core::contract::{Acknowledge, Authentication, AuthenticationKind, KeyBy, deadlines, environment, ports};
+use coupon_core::contract::{
+    Acknowledge, Authentication, AuthenticationKind, KeyBy, RateLimits, deadlines, environment, ports,
+};
 use coupon_core::identity::Identity;
 use coupon_runtime::http::{Cors, Origin};
 use strum::VariantNames;
@@ -116,6 +118,11 @@ pub struct Config {
     #[arg(long, default_value_t)]
     pub authentication: Authentication,
 
+    /// How often may be asked, of each user, of each address and of all together, and what every request must have from the gateway, as JSON. By
+    /// default as often as one likes. No environment variable sets it, as with --authentication.
+    #[arg(long, default_value_t)]
+    pub rate_limits: RateLimits,
+
     /// Milliseconds to go on serving after SIGTERM, while load balancers learn that this process is not ready any more.
     #[arg(long, env = environment::SHUTDOWN_DELAY_MS, default_value_t = 5_000)]
     pub shutdown_delay_ms: u64,
@@ -211,7 +218,7 @@ mod tests {
         assert_eq!(config.campaign.to_string(), "prod/shop/spring");
         assert_eq!((config.acknowledge, config.key_by, config.queue), (Acknowledge::Durable, KeyBy::User, 10_000));
         assert_eq!(config.listen.port(), 8080);
-        assert!(!config.log_json && config.authentication == Authentication::None);
+        assert!(!config.log_json && config.authentication == Authentication::None && config.rate_limits.is_empty());
     }
 
     #[test]
@@ -227,6 +234,7 @@ mod tests {
                 "`shop.example/` is no origin",
             ),
             (vec!["--campaign", "a/b/c", "--authentication", r#"{"mtls":{}}"#], "run a newer image"),
+            (vec!["--campaign", "a/b/c", "--rate-limits", r#"{"perCountry":{}}"#], "run a newer image"),
         ] {
             let error = parse(&arguments).unwrap_err().to_string();
             assert!(error.contains(hint), "{arguments:?}: {error}");

@@ -60,6 +60,13 @@ pub(crate) struct ReadingLabel {
     pub(crate) result: &'static str,
 }
 
+/// What was asked too often, or not through the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LimitLabel {
+    /// Name of the limit.
+    pub(crate) limit: &'static str,
+}
+
 /// All metrics of this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
@@ -99,6 +106,12 @@ pub(crate) struct Metrics {
     pub(crate) key_readings: Family<ReadingLabel, Counter>,
     /// The keys of tokens that are known.
     pub(crate) token_keys: Gauge<u64, AtomicU64>,
+    /// Requests that a limit of the class refused.
+    pub(crate) rate_limited: Family<LimitLabel, Counter>,
+    /// Users and addresses that have asked lately.
+    pub(crate) rate_limit_buckets: Family<LimitLabel, Gauge>,
+    /// Users and addresses that were forgotten before they had to be.
+    pub(crate) rate_limit_evictions: Family<LimitLabel, Counter>,
     /// The epoch under which is granted; 0 when nothing is.
     pub(crate) epoch: Gauge<u64, AtomicU64>,
 }
@@ -126,6 +139,9 @@ impl Metrics {
             unauthenticated: Family::default(),
             key_readings: Family::default(),
             token_keys: Gauge::default(),
+            rate_limited: Family::default(),
+            rate_limit_buckets: Family::default(),
+            rate_limit_evictions: Family::default(),
             epoch: Gauge::default(),
         };
         let mut all = registry.write().unwrap_or_else(PoisonError::into_inner);
@@ -163,6 +179,13 @@ impl Metrics {
         );
         all.register("key_readings", "Readings of the keys of tokens, by result", metrics.key_readings.clone());
         all.register("token_keys", "Keys of tokens that are known", metrics.token_keys.clone());
+        all.register("rate_limited", "Requests that a limit of the class refused", metrics.rate_limited.clone());
+        all.register("rate_limit_buckets", "Buckets that are not full", metrics.rate_limit_buckets.clone());
+        all.register(
+            "rate_limit_evictions",
+            "Buckets that made room before they were full",
+            metrics.rate_limit_evictions.clone(),
+        );
         all.register("epoch", "Epoch under which is granted; 0 when nothing is", metrics.epoch.clone());
         drop(all);
         for code in WATCHED_CODES {
@@ -188,6 +211,10 @@ mod tests {
         let metrics = Metrics::register(&registry);
         metrics.unauthenticated.get_or_create(&RefusalLabel { reason: "missing" }).inc();
         metrics.key_readings.get_or_create(&ReadingLabel { result: "read" }).inc();
+        let label = LimitLabel { limit: "user" };
+        metrics.rate_limited.get_or_create(&label).inc();
+        metrics.rate_limit_buckets.get_or_create(&label).set(1);
+        metrics.rate_limit_evictions.get_or_create(&label).inc();
         let _ports: [Stats; 1] = Stats::register(&registry, ["users"]);
         let scrape = telemetry::scrape(&registry).unwrap();
         assert_eq!(coupon_testing::metrics_reference::differences("Issuer", &scrape), Vec::<String>::new());

@@ -160,8 +160,31 @@ fn make_control(components: &Components, users: &Arc<Server>, token: String) -> 
 }
 
 fn make_parts(components: Components, users: &Server) -> http::Parts {
-    let Components { campaign, queue, sold_out, epoch_guard, link, lookups, row, authenticator, metrics, .. } =
-        components;
+    let Components {
+        campaign,
+        queue,
+        sold_out,
+        epoch_guard,
+        link,
+        lookups,
+        row,
+        authenticator,
+        rate_limiter,
+        metrics,
+        ..
+    } = components;
     let (pool, bodies) = (lookups, users.bodies());
-    http::Parts { campaign, authenticator, queue, sold_out, epoch_guard, link, pool, row, bodies, metrics }
+    http::Parts {
+        campaign,
+        authenticator,
+        rate_limiter,
+        queue,
+        sold_out,
+        epoch_guard,
+        link,
+        pool,
+        row,
+        bodies,
+        metrics,
+    }
 }

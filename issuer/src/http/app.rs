@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::batcher::Queue;
 use crate::pipeline::redis_link::RedisLink;
 use crate::pipeline::sold_out::SoldOut;
+use crate::rate_limits::RateLimiter;
 
 /// What the routes need.
 pub(crate) struct Parts {
@@ -26,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) campaign: CampaignId,
     /// Knows who asks.
     pub(crate) authenticator: Arc<Authenticator>,
+    /// Knows who asks too often; none where nothing is limited.
+    pub(crate) rate_limiter: Option<Arc<RateLimiter>>,
     /// The queue.
     pub(crate) queue: Queue,
     /// Who need not be asked about any more.

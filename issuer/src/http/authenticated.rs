@@ -60,10 +60,12 @@ fn add_refusals(operation: &mut Operation, way: AuthenticationKind, unauthentica
     let mut refused = Response::new(unauthenticated);
     let header = HeaderBuilder::new().description(Some("How to authenticate oneself")).build();
     refused.headers.insert("WWW-Authenticate".to_owned(), RefOr::T(header));
-    let other = Response::new("USER_MISMATCH: the request names another user than the one who is authenticated");
+    let other = "USER_MISMATCH: the request names another user than the one who is authenticated";
     let responses = &mut operation.responses.responses;
     responses.insert("401".to_owned(), RefOr::T(refused));
-    responses.insert("403".to_owned(), RefOr::T(other));
+    if let Some(RefOr::T(forbidden)) = responses.get_mut("403") {
+        forbidden.description = format!("{other}. {}", forbidden.description);
+    }
     if let (AuthenticationKind::Jwt, Some(RefOr::T(unavailable))) = (way, responses.get_mut("503")) {
         unavailable.description = format!("AUTHENTICATION_UNAVAILABLE, {}", unavailable.description);
     }

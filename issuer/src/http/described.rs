@@ -10,7 +10,7 @@ use utoipa::Modify;
 use utoipa::openapi::content::{Content, ContentBuilder};
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::extensions::ExtensionsBuilder;
-use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
@@ -36,6 +36,9 @@ impl Modify for Completed {
             text + " X-Request-Id and traceparent come back as they came. Accept: application/problem+json asks for failures as \
                     RFC 9457 has them."
         });
+        if let Some(components) = &mut document.components {
+            components.headers.extend(RETURNED.map(|name| (name.to_owned(), RefOr::T(returned()))));
+        }
         let schemas = document.components.iter_mut().flat_map(|components| &mut components.schemas);
         for (name, schema) in schemas {
             if let (true, RefOr::T(Schema::Object(object))) = (name == "CampaignState", schema) {
@@ -47,6 +50,35 @@ impl Modify for Completed {
                 complete(operation);
             }
         }
+        for (status, name) in SHARED {
+            share(document, status, name);
+        }
+    }
+}
+
+/// Ids that every answer gives back.
+const RETURNED: [&str; 2] = ["X-Request-Id", "traceparent"];
+/// What all operations answer alike. It stands in one place, as does what is said of [`RETURNED`]: the document fits into the buffer of a connection.
+const SHARED: [(StatusCode, &str); 2] =
+    [(StatusCode::NOT_FOUND, "UnknownCampaign"), (StatusCode::TOO_MANY_REQUESTS, "RateLimited")];
+
+fn returned() -> Header {
+    let mut header = HeaderBuilder::new().description(Some("As it came, if one came")).build();
+    header.schema = Some(text(128).into());
+    header
+}
+
+/// Every operation answers with this status as the first does that says how.
+fn share(document: &mut OpenApi, status: StatusCode, name: &str) {
+    let operations = document.paths.paths.values_mut().flat_map(|path| [&mut path.get, &mut path.post]);
+    let mut described = None;
+    for operation in operations.flatten() {
+        let shared = RefOr::Ref(Ref::from_response_name(name));
+        let own = operation.responses.responses.insert(status.as_str().to_owned(), shared);
+        described = described.or(own);
+    }
+    if let (Some(components), Some(described)) = (&mut document.components, described) {
+        components.responses.insert(name.to_owned(), described);
     }
 }
 
@@ -69,9 +101,9 @@ fn complete(operation: &mut Operation) {
     let success = success(operation.operation_id.as_deref().unwrap_or_default());
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
-        for name in ["X-Request-Id", "traceparent"] {
-            let header = HeaderBuilder::new().description(Some("As it came, if one came")).build();
-            response.headers.insert(name.to_owned(), RefOr::T(header));
+        for name in RETURNED {
+            let returned = Ref::new(format!("#/components/headers/{name}"));
+            response.headers.insert(name.to_owned(), RefOr::Ref(returned));
         }
         for (name, header) in &mut response.headers {
             if let (Some(longest), RefOr::T(header)) = (longest(name), header) {
@@ -93,7 +125,7 @@ fn complete(operation: &mut Operation) {
 /// How long a header with a text gets.
 fn longest(header: &str) -> Option<usize> {
     match header {
-        "Idempotency-Key" | "X-Request-Id" | "traceparent" | "WWW-Authenticate" => Some(128),
+        "Idempotency-Key" | "WWW-Authenticate" | "RateLimit-Policy" | "RateLimit" => Some(128),
         "Coupon-Key-Minted" => Some("true".len()),
         _ => None,
     }

@@ -5,6 +5,7 @@ mod authenticated;
 mod described;
 mod identity;
 mod issue;
+mod limited;
 mod lookups;
 pub mod openapi;
 mod problem;
@@ -26,6 +27,7 @@ use coupon_runtime::http::CorsTerms;
 
 use self::app::App;
 pub(crate) use self::app::Parts;
+use self::limited::Admitted;
 use self::lookups::Lookups;
 pub(crate) use self::problem::of_failure;
 use self::redis_view::RedisView;
@@ -40,7 +42,7 @@ const MAX_LOOKUPS_OF_ONE: usize = 2;
 pub(crate) const CORS_TERMS: CorsTerms = CorsTerms {
     methods: "GET, HEAD, POST",
     sent: "authorization, content-type, idempotency-key, x-request-id, traceparent",
-    read: "idempotency-key, coupon-key-minted, retry-after, www-authenticate, x-request-id, traceparent",
+    read: "idempotency-key, coupon-key-minted, retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id, traceparent",
 };
 
 /// The routes. Each is there with a slash at its end, too, as some frameworks add one: a redirect would cost every client a
@@ -77,7 +79,7 @@ fn answering_options(methods: MethodRouter<Arc<App>>, all: &'static str) -> Meth
     methods.options(async move || (StatusCode::NO_CONTENT, [(header::ALLOW, all)]))
 }
 
-async fn serve_openapi(State(app): State<Arc<App>>) -> Response {
+async fn serve_openapi(State(app): State<Arc<App>>, _: Admitted) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], app.openapi.clone()).into_response()
 }
 

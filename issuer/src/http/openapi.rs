@@ -61,7 +61,7 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(&document(AuthenticationKind::None).unwrap()).unwrap();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let statuses = document["paths"]["/api/coupons/{id}/issue"]["post"]["responses"].as_object().unwrap();
-        for status in ["200", "400", "404", "408", "413", "415", "422", "501", "503"] {
+        for status in ["200", "400", "403", "404", "408", "413", "415", "422", "429", "501", "503"] {
             assert!(statuses.contains_key(status), "{status} is not described");
         }
         assert_eq!(document["components"]["schemas"]["IssueRequest"]["required"][0], "userId");

@@ -78,6 +78,8 @@ pub(crate) fn title(code: Code) -> &'static str {
         Code::AuthenticationUnavailable => "Tokens cannot be checked for the moment",
         Code::NotFound => "There is nothing at this path",
         Code::MethodNotAllowed => "The path does not know this method",
+        Code::RateLimited => "Too many requests of one user or address",
+        Code::GatewayProofRequired => "The request has not passed the gateway's check",
     }
 }
 

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::app::{App, Parts, bad_path};
 use super::identity;
+use super::limited::{self, Admitted};
 use super::lookups::Busy;
 use super::request;
 use super::respond::{ApiError, Code, Failure};
@@ -143,6 +144,7 @@ fn redis_away(_: LinkError) -> ApiError {
     params(("id" = String, Path, min_length = 1, max_length = 40, description = "The campaign's coupon id")),
     responses(
         (status = 200, description = "The campaign", body = CampaignView),
+        (status = 403, description = "GATEWAY_PROOF_REQUIRED: the class asks for a header that its gateway sets", body = Failure),
         (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
         (status = 503, description = "REDIS_UNAVAILABLE", body = Failure,
             headers(("Retry-After" = u32, description = "Seconds to wait"))),
@@ -150,6 +152,7 @@ fn redis_away(_: LinkError) -> ApiError {
 )]
 pub(super) async fn campaign(
     State(app): State<Arc<App>>,
+    _: Admitted,
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<CampaignView>, ApiError> {
     let Path(id) = path.map_err(|_| bad_path())?;
@@ -213,6 +216,7 @@ fn state(redis: &RedisState, serving: Option<u64>) -> CampaignState {
     responses(
         (status = 200, description = "The user's coupons, none included", body = UserView),
         (status = 400, description = "INVALID_REQUEST: the path cannot be read", body = Failure),
+        (status = 403, description = "GATEWAY_PROOF_REQUIRED: the class asks for a header that its gateway sets", body = Failure),
         (status = 404, description = "UNKNOWN_CAMPAIGN", body = Failure),
         (status = 422, description = "INVALID_REQUEST: the user id cannot be one", body = Failure),
         (status = 503, description = "OVERLOADED, REDIS_UNAVAILABLE", body = Failure,
@@ -221,6 +225,7 @@ fn state(redis: &RedisState, serving: Option<u64>) -> CampaignState {
 )]
 pub(super) async fn user(
     State(app): State<Arc<App>>,
+    _: Admitted,
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Json<UserView>, ApiError> {
@@ -228,7 +233,9 @@ pub(super) async fn user(
     app.check_id(&id)?;
     let asker = identity::asker(&app.parts.authenticator, &headers).await?;
     let user = identity::agreed(asker, Some(request::parse_path_user(&user)?))?;
+    limited::admit_user(&app, &user)?;
     let _under_way = app.lookups.begin(&user).map_err(busy)?;
+    limited::admit_to_redis(&app)?;
     let keys = RedisKeys::of(&app.parts.campaign);
     let accepted = app.parts.link.read(|mut connection| {
         let (keys, user) = (&keys, &user);

@@ -17,6 +17,10 @@ pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header that warns who sent no key where a user may hold several coupons: to ask again would be another wish.
 pub(crate) const KEY_MINTED: HeaderName = HeaderName::from_static("coupon-key-minted");
 
+/// Headers that say how often may be asked (draft-ietf-httpapi-ratelimit-headers-11), of who did more often.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
 /// A coupon was issued, now or to the same wish before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -84,6 +88,10 @@ pub(crate) enum Code {
     NotFound,
     /// The path does not know that method.
     MethodNotAllowed,
+    /// This user, or this address, asks too often. Ask again.
+    RateLimited,
+    /// The request lacks what the gateway gives to those that it has checked.
+    GatewayProofRequired,
 }
 
 impl Code {
@@ -107,6 +115,8 @@ impl Code {
             Self::AuthenticationUnavailable => "AUTHENTICATION_UNAVAILABLE",
             Self::NotFound => "NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::GatewayProofRequired => "GATEWAY_PROOF_REQUIRED",
         }
     }
 }
@@ -122,17 +132,42 @@ pub(crate) struct ApiError {
     pub(crate) error: Cow<'static, str>,
     /// How to authenticate oneself, as `WWW-Authenticate` says it.
     pub(crate) challenge: Option<&'static str>,
+    /// When to ask again, where that is known. In a box, as few answers have it.
+    pub(crate) again: Option<Box<Again>>,
+}
+
+/// When to ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// Seconds from now.
+    pub(crate) seconds: u64,
+    /// How often may be asked, if that is told.
+    pub(crate) quota: Option<QuotaFields>,
+}
+
+/// How often may be asked, as header fields say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QuotaFields {
+    /// `RateLimit-Policy`.
+    pub(crate) policy: HeaderValue,
+    /// `RateLimit`.
+    pub(crate) limit: HeaderValue,
 }
 
 impl ApiError {
     /// The three parts of a failure.
     pub(crate) fn new(status: StatusCode, code: Code, error: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, error: error.into(), challenge: None }
+        Self { status, code, error: error.into(), challenge: None, again: None }
     }
 
     /// Says how to authenticate oneself.
     pub(crate) fn with_challenge(self, challenge: &'static str) -> Self {
         Self { challenge: Some(challenge), ..self }
+    }
+
+    /// Says when to ask again.
+    pub(crate) fn again_after(self, again: Again) -> Self {
+        Self { again: Some(Box::new(again)), ..self }
     }
 }
 
@@ -140,7 +175,14 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = Json(Failure { success: false, error: self.error, code: self.code });
         let mut response = (self.status, body).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(again) = self.again {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, again.seconds.into());
+            if let Some(QuotaFields { policy, limit }) = again.quota {
+                headers.insert(RATE_LIMIT_POLICY, policy);
+                headers.insert(RATE_LIMIT, limit);
+            }
+        } else if self.status == StatusCode::SERVICE_UNAVAILABLE {
             // Random, so that clients that were refused together do not all come back together.
             let seconds = HeaderValue::from(rand::random_range(1..=3u16));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);

@@ -33,6 +33,7 @@ use crate::pipeline::shared_breaker::SharedBreaker;
 use crate::pipeline::sold_out::SoldOut;
 use crate::pipeline::sold_out_keeper::SoldOutKeeper;
 use crate::pipeline::stored::StoredWinners;
+use crate::rate_limits::RateLimiter;
 
 /// Name of the task that sends batches.
 pub(super) const BATCHER: &str = "batcher";
@@ -64,6 +65,8 @@ pub(super) struct Components {
     pub(super) kafka_known: Arc<AtomicBool>,
     /// Knows who asks.
     pub(super) authenticator: Arc<Authenticator>,
+    /// Knows who asks too often, where that is limited.
+    pub(super) rate_limiter: Option<Arc<RateLimiter>>,
     pub(super) metrics: Metrics,
 }
 
@@ -139,6 +142,7 @@ impl Components {
         let sentinel = Box::pin(sentinel::watch(connections.redis.clone(), move || renewed.renew()));
         let kafka_known = Arc::default();
         let (authenticator, key_reader) = Authenticator::new(&config.authentication, metrics.clone())?;
+        let rate_limiter = RateLimiter::new(&config.rate_limits, &metrics)?;
         let components = Self {
             campaign,
             queue,
@@ -152,6 +156,7 @@ impl Components {
             tracker,
             kafka_known,
             authenticator: Arc::new(authenticator),
+            rate_limiter,
             metrics,
         };
         let background = Background {
@@ -177,7 +182,7 @@ impl Background {
         stop_batching: &CancellationToken,
         stop_rest: &CancellationToken,
     ) {
-        let Components { producer, breaker, kafka_known, metrics, epoch_guard, .. } = components;
+        let Components { producer, breaker, kafka_known, metrics, epoch_guard, rate_limiter, .. } = components;
         tasks.spawn_until("redis link", stop_rest, self.link);
         tasks.spawn_until("sentinel", stop_rest, self.sentinel);
         tasks.spawn_until("epoch poller", stop_rest, self.poller.run());
@@ -189,6 +194,9 @@ impl Background {
         tasks.spawn_until("direct writer", stop_rest, self.direct_writer.run());
         if let Some(reader) = self.key_reader {
             tasks.spawn_until("keys of tokens", stop_rest, reader.run());
+        }
+        if let Some(limiter) = rate_limiter {
+            tasks.spawn_until("rate limits", stop_rest, Arc::clone(limiter).keep());
         }
         tasks.spawn_essential(BATCHER, self.batcher.run(stop_batching.clone()));
     }

@@ -68,7 +68,8 @@ impl Servers {
         tracing::info!(connections = for_users.connections, memory = config.memory_limit, files, "users may connect");
         let [users, control, probe] = Stats::register(registry, ["users", "control", "probes"]);
         let internal = |stats| Server::new(Limits::internal(), stats);
-        let manners = Manners { problem: Some(http::of_failure), cors: config.cors() };
+        let tells_peer = config.rate_limits.per_address.is_some();
+        let manners = Manners { problem: Some(http::of_failure), cors: config.cors(), tells_peer };
         let users = Server::for_users(for_users, users, manners);
         Ok(Self { users, control: internal(control), probe: internal(probe) })
     }

@@ -14,6 +14,7 @@ mod issuing;
 mod moved;
 mod outage;
 mod process;
+mod rate_limits;
 mod reading;
 mod refusing;
 mod shutdown;

@@ -79,6 +79,21 @@ fn it_says_where_the_servers_are_and_that_nobody_is_asked_who_they_are() {
     assert!(document["tags"].as_array().unwrap().iter().all(|tag| !text(tag, "description").is_empty()));
 }
 
+/// Wrong: a client that was made by the document takes a 429 for the end, or asks again at once.
+#[test]
+fn it_says_what_who_asks_too_often_is_told() {
+    for document in all() {
+        for (at, operation) in operations(&document) {
+            let told = behind(&document, &operation["responses"]["429"]);
+            assert!(text(told, "description").starts_with("RATE_LIMITED: "), "{at}: {told}");
+            let headers: Vec<&str> = told["headers"].as_object().unwrap().keys().map(String::as_str).collect();
+            for name in ["RateLimit", "RateLimit-Policy", "Retry-After"] {
+                assert!(headers.contains(&name), "{at}: {headers:?}");
+            }
+        }
+    }
+}
+
 /// Wrong: a client that was made by the document knows neither how to say who asks, nor what it hears if it does not.
 #[test]
 fn it_says_how_users_are_authenticated() {
@@ -88,7 +103,10 @@ fn it_says_how_users_are_authenticated() {
         let (document, asks) = (read(way), way != AuthenticationKind::None);
         for (path, method) in [issue, user] {
             let all = responses(&document, path, method);
-            assert_eq!((all.get("401").is_some(), all.get("403").is_some()), (asks, asks), "{way} {path}");
+            assert_eq!(all.get("401").is_some(), asks, "{way} {path}");
+            let forbidden = text(&all["403"], "description");
+            assert_eq!(forbidden.contains("USER_MISMATCH"), asks, "{way} {path}");
+            assert!(forbidden.contains("GATEWAY_PROOF_REQUIRED"), "{way} {path}");
             let is_by_token = way == AuthenticationKind::Jwt;
             assert_eq!(
                 text(&all["503"], "description").contains("AUTHENTICATION_UNAVAILABLE"),
@@ -162,8 +180,11 @@ fn every_reference_leads_somewhere_and_every_schema_is_used() {
         let mut found = Vec::new();
         schemas("", &document, &mut found);
         let used: BTreeSet<&str> = found.iter().filter_map(|(_, schema)| schema["$ref"].as_str()).collect();
-        let there = document["components"]["schemas"].as_object().unwrap().keys();
-        let there: BTreeSet<String> = there.map(|name| format!("#/components/schemas/{name}")).collect();
+        let of_kind = |kind: &str| {
+            let names = document["components"][kind].as_object().unwrap().keys();
+            names.map(|name| format!("#/components/{kind}/{name}")).collect::<Vec<_>>()
+        };
+        let there: BTreeSet<String> = ["schemas", "headers", "responses"].into_iter().flat_map(of_kind).collect();
         assert_eq!(used, there.iter().map(String::as_str).collect());
     }
 }
@@ -174,9 +195,10 @@ fn every_answer_has_an_example_that_is_one() {
     for document in all() {
         for (at, operation) in operations(&document) {
             for (status, response) in operation["responses"].as_object().unwrap() {
-                let at = format!("{at} {status}");
+                let (at, response) = (format!("{at} {status}"), behind(&document, response));
                 assert!(!text(response, "description").is_empty(), "{at}");
-                for header in response["headers"].as_object().unwrap().values() {
+                for header in response["headers"].as_object().unwrap().values().map(|header| behind(&document, header))
+                {
                     assert!(!text(header, "description").is_empty(), "{at}: {header}");
                 }
                 let content = response["content"].as_object().unwrap();
