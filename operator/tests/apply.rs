@@ -19,7 +19,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
-use operator::class::KeyFiles;
+use operator::class::IssuerFiles;
 use operator::error::ReconcileError;
 use operator::workloads::apply::{self, Applied};
 use operator::workloads::{self, ChildContext, ControlTokens, OperatorPods};
@@ -62,7 +62,7 @@ fn family<T>(namespace: &str, class: &CampaignClass, build: impl FnOnce(&ChildCo
         cluster: "here",
         class,
         connections: &connections,
-        key_files: &KeyFiles::new(),
+        issuer_files: &IssuerFiles::new(),
         tokens: &ControlTokens::first(),
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,

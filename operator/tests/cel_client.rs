@@ -7,6 +7,7 @@ mod common;
 use common::cases;
 use common::cases::case::Expect;
 use common::{Kind, client_cel, parses, schema};
+use coupon_core::contract::Network;
 use coupon_runtime::http::Origin;
 use operator::api::{CampaignClass, CouponCampaign};
 use serde_json::{Value, json};
@@ -82,6 +83,41 @@ fn the_rules_and_the_issuers_take_the_same_origins() {
     }
 }
 
+/// Wrong: a network that the API server takes, and that ends every issuer at its start; or one that trusts everybody. Leading zeros are left out: a
+/// server and issuers refuse them, and this evaluator does not.
+#[test]
+fn the_rules_and_the_issuers_take_the_same_networks() {
+    for text in [
+        "10.0.0.0/8",
+        "10.1.2.3/8",
+        "192.0.2.7/32",
+        "128.0.0.0/1",
+        "fd00::/8",
+        "2001:db8::1/128",
+        "2001:DB8::/32",
+        "::1/128",
+        "0.0.0.0/0",
+        "::/0",
+        "10.0.0.0",
+        "10.0.0.0/",
+        "10.0.0.0/33",
+        "10.0.0.0/+8",
+        "10.0.0/8",
+        "fd00::/129",
+        "fe80::1%eth0/64",
+        "::ffff:10.0.0.0/104",
+        "[fd00::]/8",
+        "gateway/8",
+        " 10.0.0.0/8",
+    ] {
+        let limits = json!({"perAddress": {"requests": 1, "burst": 1}, "trustedProxies": [text]});
+        let object = Kind::Class.patched(&json!({"spec": {"rateLimits": limits}}));
+        let is_taken = schema::violations(&Kind::Class.schema(), &object).is_empty()
+            && client_cel(Kind::Class, &object, None).is_empty();
+        assert_eq!(is_taken, text.parse::<Network>().is_ok(), "{text}");
+    }
+}
+
 /// Wrong: a number that the API server takes, and that overflows where this program computes with it.
 #[test]
 fn every_number_in_a_spec_has_bounds() {
@@ -119,7 +155,7 @@ fn the_schema_fills_in_the_same_defaults_as_our_types() {
 fn an_empty_object_is_filled_in_like_an_absent_one() {
     for (kind, fields) in [
         (Kind::Campaign, &["issuer", "consumer"][..]),
-        (Kind::Class, &["images", "pods", "limits", "routing", "authentication"][..]),
+        (Kind::Class, &["images", "pods", "limits", "routing", "authentication", "rateLimits"][..]),
     ] {
         let filled = |object: &Value| kube_cel::apply_defaults(&kind.schema(), object);
         let absent = filled(&kind.minimal());

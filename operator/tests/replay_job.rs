@@ -13,7 +13,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, PodSpec};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use operator::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
-use operator::class::KeyFiles;
+use operator::class::IssuerFiles;
 use operator::workloads::{self, ChildContext, ControlTokens};
 use serde_json::json;
 
@@ -43,7 +43,7 @@ fn consumer() -> PodSpec {
         cluster: "here",
         class: &class,
         connections: &connections,
-        key_files: &KeyFiles::new(),
+        issuer_files: &IssuerFiles::new(),
         tokens: &ControlTokens::default(),
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,

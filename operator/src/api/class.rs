@@ -13,6 +13,7 @@ use super::connections::{Credentials, Database, Kafka, Redis};
 use super::cors::Cors;
 use super::network::NetworkAccess;
 use super::pods::{Rollout, RunAs};
+use super::rate_limits::RateLimits;
 use super::schema::kubernetes;
 use super::status::CampaignClassStatus;
 use super::{DEFAULT_CLASS_ANNOTATION, ENABLED_LABEL};
@@ -84,6 +85,9 @@ pub struct CampaignClassSpec {
     /// How issuers know who asks. Default: they do not, and the condition `Unauthenticated` says so.
     #[serde(default)]
     pub authentication: Authentication,
+    /// How often users may ask, and through which gateway. Default: as often as they like, and through any.
+    #[serde(default)]
+    pub rate_limits: RateLimits,
     /// Who may connect to the pods: if it is there, each campaign with pods gets a NetworkPolicy. 8081 is for the operator alone, 9090 for
     /// the operator and `metricsFrom`. Default: no policy is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]

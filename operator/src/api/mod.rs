@@ -20,6 +20,8 @@ pub mod manifests;
 mod names;
 mod network;
 mod pods;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
+mod rate_limits;
 mod schema;
 mod status;
 
@@ -42,6 +44,7 @@ pub use cors::Cors;
 pub use names::KafkaNames;
 pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
+pub use rate_limits::{RateLimit, RateLimits, RequiredHeader, ValueSecretRef};
 pub use status::{
     CampaignClassStatus, CouponCampaignStatus, Phase, RolledOut, ScalingFigures, TermsStatus, TopicStatus,
     UnservedCause, WindowStatus, WorkloadStatus,

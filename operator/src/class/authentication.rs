@@ -16,16 +16,17 @@ use crate::api::{
     self, AuthenticationKind, CampaignClass, ConditionType, CouponCampaign, JwtAuthentication, TokenKeys,
 };
 
-/// Files that issuers read keys of tokens with, by the name that each has beside `connections.yaml`. They change while issuers run.
-pub type KeyFiles = BTreeMap<&'static str, String>;
+/// Files that issuers read keys of tokens, and values of a gateway's header, with, by the name that each has beside `connections.yaml`. They change while
+/// issuers run.
+pub type IssuerFiles = BTreeMap<&'static str, String>;
 
 /// Reads what the Secrets of a class hold about keys of tokens.
-pub async fn key_files(client: &Client, class: &CampaignClass, own_namespace: &str) -> Result<KeyFiles, ClassError> {
+pub async fn key_files(client: &Client, class: &CampaignClass, own_namespace: &str) -> Result<IssuerFiles, ClassError> {
     // Checked here, as nobody comes past it: an object of before a rule may break it.
     if for_issuers(&class.spec.authentication, "").is_none() {
         return Err(ClassError::AuthenticationIncomplete(class.name_any()));
     }
-    let mut files = KeyFiles::new();
+    let mut files = IssuerFiles::new();
     let Some(jwt) = &class.spec.authentication.jwt else { return Ok(files) };
     let secrets = Secrets::new(client, class, own_namespace);
     if let Some(pem) = secrets.ca(jwt.keys.ca_secret_ref.as_ref()).await? {
@@ -219,9 +220,9 @@ mod tests {
         };
         let of_secret = || jwt(json!({"secretRef": {"name": "keys"}}));
         let of_server = jwt(json!({"url": "https://login.example/keys", "caSecretRef": {"name": "ca"}}));
-        assert_eq!(read(set.as_bytes(), json!({})).await.unwrap(), KeyFiles::new());
-        assert_eq!(read(b"", of_server).await.unwrap(), KeyFiles::from([(CA_FILE, pem.to_owned())]));
-        assert_eq!(read(set.as_bytes(), of_secret()).await.unwrap(), KeyFiles::from([(KEYS_FILE, set.to_owned())]));
+        assert_eq!(read(set.as_bytes(), json!({})).await.unwrap(), IssuerFiles::new());
+        assert_eq!(read(b"", of_server).await.unwrap(), IssuerFiles::from([(CA_FILE, pem.to_owned())]));
+        assert_eq!(read(set.as_bytes(), of_secret()).await.unwrap(), IssuerFiles::from([(KEYS_FILE, set.to_owned())]));
         let long = format!(r#"{{"keys":["{}"]}}"#, "x".repeat(256 * 1024));
         for (value, reason) in [
             (&b"sesame"[..], "SecretKeySetInvalid"),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use coupon_core::connections;
+use coupon_core::contract::rate_limits::{MAX_HEADER_VALUE, MAX_HEADER_VALUES, MIN_HEADER_SECRET};
 use coupon_core::names::NamesError;
 
 use super::key_set::KeySetFault;
@@ -117,6 +118,23 @@ pub enum ClassError {
         /// What is wrong with it.
         fault: KeySetFault,
     },
+    /// What should be values of a gateway's header can be none.
+    #[error(
+        "key `{key}` of Secret `{namespace}/{name}` holds no values of a header: one to {MAX_HEADER_VALUES} lines, each of {MIN_HEADER_SECRET} to {MAX_HEADER_VALUE} visible ASCII characters; correct it"
+    )]
+    SecretHeaderValues {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// Limits of which nobody can say what they mean.
+    #[error(
+        "rateLimits of CampaignClass `{0}` cannot be used: every number must be above 0, trustedProxies must be networks such as 10.0.0.0/8 and not all addresses, and requiredHeader needs values or valueSecretRef, not both"
+    )]
+    RateLimitsUnusable(String),
     /// It is said by half how users are authenticated.
     #[error(
         "authentication of CampaignClass `{0}` lacks what its type needs: set authentication.header or authentication.jwt, with keys by url or secretRef"
@@ -172,7 +190,8 @@ impl ClassError {
             | Self::SecretKey { .. }
             | Self::SecretWhitespace { .. }
             | Self::SecretCertificate { .. }
-            | Self::SecretKeySet { .. } => ConditionType::CredentialsReady,
+            | Self::SecretKeySet { .. }
+            | Self::SecretHeaderValues { .. } => ConditionType::CredentialsReady,
             Self::CouponIdTaken(_) => ConditionType::ResourceConflict,
             _ => ConditionType::ClassResolved,
         }
@@ -191,7 +210,9 @@ impl ClassError {
             Self::SecretWhitespace { .. } => "SecretWhitespace",
             Self::SecretCertificate { .. } => "SecretCertificateInvalid",
             Self::SecretKeySet { .. } => "SecretKeySetInvalid",
+            Self::SecretHeaderValues { .. } => "SecretHeaderValuesInvalid",
             Self::AuthenticationIncomplete(_) => "AuthenticationIncomplete",
+            Self::RateLimitsUnusable(_) => "RateLimitsUnusable",
             Self::RedisUrl(_) => "RedisUrlInvalid",
             Self::KafkaNames(_) => "KafkaNamesInvalid",
             Self::KafkaNamesDiffer { .. } => "KafkaNamesDiffer",
@@ -215,6 +236,7 @@ impl ClassError {
                 | Self::SecretWhitespace { .. }
                 | Self::SecretCertificate { .. }
                 | Self::SecretKeySet { .. }
+                | Self::SecretHeaderValues { .. }
                 | Self::Api(_)
         )
     }
@@ -226,7 +248,8 @@ impl ClassError {
             | Self::SecretKey { .. }
             | Self::SecretWhitespace { .. }
             | Self::SecretCertificate { .. }
-            | Self::SecretKeySet { .. } => Retry::After(Duration::from_secs(5)),
+            | Self::SecretKeySet { .. }
+            | Self::SecretHeaderValues { .. } => Retry::After(Duration::from_secs(5)),
             Self::Api(_) => Retry::Backoff,
             // Others may be deleted, or end, which is no event of ours.
             Self::CouponIdTaken(_) | Self::LimitExceeded { .. } => Retry::After(Duration::from_secs(5)),

@@ -12,9 +12,11 @@ pub(crate) mod limits;
 pub mod measure;
 pub(crate) mod pinned;
 pub mod pools;
+pub(crate) mod rate_limits;
 mod secrets;
 
 pub use admission::{admit, campaign_id, check_coupon_id_unique, resolve, uses};
-pub use authentication::{KeyFiles, key_files};
+pub use authentication::{IssuerFiles, key_files};
 pub use connections::{ClassConnections, connections};
 pub use error::ClassError;
+pub use rate_limits::header_files;

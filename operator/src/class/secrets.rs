@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use coupon_core::connections::{CaPem, Login};
+use coupon_core::contract::rate_limits::{
+    MAX_HEADER_VALUE, MAX_HEADER_VALUES, MAX_HEADER_VALUES_BYTES, MIN_HEADER_SECRET,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 
 use super::error::ClassError;
 use super::key_set;
-use crate::api::{CaSecretRef, CampaignClass, KeysSecretRef, secret_keys};
+use crate::api::{CaSecretRef, CampaignClass, KeysSecretRef, ValueSecretRef, secret_keys};
 
 /// What a Secret holds, by key.
 type Values = BTreeMap<String, ByteString>;
@@ -86,6 +89,29 @@ impl<'a> Secrets<'a> {
                 fault,
             }),
         }
+    }
+
+    /// The values of a gateway's header that a class refers to, as issuers take them.
+    pub(super) async fn header_values(&self, reference: &ValueSecretRef) -> Result<String, ClassError> {
+        let (name, key) = (&reference.name, &reference.key);
+        let mut values = self.read(name).await?;
+        let text = self.text(&mut values, name, key)?.ok_or_else(|| self.unusable(name, key))?;
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let is_value = |line: &str| {
+            (MIN_HEADER_SECRET..=MAX_HEADER_VALUE).contains(&line.len())
+                && line.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        let are_values = text.len() <= MAX_HEADER_VALUES_BYTES
+            && (1..=MAX_HEADER_VALUES).contains(&lines().count())
+            && lines().all(is_value);
+        if are_values {
+            return Ok(text);
+        }
+        Err(ClassError::SecretHeaderValues {
+            namespace: self.namespace.to_owned(),
+            name: name.clone(),
+            key: key.clone(),
+        })
     }
 
     /// The logins in the Secret of this name.

@@ -20,13 +20,13 @@ use kube::{Resource, ResourceExt};
 use sha2::{Digest, Sha256};
 
 use crate::api::{Acknowledge, CampaignClass, CouponCampaign, KeyBy};
-use crate::class::authentication::KeyFiles;
+use crate::class::authentication::IssuerFiles;
 
 pub use budget::issuer_budget;
 pub use network::{OperatorPods, network_policy, network_policy_name};
 pub(crate) use pods::{PROBE_PORT, authentication_of};
 pub use pods::{consumer_deployment, issuer_deployment, pods_hash, replaces_pods};
-pub(crate) use secret::keep_key_files;
+pub(crate) use secret::keep_issuer_files;
 pub use secret::{CONNECTIONS_KEY, ControlError, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
 
@@ -66,8 +66,8 @@ pub struct ChildContext<'a> {
     pub class: &'a CampaignClass,
     /// What pods connect to.
     pub connections: &'a Connections,
-    /// What issuers read keys of tokens with.
-    pub key_files: &'a KeyFiles,
+    /// What issuers read keys of tokens, and values of a gateway's header, with.
+    pub issuer_files: &'a IssuerFiles,
     /// What authenticates the operator to issuers.
     pub tokens: &'a ControlTokens,
     /// The key of the records.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use coupon_core::contract::authentication::ARGUMENT;
-use coupon_core::contract::{Authentication, AuthenticationKind, deadlines, environment, ports};
+use coupon_core::contract::{
+    Authentication, AuthenticationKind, authentication, deadlines, environment, ports, rate_limits,
+};
 use coupon_core::yaml;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
@@ -19,7 +20,7 @@ use kube::ResourceExt;
 
 use super::{ChildContext, Component, hex_digest, selector};
 use crate::api::RunAs;
-use crate::class::authentication;
+use crate::class;
 
 /// Where every pod says whether it is alive and ready.
 pub(crate) const PROBE_PORT: i32 = ports::PROBES as i32;
@@ -75,7 +76,7 @@ pub fn issuer_deployment(family: &ChildContext<'_>, replicas: Option<i32>) -> De
     }
     let ports = vec![("http", ports::USERS.into()), ("control", ports::CONTROL.into()), ("probes", PROBE_PORT)];
     let resources = own.resources.clone().unwrap_or_else(|| default_resources("250m", "64Mi", "256Mi"));
-    let settings = Settings { environment, arguments: authentication_arguments(family), ports, resources };
+    let settings = Settings { environment, arguments: issuer_arguments(family), ports, resources };
     deployment(family, Component::Issuer, replicas, settings, GRACE_SECONDS + delay)
 }
 
@@ -88,14 +89,31 @@ pub fn consumer_deployment(family: &ChildContext<'_>, replicas: Option<i32>) -> 
     deployment(family, Component::Consumer, replicas, settings, GRACE_SECONDS)
 }
 
+/// What an issuer must not start without.
+fn issuer_arguments(family: &ChildContext<'_>) -> Vec<String> {
+    let mut arguments = authentication_arguments(family);
+    arguments.extend(rate_limit_arguments(family));
+    arguments
+}
+
+/// How often users may ask: among its arguments for the same reason as how it knows who asks, and nothing where nothing is limited.
+fn rate_limit_arguments(family: &ChildContext<'_>) -> Vec<String> {
+    match class::rate_limits::for_issuers(&family.class.spec.rate_limits, CONFIG_DIR) {
+        Some(limits) if limits.is_empty() => Vec::new(),
+        Some(limits) => vec![rate_limits::ARGUMENT.to_owned(), limits.to_string()],
+        // Nobody comes here with such a class; and if, an issuer ends with a sentence.
+        None => vec![rate_limits::ARGUMENT.to_owned(), String::new()],
+    }
+}
+
 /// How an issuer knows who asks. Among its arguments, as an image that does not know one of those does not start: what it does not find in its
 /// environment it would pass over, and believe everybody. Nothing where nobody is authenticated, so that images of before take it.
 fn authentication_arguments(family: &ChildContext<'_>) -> Vec<String> {
-    match authentication::for_issuers(&family.class.spec.authentication, CONFIG_DIR) {
+    match class::authentication::for_issuers(&family.class.spec.authentication, CONFIG_DIR) {
         Some(Authentication::None) => Vec::new(),
-        Some(setting) => vec![ARGUMENT.to_owned(), setting.to_string()],
+        Some(setting) => vec![authentication::ARGUMENT.to_owned(), setting.to_string()],
         // Nobody comes here with such a class; and if, an issuer ends with a sentence.
-        None => vec![ARGUMENT.to_owned(), String::new()],
+        None => vec![authentication::ARGUMENT.to_owned(), String::new()],
     }
 }
 
@@ -103,7 +121,7 @@ fn authentication_arguments(family: &ChildContext<'_>) -> Vec<String> {
 pub(crate) fn authentication_of(issuers: &Deployment) -> Option<AuthenticationKind> {
     let spec = issuers.spec.as_ref().filter(|spec| spec.replicas != Some(0))?;
     let container = spec.template.spec.as_ref()?.containers.first()?;
-    let mut arguments = container.args.iter().flatten().skip_while(|argument| *argument != ARGUMENT);
+    let mut arguments = container.args.iter().flatten().skip_while(|argument| *argument != authentication::ARGUMENT);
     match (arguments.next(), arguments.next()) {
         (None, _) => Some(AuthenticationKind::None),
         (Some(_), setting) => Some(setting?.parse::<Authentication>().ok()?.kind()),

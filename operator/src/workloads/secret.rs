@@ -1,9 +1,11 @@
 //! The Secret of a campaign's pods: the connections with the workload login, the token with which the operator authenticates itself
-//! to issuers, and what these read keys of users' tokens with.
+//! to issuers, and what these read keys of users' tokens, and values
+//! of a gateway's header, with.
 
 use std::collections::BTreeMap;
 
 use coupon_core::contract::authentication::{CA_FILE, KEYS_FILE};
+use coupon_core::contract::rate_limits::HEADER_VALUES_FILE;
 use coupon_core::yaml::YamlError;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -38,7 +40,7 @@ pub fn connections_secret(family: &ChildContext<'_>) -> Result<Secret, YamlError
     if let Some(previous) = previous {
         data.insert(PREVIOUS_TOKEN_KEY.to_owned(), ByteString(previous.clone().into_bytes()));
     }
-    let files = family.key_files.iter();
+    let files = family.issuer_files.iter();
     data.extend(files.map(|(name, text)| ((*name).to_owned(), ByteString(text.clone().into_bytes()))));
     let mut metadata = family.metadata(family.secret_name(), None);
     let rotated = rotated_for.iter().map(|value| (ROTATED_ANNOTATION.to_owned(), value.clone()));
@@ -46,11 +48,11 @@ pub fn connections_secret(family: &ChildContext<'_>) -> Result<Secret, YamlError
     Ok(Secret { metadata, type_: Some("Opaque".to_owned()), data: Some(data), ..Secret::default() })
 }
 
-/// Leaves the files about keys of tokens where they are that a Secret has and should not have any more. Pods that wait for the end of a window may
-/// read them still, and new ones of theirs too; and a class whose own Secret has gone or is wrong takes nothing away. They hold public keys.
-pub(crate) fn keep_key_files(wanted: &mut Secret, found: &Secret) {
+/// Leaves the files for issuers where they are that a Secret has and should not have any more. Pods that wait for the end of a window may
+/// read them still, and new ones of theirs too; and a class whose own Secret has gone or is wrong takes nothing away.
+pub(crate) fn keep_issuer_files(wanted: &mut Secret, found: &Secret) {
     let (Some(data), Some(there)) = (&mut wanted.data, &found.data) else { return };
-    for name in [KEYS_FILE, CA_FILE] {
+    for name in [KEYS_FILE, CA_FILE, HEADER_VALUES_FILE] {
         if let (false, Some(file)) = (data.contains_key(name), there.get(name)) {
             data.insert(name.to_owned(), file.clone());
         }
@@ -79,11 +81,11 @@ mod tests {
             (secret(&[]), secret(&[(KEYS_FILE, "old"), (CA_FILE, "old")])),
         ] {
             let mut kept = wanted;
-            keep_key_files(&mut kept, &found);
+            keep_issuer_files(&mut kept, &found);
             assert_eq!(kept, expected);
         }
         let mut first = secret(&[(KEYS_FILE, "new")]);
-        keep_key_files(&mut first, &Secret::default());
+        keep_issuer_files(&mut first, &Secret::default());
         assert_eq!(first, secret(&[(KEYS_FILE, "new")]));
     }
 

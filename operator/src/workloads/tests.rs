@@ -14,7 +14,7 @@ pub(crate) fn family<T>(class: &CampaignClass, build: impl FnOnce(&ChildContext<
         cluster: fixtures::CLUSTER,
         class,
         connections: &fixtures::connections(),
-        key_files: &KeyFiles::new(),
+        issuer_files: &IssuerFiles::new(),
         tokens: &ControlTokens { current: "token".to_owned(), ..ControlTokens::default() },
         key_by: KeyBy::User,
         acknowledge: Acknowledge::Durable,
@@ -253,17 +253,42 @@ fn issuers_are_told_how_users_are_authenticated_where_they_are() {
     );
 }
 
+/// Wrong: an issuer of before does not start where nothing is limited, or one that should limit lets in everybody.
+#[test]
+fn issuers_are_told_how_often_users_may_ask_where_that_is_limited() {
+    let arguments = |rate_limits: Value| {
+        let mut class = fixtures::class();
+        class.spec.rate_limits = serde_json::from_value(rate_limits).unwrap();
+        both(&class).map(|deployment| template(&deployment).spec.clone().unwrap().containers[0].args.clone())
+    };
+    assert_eq!(arguments(json!({})), [None, None]);
+    assert_eq!(arguments(json!({"trustedProxies": ["10.0.0.0/8"]})), [None, None]);
+    let [issuer, consumer] = arguments(json!({"perUser": {"requests": 1, "perSeconds": 2, "burst": 10}}));
+    let limits = r#"--rate-limits {"perUser":{"requests":1,"perSeconds":2,"burst":10}}"#;
+    assert_eq!((issuer.unwrap().join(" "), consumer), (limits.to_owned(), None));
+    let mut class = fixtures::class();
+    class.spec.rate_limits = serde_json::from_value(json!({"perPod": {"requests": 9, "burst": 9}})).unwrap();
+    class.spec.authentication =
+        serde_json::from_value(json!({"type": "Header", "header": {"name": "X-User"}})).unwrap();
+    let [issuer, _] = both(&class);
+    let arguments = template(&issuer).spec.clone().unwrap().containers[0].args.clone().unwrap();
+    assert_eq!(
+        (arguments.len(), arguments[0].as_str(), arguments[2].as_str()),
+        (4, "--authentication", "--rate-limits")
+    );
+}
+
 /// Wrong: new keys in a sale do not reach issuers, or replace them.
 #[test]
 fn keys_of_tokens_reach_issuers_beside_their_connections_and_replace_no_pod() {
-    let with = |files: &KeyFiles| {
+    let with = |files: &IssuerFiles| {
         family(&fixtures::class(), |family| {
-            let family = ChildContext { key_files: files, ..*family };
+            let family = ChildContext { issuer_files: files, ..*family };
             (connections_secret(&family).unwrap().data.unwrap(), issuer_deployment(&family, None))
         })
     };
-    let (without, before) = with(&KeyFiles::new());
-    let (data, after) = with(&KeyFiles::from([("token-keys.json", "{}".to_owned())]));
+    let (without, before) = with(&IssuerFiles::new());
+    let (data, after) = with(&IssuerFiles::from([("token-keys.json", "{}".to_owned())]));
     assert_eq!((data["token-keys.json"].0.as_slice(), before), (&b"{}"[..], after));
     assert_eq!(data.len(), without.len() + 1);
 }

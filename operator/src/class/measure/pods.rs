@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::api::conditions::Report;
 use crate::api::{Acknowledge, CampaignClass, ConditionType, CouponCampaign, KeyBy};
 use crate::class::measure::EACH;
-use crate::class::{self, KeyFiles};
+use crate::class::{self, IssuerFiles};
 use crate::config::Config;
 use crate::error::kubernetes_words;
 use crate::workloads::{ChildContext, ControlTokens, consumer_deployment, issuer_deployment};
@@ -37,7 +37,7 @@ fn deployments(class: &CampaignClass, connections: &Connections, config: &Config
         cluster: "probe",
         class,
         connections,
-        key_files: &KeyFiles::new(),
+        issuer_files: &IssuerFiles::new(),
         tokens: &ControlTokens::default(),
         key_by: KeyBy::default(),
         acknowledge: Acknowledge::default(),

@@ -12,7 +12,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::api::CampaignClass;
-use crate::class::{self, ClassError};
+use crate::class::{self, ClassError, IssuerFiles};
 use crate::error::ReconcileError;
 pub use systems::Systems;
 
@@ -22,6 +22,13 @@ pub(crate) const SECRETS_FRESH: Duration = Duration::from_secs(10);
 const PASSES: usize = 64;
 // Whatever is repaired, most of them are left for others.
 const _: () = assert!(2 * crate::ledger::epoch::MOST_PASSES <= PASSES);
+
+/// What issuers of a class find beside their connections.
+async fn issuer_files(client: &Client, class: &CampaignClass, own_namespace: &str) -> Result<IssuerFiles, ClassError> {
+    let mut files = class::key_files(client, class, own_namespace).await?;
+    files.extend(class::header_files(client, class, own_namespace).await?);
+    Ok(files)
+}
 
 /// What is known of one class.
 #[derive(Default)]
@@ -69,16 +76,18 @@ impl SystemsByClass {
             return Ok(Arc::clone(&entry.systems));
         }
         let settings = class::connections(client, class, own_namespace).await?;
-        let key_files = class::key_files(client, class, own_namespace).await;
-        // Of it no pod can be made. What is wrong with keys alone keeps no sale from being suspended, ended or repaired.
-        if let Err(incomplete @ ClassError::AuthenticationIncomplete(_)) = key_files {
-            return Err(incomplete.into());
+        let issuer_files = issuer_files(client, class, own_namespace).await;
+        // Of these no pod can be made. What is wrong with files alone keeps no sale from being suspended, ended or repaired.
+        if let Err(unusable @ (ClassError::AuthenticationIncomplete(_) | ClassError::RateLimitsUnusable(_))) =
+            issuer_files
+        {
+            return Err(unusable.into());
         }
         let systems = match known.as_ref() {
             Some(entry) if entry.systems.settings == settings => Arc::clone(&entry.systems),
             _ => Arc::new(Systems::new(settings)?),
         };
-        systems.set_key_files(key_files);
+        systems.set_issuer_files(issuer_files);
         let (generation, read_at) = (class.metadata.generation, Instant::now());
         *known = Some(CachedSystems { systems: Arc::clone(&systems), generation, read_at });
         Ok(systems)
@@ -177,10 +186,10 @@ mod tests {
             let data: Vec<_> = login.into_iter().chain(keys.map(|keys| ("jwks.json", keys.into()))).collect();
             let client = class::connections::tests::with_bytes(&data);
             let systems = all.get(&client, &class, "coupon-system").await.unwrap();
-            assert_eq!(systems.key_files().values().cloned().collect::<Vec<_>>(), [good], "{keys:?}");
+            assert_eq!(systems.issuer_files().values().cloned().collect::<Vec<_>>(), [good], "{keys:?}");
             let credentials = systems.credentials();
             assert_eq!(credentials.status, Some(is_good), "{credentials:?}");
-            assert!(is_good || credentials.message.ends_with("issuers go on with the keys of tokens that they have"));
+            assert!(is_good || credentials.message.ends_with("issuers go on with what they have"));
         }
         // Of one that is said by half no pod can be made.
         class.metadata.generation = Some(4);

@@ -22,7 +22,7 @@ use crate::api::conditions::Report;
 use crate::class::doubts::Doubts;
 use crate::class::measure::clocks::Witnesses;
 use crate::class::measure::{self, Measured};
-use crate::class::{ClassConnections, ClassError, KeyFiles};
+use crate::class::{ClassConnections, ClassError, IssuerFiles};
 use crate::error::ReconcileError;
 use crate::kafka::topics::make::TopicMaker;
 use crate::kafka::view::reader::KafkaReader;
@@ -69,8 +69,9 @@ pub struct Systems {
     lacking: Tried<connections::Redis, Option<String>>,
     /// Campaigns have met something else than the last look at the class found.
     doubts: Doubts,
-    /// What issuers find about keys of tokens, and what is wrong with what the class has now: new keys are no reason to connect anew.
-    key_files: StdMutex<(Arc<KeyFiles>, Option<Report>)>,
+    /// What issuers find about keys of tokens and the gateway's header, and what is wrong with what the class has now: other ones are no reason to
+    /// connect anew.
+    issuer_files: StdMutex<(Arc<IssuerFiles>, Option<Report>)>,
     /// What the last look at the class found.
     measured: StdMutex<Option<(Arc<Measured>, Instant)>>,
     /// Ends with these systems.
@@ -119,7 +120,7 @@ impl Systems {
             probed: OnceLock::new(),
             kafka,
             workload_kafka,
-            key_files: StdMutex::default(),
+            issuer_files: StdMutex::default(),
             measured: StdMutex::default(),
             sql: database::connect(&settings.operator.database, SQL_CONNECTIONS),
             redis,
@@ -189,18 +190,18 @@ impl Systems {
         Some(self.with_redis(async |redis| redis::bytes(redis, keys).await).await)
     }
 
-    /// The files about keys of tokens, as last found good.
-    pub(crate) fn key_files(&self) -> Arc<KeyFiles> {
-        Arc::clone(&self.key_files.lock().unwrap_or_else(PoisonError::into_inner).0)
+    /// The files for issuers, as last found good.
+    pub(crate) fn issuer_files(&self) -> Arc<IssuerFiles> {
+        Arc::clone(&self.issuer_files.lock().unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// Takes in how files about keys of tokens were read. What cannot be used takes nothing away.
-    pub(crate) fn set_key_files(&self, read: Result<KeyFiles, ClassError>) {
-        let mut known = self.key_files.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes in how files for issuers were read. What cannot be used takes nothing away.
+    pub(crate) fn set_issuer_files(&self, read: Result<IssuerFiles, ClassError>) {
+        let mut known = self.issuer_files.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(files) => *known = (Arc::new(files), None),
             Err(error) => {
-                let text = format!("{error}; issuers go on with the keys of tokens that they have");
+                let text = format!("{error}; issuers go on with what they have");
                 known.1 = Some(Report::no(ConditionType::CredentialsReady, error.reason(), text));
             }
         }
@@ -208,7 +209,7 @@ impl Systems {
 
     /// Whether all that the class has in Secrets can be used.
     pub(crate) fn credentials(&self) -> Report {
-        let trouble = self.key_files.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+        let trouble = self.issuer_files.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
         let good = || Report::yes(ConditionType::CredentialsReady, "SecretsRead", "the Secrets hold what is needed");
         trouble.unwrap_or_else(good)
     }

@@ -47,7 +47,7 @@ pub(super) async fn apply(
     let found_service = ours(claimed(&services, &service.name_any(), pass.campaign).await)?;
     let found_secret = ours(claimed(&secrets, &secret.name_any(), pass.campaign).await)?;
     if let Ok(Some(found)) = &found_secret {
-        workloads::keep_key_files(&mut secret, found);
+        workloads::keep_issuer_files(&mut secret, found);
     }
     let found_budget = ours(claimed(&budgets, &budget.name_any(), pass.campaign).await)?;
     let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);

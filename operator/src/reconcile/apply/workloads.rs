@@ -58,7 +58,7 @@ async fn all(
         cluster: pass.known_as,
         class: pass.class,
         connections: &connections,
-        key_files: &pass.systems.key_files(),
+        issuer_files: &pass.systems.issuer_files(),
         tokens: &tokens,
         key_by: plan.key_by,
         acknowledge: pass.campaign.spec.acknowledge,

@@ -57,6 +57,12 @@ pub(crate) fn class_creates() -> Vec<Case> {
                     "algorithms": ["RS256", "PS512", "ES384", "EdDSA"], "leewaySeconds": 0,
                     "keys": {"url": "https://login.example:8443/keys?use=sig", "caSecretRef": {"name": "ca"}},
                 }},
+                "rateLimits": {
+                    "perUser": {"requests": 1, "perSeconds": 2, "burst": 10}, "perAddress": {"requests": 50, "burst": 500},
+                    "perPod": {"requests": 5_000, "perSeconds": 1, "burst": 5_000},
+                    "trustedProxies": ["10.0.0.0/8", "fd00::/8"],
+                    "requiredHeader": {"name": "X-Bot-Check", "valueSecretRef": {"name": "gateway", "key": "proof"}},
+                },
             }),
             Taken,
         ),
