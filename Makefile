@@ -36,7 +36,7 @@ help: ## Show this list
 		printf '  %-16s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
-demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 13 min, mostly compiling; then 10 s)
+demo: image ## Stack, Helm, a campaign of 100, 120 people (first time: some 12 min, mostly compiling; then 10 s)
 	@$(STACK) up --name $(NAME)
 	@$(STACK) load-image --name $(NAME) $(TARGET)/image/coupon-operator.tar
 	@echo 'The stack stays up for the next time; `make cluster-down` ends it.'
