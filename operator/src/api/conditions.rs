@@ -162,6 +162,13 @@ pub fn find(conditions: &[Condition], condition: ConditionType) -> Option<&Condi
     conditions.iter().find(|each| each.type_ == name)
 }
 
+/// Whether a condition says just this.
+pub(crate) fn is_said(conditions: &[Condition], report: &Report) -> bool {
+    find(conditions, report.condition).is_some_and(|said| {
+        said.status == report.status() && said.reason == report.reason && said.message == one_line(&report.message)
+    })
+}
+
 /// Whether a condition is there and True.
 pub fn is_true(conditions: &[Condition], condition: ConditionType) -> bool {
     find(conditions, condition).is_some_and(|each| each.status == "True")

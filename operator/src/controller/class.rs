@@ -152,7 +152,7 @@ impl Remarks {
     /// Whether a status says them already, but for who uses the class.
     fn are_said(&self, status: &CampaignClassStatus) -> bool {
         let unauthenticated = match &self.unauthenticated {
-            Some(report) => is_said(status, report),
+            Some(report) => conditions::is_said(&status.conditions, report),
             None => conditions::find(&status.conditions, ConditionType::Unauthenticated).is_none(),
         };
         unauthenticated && says(status, self.several.as_deref()) && pinned::says(status, self.misfit.as_ref())
@@ -193,7 +193,7 @@ async fn reconcile(class: Arc<CampaignClass>, context: Arc<Context>) -> Result<A
         Ok(systems)
             if next.observed_generation == class.metadata.generation
                 && systems.found_well_within(CALM)
-                && is_said(&next, &systems.credentials())
+                && conditions::is_said(&next.conditions, &systems.credentials())
                 && remarks.are_said(&next) =>
         {
             let Some(in_use) = remarks.in_use else { return Ok(Action::requeue(AGAIN)) };
@@ -288,12 +288,6 @@ fn says(status: &CampaignClassStatus, several: Option<&str>) -> bool {
     let ready = conditions::find(&status.conditions, ConditionType::Ready);
     let said = ready.and_then(|ready| ready.message.split_once(BUT)).map(|(_, said)| said);
     said == several
-}
-
-/// Whether a status says just this.
-fn is_said(status: &CampaignClassStatus, report: &Report) -> bool {
-    conditions::find(&status.conditions, report.condition)
-        .is_some_and(|said| said.reason == report.reason && said.message == conditions::one_line(&report.message))
 }
 
 /// What the parts say together. Clocks that differ by a second or two are said, and stop nothing.
