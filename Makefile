@@ -87,16 +87,17 @@ repair-bench: install ## WINNERS=1000000 put into Redis by a repair: time, memor
 		$(STACK) down --name repair-bench; exit $$status
 
 # On servers of its own, without Kubernetes, with the programs as they are released. A limit that is not held is reported and no failure;
-# ranks, rows and answers that do not fit together are.
+# ranks, rows and answers that do not fit together are. A full run writes its tables and pictures into docs, too; one with options of its own does not.
 QUICK ?=
 BENCH_OPTIONS ?=
+BENCH_DOCUMENT = $(if $(strip $(QUICK)$(BENCH_OPTIONS)),,--write docs/BENCHMARKS.md)
 .PHONY: bench
-bench: install ## What answers, rows and rebuilds cost, beside a bare route and a plain design (some 25 min after a build; QUICK=1: 3 min)
+bench: install ## What answers, rows and rebuilds cost, beside a bare route and a plain design; writes docs/BENCHMARKS.md (some 25 min after a build; QUICK=1: 3 min)
 	@echo 'building the programs for release (first time: some 10 min)'
 	@cargo build $(LOCKED) --release -p issuer -p consumer -p bench --bins
 	@BENCH_COMMAND='make bench$(if $(filter 1,$(QUICK)), QUICK=1)$(if $(BENCH_OPTIONS), BENCH_OPTIONS="$(BENCH_OPTIONS)")' \
 		$(TARGET)/release/bench run --programs $(TARGET)/release --output $(TARGET)/bench \
-		$(if $(filter 1,$(QUICK)),--quick) $(BENCH_OPTIONS)
+		$(if $(filter 1,$(QUICK)),--quick) $(BENCH_DOCUMENT) $(BENCH_OPTIONS)
 
 # Counts, not times: they are the same on a busy machine, and in programs that are built for tests. A part of `make test`.
 .PHONY: bench-smoke

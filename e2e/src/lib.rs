@@ -14,7 +14,6 @@ pub mod logins;
 pub mod many;
 mod memory;
 pub mod outages;
-pub mod plot;
 pub mod redis_cli;
 pub mod scaling;
 pub mod trials;

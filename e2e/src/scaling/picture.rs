@@ -1,7 +1,7 @@
 //! A picture of a timeline: records, users and coupons above, pods below. Pure.
 
 use super::timeline::Sample;
-use crate::plot::{Chart, Line, Panel, Series, rounded_up};
+use stack::plot::{Chart, Line, Panel, Series, rounded_up};
 
 type Pick = fn(&Sample) -> f64;
 

@@ -45,12 +45,13 @@ pub(crate) async fn generate(options: &Options) -> Result<Heard> {
         let connection = Connection::open(options.address, &options.coupon).await;
         connections.push(connection.with_context(|| format!("connection {number} to {}", options.address))?);
     }
+    let begin = Instant::now();
     let shared = Rc::new(Shared {
         plan: Plan::new(options),
         until_sold_out: options.until_sold_out,
-        begin: Instant::now(),
+        begin,
         next: Cell::new(0),
-        tally: RefCell::new(Tally::new()),
+        tally: RefCell::new(Tally::new(begin + options.duration())),
     });
     let mut workers = JoinSet::new();
     for connection in connections {
@@ -63,13 +64,14 @@ pub(crate) async fn generate(options: &Options) -> Result<Heard> {
         anyhow::Ok(())
     };
     // Whoever is not answered by then never is.
-    if let Ok(ended) = tokio::time::timeout(options.duration() + GRACE, all).await {
+    if let Ok(ended) = tokio::time::timeout(options.duration() + options.then() + GRACE, all).await {
         ended?;
     }
     workers.shutdown().await;
-    let tally = shared.tally.take();
-    let next_user = shared.plan.next_user(tally.asked());
-    Ok(Heard { tally, begin: shared.begin, next_user })
+    let Shared { plan, tally, .. } = Rc::into_inner(shared).context("a connection's task goes on")?;
+    let tally = tally.into_inner();
+    let next_user = plan.next_user(tally.asked());
+    Ok(Heard { tally, begin, next_user })
 }
 
 async fn work(shared: Rc<Shared>, mut connection: Connection) -> Result<()> {
@@ -86,19 +88,19 @@ async fn work(shared: Rc<Shared>, mut connection: Connection) -> Result<()> {
             }
             None => Instant::now(),
         };
-        shared.tally.borrow_mut().ask();
+        shared.tally.borrow_mut().ask(Instant::now());
         let answer = connection.ask(turn.user).await;
         let now = Instant::now();
         let broken = match answer {
             Ok(response) => {
-                shared.tally.borrow_mut().hear(turn.user, &response, now - since, now);
+                shared.tally.borrow_mut().hear(turn.user, &response, since, now);
                 if shared.until_sold_out && response.sold_out {
                     return Ok(());
                 }
                 response.closes
             }
             Err(_) => {
-                shared.tally.borrow_mut().lose();
+                shared.tally.borrow_mut().lose(since);
                 true
             }
         };

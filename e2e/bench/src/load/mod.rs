@@ -19,6 +19,8 @@ use tokio::task::LocalSet;
 
 pub(crate) use self::options::Options;
 pub(crate) use self::report::LoadReport;
+#[cfg(test)]
+pub(crate) use self::report::PutOff;
 pub(crate) use self::request::user_id;
 pub(crate) use self::tally::read_grants;
 

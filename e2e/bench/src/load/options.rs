@@ -24,6 +24,12 @@ pub(crate) struct Options {
     /// So many requests a second, due at even distances, whatever is answered. Without it each connection asks again once it was answered.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) rate: Option<u64>,
+    /// After that at this rate, for [`Self::then_seconds`].
+    #[arg(long, requires_all = ["rate", "then_seconds"], value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) then_rate: Option<u64>,
+    /// How long to go on so.
+    #[arg(long, requires = "then_rate")]
+    pub(crate) then_seconds: Option<f64>,
     /// Each connection goes on until it hears that all is sold out, for those seconds at most.
     #[arg(long, conflicts_with = "rate")]
     pub(crate) until_sold_out: bool,
@@ -39,9 +45,18 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// How long to ask.
+    /// How long to ask, at the first rate.
     pub(crate) fn duration(&self) -> Duration {
-        // Nobody asks for more than a day; a number that is none is no time.
-        Duration::from_secs_f64(self.seconds.clamp(0.0, 86_400.0))
+        seconds(self.seconds)
     }
+
+    /// How long to ask after that, at the second.
+    pub(crate) fn then(&self) -> Duration {
+        seconds(self.then_seconds.unwrap_or_default())
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    // Nobody asks for more than a day; a number that is none is no time.
+    Duration::from_secs_f64(seconds.clamp(0.0, 86_400.0))
 }

@@ -11,6 +11,8 @@ pub(crate) enum Pattern {
     Closed,
     /// At even distances, so many a second.
     Constant(u64),
+    /// The same, and after that at another rate for so long.
+    Then(u64, u64, Duration),
 }
 
 /// One request.
@@ -34,7 +36,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// As the options say.
     pub(crate) fn new(options: &Options) -> Self {
-        let pattern = options.rate.map_or(Pattern::Closed, Pattern::Constant);
+        let pattern = match (options.rate, options.then_rate) {
+            (None, _) => Pattern::Closed,
+            (Some(rate), None) => Pattern::Constant(rate),
+            (Some(rate), Some(then)) => Pattern::Then(rate, then, options.then()),
+        };
         let Options { first_user, among, .. } = *options;
         Self { pattern, duration: options.duration(), first_user, among }
     }
@@ -44,13 +50,15 @@ impl Plan {
         let due = match self.pattern {
             Pattern::Closed if elapsed >= self.duration => return None,
             Pattern::Closed => None,
-            Pattern::Constant(rate) => {
-                let due = Duration::from_nanos(number.saturating_mul(1_000_000_000) / rate);
-                if due >= self.duration {
-                    return None;
+            Pattern::Constant(rate) => Some(within(number, rate, self.duration)?),
+            Pattern::Then(rate, then, longer) => match within(number, rate, self.duration) {
+                Some(due) => Some(due),
+                None => {
+                    let before = self.duration.as_nanos().saturating_mul(rate.into()).div_ceil(1_000_000_000);
+                    let number = number.saturating_sub(u64::try_from(before).unwrap_or(u64::MAX));
+                    Some(self.duration + within(number, then, longer)?)
                 }
-                Some(due)
-            }
+            },
         };
         Some(Turn { user: self.first_user + self.among.map_or(number, |among| number % among.max(1)), due })
     }
@@ -59,6 +67,12 @@ impl Plan {
     pub(crate) fn next_user(&self, requests: u64) -> u64 {
         self.first_user + self.among.map_or(requests, |among| requests.min(among))
     }
+}
+
+/// When the request of this number is due, if that is within the time.
+fn within(number: u64, rate: u64, time: Duration) -> Option<Duration> {
+    let due = Duration::from_nanos(number.saturating_mul(1_000_000_000) / rate);
+    (due < time).then_some(due)
 }
 
 #[cfg(test)]
@@ -88,6 +102,14 @@ mod tests {
         assert_eq!(plan.turn(0, late), Some(Turn { user: 100, due: Some(BEGIN) }));
         assert_eq!(plan.turn(1999, late), Some(Turn { user: 2099, due: Some(Duration::from_millis(1999)) }));
         assert_eq!(plan.turn(2000, BEGIN), None);
+    }
+
+    #[test]
+    fn a_second_rate_follows_the_first_without_a_gap() {
+        let plan = plan(Pattern::Then(1000, 10, Duration::from_secs(1)), None);
+        let due = |number| plan.turn(number, BEGIN).map(|turn| (turn.user, turn.due.unwrap().as_millis()));
+        assert_eq!([1999, 2000, 2001].map(due), [Some((2099, 1999)), Some((2100, 2000)), Some((2101, 2100))]);
+        assert_eq!([2009, 2010].map(due), [Some((2109, 2900)), None]);
     }
 
     #[test]

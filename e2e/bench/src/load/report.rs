@@ -31,12 +31,35 @@ pub(crate) struct LoadReport {
     pub(crate) p999_us: u64,
     /// The longest latency.
     pub(crate) longest_us: u64,
+    /// The same of those that told a rank: the latency that 99 % did not exceed.
+    pub(crate) told_p99_us: u64,
+    /// Requests that left in the time of the first rate, or of all where there is one rate.
+    pub(crate) sent_in_time: u64,
+    /// Ranks that were told in that time.
+    pub(crate) told_in_time: u64,
+    /// Those that were refused for now (5xx).
+    pub(crate) put_off: PutOff,
+    /// From the end of that time to the last of those due later that was not told a rank within 100 ms; nothing if all were.
+    pub(crate) recovered_us: u64,
     /// Processor time of this process, connecting included.
     pub(crate) cpu_us: u64,
     /// From the first request to the last rank that was told.
     pub(crate) last_rank_s: f64,
     /// When that was, in microseconds since 1970.
     pub(crate) last_rank_unix_us: u64,
+}
+
+/// Refusals for now.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct PutOff {
+    /// How many.
+    pub(crate) answers: u64,
+    /// The latency that 99 % of them did not exceed.
+    pub(crate) p99_us: u64,
+    /// The longest latency.
+    pub(crate) longest_us: u64,
+    /// How many said after how many seconds to ask again, by these.
+    pub(crate) by_retry_after: BTreeMap<u64, u64>,
 }
 
 impl LoadReport {

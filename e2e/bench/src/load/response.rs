@@ -14,6 +14,8 @@ pub(crate) struct Response {
     pub(crate) rank: Option<u64>,
     /// Whether it says that all coupons are issued.
     pub(crate) sold_out: bool,
+    /// After how many seconds it wants to be asked again.
+    pub(crate) retry_after: Option<u64>,
 }
 
 /// The answer that these bytes begin with; nothing while it is not whole.
@@ -27,18 +29,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Response>, String> {
     let (head, body) = (&bytes[..end], &bytes[end + 4..]);
     let status = head.strip_prefix(b"HTTP/1.1 ").and_then(number).and_then(|status| u16::try_from(status).ok());
     let status = status.ok_or_else(|| format!("no answer of HTTP/1.1: {}", String::from_utf8_lossy(head)))?;
-    let (mut length, mut closes) = (None, false);
+    let (mut length, mut closes, mut retry_after) = (None, false, None);
     for line in head.split(|byte| *byte == b'\n').skip(1) {
         if let Some(value) = field(line, b"content-length:") {
             length = number(value);
         } else if let Some(value) = field(line, b"connection:") {
             closes = find(value, b"close").is_some();
+        } else if let Some(value) = field(line, b"retry-after:") {
+            retry_after = number(value);
         }
     }
     let length = length.ok_or("an answer does not say how long it is")?;
     let Some(body) = usize::try_from(length).ok().and_then(|length| body.get(..length)) else { return Ok(None) };
     let rank = find(body, b"\"rank\":").and_then(|at| number(&body[at + 7..]));
-    Ok(Some(Response { status, closes, rank, sold_out: find(body, b"SOLD_OUT").is_some() }))
+    Ok(Some(Response { status, closes, rank, sold_out: find(body, b"SOLD_OUT").is_some(), retry_after }))
 }
 
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
@@ -70,16 +74,18 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(parse(&bytes[..cut]), Ok(None), "{cut}");
         }
-        let expected = Response { status: 200, closes: false, rank: Some(1234), sold_out: false };
+        let expected = Response { status: 200, closes: false, rank: Some(1234), sold_out: false, retry_after: None };
         assert_eq!(parse(&bytes), Ok(Some(expected)));
     }
 
     #[test]
     fn a_refusal_and_a_close_are_seen() {
         let bytes = answer("400 Bad Request\r\nConnection: close", r#"{"success":false,"code":"SOLD_OUT"}"#);
-        assert_eq!(parse(&bytes), Ok(Some(Response { status: 400, closes: true, rank: None, sold_out: true })));
-        let bytes = answer("503 Service Unavailable\r\nconnection: keep-alive", "");
-        assert_eq!(parse(&bytes), Ok(Some(Response { status: 503, closes: false, rank: None, sold_out: false })));
+        let refused = Response { status: 400, closes: true, rank: None, sold_out: true, retry_after: None };
+        assert_eq!(parse(&bytes), Ok(Some(refused)));
+        let bytes = answer("503 Service Unavailable\r\nconnection: keep-alive\r\nRetry-After: 3", "");
+        let later = Response { status: 503, closes: false, rank: None, sold_out: false, retry_after: Some(3) };
+        assert_eq!(parse(&bytes), Ok(Some(later)));
     }
 
     #[test]

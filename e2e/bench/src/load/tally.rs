@@ -4,18 +4,30 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::histogram::Histogram;
-use super::report::LoadReport;
+use super::report::{LoadReport, PutOff};
 use super::response::Response;
 
+/// Who is told a rank within this is served as if nothing had been.
+const SOON: Duration = Duration::from_millis(100);
+
 /// What was heard so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tally {
+    /// When the first rate ends: what counts as in time is before.
+    end: Instant,
     asked: u64,
     told: u64,
     refused: u64,
     broken: u64,
     by_status: BTreeMap<u16, u64>,
     latencies: Histogram,
+    latencies_of_told: Histogram,
+    latencies_of_put_off: Histogram,
+    put_off: PutOff,
+    sent_in_time: u64,
+    told_in_time: u64,
+    /// The last that was due after the end and was not served [`SOON`].
+    last_bad: Option<Instant>,
     last_answer: Option<Instant>,
     last_rank: Option<Instant>,
     /// Users and the ranks that they were told.
@@ -26,34 +38,79 @@ pub(crate) struct Tally {
 const ROOM: usize = 1 << 22;
 
 impl Tally {
-    /// Nothing was heard.
-    pub(crate) fn new() -> Self {
-        Self { grants: Vec::with_capacity(ROOM), ..Self::default() }
+    /// Nothing was heard. `end`: when the first rate ends.
+    pub(crate) fn new(end: Instant) -> Self {
+        Self {
+            end,
+            asked: 0,
+            told: 0,
+            refused: 0,
+            broken: 0,
+            by_status: BTreeMap::new(),
+            latencies: Histogram::default(),
+            latencies_of_told: Histogram::default(),
+            latencies_of_put_off: Histogram::default(),
+            put_off: PutOff::default(),
+            sent_in_time: 0,
+            told_in_time: 0,
+            last_bad: None,
+            last_answer: None,
+            last_rank: None,
+            grants: Vec::with_capacity(ROOM),
+        }
     }
 
     /// A request is begun.
-    pub(crate) fn ask(&mut self) {
+    pub(crate) fn ask(&mut self, now: Instant) {
         self.asked += 1;
+        self.sent_in_time += u64::from(now < self.end);
     }
 
-    /// It was answered.
-    pub(crate) fn hear(&mut self, user: u64, response: &Response, latency: Duration, now: Instant) {
-        self.latencies.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    /// It was answered. `due`: when it was to be sent.
+    pub(crate) fn hear(&mut self, user: u64, response: &Response, due: Instant, now: Instant) {
+        let latency = now.saturating_duration_since(due);
+        self.latencies.record(micros(latency));
         *self.by_status.entry(response.status).or_default() += 1;
         self.last_answer = Some(now);
         match response.rank.filter(|_| response.status == 200) {
             Some(rank) => {
                 self.told += 1;
+                self.told_in_time += u64::from(now < self.end);
+                self.latencies_of_told.record(micros(latency));
                 self.last_rank = Some(now);
                 self.grants.push((user, rank));
+                if latency > SOON {
+                    self.is_bad(due);
+                }
             }
-            None => self.refused += u64::from((400..500).contains(&response.status)),
+            None => {
+                self.refused += u64::from((400..500).contains(&response.status));
+                if response.status >= 500 {
+                    self.put_off(response, latency);
+                }
+                self.is_bad(due);
+            }
+        }
+    }
+
+    fn put_off(&mut self, response: &Response, latency: Duration) {
+        self.put_off.answers += 1;
+        self.latencies_of_put_off.record(micros(latency));
+        if let Some(seconds) = response.retry_after {
+            *self.put_off.by_retry_after.entry(seconds).or_default() += 1;
+        }
+    }
+
+    fn is_bad(&mut self, due: Instant) {
+        if due >= self.end {
+            self.last_bad = self.last_bad.max(Some(due));
         }
     }
 
     /// Its connection broke.
-    pub(crate) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self, due: Instant) {
         self.broken += 1;
+        self.is_bad(due);
     }
 
     /// Requests that were begun.
@@ -69,7 +126,6 @@ impl Tally {
     /// For whoever started it.
     pub(crate) fn report(self, begin: Instant, next_user: u64, cpu: Duration) -> LoadReport {
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.saturating_duration_since(begin));
-        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let last_rank = self.last_rank.and_then(|at| SystemTime::now().checked_sub(at.elapsed()));
         let last_rank = last_rank.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         LoadReport {
@@ -85,11 +141,24 @@ impl Tally {
             p99_us: self.latencies.quantile_us(0.99),
             p999_us: self.latencies.quantile_us(0.999),
             longest_us: self.latencies.longest_us(),
+            told_p99_us: self.latencies_of_told.quantile_us(0.99),
+            sent_in_time: self.sent_in_time,
+            told_in_time: self.told_in_time,
+            put_off: PutOff {
+                p99_us: self.latencies_of_put_off.quantile_us(0.99),
+                longest_us: self.latencies_of_put_off.longest_us(),
+                ..self.put_off
+            },
+            recovered_us: self.last_bad.map_or(0, |at| micros(at.saturating_duration_since(self.end))),
             cpu_us: micros(cpu),
             last_rank_s: since(self.last_rank).as_secs_f64(),
             last_rank_unix_us: micros(last_rank),
         }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Users and ranks as [`Tally::written_grants`] wrote them.
@@ -107,12 +176,13 @@ mod tests {
     use super::*;
 
     fn response(status: u16, rank: Option<u64>) -> Response {
-        Response { status, closes: false, rank, sold_out: status == 400 }
+        Response { status, closes: false, rank, sold_out: status == 400, retry_after: (status == 503).then_some(2) }
     }
 
     #[test]
     fn what_was_heard_adds_up() {
-        let (mut tally, begin) = (Tally::default(), Instant::now());
+        let begin = Instant::now();
+        let mut tally = Tally::new(begin + Duration::from_millis(2500));
         let answers = [
             response(200, Some(5)),
             response(400, None),
@@ -121,12 +191,13 @@ mod tests {
             response(200, None),
         ];
         for (user, answer) in (1..).zip(&answers) {
-            tally.ask();
-            tally.hear(user, answer, Duration::from_micros(user * 10), begin + Duration::from_secs(user));
+            let now = begin + Duration::from_secs(user);
+            tally.ask(now);
+            tally.hear(user, answer, now - Duration::from_micros(user * 10), now);
         }
-        tally.ask();
-        tally.lose();
-        tally.ask();
+        tally.ask(begin);
+        tally.lose(begin);
+        tally.ask(begin);
         assert_eq!(read_grants(&tally.written_grants()).collect::<Vec<_>>(), [(1, 5), (4, 6)]);
         let report = tally.report(begin, 8, Duration::from_millis(3));
         assert_eq!((report.asked, report.answered, report.told, report.refused, report.broken), (7, 5, 2, 1, 1));
@@ -134,5 +205,27 @@ mod tests {
         assert_eq!((report.seconds, report.last_rank_s), (5.0, 4.0));
         assert_eq!((report.p50_us, report.longest_us, report.cpu_us), (30, 50, 3000));
         assert_eq!(report.by_status, BTreeMap::from([(200, 3), (400, 1), (503, 1)]));
+        assert_eq!((report.sent_in_time, report.told_in_time, report.told_p99_us), (4, 1, 40));
+        let put_off = &report.put_off;
+        assert_eq!((put_off.answers, put_off.p99_us, put_off.longest_us), (1, 30, 30));
+        assert_eq!(put_off.by_retry_after, BTreeMap::from([(2, 1)]));
+    }
+
+    /// Wrong: who was refused while there was too much, or is served a moment later, counts as not served after it.
+    #[test]
+    fn it_has_recovered_behind_the_last_who_was_not_served_soon() {
+        let begin = Instant::now();
+        let (end, at) = (begin + Duration::from_secs(5), |ms| begin + Duration::from_millis(ms));
+        let recovered = |answers: &[(Response, u64, u64)]| {
+            let mut tally = Tally::new(end);
+            answers.iter().for_each(|(answer, due, now)| tally.hear(1, answer, at(*due), at(*now)));
+            tally.report(begin, 2, Duration::ZERO).recovered_us
+        };
+        let (told, later) = (response(200, Some(1)), response(503, None));
+        assert_eq!(recovered(&[(later, 4999, 5100), (told, 4900, 5900), (told, 5000, 5100)]), 0);
+        assert_eq!(recovered(&[(told, 5000, 5200), (later, 5300, 5301), (told, 5400, 5450)]), 300_000);
+        let mut broken = Tally::new(end);
+        broken.lose(at(5700));
+        assert_eq!(broken.report(begin, 2, Duration::ZERO).recovered_us, 700_000);
     }
 }

@@ -18,7 +18,7 @@ use crate::load::LoadReport;
 use crate::serve::plain_keys;
 
 /// Coupons enough for whoever asks.
-const ENOUGH: u64 = 10_000_000;
+pub(crate) const ENOUGH: u64 = 10_000_000;
 /// Coupons of a campaign that is sold out before it is measured.
 const FEW: u64 = 1_000;
 /// Of those who ask first so many have certainly won: among the last, some overtake others.

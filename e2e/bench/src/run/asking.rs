@@ -29,6 +29,17 @@ pub(crate) enum Asking {
         /// Requests a second.
         rate: u64,
     },
+    /// At a constant rate, and after that at another.
+    Then {
+        /// How long.
+        seconds: f64,
+        /// Requests a second.
+        rate: u64,
+        /// How long after that.
+        then_seconds: f64,
+        /// Requests a second after that.
+        then_rate: u64,
+    },
     /// Each connection until it hears that all is sold out.
     UntilSoldOut {
         /// For so long at most.
@@ -76,6 +87,11 @@ impl<'a> Users<'a> {
                 command.args(["--rate", &rate.to_string()]);
                 seconds
             }
+            Asking::Then { seconds, rate, then_seconds, then_rate } => {
+                command.args(["--rate", &rate.to_string(), "--then-rate", &then_rate.to_string()]);
+                command.args(["--then-seconds", &then_seconds.to_string()]);
+                seconds
+            }
             Asking::UntilSoldOut { seconds } => {
                 command.arg("--until-sold-out");
                 seconds
@@ -87,7 +103,8 @@ impl<'a> Users<'a> {
         };
         let first = if matches!(asking, Asking::Again { .. }) { 0 } else { self.next };
         command.args(["--seconds", &seconds.to_string(), "--first-user", &first.to_string()]);
-        let within = Duration::from_secs_f64(seconds) + MARGIN;
+        let then = if let Asking::Then { then_seconds, .. } = asking { then_seconds } else { 0.0 };
+        let within = Duration::from_secs_f64(seconds + then) + MARGIN;
         let output = child::output("bench load", command, within)?;
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "the load generator: {}: {}", output.status, words.trim());

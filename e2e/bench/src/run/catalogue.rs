@@ -56,6 +56,17 @@ pub(crate) enum Kind {
     Sale,
     /// Redis is filled from the rows.
     Rebuild,
+    /// Three times as many ask as can be answered.
+    Overload(Bottleneck),
+}
+
+/// What bounds how many can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bottleneck {
+    /// Redis, which gets little of a processor: what refuses has time to.
+    Redis,
+    /// All processors of this machine together, the load generator's share included.
+    Processors,
 }
 
 /// A case.
@@ -84,14 +95,23 @@ pub(crate) struct Sizes {
     pub(crate) rebuild: u64,
     /// Seconds of inserting one by one.
     pub(crate) row_by_row: f64,
+    /// Seconds in which too many ask.
+    pub(crate) overload: f64,
 }
 
 /// The sizes that limits are about.
-pub(crate) const FULL: Sizes =
-    Sizes { seconds: 10.0, warm_up: 2.0, rows: 1_000_000, sale: 1_000_000, rebuild: 1_000_000, row_by_row: 5.0 };
+pub(crate) const FULL: Sizes = Sizes {
+    seconds: 10.0,
+    warm_up: 2.0,
+    rows: 1_000_000,
+    sale: 1_000_000,
+    rebuild: 1_000_000,
+    row_by_row: 5.0,
+    overload: 6.0,
+};
 /// Enough to see whether something is amiss.
 pub(crate) const QUICK: Sizes =
-    Sizes { seconds: 3.0, warm_up: 2.0, rows: 100_000, sale: 50_000, rebuild: 100_000, row_by_row: 2.0 };
+    Sizes { seconds: 3.0, warm_up: 2.0, rows: 100_000, sale: 50_000, rebuild: 100_000, row_by_row: 2.0, overload: 3.0 };
 
 /// Connections at which a rate is kept: more than can be waited for at once.
 const ENOUGH: u64 = 1024;
@@ -121,7 +141,7 @@ impl Case {
 pub(crate) const WARM_UP: Case = answering("warm-up", Service::Durable, 64, Load::Closed);
 
 /// All cases, in the order in which each round goes through them.
-pub(crate) const ALL: [Case; 22] = [
+pub(crate) const ALL: [Case; 24] = [
     answering("bare", Service::Bare, 256, Load::Closed).quick(),
     answering("plain-64", Service::Plain, 64, Load::Closed),
     answering("plain-256", Service::Plain, 256, Load::Closed).quick(),
@@ -139,6 +159,8 @@ pub(crate) const ALL: [Case; 22] = [
     answering("constant-10k-plain", Service::Plain, ENOUGH, Load::Constant(10_000)).quick(),
     answering("constant-20k", Service::Durable, ENOUGH, Load::Constant(20_000)),
     answering("flash", Service::Durable, ENOUGH, Load::Flash(FLASH)),
+    other("overload", Kind::Overload(Bottleneck::Redis)).quick(),
+    other("cpu-overload", Kind::Overload(Bottleneck::Processors)),
     other("consumer", Kind::Consumer).quick(),
     other("insert-many", Kind::ManyRows).quick(),
     other("insert-one", Kind::RowByRow).quick(),

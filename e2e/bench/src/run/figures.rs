@@ -57,6 +57,23 @@ pub(crate) const LAST_ROW: &str = "last_row_s";
 /// Until Redis was filled and the epoch open.
 pub(crate) const REBUILD: &str = "rebuild_s";
 
+/// The most answers a second that were found before there were too many.
+pub(crate) const BEST: &str = "best_per_s";
+/// Requests that left a second while there were too many.
+pub(crate) const OFFERED: &str = "offered_per_s";
+/// Ranks that were told a second meanwhile, as a part of the best.
+pub(crate) const GOODPUT: &str = "goodput_vs_best";
+/// Latency of those who were told a rank, in milliseconds.
+pub(crate) const TOLD_P99: &str = "told_p99_ms";
+/// Latency of those who were refused for now, in milliseconds.
+pub(crate) const PUT_OFF_P99: &str = "refused_p99_ms";
+/// The part of refusals for now that say when to ask again.
+pub(crate) const RETRY_AFTER: &str = "retry_after_part";
+/// The part of them that say the most frequent time: all who hear the same come back together.
+pub(crate) const SAME_RETRY: &str = "same_retry_after_part";
+/// From the end of the overload until everybody was served soon.
+pub(crate) const RECOVERED: &str = "recovered_s";
+
 /// Figures by name.
 pub(crate) type Figures = BTreeMap<&'static str, f64>;
 

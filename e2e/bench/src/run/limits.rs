@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use super::figures::{ANSWERED, CaseOutcome, ERRORS, LAST_ROW, P99, REBUILD, REDIS_CPU, ROWS, SERVER_CPU};
+use super::figures::{
+    ANSWERED, CaseOutcome, ERRORS, GOODPUT, LAST_ROW, P99, PUT_OFF_P99, REBUILD, RECOVERED, REDIS_CPU, RETRY_AFTER,
+    ROWS, SAME_RETRY, SERVER_CPU, SERVER_PEAK,
+};
 use super::spread::{Spread, shown};
 
 /// What is held against a bound.
@@ -35,6 +38,7 @@ const BARE: &str = "bare";
 const OURS: &str = "durable-256";
 const AT_10K: &str = "constant-10k";
 const AT_20K: &str = "constant-20k";
+const TOO_MANY: &str = "overload";
 
 const fn limit(name: &'static str, value: Value, bound: Bound) -> Limit {
     Limit { name, value, bound, full: false }
@@ -48,7 +52,7 @@ const fn ratio(over: (&'static str, &'static str), under: (&'static str, &'stati
     Value::Ratio(over, under)
 }
 
-const LIMITS: [Limit; 13] = [
+const LIMITS: [Limit; 19] = [
     limit("durable256_cpu_vs_bare", ratio((OURS, SERVER_CPU), (BARE, SERVER_CPU)), Bound::AtMost(1.6)),
     limit("durable256_throughput_vs_bare", ratio((OURS, ANSWERED), (BARE, ANSWERED)), Bound::AtLeast(0.5)),
     limit("durable256_vs_plain256", ratio((OURS, ANSWERED), ("plain-256", ANSWERED)), Bound::AtLeast(2.0)),
@@ -59,6 +63,12 @@ const LIMITS: [Limit; 13] = [
     limit("constant20k_p99_ms", Value::Figure(AT_20K, P99), Bound::Below(40.0)),
     limit("constant20k_errors", Value::Figure(AT_20K, ERRORS), Bound::AtMost(0.0)),
     limit("redis_us_per_grant", Value::Figure(OURS, REDIS_CPU), Bound::AtMost(8.0)),
+    limit("overload_goodput_vs_best", Value::Figure(TOO_MANY, GOODPUT), Bound::AtLeast(0.9)),
+    limit("overload_refused_p99_ms", Value::Figure(TOO_MANY, PUT_OFF_P99), Bound::AtMost(50.0)),
+    limit("overload_retry_after_part", Value::Figure(TOO_MANY, RETRY_AFTER), Bound::AtLeast(1.0)),
+    limit("overload_same_retry_after_part", Value::Figure(TOO_MANY, SAME_RETRY), Bound::AtMost(0.5)),
+    limit("overload_server_mib", Value::Figure(TOO_MANY, SERVER_PEAK), Bound::AtMost(256.0)),
+    limit("overload_recovered_s", Value::Figure(TOO_MANY, RECOVERED), Bound::AtMost(1.0)),
     limit("consumer_vs_raw", ratio(("consumer", ROWS), ("insert-many", ROWS)), Bound::AtLeast(0.8)),
     of_a_million("rebuild_1m_s", Value::Figure("rebuild", REBUILD), Bound::AtMost(15.0)),
     of_a_million("last_row_1m_s", Value::Figure("sale", LAST_ROW), Bound::AtMost(10.0)),

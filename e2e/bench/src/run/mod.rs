@@ -5,18 +5,22 @@ mod asking;
 mod batches;
 mod campaign;
 mod catalogue;
+mod document;
 mod drain;
 mod figures;
 mod limits;
 mod machine;
 mod meter;
 mod options;
+mod overload;
+mod pictures;
 mod programs;
 mod rebuild;
 mod report;
 mod round;
 mod sale;
 mod scrape;
+mod sections;
 mod servers;
 mod spread;
 mod stage;
@@ -33,6 +37,7 @@ use self::catalogue::{Case, FULL, QUICK, WARM_UP, chosen};
 use self::figures::CaseOutcome;
 use self::machine::Machine;
 pub(crate) use self::options::Options;
+use self::pictures::PICTURES;
 use self::report::Report;
 use self::servers::Servers;
 use self::stage::Stage;
@@ -97,8 +102,18 @@ fn write(options: &Options, report: &Report<'_>) -> Result<()> {
     let text = report.markdown();
     put(&options.output.join("report.json"), &report.json()?)?;
     put(&options.output.join("report.md"), &text)?;
-    if let Some(document) = &options.write {
-        put(document, &text)?;
+    let mut folders = vec![options.output.as_path()];
+    if let Some(path) = &options.write {
+        let old = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        put(path, &document::with(&old, &text)?)?;
+        folders.push(path.parent().unwrap_or(Path::new(".")));
+    }
+    let footnote = format!("{}, {} cores, commit {}", report.machine.date, report.machine.cores, report.machine.commit);
+    for picture in PICTURES.iter().filter(|picture| picture.is_of(report.outcomes)) {
+        let svg = picture.svg(report.outcomes, &footnote);
+        for folder in &folders {
+            put(&folder.join(picture.file), &svg)?;
+        }
     }
     Ok(())
 }

@@ -19,10 +19,10 @@ pub(crate) struct Options {
     /// Folder of the programs, as built for release.
     #[arg(long, default_value = "target/release")]
     pub(crate) programs: PathBuf,
-    /// Folder for report.json and report.md.
+    /// Folder for report.json, report.md and pictures.
     #[arg(long, default_value = "target/bench")]
     pub(crate) output: PathBuf,
-    /// Write the table to this document as well.
+    /// Write tables to this document as well, between its marks, and pictures beside it.
     #[arg(long)]
     pub(crate) write: Option<PathBuf>,
 }

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use stack::table::Table;
 
-use super::figures::{
-    ANSWERED, BYTES, CLIENT_CPU, CONSUMER_CPU, CONSUMER_PEAK, COUPONS, CaseOutcome, DATABASE_CPU, DATABASE_PEAK,
-    ERRORS, KAFKA_CPU, KAFKA_PEAK, LAST_ROW, LONGEST, P50, P99, P999, REBUILD, RECORDS, REDIS_CPU, REDIS_PEAK, ROWS,
-    SECONDS, SELL_OUT, SERVER_CPU, SERVER_PEAK, WISHES,
-};
+use super::figures::{ANSWERED, CaseOutcome};
 use super::limits::{Judged, judge};
 use super::machine::Machine;
+use super::pictures::PICTURES;
+use super::sections::{ANSWERS, Columns, LEGEND, SECTIONS};
 use super::spread::Spread;
 
 /// A figure, round by round.
@@ -59,74 +57,6 @@ pub(crate) struct Report<'a> {
     pub(crate) outcomes: &'a [CaseOutcome],
 }
 
-/// What a reader has to know of the cases, and of what counts.
-const LEGEND: &str = "\
-`bare` is a route that reads the request, counts, and answers the same JSON. `plain` is one script call and one awaited record for each request \
-(linger 10 ms). `durable` and `fast` are issuers by what the campaign acknowledges. The number is that of kept connections, each of which asks again \
-once it was answered; where there is none they are 256. `sold-out`: losers ask once all is sold. `winners-again`: winners do. `constant`: requests \
-are due at even distances, on 1,024 connections; a latency counts from the time at which its request was due, and requests leave at the next \
-millisecond. `flash`: 30,000 people within one second. `consumer` drains a topic that is full: rows a second from the first that is seen to the \
-last. `insert-many` and `insert-one` put the same rows there on one connection, 500 in a statement, or one, and each its own \
-transaction; a consumer has up to 2,048 in one. `sale`: from the first request \
-until all have heard that nothing is left, with a consumer beside. `rebuild`: Redis, which is empty, is filled from the rows.
-
-Every request has a user of its own with 16 bytes. A round counts only if no rank was told to two users, none is above the total, Redis gave as \
-many as were told (but for requests without a known end, which are errors), and there are as many rows as winners where winners are stored.
-
-";
-
-/// The columns of one table: a head, and the figure below it.
-type Columns = &'static [(&'static str, &'static str)];
-
-const ANSWERS: Columns = &[
-    ("answered/s", ANSWERED),
-    ("P50 ms", P50),
-    ("P99 ms", P99),
-    ("P99.9 ms", P999),
-    ("longest ms", LONGEST),
-    ("seconds", SECONDS),
-    ("errors", ERRORS),
-];
-const STORES: Columns = &[
-    ("coupons", COUPONS),
-    ("rows/s", ROWS),
-    ("sold out after s", SELL_OUT),
-    ("last row s later", LAST_ROW),
-    ("rebuilt in s", REBUILD),
-];
-const COSTS: Columns = &[
-    ("server", SERVER_CPU),
-    ("consumer", CONSUMER_CPU),
-    ("Redis", REDIS_CPU),
-    ("Kafka", KAFKA_CPU),
-    ("MariaDB", DATABASE_CPU),
-    ("client", CLIENT_CPU),
-];
-const SIZES: Columns = &[
-    ("server MiB", SERVER_PEAK),
-    ("consumer MiB", CONSUMER_PEAK),
-    ("Redis MiB", REDIS_PEAK),
-    ("Kafka MiB", KAFKA_PEAK),
-    ("MariaDB MiB", DATABASE_PEAK),
-    ("wishes a call", WISHES),
-    ("records a request", RECORDS),
-    ("Redis bytes a winner", BYTES),
-];
-
-/// Title, a word about it, columns, and the figure that a case must have to be in it.
-const SECTIONS: [(&str, &str, Columns, &str); 4] = [
-    ("Answers", "", ANSWERS, ANSWERED),
-    ("Rows", "", STORES, COUPONS),
-    (
-        "Processor time",
-        "Microseconds for each answer, row or coupon, in user mode and in the kernel. The client is the load generator, or whoever \
-         inserts rows or fills Redis.\n\n",
-        COSTS,
-        REDIS_CPU,
-    ),
-    ("Memory and batches", "The most memory while it was measured.\n\n", SIZES, REDIS_PEAK),
-];
-
 impl Report<'_> {
     /// Whether every round of every case counts.
     pub(crate) fn is_exact(&self) -> bool {
@@ -151,7 +81,7 @@ impl Report<'_> {
         Ok(serde_json::to_string_pretty(&report)? + "\n")
     }
 
-    /// For a document.
+    /// For a document, below its title.
     pub(crate) fn markdown(&self) -> String {
         let Machine { date, cores, processor, kernel, commit, redis, kafka, mariadb, librdkafka } = self.machine;
         let rounds = match self.rounds {
@@ -160,8 +90,7 @@ impl Report<'_> {
         };
         let quick = if self.quick { " A quick run: short, and with fewer coupons." } else { "" };
         let mut text = format!(
-            "# Benchmarks\n\n\
-             `{}` on {date}: {cores} cores ({processor}), Linux {kernel}, commit {commit}; Redis {redis}, Kafka {kafka}, \
+            "`{}` on {date}: {cores} cores ({processor}), Linux {kernel}, commit {commit}; Redis {redis}, Kafka {kafka}, \
              MariaDB {mariadb}, librdkafka {librdkafka}. Everything ran on this one machine, the load generator too. {rounds}{quick}\n\n\
              {LEGEND}{}\
              ## Limits\n\nOf figures of the same round.\n\n{}",
@@ -172,6 +101,11 @@ impl Report<'_> {
         for (title, note, columns, about) in SECTIONS {
             if self.outcomes.iter().any(|outcome| has(outcome, about)) {
                 text += &format!("\n## {title}\n\n{note}{}", self.table(columns, about).markdown());
+                for picture in
+                    PICTURES.iter().filter(|picture| picture.section == title && picture.is_of(self.outcomes))
+                {
+                    text += &format!("\n![{}]({})\n", picture.title, picture.file);
+                }
             }
         }
         text
@@ -240,7 +174,7 @@ fn case(outcome: &CaseOutcome) -> WrittenCase<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::figures::{Figures, Round};
+    use super::super::figures::{Figures, P50, REDIS_CPU, Round};
     use super::*;
 
     fn machine() -> Machine {

@@ -5,10 +5,12 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use super::catalogue::{Case, Kind};
-use super::figures::{ANSWERED, ERRORS, LAST_ROW, P50, P99, REBUILD, ROWS, Round, SELL_OUT, SERVER_CPU};
+use super::figures::{
+    ANSWERED, ERRORS, GOODPUT, LAST_ROW, P50, P99, PUT_OFF_P99, REBUILD, RECOVERED, ROWS, Round, SELL_OUT, SERVER_CPU,
+};
 use super::spread::shown;
 use super::stage::Stage;
-use super::{answering, rebuild, sale, storing};
+use super::{answering, overload, rebuild, sale, storing};
 
 /// How long any round may take. What it waits for has nearer deadlines of its own.
 const LONGEST: Duration = Duration::from_secs(20 * 60);
@@ -32,6 +34,7 @@ async fn measure(stage: &Stage, kind: Kind, name: &str) -> Result<Round> {
         Kind::RowByRow => storing::one_by_one(stage, name).await,
         Kind::Sale => sale::run(stage, name).await,
         Kind::Rebuild => rebuild::run(stage, name).await,
+        Kind::Overload(bottleneck) => overload::run(stage, bottleneck, name).await,
     }
 }
 
@@ -41,7 +44,7 @@ fn too_long() -> Result<Round> {
 
 /// A line about it, while the others go on.
 pub(crate) fn line(case: &Case, round: &Round) -> String {
-    const SHOWN: [(&str, &str, &str); 9] = [
+    const SHOWN: [(&str, &str, &str); 12] = [
         (ANSWERED, "", " answers/s"),
         (P50, "P50 ", " ms"),
         (P99, "P99 ", " ms"),
@@ -51,6 +54,9 @@ pub(crate) fn line(case: &Case, round: &Round) -> String {
         (SELL_OUT, "sold out after ", " s"),
         (LAST_ROW, "last row ", " s later"),
         (REBUILD, "rebuilt in ", " s"),
+        (GOODPUT, "goodput ", " of the best"),
+        (PUT_OFF_P99, "refused within ", " ms"),
+        (RECOVERED, "recovered after ", " s"),
     ];
     let figure = |(name, before, behind): &(&str, &str, &str)| {
         let figure = round.figures.get(name).filter(|figure| **figure != 0.0 || *name != ERRORS)?;

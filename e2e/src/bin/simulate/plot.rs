@@ -1,6 +1,6 @@
 //! One picture for each case: what waits above, pods below.
 
-use e2e::plot::{Chart, Line, Panel, Series, rounded_up};
+use stack::plot::{Chart, Line, Panel, Series, rounded_up};
 
 use crate::cases::Case;
 use crate::run::{Kind, RunOutcome};

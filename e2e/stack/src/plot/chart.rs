@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::paper::{begin, legend, put, short};
+
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 330.0;
 const LEFT: f64 = 62.0;
@@ -96,7 +98,7 @@ impl Chart {
             top: self.panels[panel].top,
         });
         let mut out = String::new();
-        begin(&mut out, &self.title, &self.description);
+        begin(&mut out, (WIDTH, HEIGHT), LEFT, &self.title, &self.description);
         for (top, bottom) in FIELDS {
             for (from_s, to_s) in &self.shaded {
                 let (x, width, height) = (above.x(*from_s), above.x(*to_s) - above.x(*from_s), bottom - top);
@@ -126,36 +128,11 @@ impl Chart {
                     ),
                 );
             }
-            let x = LEFT + legend_at;
-            put(
-                &mut out,
-                &format!(
-                    r#"<path d="M{x} 40h18" stroke="{colour}" stroke-width="3"/><text x="{:.1}" y="44">{name}</text>"#,
-                    x + 24.0,
-                ),
-            );
+            legend(&mut out, (LEFT + legend_at, 40.0), colour, name);
         }
         out.push_str("</svg>\n");
         out
     }
-}
-
-fn put(out: &mut String, line: &str) {
-    out.push_str(line);
-    out.push('\n');
-}
-
-fn begin(out: &mut String, title: &str, description: &str) {
-    put(
-        out,
-        &format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img">"#
-        ),
-    );
-    put(out, &format!("<title>{description}</title>"));
-    put(out, "<style>text{font:12px system-ui,sans-serif;fill:#444}.h{font-weight:600;font-size:14px}");
-    put(out, "@media(prefers-color-scheme:dark){text{fill:#c4c9d0}}</style>");
-    put(out, &format!(r#"<text class="h" x="{LEFT}" y="20">{title}</text>"#));
 }
 
 fn grid(out: &mut String, scale: &Scale, what: &str) {
@@ -238,21 +215,6 @@ fn line(points: impl Iterator<Item = (f64, f64)>) -> String {
     })
 }
 
-/// The next number with one digit or with 1.5 or 2.5 at its front, for the end of an axis.
-pub fn rounded_up(value: f64) -> f64 {
-    let unit = 10f64.powf(value.max(1.0).log10().floor());
-    let front = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
-    front.into_iter().map(|front| front * unit).find(|end| *end >= value).unwrap_or(value)
-}
-
-fn short(value: f64) -> String {
-    let thousands = value / 1_000.0;
-    match value {
-        0.0..1_000.0 => format!("{}", (value * 10.0).round() / 10.0),
-        _ => format!("{}k", (thousands * 100.0).round() / 100.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,11 +227,5 @@ mod tests {
         let level: Vec<(f64, f64)> = (0..=100).map(|tenth| (at(tenth), 4.0)).collect();
         assert_eq!(stair(&pods, &scale).split(' ').count(), 4);
         assert_eq!(slope(&level, &scale).split(' ').count(), 2);
-    }
-
-    #[test]
-    fn axes_end_at_round_numbers() {
-        assert_eq!([0.2, 7.0, 28_400.0, 30_000.0].map(rounded_up), [1.0, 8.0, 30_000.0, 30_000.0]);
-        assert_eq!([0.0, 2.5, 1_500.0, 30_000.0].map(short), ["0", "2.5", "1.5k", "30k"]);
     }
 }
