@@ -92,7 +92,7 @@ pub struct Config {
     #[arg(long, env = environment::LOG_JSON, action = ArgAction::Set, value_parser = BoolishValueParser::new(), default_value = "false")]
     pub log_json: bool,
 
-    /// Requests that may wait; one more is refused with 503.
+    /// Requests that may wait; one more is refused with 503. Never more than three quarters of users' connections: who is refused needs one, too.
     #[arg(long, env = environment::QUEUE, default_value_t = 10_000, value_parser = queue_bound)]
     pub queue: usize,
 

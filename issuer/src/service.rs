@@ -28,6 +28,7 @@ use crate::config::Config;
 use crate::control::{self, Control};
 use crate::http;
 use crate::metrics::{self, Metrics};
+use crate::pipeline::admission;
 
 /// What is kept of the time to end for flushing the producer, when users' connections do not close.
 const FLUSH_RESERVE: Duration = deadlines::FLUSH;
@@ -60,7 +61,8 @@ impl Service {
         let metrics = Metrics::register(&registry);
         let servers = Servers::new(config, &registry)?;
         let users = Arc::clone(&servers.users);
-        let (components, background) = Components::new(config, connections, metrics)?;
+        let queue = admission::waiting(config.queue, users.connections().1);
+        let (components, background) = Components::new(config, connections, queue, metrics)?;
         let (producer, tracker) = (components.producer.clone(), components.tracker.clone());
 
         let mut tasks = Tasks::default();

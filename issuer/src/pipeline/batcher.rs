@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::epoch::guard::{EpochGuard, InFlightPermit};
 use crate::epoch::state::NotServing;
 use crate::metrics::{CauseLabel, Metrics};
+use crate::pipeline::admission::Pace;
 use crate::pipeline::delivery::{Delivery, IssuedBatch};
 use crate::pipeline::outcome::RequestOutcome;
 use crate::pipeline::redis_health::RedisHealth;
@@ -47,6 +48,7 @@ const REPEATS: (u32, Duration) = (3, Duration::from_millis(50));
 #[derive(Clone)]
 pub(crate) struct Queue {
     sender: mpsc::Sender<PendingRequest>,
+    pace: Arc<Pace>,
     behind: Arc<AtomicBool>,
     user_limit: Arc<AtomicU32>,
     redis_health: Arc<RedisHealth>,
@@ -54,8 +56,13 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Puts a request into the queue, if there is room: this is the admission control. The outcome comes through the receiver.
+    /// Puts a request into the queue, if there is room and its turn would come in time: this is the admission control. The outcome comes
+    /// through the receiver.
     pub(crate) fn admit(&self, request: IssueRequest) -> Result<oneshot::Receiver<RequestOutcome>, RequestOutcome> {
+        if self.pace.is_too_slow_for(self.depth()) {
+            self.metrics.rejected.inc();
+            return Err(RequestOutcome::Overloaded);
+        }
         let (reply, answer) = oneshot::channel();
         match self.sender.try_send(PendingRequest { request, since: Instant::now(), reply }) {
             Ok(()) => {
@@ -124,6 +131,7 @@ pub(crate) struct Batcher {
     delivery: Delivery,
     headroom: Arc<Semaphore>,
     turns: Arc<Semaphore>,
+    pace: Arc<Pace>,
     behind: Arc<AtomicBool>,
     user_limit: Arc<AtomicU32>,
     redis_health: Arc<RedisHealth>,
@@ -154,14 +162,16 @@ impl Batcher {
         let (sender, pending) = mpsc::channel(capacity);
         let (headroom, turns) = (Arc::new(Semaphore::new(MAX_UNACKNOWLEDGED)), Arc::new(Semaphore::new(TURNS)));
         let (behind, user_limit, redis_health) = (Arc::default(), Arc::default(), Arc::<RedisHealth>::default());
+        let pace = Arc::<Pace>::default();
         let queue = Queue {
             sender,
+            pace: Arc::clone(&pace),
             behind: Arc::clone(&behind),
             user_limit: Arc::clone(&user_limit),
             redis_health: Arc::clone(&redis_health),
             metrics: metrics.clone(),
         };
-        (queue, Self { pending, redis, delivery, headroom, turns, behind, user_limit, redis_health, metrics })
+        (queue, Self { pending, redis, delivery, headroom, turns, pace, behind, user_limit, redis_health, metrics })
     }
 
     /// Works until `stop`; then takes nothing new and ends when everything that was admitted has been sent.
@@ -180,7 +190,7 @@ impl Batcher {
             }
             let turn = fill_batch(&mut self.pending, &self.turns, &mut gathered).await;
             self.metrics.queue_depth.set(gauge(self.pending.len()));
-            let now = Instant::now();
+            let (now, taken) = (Instant::now(), gathered.len());
             let delayed = delayed(&gathered, now);
             self.metrics.delayed.inc_by(delayed);
             self.behind.store(delayed > 0, Ordering::Relaxed);
@@ -188,6 +198,7 @@ impl Batcher {
             if !pending.is_empty() {
                 self.send(pending, turn).await;
             }
+            self.pace.saw(taken, now.elapsed());
         }
     }
 

@@ -1,10 +1,11 @@
 //! From an admitted request to its outcome.
 //!
-//! [`batcher`] queues requests and calls Redis with one batch at a time over [`redis_link`]. [`delivery`] waits until each winner is durable:
+//! [`batcher`] queues requests, if [`admission`] lets them in, and calls Redis with one batch at a time over [`redis_link`]. [`delivery`] waits until each winner is durable:
 //! Kafka acknowledges it or, while the [`breaker`] is open, SQL commits it through [`direct_writer`]; who asks again and is a row ([`stored`]) is
 //! told at once.
 //! Once all is issued, [`sold_out`] answers who has not won.
 
+pub(crate) mod admission;
 pub(crate) mod batcher;
 mod breaker;
 pub(crate) mod delivery;

@@ -83,13 +83,14 @@ pub(super) struct Background {
 }
 
 impl Components {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. `queue`: how many requests may wait.
     ///
     /// # Errors
     /// A setting cannot be used.
     pub(super) fn new(
         config: &Config,
         connections: &Connections,
+        queue: usize,
         metrics: Metrics,
     ) -> anyhow::Result<(Self, Background)> {
         let campaign = connections.campaign(config.campaign.clone());
@@ -121,7 +122,7 @@ impl Components {
             keys: keys.clone(),
             sold_out: Arc::clone(&sold_out),
         };
-        let (queue, batcher) = Batcher::new(config.queue, calls, delivery, metrics.clone());
+        let (queue, batcher) = Batcher::new(queue, calls, delivery, metrics.clone());
         let probe = Probe {
             link: link.clone(),
             epoch_guard: Arc::clone(&epoch_guard),

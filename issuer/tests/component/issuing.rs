@@ -8,8 +8,9 @@ use coupon_ledger::database::{self, RowOutcome, StoreMode};
 use coupon_ledger::redis::Terms;
 use coupon_testing::proxy::Proxy;
 use futures::future::join_all;
+use stack::services::Redis;
 
-use super::fixture::{Fixture, eventually, now_ms, terms};
+use super::fixture::{Fixture, Reply, eventually, now_ms, terms};
 
 /// Would fail if a rank were given twice or not at all, or a winner told who is not in the log.
 #[tokio::test(flavor = "multi_thread")]
@@ -282,4 +283,29 @@ async fn a_full_queue_is_told_to_come_back() {
     let pressure = issuer.pressure().await;
     assert_eq!((pressure["rejected"].as_u64(), pressure["queueCapacity"].as_u64()), (Some(refused), Some(1)));
     assert_eq!(pressure["answered"].as_u64(), Some(issued), "to send people away is not what an issuer can do");
+}
+
+/// Wrong: all connections wait in the queue, and whoever comes then finds none on which to hear that too many are asking.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_left_to_those_who_are_refused() {
+    let redis = Redis::start().unwrap();
+    let fixture = Fixture::open_on(&redis, terms(1_000, 1)).await;
+    // So little memory that there are as few connections as ever: 256.
+    let issuer = fixture.start(&fixture.workload, &["--memory-limit", "1"]).await;
+    issuer.wait_ready().await;
+    redis.pause().unwrap();
+    let users = &issuer.users;
+    let others = async {
+        eventually("a batch is with Redis", async || {
+            issuer.metrics().await.contains("coupon_issuer_batch_size_count 1").then_some(())
+        })
+        .await;
+        join_all((1..250).map(|i| async move { users.ask(&format!("user-{i}")).await })).await
+    };
+    let (first, others) = tokio::join!(users.ask("user-0"), others);
+    redis.resume().unwrap();
+    assert_eq!(first.code(), "REDIS_UNAVAILABLE", "{first:?}");
+    let refused = others.iter().filter(|told| told.code() == "OVERLOADED").count();
+    assert!(refused > 0, "250 asked, and 192 may wait: {:?}", others.iter().map(Reply::code).collect::<Vec<_>>());
+    assert_eq!(issuer.pressure().await["queueCapacity"].as_u64(), Some(192));
 }

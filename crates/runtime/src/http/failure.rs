@@ -90,7 +90,8 @@ impl Failure {
     /// The header that says what to do instead, if there is one for it.
     fn advice(self) -> Option<(HeaderName, HeaderValue)> {
         match self {
-            Self::Full => Some((header::RETRY_AFTER, HeaderValue::from_static("2"))),
+            // Random, so that clients that were refused together do not all come back together.
+            Self::Full => Some((header::RETRY_AFTER, HeaderValue::from(rand::random_range(1..=3u16)))),
             // Tells a content coding from a media type that is not supported: RFC 9110, section 12.5.3.
             Self::ContentCoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
             _ => None,
@@ -147,6 +148,8 @@ const HEAD: &[u8] = b"HTTP/1.1 ";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -169,6 +172,14 @@ mod tests {
             assert!(json["success"] == false && json["error"].is_string() && json["code"].is_string(), "{body}");
             assert_eq!(find_bare_refusal(text.as_bytes()), None);
         }
+    }
+
+    /// Wrong: who found no room together comes back together.
+    #[test]
+    fn who_finds_no_room_is_asked_back_at_different_times() {
+        let after = |_| Failure::Full.response().headers()[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        let all: BTreeSet<u16> = (0..200).map(after).collect();
+        assert_eq!(all, BTreeSet::from([1, 2, 3]));
     }
 
     #[test]
