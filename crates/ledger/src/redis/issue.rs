@@ -150,16 +150,29 @@ fn parse(header: &[redis::Value], flat: &[redis::Value], requests: &[impl Borrow
         b"BEHIND" => return Some(Reply::Refused(Refusal::Behind)),
         b"DAMAGED" => return Some(Reply::Refused(Refusal::Damaged)),
         b"EPOCH" => return Some(Reply::Refused(Refusal::OtherEpoch { current: natural(header.get(2)?)? })),
-        b"OK" if flat.len() == 6 * requests.len() => {}
+        b"OK" => {}
         _ => return None,
     }
-    let answers = flat
-        .chunks_exact(6)
-        .zip(requests)
-        .map(|(entry, request)| answer(entry, request.borrow()).unwrap_or(Answer::Unreadable))
-        .collect();
+    let now_ms = number(header.get(1)?)?;
+    let (plain, others) = requests.split_at_checked(usize::try_from(natural(header.get(10)?)?).ok()?)?;
+    if flat.len() != 6 * others.len() {
+        return None;
+    }
+    let (rank, issued) = (natural(header.get(11)?)?, natural(header.get(12)?)?);
+    let mut answers = Vec::with_capacity(requests.len());
+    for (place, request) in (1..).zip(plain) {
+        answers.push(Answer::Granted(Grant {
+            rank: rank.checked_add(place)?,
+            n: 1,
+            issued_count: issued.checked_add(place)?,
+            granted_ms: now_ms,
+            key: request.borrow().key.clone(),
+        }));
+    }
+    let others = flat.chunks_exact(6).zip(others);
+    answers.extend(others.map(|(entry, request)| answer(entry, request.borrow()).unwrap_or(Answer::Unreadable)));
     Some(Reply::Answered(Batch {
-        now_ms: number(header.get(1)?)?,
+        now_ms,
         total: natural(header.get(3)?)?,
         limit: u32::try_from(number(header.get(4)?)?).ok()?,
         issued: natural(header.get(5)?)?,
@@ -243,7 +256,7 @@ mod tests {
     fn an_answer_that_cannot_be_read_is_one_wish_only() {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let mut header = vec![text("OK")];
-        header.extend([1_000, 3, 10, 1, 1, 1, 0, 9_000, 0].map(Value::Int));
+        header.extend([1_000, 3, 10, 1, 1, 1, 0, 9_000, 0, 0, 0, 0].map(Value::Int));
         let unreadable = [
             ("without a rank", entry(2, 0, 1, "k")),
             ("without a place", entry(1, 1, 0, "k")),
@@ -258,5 +271,27 @@ mod tests {
             assert_eq!(batch.answers[1..], [Answer::Unreadable, Answer::SoldOut], "{what}");
         }
         assert_eq!(parse(&header, &entry(1, 1, 1, "k"), &requests(2)), None, "answers are missing: whose is unknown");
+    }
+
+    /// Wrong: who comes behind those that need no words gets the answer of another.
+    #[test]
+    fn grants_in_a_row_need_no_words_of_their_own() {
+        let header = |plain: i64| {
+            let numbers = [1_000, 3, 10, 1, 9, 9, 0, 9_000, 0, plain, 6, 4].map(Value::Int);
+            [vec![Value::BulkString(b"OK".to_vec())], numbers.to_vec()].concat()
+        };
+        let Some(Reply::Answered(batch)) = parse(&header(2), &entry(4, 0, 0, ""), &requests(3)) else { panic!("OK") };
+        let grant = |rank, issued_count| {
+            let key = RequestKey::new("mine").unwrap();
+            Answer::Granted(Grant { rank, n: 1, issued_count, granted_ms: 1_000, key })
+        };
+        assert_eq!(batch.answers, [grant(7, 5), grant(8, 6), Answer::SoldOut]);
+        for (plain, others) in [(3, entry(4, 0, 0, "")), (1, entry(4, 0, 0, "")), (4, Vec::new()), (-1, Vec::new())] {
+            assert_eq!(
+                parse(&header(plain), &others, &requests(3)),
+                None,
+                "{plain}: whose answers these are is unknown"
+            );
+        }
     }
 }
