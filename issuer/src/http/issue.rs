@@ -72,7 +72,7 @@ pub(super) async fn issue(
         Err(refused) => told(refused),
     };
     // A client that keeps its connection to a process that is behind would never reach the processes that were added.
-    if app.parts.queue.is_behind() {
+    if app.parts.queue.sends_away(Instant::now()) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let metrics = &app.parts.metrics;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coupon_ledger::redis::MAX_BATCH;
+use tokio::time::Instant;
 
 /// Who would wait for longer than this hears at once that too many are asking: it could not count on a turn within the queue's deadline, and
 /// what has gathered is gone within a second of the last who came.
@@ -42,6 +43,28 @@ impl Pace {
     }
 }
 
+/// Who is sent away, so that an issuer that was added is found: one connection in a millisecond at most. All of 5,132 have then gone within
+/// seconds, and what it costs to end and to begin connections stays small beside the answers, however many are asking.
+#[derive(Debug)]
+pub(crate) struct SendingAway {
+    begun: Instant,
+    /// Milliseconds since then, and one, at which somebody was sent away last.
+    last: AtomicU64,
+}
+
+impl SendingAway {
+    /// Nobody was yet.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { begun: now, last: AtomicU64::new(0) }
+    }
+
+    /// Whether it is the turn of one who is answered now.
+    pub(crate) fn takes(&self, now: Instant) -> bool {
+        let at = u64::try_from(now.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        self.last.fetch_max(at, Ordering::Relaxed) < at
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +91,15 @@ mod tests {
         assert!(!pace.is_too_slow_for(ENOUGH / 4 - 10) && pace.is_too_slow_for(ENOUGH / 4 + 10), "slower by now");
         pace.saw(MAX_BATCH - 1, 100 * FULL);
         assert!(!pace.is_too_slow_for(1_000_000), "nobody was left behind");
+    }
+
+    /// Wrong: an issuer that is asked for three times what it can do begins a connection for each answer, and does less than it could.
+    #[test]
+    fn one_connection_in_a_millisecond_is_sent_away() {
+        let begun = Instant::now();
+        let (sending, at) = (SendingAway::new(begun), |micros| begun + Duration::from_micros(micros));
+        let taken = [0, 1, 999, 1_000, 1_001, 5_500, 5_400, 6_000].map(|micros| sending.takes(at(micros)));
+        assert_eq!(taken, [true, false, false, true, false, true, false, true]);
     }
 
     /// Wrong: one batch that had to wait for Redis makes everybody hear that too many are asking.

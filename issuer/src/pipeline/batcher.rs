@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::epoch::guard::{EpochGuard, InFlightPermit};
 use crate::epoch::state::NotServing;
 use crate::metrics::{CauseLabel, Metrics};
-use crate::pipeline::admission::Pace;
+use crate::pipeline::admission::{Pace, SendingAway};
 use crate::pipeline::delivery::{Delivery, IssuedBatch};
 use crate::pipeline::outcome::RequestOutcome;
 use crate::pipeline::redis_health::RedisHealth;
@@ -50,6 +50,7 @@ pub(crate) struct Queue {
     sender: mpsc::Sender<PendingRequest>,
     pace: Arc<Pace>,
     behind: Arc<AtomicBool>,
+    sending_away: Arc<SendingAway>,
     user_limit: Arc<AtomicU32>,
     redis_health: Arc<RedisHealth>,
     metrics: Metrics,
@@ -82,9 +83,10 @@ impl Queue {
         self.capacity() - self.sender.capacity()
     }
 
-    /// Whether the last batch had to wait too long. Users who come back may be served faster by another process.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed)
+    /// Whether one who is answered now had better come back by another connection, as the last batch had to wait too long: users may be
+    /// served faster by another process.
+    pub(crate) fn sends_away(&self, now: Instant) -> bool {
+        self.behind.load(Ordering::Relaxed) && self.sending_away.takes(now)
     }
 
     /// How many coupons one user may hold, as Redis said with the last batch; 0 before the first.
@@ -167,6 +169,7 @@ impl Batcher {
             sender,
             pace: Arc::clone(&pace),
             behind: Arc::clone(&behind),
+            sending_away: Arc::new(SendingAway::new(Instant::now())),
             user_limit: Arc::clone(&user_limit),
             redis_health: Arc::clone(&redis_health),
             metrics: metrics.clone(),

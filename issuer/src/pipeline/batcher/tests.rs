@@ -59,7 +59,8 @@ async fn who_left_is_dropped_and_who_waited_too_long_is_told() {
 async fn a_full_queue_refuses() {
     let (sender, pending) = mpsc::channel(2);
     let (pace, behind, user_limit, redis_health) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
-    let queue = Queue { sender, pace, behind, user_limit, redis_health, metrics: metrics() };
+    let sending_away = Arc::new(SendingAway::new(Instant::now()));
+    let queue = Queue { sender, pace, behind, sending_away, user_limit, redis_health, metrics: metrics() };
     let _answers = [queue.admit(request("a")).unwrap(), queue.admit(request("b")).unwrap()];
     assert_eq!(queue.admit(request("c")).unwrap_err(), RequestOutcome::Overloaded);
     assert_eq!((queue.depth(), queue.capacity(), queue.metrics.rejected.get()), (2, 2, 1));
