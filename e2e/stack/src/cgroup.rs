@@ -16,13 +16,10 @@ pub fn path(stack: &str) -> String {
     format!("/coupon-{stack}")
 }
 
-/// A mounted hierarchy.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Hierarchy {
-    /// Where.
-    pub(crate) root: PathBuf,
-    /// Of version 2, which is one for all controllers.
-    pub(crate) version_2: bool,
+struct Hierarchy {
+    root: PathBuf,
+    version_2: bool,
 }
 
 /// Reads the cgroup mounts from `/proc/self/mountinfo`: `.. root mountpoint options .. - type source options`.
@@ -39,11 +36,7 @@ fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
     mountinfo.lines().filter_map(parse).collect()
 }
 
-/// All that are mounted.
-///
-/// # Errors
-/// There are none.
-pub(crate) fn mounted() -> Result<Vec<Hierarchy>> {
+fn mounted() -> Result<Vec<Hierarchy>> {
     let found = hierarchies(&fs::read_to_string("/proc/self/mountinfo")?);
     if found.is_empty() {
         bail!("no cgroups are mounted on this machine: mount them at /sys/fs/cgroup");

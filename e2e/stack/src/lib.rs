@@ -4,7 +4,7 @@
 //! watch over them and answers on a Unix socket ([`control`]); [`down`] ends them all. Tests read where things are from [`connections`], and
 //! start private servers with [`services`].
 //!
-//! It may start processes, mount inside its own namespaces, create cgroups named after the stack or a process, and write to its cache, its state folder
+//! It may start processes, mount inside its own namespaces, create cgroups named after the stack, and write to its cache, its state folder
 //! and (while installing) to the machine's packages. It changes nothing else on the machine.
 
 pub mod cache;
@@ -20,7 +20,6 @@ pub mod layout;
 pub mod monitoring;
 pub mod options;
 pub mod plot;
-pub mod quota;
 pub mod secured;
 pub mod services;
 pub mod status;

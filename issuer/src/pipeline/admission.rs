@@ -7,8 +7,8 @@ use coupon_ledger::redis::MAX_BATCH;
 use tokio::time::Instant;
 
 /// Who would wait for longer than this hears at once that too many are asking: it could not count on a turn within the queue's deadline, and
-/// what has gathered is gone within a second of the last who came.
-const LONGEST: Duration = Duration::from_millis(750);
+/// what has gathered is gone within a second even where half as many go on asking.
+const LONGEST: Duration = Duration::from_millis(500);
 /// One in so many is the weight of the last batch in the average.
 const WEIGHT: u64 = 8;
 
@@ -71,8 +71,8 @@ mod tests {
 
     const FULL: Duration = Duration::from_millis(25);
 
-    /// At 25 ms for a full batch, 7,680 requests are 750 ms.
-    const ENOUGH: usize = 7_680;
+    /// At 25 ms for a full batch, 5,120 requests are 500 ms.
+    const ENOUGH: usize = 5_120;
 
     #[test]
     fn connections_are_left_to_who_is_refused() {
@@ -108,7 +108,7 @@ mod tests {
         let pace = Pace::default();
         (0..8).for_each(|_| pace.saw(MAX_BATCH, FULL));
         pace.saw(MAX_BATCH, Duration::from_secs(1));
-        assert!(!pace.is_too_slow_for(1_000));
+        assert!(!pace.is_too_slow_for(800));
         (0..16).for_each(|_| pace.saw(MAX_BATCH, FULL));
         assert!(!pace.is_too_slow_for(ENOUGH / 2));
         pace.saw(MAX_BATCH, Duration::MAX);

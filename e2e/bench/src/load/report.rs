@@ -39,7 +39,8 @@ pub(crate) struct LoadReport {
     pub(crate) told_in_time: u64,
     /// Those that were refused for now (5xx).
     pub(crate) put_off: PutOff,
-    /// From the end of that time to the last of those due later that was not told a rank within 100 ms; nothing if all were.
+    /// From the end of that time to the end of the last tenth of a second in which more than one in a hundred of those that were due were not
+    /// told a rank within 250 ms; nothing if there is none.
     pub(crate) recovered_us: u64,
     /// Processor time of this process, connecting included.
     pub(crate) cpu_us: u64,

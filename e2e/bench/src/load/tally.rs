@@ -7,8 +7,12 @@ use super::histogram::Histogram;
 use super::report::{LoadReport, PutOff};
 use super::response::Response;
 
-/// Who is told a rank within this is served as if nothing had been.
-const SOON: Duration = Duration::from_millis(100);
+/// Who is told a rank within this is served as if nothing had been: issuers call later what waits longer.
+const SOON: Duration = Duration::from_millis(250);
+/// After the first rate, requests are counted by such pieces of time, by when they are due.
+const PIECE: Duration = Duration::from_millis(100);
+/// One in so many may be late, and it is as if nobody were.
+const FEW: u64 = 100;
 
 /// What was heard so far.
 #[derive(Debug)]
@@ -26,14 +30,16 @@ pub(crate) struct Tally {
     put_off: PutOff,
     sent_in_time: u64,
     told_in_time: u64,
-    /// The last that was due after the end and was not served [`SOON`].
-    last_bad: Option<Instant>,
+    /// By [`PIECE`]: requests that were due after the end, and how many of them were not served [`SOON`].
+    after: Vec<(u64, u64)>,
     last_answer: Option<Instant>,
     last_rank: Option<Instant>,
     /// Users and the ranks that they were told.
     grants: Vec<(u64, u64)>,
 }
 
+/// An hour of pieces: what is due later counts as then.
+const MOST_PIECES: usize = 36_000;
 /// Ranks that are counted without a pause for more room.
 const ROOM: usize = 1 << 22;
 
@@ -53,7 +59,7 @@ impl Tally {
             put_off: PutOff::default(),
             sent_in_time: 0,
             told_in_time: 0,
-            last_bad: None,
+            after: Vec::new(),
             last_answer: None,
             last_rank: None,
             grants: Vec::with_capacity(ROOM),
@@ -79,16 +85,14 @@ impl Tally {
                 self.latencies_of_told.record(micros(latency));
                 self.last_rank = Some(now);
                 self.grants.push((user, rank));
-                if latency > SOON {
-                    self.is_bad(due);
-                }
+                self.comes_after(due, latency <= SOON);
             }
             None => {
                 self.refused += u64::from((400..500).contains(&response.status));
                 if response.status >= 500 {
                     self.put_off(response, latency);
                 }
-                self.is_bad(due);
+                self.comes_after(due, false);
             }
         }
     }
@@ -101,16 +105,26 @@ impl Tally {
         }
     }
 
-    fn is_bad(&mut self, due: Instant) {
-        if due >= self.end {
-            self.last_bad = self.last_bad.max(Some(due));
+    fn comes_after(&mut self, due: Instant, soon: bool) {
+        let Some(late) = due.checked_duration_since(self.end) else { return };
+        let piece = usize::try_from(late.as_millis() / PIECE.as_millis()).unwrap_or(usize::MAX).min(MOST_PIECES);
+        if self.after.len() <= piece {
+            self.after.resize(piece + 1, (0, 0));
         }
+        let (all, bad) = &mut self.after[piece];
+        (*all, *bad) = (*all + 1, *bad + u64::from(!soon));
+    }
+
+    /// From the end of the first rate to the last piece in which more than a [`FEW`] were not served.
+    fn recovered(&self) -> Duration {
+        let last = self.after.iter().rposition(|(all, bad)| bad * FEW > *all);
+        last.map_or(Duration::ZERO, |piece| PIECE.saturating_mul(u32::try_from(piece + 1).unwrap_or(u32::MAX)))
     }
 
     /// Its connection broke.
     pub(crate) fn lose(&mut self, due: Instant) {
         self.broken += 1;
-        self.is_bad(due);
+        self.comes_after(due, false);
     }
 
     /// Requests that were begun.
@@ -125,6 +139,7 @@ impl Tally {
 
     /// For whoever started it.
     pub(crate) fn report(self, begin: Instant, next_user: u64, cpu: Duration) -> LoadReport {
+        let recovered = self.recovered();
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.saturating_duration_since(begin));
         let last_rank = self.last_rank.and_then(|at| SystemTime::now().checked_sub(at.elapsed()));
         let last_rank = last_rank.and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
@@ -149,7 +164,7 @@ impl Tally {
                 longest_us: self.latencies_of_put_off.longest_us(),
                 ..self.put_off
             },
-            recovered_us: self.last_bad.map_or(0, |at| micros(at.saturating_duration_since(self.end))),
+            recovered_us: micros(recovered),
             cpu_us: micros(cpu),
             last_rank_s: since(self.last_rank).as_secs_f64(),
             last_rank_unix_us: micros(last_rank),
@@ -213,7 +228,7 @@ mod tests {
 
     /// Wrong: who was refused while there was too much, or is served a moment later, counts as not served after it.
     #[test]
-    fn it_has_recovered_behind_the_last_who_was_not_served_soon() {
+    fn it_has_recovered_behind_the_last_piece_of_time_in_which_some_were_not_served() {
         let begin = Instant::now();
         let (end, at) = (begin + Duration::from_secs(5), |ms| begin + Duration::from_millis(ms));
         let recovered = |answers: &[(Response, u64, u64)]| {
@@ -222,10 +237,13 @@ mod tests {
             tally.report(begin, 2, Duration::ZERO).recovered_us
         };
         let (told, later) = (response(200, Some(1)), response(503, None));
-        assert_eq!(recovered(&[(later, 4999, 5100), (told, 4900, 5900), (told, 5000, 5100)]), 0);
-        assert_eq!(recovered(&[(told, 5000, 5200), (later, 5300, 5301), (told, 5400, 5450)]), 300_000);
+        assert_eq!(recovered(&[(later, 4999, 5100), (told, 4900, 5900), (told, 5000, 5250)]), 0);
+        assert_eq!(recovered(&[(told, 5000, 5251), (later, 5310, 5311), (told, 5400, 5450)]), 400_000);
+        let mut one_of_101 = vec![(told, 5700, 5701); 100];
+        one_of_101.push((later, 5700, 5701));
+        assert_eq!(recovered(&one_of_101), 0);
         let mut broken = Tally::new(end);
         broken.lose(at(5700));
-        assert_eq!(broken.report(begin, 2, Duration::ZERO).recovered_us, 700_000);
+        assert_eq!(broken.report(begin, 2, Duration::ZERO).recovered_us, 800_000);
     }
 }

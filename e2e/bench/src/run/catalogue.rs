@@ -63,7 +63,7 @@ pub(crate) enum Kind {
 /// What bounds how many can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bottleneck {
-    /// Redis, which gets little of a processor: what refuses has time to.
+    /// Redis, which is far away: what refuses has processors enough.
     Redis,
     /// All processors of this machine together, the load generator's share included.
     Processors,

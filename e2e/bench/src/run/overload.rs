@@ -1,8 +1,12 @@
 //! Three times as many ask as can be answered, and then half as many: who is served, what the others hear, and how soon it is over.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
 use anyhow::Result;
+use coupon_core::connections::RedisServer;
 use coupon_core::contract::Acknowledge;
-use stack::quota::Quota;
+use coupon_testing::proxy::{Proxy, Trouble, Victims};
 
 use super::answering::ENOUGH;
 use super::asking::{Asking, Users};
@@ -17,16 +21,17 @@ use super::programs::Program;
 use super::stage::Stage;
 use crate::load::LoadReport;
 
-/// What Redis may take of a processor: a 24th, in pieces that are as short as the kernel's least.
-const LITTLE: (u64, u64) = (1_000, 24_000);
+/// How much later every piece of data comes to Redis and back.
+const FAR: Duration = Duration::from_millis(25);
 /// Connections while the best is looked for: enough that all batches are full.
 const CLOSED: u64 = 1_024;
-/// Kept connections of those who are too many: nearly as many as an issuer holds in its memory.
-const OPEN: u64 = 5_000;
+/// Kept connections of those who are too many: not quite as many as an issuer holds in its memory (5,132).
+const OPEN: u64 = 4_500;
 /// How many times as many ask.
 const TIMES: f64 = 3.0;
 /// A load generator that offers less than this part of them has shown nothing.
 const OFFERS: f64 = 0.9;
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// How long half as many ask after that, in seconds.
 const AFTER: f64 = 3.0;
 
@@ -36,20 +41,24 @@ const AFTER: f64 = 3.0;
 /// Something failed, so that nothing was measured.
 pub(crate) async fn run(stage: &Stage, bottleneck: Bottleneck, name: &str) -> Result<Round> {
     let campaign = Campaign::open(stage, name, ENOUGH).await?;
-    let issuer = Program::issuer(stage, &campaign, Acknowledge::Durable).await?;
-    let mut users = Users::of(issuer.users()?, campaign.id.coupon_id(), ENOUGH, &stage.scratch);
-    let quota = match bottleneck {
-        Bottleneck::Redis => Some(Quota::of(stage.pids()?.redis, LITTLE)?),
+    let (mut workload, redis) = (stage.workload.clone(), stage.servers.redis_address());
+    // Ends when it is dropped.
+    let way = match bottleneck {
+        Bottleneck::Redis => Some(Proxy::start(ANY_PORT, redis).await?),
         Bottleneck::Processors => None,
     };
+    if let Some(way) = &way {
+        way.begin(Victims::All, Trouble::Delay(FAR));
+        workload.redis.server = RedisServer::Address(way.address.to_string());
+    }
+    let issuer = Program::issuer_with(stage, &workload, &campaign, Acknowledge::Durable).await?;
+    let mut users = Users::of(issuer.users()?, campaign.id.coupon_id(), ENOUGH, &stage.scratch);
     let round = measured(stage, &issuer, &mut users);
-    let lifted = quota.map_or(Ok(()), Quota::lift);
     let alive = issuer.alive();
     drop(issuer);
     let issued = campaign.issued(stage).await;
     campaign.remove(stage).await?;
     let mut round = round?;
-    lifted?;
     alive?;
     round.wrong.extend(users.faults(Some(issued?)));
     Ok(round)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use coupon_core::connections::Connections;
 use coupon_core::contract::{Acknowledge, environment};
 use stack::child::{self, Running};
 
@@ -50,12 +51,25 @@ impl Program {
     /// # Errors
     /// It does not become ready.
     pub(crate) async fn issuer(stage: &Stage, campaign: &Campaign, acknowledge: Acknowledge) -> Result<Self> {
+        Self::issuer_with(stage, &stage.workload, campaign, acknowledge).await
+    }
+
+    /// The same, with connections of its own.
+    ///
+    /// # Errors
+    /// As [`Self::issuer`].
+    pub(crate) async fn issuer_with(
+        stage: &Stage,
+        workload: &Connections,
+        campaign: &Campaign,
+        acknowledge: Acknowledge,
+    ) -> Result<Self> {
         let mut command = under_us(&stage.programs.join("coupon-issuer"));
         command
             .env(environment::LISTEN, ANY_PORT)
             .env(environment::CONTROL_LISTEN, ANY_PORT)
             .env(environment::ACKNOWLEDGE, acknowledge.to_string());
-        let issuer = Self::pod(stage, campaign, "coupon-issuer", command)?;
+        let issuer = Self::pod(workload, campaign, "coupon-issuer", command)?;
         issuer.ready(stage).await?;
         Ok(issuer)
     }
@@ -66,7 +80,7 @@ impl Program {
     /// It does not start.
     pub(crate) fn consumer(stage: &Stage, campaign: &Campaign) -> Result<Self> {
         let command = under_us(&stage.programs.join("coupon-consumer"));
-        Self::pod(stage, campaign, "coupon-consumer", command)
+        Self::pod(&stage.workload, campaign, "coupon-consumer", command)
     }
 
     /// Waits until it says that it is ready.
@@ -80,8 +94,8 @@ impl Program {
     }
 
     /// What issuers and consumers are told.
-    fn pod(stage: &Stage, campaign: &Campaign, name: &str, mut command: Command) -> Result<Self> {
-        let connections = stage.workload.to_yaml()?;
+    fn pod(workload: &Connections, campaign: &Campaign, name: &str, mut command: Command) -> Result<Self> {
+        let connections = workload.to_yaml()?;
         command.env(environment::CAMPAIGN, campaign.id.to_string()).env(environment::PROBE_LISTEN, ANY_PORT);
         command.env(environment::POD_NAME, name).env_remove("RUST_LOG");
         Self::start(name, command, |folder, command| {

@@ -78,11 +78,12 @@ pub(crate) const SECTIONS: [(&str, &str, Columns, &str); 5] = [
     ("Answers", "", ANSWERS, ANSWERED),
     (
         "Overload",
-        "For some seconds three times as many ask as the best that 1,024 connections have just reached, and then half as many; on 5,000 kept \
-         connections, at even distances, latencies from the time at which a request was due. In `overload` Redis has a 24th of a \
-         processor, so that it is what cannot do more, and the rest of this machine can offer as much and refuse it. In `cpu-overload` \
+        "For some seconds three times as many ask as the best that 1,024 connections have just reached, and then half as many; on 4,500 kept \
+         connections, at even distances, latencies from the time at which a request was due. In `overload` Redis is 25 ms away, \
+         as one batch at a time is on its way to it, it is what bounds an issuer, and this machine can offer three times as much and refuse it. In `cpu-overload` \
          nothing is held back: what refuses takes processor time from what answers, and the load generator from both, so that no limit is \
-         set. It has recovered once everybody is told a rank within 100 ms. Goodput, refusals and their `Retry-After` are of the time of the \
+         set. It has \
+         recovered behind the last tenth of a second of which more than one in a hundred was not told a rank within 250 ms. Goodput, refusals and their `Retry-After` are of the time of the \
          overload; errors are requests that were not answered at all.\n\n",
         OVERLOAD,
         GOODPUT,

@@ -65,6 +65,11 @@ impl Servers {
         self.redis.url()
     }
 
+    /// Where Redis listens.
+    pub(crate) fn redis_address(&self) -> String {
+        self.redis.address().to_string()
+    }
+
     /// The bootstrap server.
     pub(crate) fn kafka_url(&self) -> String {
         self.kafka.url()
