@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::proof::Proof;
 use super::request::Request;
 use super::response::{Response, parse};
 
@@ -32,9 +34,9 @@ impl Connection {
     ///
     /// # Errors
     /// Nobody answers, however often it is tried.
-    pub(crate) async fn open(address: SocketAddr, coupon: &str) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr, coupon: &str, proof: Rc<Proof>) -> io::Result<Self> {
         let stream = connect(address).await?;
-        Ok(Self { address, stream, request: Request::new(coupon), buffer: vec![0; MAX_ANSWER] })
+        Ok(Self { address, stream, request: Request::new(coupon, proof), buffer: vec![0; MAX_ANSWER] })
     }
 
     /// Connects once more, after the server has closed, or something broke.

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::connection::Connection;
 use super::options::Options;
 use super::pattern::Plan;
+use super::proof::Proof;
 use super::tally::Tally;
 
 /// How long after the end of asking answers are waited for.
@@ -38,16 +39,17 @@ struct Shared {
 /// Opens all connections, and then asks. Within a [`tokio::task::LocalSet`].
 ///
 /// # Errors
-/// The server cannot be connected to.
+/// The server cannot be connected to, or the tokens cannot be read.
 pub(crate) async fn generate(options: &Options) -> Result<Heard> {
+    let proof = Rc::new(Proof::new(options)?);
     let mut connections = Vec::new();
     for number in 0..options.connections {
-        let connection = Connection::open(options.address, &options.coupon).await;
+        let connection = Connection::open(options.address, &options.coupon, Rc::clone(&proof)).await;
         connections.push(connection.with_context(|| format!("connection {number} to {}", options.address))?);
     }
     let begin = Instant::now();
     let shared = Rc::new(Shared {
-        plan: Plan::new(options),
+        plan: Plan::new(options, proof.users()),
         until_sold_out: options.until_sold_out,
         begin,
         next: Cell::new(0),

@@ -7,6 +7,7 @@ mod generator;
 mod histogram;
 mod options;
 mod pattern;
+mod proof;
 mod report;
 mod request;
 mod response;

@@ -39,6 +39,12 @@ pub(crate) struct Options {
     /// Only so many users, again and again. Without it each request has a user of its own.
     #[arg(long)]
     pub(crate) among: Option<u64>,
+    /// Header in which each request names its user as a gateway would.
+    #[arg(long, conflicts_with = "tokens")]
+    pub(crate) user_header: Option<String>,
+    /// File with a token for each user, one a line, from user 0 on. It is asked until all of them have.
+    #[arg(long)]
+    pub(crate) tokens: Option<PathBuf>,
     /// File for users and the ranks that they were told.
     #[arg(long)]
     pub(crate) told: Option<PathBuf>,

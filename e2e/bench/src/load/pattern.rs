@@ -31,18 +31,19 @@ pub(crate) struct Plan {
     duration: Duration,
     first_user: u64,
     among: Option<u64>,
+    users: Option<u64>,
 }
 
 impl Plan {
-    /// As the options say.
-    pub(crate) fn new(options: &Options) -> Self {
+    /// As the options say, for so many users in all, if it is not any number.
+    pub(crate) fn new(options: &Options, users: Option<u64>) -> Self {
         let pattern = match (options.rate, options.then_rate) {
             (None, _) => Pattern::Closed,
             (Some(rate), None) => Pattern::Constant(rate),
             (Some(rate), Some(then)) => Pattern::Then(rate, then, options.then()),
         };
         let Options { first_user, among, .. } = *options;
-        Self { pattern, duration: options.duration(), first_user, among }
+        Self { pattern, duration: options.duration(), first_user, among, users }
     }
 
     /// The request of this number, counted from 0, when so much time has passed; nothing once all have been made.
@@ -60,7 +61,8 @@ impl Plan {
                 }
             },
         };
-        Some(Turn { user: self.first_user + self.among.map_or(number, |among| number % among.max(1)), due })
+        let user = self.first_user + self.among.map_or(number, |among| number % among.max(1));
+        self.users.is_none_or(|users| user < users).then_some(Turn { user, due })
     }
 
     /// The first user after this many requests whom nobody has been yet.
@@ -82,7 +84,7 @@ mod tests {
     const BEGIN: Duration = Duration::ZERO;
 
     fn plan(pattern: Pattern, among: Option<u64>) -> Plan {
-        Plan { pattern, duration: Duration::from_secs(2), first_user: 100, among }
+        Plan { pattern, duration: Duration::from_secs(2), first_user: 100, among, users: None }
     }
 
     #[test]
@@ -110,6 +112,13 @@ mod tests {
         let due = |number| plan.turn(number, BEGIN).map(|turn| (turn.user, turn.due.unwrap().as_millis()));
         assert_eq!([1999, 2000, 2001].map(due), [Some((2099, 1999)), Some((2100, 2000)), Some((2101, 2100))]);
         assert_eq!([2009, 2010].map(due), [Some((2109, 2900)), None]);
+    }
+
+    #[test]
+    fn it_ends_with_the_last_user_that_there_is() {
+        let plan = Plan { users: Some(102), ..plan(Pattern::Closed, None) };
+        let users: Vec<_> = (0..5).filter_map(|number| plan.turn(number, BEGIN)).map(|turn| turn.user).collect();
+        assert_eq!(users, [100, 101]);
     }
 
     #[test]

@@ -6,10 +6,11 @@ use coupon_core::contract::Acknowledge;
 use super::asking::{Asking, Users};
 use super::batches;
 use super::campaign::Campaign;
-use super::catalogue::{Answering, Load, Service};
+use super::catalogue::{Answering, Identity, Load, Service};
 use super::figures::{
     ANSWERED, BYTES, CLIENT_CPU, ERRORS, Figures, LONGEST, P50, P99, P999, RECORDS, Round, SECONDS, WISHES,
 };
+use super::identities::Identities;
 use super::meter::{Meter, Part};
 use super::programs::Program;
 use super::scrape;
@@ -27,6 +28,8 @@ const WINNERS: u64 = FEW - 2 * WARMING;
 const SELLING: f64 = 30.0;
 /// Connections of what is not measured where the case itself has a rate.
 const WARMING: u64 = 64;
+/// How long caches are filled where each user has one token, in seconds: all that is left is measured.
+const FEW_TOKENS: f64 = 0.2;
 /// Of fewer winners nobody can say what Redis keeps for one.
 const MANY: u64 = 10_000;
 
@@ -40,13 +43,17 @@ pub(crate) async fn run(stage: &Stage, case: &Answering, name: &str) -> Result<R
         Service::Plain => Campaign::closed(stage, name, total).await?,
         Service::Bare | Service::Durable | Service::Fast => Campaign::open(stage, name, total).await?,
     };
+    let Identities { authentication, arguments } = Identities::of(case.identity, &stage.scratch).await?;
+    let issuer =
+        async |acknowledge| Program::issuer_with(stage, &stage.workload, &campaign, acknowledge, &authentication).await;
     let program = match case.service {
         Service::Bare => Program::bare()?,
         Service::Plain => Program::plain(stage, &campaign)?,
-        Service::Durable => Program::issuer(stage, &campaign, Acknowledge::Durable).await?,
-        Service::Fast => Program::issuer(stage, &campaign, Acknowledge::Fast).await?,
+        Service::Durable => issuer(Acknowledge::Durable).await?,
+        Service::Fast => issuer(Acknowledge::Fast).await?,
     };
-    let mut users = Users::of(program.users()?, campaign.id.coupon_id(), total, &stage.scratch);
+    let users = Users::of(program.users()?, campaign.id.coupon_id(), total, &stage.scratch);
+    let mut users = users.who_say_it_by(arguments);
     let round = measured(stage, case, &campaign, &program, &mut users).await;
     let alive = program.alive();
     drop(program);
@@ -98,9 +105,11 @@ fn warm_up(stage: &Stage, case: &Answering, users: &mut Users<'_>) -> Result<()>
     if matches!(case.load, Load::SoldOut | Load::Again) {
         users.ask(WARMING, Asking::UntilSoldOut { seconds: SELLING })?;
     }
+    let seconds = if matches!(case.identity, Identity::NewToken(_)) { FEW_TOKENS } else { seconds };
     let (connections, asking) = match case.load {
+        Load::SoldOut if case.identity == Identity::KnownToken => (case.connections, known_losers(seconds)),
         Load::Closed | Load::SoldOut => (case.connections, Asking::Closed { seconds }),
-        Load::Again => (case.connections, Asking::Again { seconds, users: WINNERS }),
+        Load::Again => (case.connections, Asking::Again { seconds, first: 0, users: WINNERS }),
         Load::Constant(rate) => (case.connections, Asking::Constant { seconds, rate }),
         Load::Flash(_) => (WARMING, Asking::Closed { seconds }),
     };
@@ -111,11 +120,17 @@ fn warm_up(stage: &Stage, case: &Answering, users: &mut Users<'_>) -> Result<()>
 fn asking(stage: &Stage, case: &Answering) -> Asking {
     let seconds = stage.sizes.seconds;
     match case.load {
+        Load::SoldOut if case.identity == Identity::KnownToken => known_losers(seconds),
         Load::Closed | Load::SoldOut => Asking::Closed { seconds },
-        Load::Again => Asking::Again { seconds, users: WINNERS },
+        Load::Again => Asking::Again { seconds, first: 0, users: WINNERS },
         Load::Constant(rate) => Asking::Constant { seconds, rate },
         Load::Flash(people) => Asking::Constant { seconds: 1.0, rate: people },
     }
+}
+
+/// Losers whose tokens the issuer knows after the first time.
+fn known_losers(seconds: f64) -> Asking {
+    Asking::Again { seconds, first: 2 * FEW, users: FEW }
 }
 
 /// What the load generator says.

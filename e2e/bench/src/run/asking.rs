@@ -49,7 +49,9 @@ pub(crate) enum Asking {
     Again {
         /// How long.
         seconds: f64,
-        /// The first so many.
+        /// From which on.
+        first: u64,
+        /// So many.
         users: u64,
     },
 }
@@ -60,6 +62,7 @@ pub(crate) struct Users<'a> {
     address: SocketAddr,
     coupon: &'a str,
     scratch: &'a std::path::Path,
+    arguments: Vec<String>,
     next: u64,
     unheard: u64,
     /// What they were told.
@@ -69,7 +72,12 @@ pub(crate) struct Users<'a> {
 impl<'a> Users<'a> {
     /// Nobody has asked yet.
     pub(crate) fn of(address: SocketAddr, coupon: &'a str, total: u64, scratch: &'a std::path::Path) -> Self {
-        Self { address, coupon, scratch, next: 0, unheard: 0, told: Told::of(total) }
+        Self { address, coupon, scratch, arguments: Vec::new(), next: 0, unheard: 0, told: Told::of(total) }
+    }
+
+    /// They say who they are, as these arguments of the load generator tell.
+    pub(crate) fn who_say_it_by(self, arguments: Vec<String>) -> Self {
+        Self { arguments, ..self }
     }
 
     /// Has users ask, on so many connections, each request by somebody new but for [`Asking::Again`].
@@ -80,7 +88,7 @@ impl<'a> Users<'a> {
         let file = self.scratch.join(FILE);
         let mut command = bench()?;
         command.args(["load", "--coupon", self.coupon, "--address", &self.address.to_string()]);
-        command.args(["--connections", &connections.to_string()]).arg("--told").arg(&file);
+        command.args(["--connections", &connections.to_string()]).arg("--told").arg(&file).args(&self.arguments);
         let seconds = match asking {
             Asking::Closed { seconds } => seconds,
             Asking::Constant { seconds, rate } => {
@@ -96,12 +104,12 @@ impl<'a> Users<'a> {
                 command.arg("--until-sold-out");
                 seconds
             }
-            Asking::Again { seconds, users } => {
+            Asking::Again { seconds, users, .. } => {
                 command.args(["--among", &users.to_string()]);
                 seconds
             }
         };
-        let first = if matches!(asking, Asking::Again { .. }) { 0 } else { self.next };
+        let first = if let Asking::Again { first, .. } = asking { first } else { self.next };
         command.args(["--seconds", &seconds.to_string(), "--first-user", &first.to_string()]);
         let then = if let Asking::Then { then_seconds, .. } = asking { then_seconds } else { 0.0 };
         let within = Duration::from_secs_f64(seconds + then) + MARGIN;

@@ -1,6 +1,7 @@
 //! All cases, and which are chosen. Pure.
 
 use anyhow::{Result, bail};
+use coupon_core::contract::SignatureAlgorithm;
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,19 @@ pub(crate) enum Load {
     Flash(u64),
 }
 
+/// How requests say whose they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// Who asks is believed.
+    Believed,
+    /// A gateway's header says it.
+    Header,
+    /// A token says it, signed in this way, which the issuer has not seen before.
+    NewToken(SignatureAlgorithm),
+    /// A token says it that the issuer knows.
+    KnownToken,
+}
+
 /// A case in which users are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answering {
@@ -39,6 +53,8 @@ pub(crate) struct Answering {
     pub(crate) connections: u64,
     /// How they ask.
     pub(crate) load: Load,
+    /// How they say who they are.
+    pub(crate) identity: Identity,
 }
 
 /// What is done in a case.
@@ -119,7 +135,16 @@ const ENOUGH: u64 = 1024;
 const FLASH: u64 = 30_000;
 
 const fn answering(name: &'static str, service: Service, connections: u64, load: Load) -> Case {
-    Case { name, kind: Kind::Answering(Answering { service, connections, load }), quick: false }
+    of(name, Answering { service, connections, load, identity: Identity::Believed })
+}
+
+/// As `sold-out`, and who asks is not believed.
+const fn identified(name: &'static str, identity: Identity) -> Case {
+    of(name, Answering { service: Service::Durable, connections: 256, load: Load::SoldOut, identity })
+}
+
+const fn of(name: &'static str, case: Answering) -> Case {
+    other(name, Kind::Answering(case))
 }
 
 const fn other(name: &'static str, kind: Kind) -> Case {
@@ -141,7 +166,7 @@ impl Case {
 pub(crate) const WARM_UP: Case = answering("warm-up", Service::Durable, 64, Load::Closed);
 
 /// All cases, in the order in which each round goes through them.
-pub(crate) const ALL: [Case; 24] = [
+pub(crate) const ALL: [Case; 29] = [
     answering("bare", Service::Bare, 256, Load::Closed).quick(),
     answering("plain-64", Service::Plain, 64, Load::Closed),
     answering("plain-256", Service::Plain, 256, Load::Closed).quick(),
@@ -152,6 +177,11 @@ pub(crate) const ALL: [Case; 24] = [
     answering("fast-64", Service::Fast, 64, Load::Closed),
     answering("fast-256", Service::Fast, 256, Load::Closed).quick(),
     answering("sold-out", Service::Durable, 256, Load::SoldOut).quick(),
+    identified("sold-out-header", Identity::Header),
+    identified("sold-out-rs256", Identity::NewToken(SignatureAlgorithm::Rs256)),
+    identified("sold-out-es256", Identity::NewToken(SignatureAlgorithm::Es256)),
+    identified("sold-out-eddsa", Identity::NewToken(SignatureAlgorithm::EdDsa)),
+    identified("sold-out-known", Identity::KnownToken),
     answering("winners-again", Service::Durable, 256, Load::Again),
     answering("constant-1k", Service::Durable, ENOUGH, Load::Constant(1_000)),
     answering("constant-5k", Service::Durable, ENOUGH, Load::Constant(5_000)),

@@ -15,6 +15,8 @@ enum Value {
     Figure(&'static str, &'static str),
     /// A figure of one case divided by one of another in the same round.
     Ratio((&'static str, &'static str), (&'static str, &'static str)),
+    /// The same, and the one taken from the other.
+    Difference((&'static str, &'static str), (&'static str, &'static str)),
 }
 
 /// A bound, which is within unless it is said.
@@ -39,6 +41,7 @@ const OURS: &str = "durable-256";
 const AT_10K: &str = "constant-10k";
 const AT_20K: &str = "constant-20k";
 const TOO_MANY: &str = "overload";
+const BELIEVED: &str = "sold-out";
 
 const fn limit(name: &'static str, value: Value, bound: Bound) -> Limit {
     Limit { name, value, bound, full: false }
@@ -52,7 +55,12 @@ const fn ratio(over: (&'static str, &'static str), under: (&'static str, &'stati
     Value::Ratio(over, under)
 }
 
-const LIMITS: [Limit; 19] = [
+/// What it costs the issuer to know who asks.
+const fn identity(name: &'static str, case: &'static str, bound: Bound) -> Limit {
+    limit(name, Value::Difference((case, SERVER_CPU), (BELIEVED, SERVER_CPU)), bound)
+}
+
+const LIMITS: [Limit; 24] = [
     limit("durable256_cpu_vs_bare", ratio((OURS, SERVER_CPU), (BARE, SERVER_CPU)), Bound::AtMost(1.6)),
     limit("durable256_throughput_vs_bare", ratio((OURS, ANSWERED), (BARE, ANSWERED)), Bound::AtLeast(0.5)),
     limit("durable256_vs_plain256", ratio((OURS, ANSWERED), ("plain-256", ANSWERED)), Bound::AtLeast(2.0)),
@@ -70,6 +78,11 @@ const LIMITS: [Limit; 19] = [
     limit("overload_server_mib", Value::Figure(TOO_MANY, SERVER_PEAK), Bound::AtMost(256.0)),
     limit("overload_recovered_s", Value::Figure(TOO_MANY, RECOVERED), Bound::AtMost(1.0)),
     limit("consumer_vs_raw", ratio(("consumer", ROWS), ("insert-many", ROWS)), Bound::AtLeast(0.8)),
+    identity("header_us", "sold-out-header", Bound::AtMost(1.0)),
+    identity("new_token_rs256_us", "sold-out-rs256", Bound::Below(15.0)),
+    identity("new_token_es256_us", "sold-out-es256", Bound::Below(15.0)),
+    identity("new_token_eddsa_us", "sold-out-eddsa", Bound::Below(15.0)),
+    identity("known_token_us", "sold-out-known", Bound::Below(1.0)),
     of_a_million("rebuild_1m_s", Value::Figure("rebuild", REBUILD), Bound::AtMost(15.0)),
     of_a_million("last_row_1m_s", Value::Figure("sale", LAST_ROW), Bound::AtMost(10.0)),
 ];
@@ -120,13 +133,19 @@ fn value(outcomes: &[CaseOutcome], value: Value) -> Option<Spread> {
     let case = |name: &str| outcomes.iter().find(|outcome| outcome.name == name);
     match value {
         Value::Figure(of, figure) => Spread::of(case(of)?.figures(figure)),
-        Value::Ratio((over, above), (under, below)) => {
-            let (over, under) = (case(over)?, case(under)?);
-            let of_round = |round| Some(over.figure(round, above)? / under.figure(round, below)?);
-            let ratios = (0..over.rounds.len()).filter_map(of_round).filter(|ratio: &f64| ratio.is_finite());
-            Spread::of(ratios.collect())
-        }
+        Value::Ratio(over, under) => of_rounds((case(over.0)?, over.1), (case(under.0)?, under.1), |a, b| a / b),
+        Value::Difference(more, less) => of_rounds((case(more.0)?, more.1), (case(less.0)?, less.1), |a, b| a - b),
     }
+}
+
+/// What follows from two figures of the same round, of all rounds.
+fn of_rounds(
+    (one, first): (&CaseOutcome, &str),
+    (other, second): (&CaseOutcome, &str),
+    follows: impl Fn(f64, f64) -> f64,
+) -> Option<Spread> {
+    let of_round = |round| Some(follows(one.figure(round, first)?, other.figure(round, second)?));
+    Spread::of((0..one.rounds.len()).filter_map(of_round).filter(|value| value.is_finite()).collect())
 }
 
 #[cfg(test)]
@@ -156,6 +175,14 @@ mod tests {
         assert_eq!(found(&judged, "durable256_throughput_vs_bare"), (Some(0.55), Some(true)));
         assert_eq!(found(&judged, "durable256_vs_plain256"), (None, None));
         assert_eq!(judged.len(), LIMITS.len());
+    }
+
+    #[test]
+    fn what_a_token_costs_is_what_is_more_than_without_one() {
+        let costs = |name, rounds: [f64; 2]| outcome(name, &[&[(SERVER_CPU, rounds[0])], &[(SERVER_CPU, rounds[1])]]);
+        let judged = judge(&[costs("sold-out", [12.0, 10.0]), costs("sold-out-eddsa", [50.0, 52.0])], true);
+        assert_eq!(found(&judged, "new_token_eddsa_us"), (Some(40.0), Some(false)));
+        assert_eq!(found(&judged, "new_token_rs256_us"), (None, None));
     }
 
     #[test]
@@ -189,7 +216,7 @@ mod tests {
         for limit in &LIMITS {
             let cases = match limit.value {
                 Value::Figure(case, _) => vec![case],
-                Value::Ratio((over, _), (under, _)) => vec![over, under],
+                Value::Ratio((over, _), (under, _)) | Value::Difference((over, _), (under, _)) => vec![over, under],
             };
             assert!(cases.iter().all(|case| names.contains(case)), "{}: {cases:?}", limit.name);
         }

@@ -8,6 +8,7 @@ mod catalogue;
 mod document;
 mod drain;
 mod figures;
+mod identities;
 mod limits;
 mod machine;
 mod meter;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use coupon_core::connections::RedisServer;
-use coupon_core::contract::Acknowledge;
+use coupon_core::contract::{Acknowledge, Authentication};
 use coupon_testing::proxy::{Proxy, Trouble, Victims};
 
 use super::answering::ENOUGH;
@@ -51,7 +51,7 @@ pub(crate) async fn run(stage: &Stage, bottleneck: Bottleneck, name: &str) -> Re
         way.begin(Victims::All, Trouble::Delay(FAR));
         workload.redis.server = RedisServer::Address(way.address.to_string());
     }
-    let issuer = Program::issuer_with(stage, &workload, &campaign, Acknowledge::Durable).await?;
+    let issuer = Program::issuer_with(stage, &workload, &campaign, Acknowledge::Durable, &Authentication::None).await?;
     let mut users = Users::of(issuer.users()?, campaign.id.coupon_id(), ENOUGH, &stage.scratch);
     let round = measured(stage, &issuer, &mut users);
     let alive = issuer.alive();

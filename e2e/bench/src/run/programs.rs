@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use coupon_core::connections::Connections;
-use coupon_core::contract::{Acknowledge, environment};
+use coupon_core::contract::{Acknowledge, Authentication, authentication, environment};
 use stack::child::{self, Running};
 
 use super::campaign::Campaign;
@@ -51,10 +51,10 @@ impl Program {
     /// # Errors
     /// It does not become ready.
     pub(crate) async fn issuer(stage: &Stage, campaign: &Campaign, acknowledge: Acknowledge) -> Result<Self> {
-        Self::issuer_with(stage, &stage.workload, campaign, acknowledge).await
+        Self::issuer_with(stage, &stage.workload, campaign, acknowledge, &Authentication::None).await
     }
 
-    /// The same, with connections of its own.
+    /// The same, with connections and a way to know users of its own.
     ///
     /// # Errors
     /// As [`Self::issuer`].
@@ -63,12 +63,14 @@ impl Program {
         workload: &Connections,
         campaign: &Campaign,
         acknowledge: Acknowledge,
+        authentication: &Authentication,
     ) -> Result<Self> {
         let mut command = under_us(&stage.programs.join("coupon-issuer"));
         command
             .env(environment::LISTEN, ANY_PORT)
             .env(environment::CONTROL_LISTEN, ANY_PORT)
-            .env(environment::ACKNOWLEDGE, acknowledge.to_string());
+            .env(environment::ACKNOWLEDGE, acknowledge.to_string())
+            .args([authentication::ARGUMENT, &authentication.to_string()]);
         let issuer = Self::pod(workload, campaign, "coupon-issuer", command)?;
         issuer.ready(stage).await?;
         Ok(issuer)

@@ -215,7 +215,7 @@ mod tests {
             "`make bench` on 2026-12-01 10:00 UTC: 2 cores (CPU), Linux 6, commit abc; Redis 7, Kafka 4,",
             "| bare        | 84,000 (80,000..88,000) |   1.50 |",
             "| durable-256 |                  44,000 |   1.50 |",
-            "| durable256_throughput_vs_bare |  0.55 | at least 0.50 | yes   |",
+            "| durable256_throughput_vs_bare  |  0.55 | at least 0.50 | yes   |",
             "`durable-256`, round 2, does not count: rank 7 is told twice.\n",
             "2 rounds in turn",
         ] {

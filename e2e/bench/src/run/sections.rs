@@ -11,7 +11,7 @@ use super::figures::{
 pub(crate) const LEGEND: &str = "\
 `bare` is a route that reads the request, counts, and answers the same JSON. `plain` is one script call and one awaited record for each request \
 (linger 10 ms). `durable` and `fast` are issuers by what the campaign acknowledges. The number is that of kept connections, each of which asks again \
-once it was answered; where there is none they are 256. `sold-out`: losers ask once all is sold. `winners-again`: winners do. `constant`: requests \
+once it was answered; where there is none they are 256. `sold-out`: losers ask once all is sold; believed, or by a gateway's header, a signed token that the issuer has not seen, or one of 1,000 that it knows. `winners-again`: winners do. `constant`: requests \
 are due at even distances, on 1,024 connections; a latency counts from the time at which its request was due, and requests leave at the next \
 millisecond. `flash`: 30,000 people within one second. `consumer` drains a topic that is full: rows a second from the first that is seen to the \
 last. `insert-many` and `insert-one` put the same rows there on one connection, 500 in a statement, or one, and each its own \
