@@ -15,7 +15,23 @@ use prometheus_client::metrics::histogram::Histogram;
 pub(crate) const PREFIX: &str = "coupon_issuer";
 
 /// Codes that alerts and dashboards count. They exist from the start: a series that is born with its first event has no rate.
-const WATCHED_CODES: [&str; 5] = [ISSUED, "UNCONFIRMED", "REDIS_UNAVAILABLE", "OVERLOADED", "NOT_OPEN"];
+const WATCHED_CODES: [&str; 15] = [
+    ISSUED,
+    "REPEATED",
+    "SOLD_OUT",
+    "ALREADY_ISSUED",
+    "NOT_STARTED",
+    "ENDED",
+    "SUSPENDED",
+    "UNCONFIRMED",
+    "REDIS_UNAVAILABLE",
+    "OVERLOADED",
+    "NOT_OPEN",
+    "UNAUTHENTICATED",
+    "INVALID_TOKEN",
+    "AUTHENTICATION_UNAVAILABLE",
+    "USER_MISMATCH",
+];
 /// Code of a request that got a new coupon.
 pub(crate) const ISSUED: &str = "ISSUED";
 

@@ -28,6 +28,10 @@ const READING: Duration = Duration::from_secs(3);
 const WAIT: Duration = SOONEST.saturating_add(READING);
 /// Requests that wait at once.
 const MOST_WAITING: usize = 256;
+/// What became of a reading, as counted: it succeeded.
+pub(super) const READ: &str = "read";
+/// It did not.
+pub(super) const FAILED: &str = "failed";
 /// Longest cause that is shown, in characters.
 const MAX_CAUSE: usize = 300;
 
@@ -149,7 +153,7 @@ impl KeyReader {
 
     /// What could not be read takes nothing away.
     fn publish(&self, number: u64, read: Result<KeySet, String>) {
-        let result = if read.is_ok() { "read" } else { "failed" };
+        let result = if read.is_ok() { READ } else { FAILED };
         self.metrics.key_readings.get_or_create(&ReadingLabel { result }).inc();
         let before = self.keys.known();
         let (trusted, failure) = match read {

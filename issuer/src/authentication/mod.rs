@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderName};
 use coupon_core::contract::{Authentication, AuthenticationKind, TokenSettings};
 use coupon_core::identity::UserId;
 use jiff::Timestamp;
+use strum::VariantArray;
 use tokio::time::Instant;
 
 pub(crate) use self::keys::KeyReader;
@@ -25,7 +26,7 @@ use self::known_tokens::fingerprint;
 pub(crate) use self::refusal::{Kind, Refusal};
 use self::token::{Verdict, bearer, judge};
 use crate::log_throttle::LogThrottle;
-use crate::metrics::{Metrics, RefusalLabel};
+use crate::metrics::{Metrics, ReadingLabel, RefusalLabel};
 
 /// Knows who asks.
 #[derive(Debug)]
@@ -66,6 +67,13 @@ impl Authenticator {
                 (Way::Token(Box::new(Tokens { settings: settings.clone(), keys })), Some(reader))
             }
         };
+        // They exist from the start: a series that is born with its first event has no rate.
+        for refusal in Refusal::VARIANTS {
+            drop(metrics.unauthenticated.get_or_create(&RefusalLabel { reason: refusal.as_str() }));
+        }
+        for result in [keys::READ, keys::FAILED] {
+            drop(metrics.key_readings.get_or_create(&ReadingLabel { result }));
+        }
         Ok((Self { way, metrics, log: LogThrottle::default() }, reader))
     }
 

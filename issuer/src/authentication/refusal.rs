@@ -22,11 +22,11 @@ pub(crate) enum Refusal {
     Algorithm,
     /// It names no key, and there is not just one that it can mean.
     KeyNotNamed,
-    /// It names a key that nobody has published.
+    /// It names a key that nobody has published, or is bad anyway and names one that is not known.
     KeyUnknown,
     /// The signature is not of that key.
     Signature,
-    /// It is of another issuer.
+    /// It is of another issuer. This and what follows, up to the user, is said of tokens that the provider has signed only.
     Issuer,
     /// It is for others.
     Audience,

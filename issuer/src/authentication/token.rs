@@ -75,12 +75,13 @@ fn try_judge(token: &str, settings: &TokenSettings, keys: &KeySet, now: i64) -> 
         Found::Key(_) | Found::Unknown => {}
     }
     let claims: Claims = serde_json::from_slice(&parts.claims).map_err(|_| Refusal::Malformed)?;
-    let holder = claims::judge(&claims, settings, now)?;
-    Ok(match found {
-        // For one that is bad anyway nobody needs to look for a key, nor to wait.
-        Found::Unknown => Verdict::UnknownKey,
-        _ => Verdict::Good(holder),
-    })
+    let judged = claims::judge(&claims, settings, now);
+    if matches!(found, Found::Unknown) {
+        // For one that is bad anyway nobody needs to look for a key, nor to wait. What it says has nobody signed, so that is not the reason: who
+        // looks at reasons can rely on it that the provider's tokens have those of claims.
+        return judged.map(|_| Verdict::UnknownKey).map_err(|_| Refusal::KeyUnknown);
+    }
+    judged.map(Verdict::Good)
 }
 
 /// The token in `Authorization: Bearer` (RFC 6750, section 2.1).

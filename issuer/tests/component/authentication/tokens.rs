@@ -70,8 +70,12 @@ async fn whatever_is_wrong_with_a_token_it_is_refused_with_one_answer() {
     for reason in
         ["malformed", "algorithm", "signature", "expired", "audience", "issuer", "user", "key_unknown", "too_long"]
     {
-        let counted = format!("coupon_issuer_unauthenticated_total{{reason=\"{reason}\"}}");
-        assert!(metrics.contains(&counted), "{reason}: {metrics}");
+        let none = format!("coupon_issuer_unauthenticated_total{{reason=\"{reason}\"}} 0\n");
+        assert!(!metrics.contains(&none), "{reason}: {metrics}");
+    }
+    for reason in ["missing", "no_keys"] {
+        let none = format!("coupon_issuer_unauthenticated_total{{reason=\"{reason}\"}} 0\n");
+        assert!(metrics.contains(&none), "it exists from the start: {reason}: {metrics}");
     }
 }
 
