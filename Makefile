@@ -28,6 +28,7 @@ BINARIES = --bins
 demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) demo)
 watch-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) watch-demo stack-monitoring)
 front-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) front-demo)
+route-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) route-demo)
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 
 .PHONY: help
@@ -152,6 +153,14 @@ front-demo: image ## A sale behind Envoy: new keys, new pods and forged requests
 	@$(STACK) load-image --name front $(TARGET)/image/coupon-operator.tar
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name front -- $(TARGET)/debug/front-demo --rate $(RATE) \
 		&& status=0 || status=$$?; $(STACK) down --name front >&2; exit $$status
+
+# Contour is built for this alone, the first time (some 3 min).
+.PHONY: route-demo
+route-demo: image ## Users call status.url: Contour and Envoy lead them in by an HTTPRoute and by an Ingress, with TLS (some 30 s after a build)
+	@$(STACK) up --name doors --with contour
+	@$(STACK) load-image --name doors $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name doors -- $(TARGET)/debug/route-demo \
+		&& status=0 || status=$$?; $(STACK) down --name doors >&2; exit $$status
 
 SECONDS_EACH ?= 12
 ATTACK_OPTIONS ?=

@@ -162,6 +162,15 @@ impl Context {
         endpoints::has_ready_endpoint(&slices)
     }
 
+    /// Whether a Service is there, as far as its slices show: Kubernetes makes one of each that has a selector, and removes it with it.
+    pub(crate) fn shows_service(&self, namespace: &str, service: &str) -> bool {
+        let is_of = |slice: &EndpointSlice| {
+            slice.namespace().as_deref() == Some(namespace)
+                && slice.labels().get(endpoints::SERVICE_LABEL).is_some_and(|name| name == service)
+        };
+        self.endpoints.find(is_of).is_some()
+    }
+
     /// A campaign's pods of one kind.
     pub fn pods_of(&self, campaign: &CouponCampaign, component: Component) -> Vec<Arc<Pod>> {
         let wanted = selector(campaign, component);

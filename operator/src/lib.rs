@@ -7,6 +7,7 @@
 //! - `kafka`: what Kafka says of campaigns; what their topics should be, and making them;
 //! - [`issuer_client`]: what issuers say, and whether they serve what the ledger has opened;
 //! - [`ledger`]: opens, counts, repairs and reads the ledger;
+//! - [`routes`]: how users get from outside to a campaign's Service, and what those say who are to lead them there;
 //! - [`scaling`]: how many pods there should be;
 //! - [`workloads`]: the Kubernetes objects that a campaign owns;
 //! - [`error`], `diagnosis`: what failed, what it means, and what is to be done.
@@ -29,5 +30,6 @@ pub(crate) mod kafka;
 pub mod ledger;
 pub mod metrics;
 pub mod reconcile;
+pub mod routes;
 pub mod scaling;
 pub mod workloads;

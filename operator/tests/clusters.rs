@@ -16,6 +16,7 @@ mod clusters {
     pub(crate) mod realm;
     mod repairs;
     mod retained;
+    mod routes;
     pub(crate) mod wait;
 }
 

@@ -59,7 +59,7 @@ fn example(file: &str) -> Result<String> {
 }
 
 /// Ended with the thread that starts it at the latest.
-fn program(name: &str) -> Command {
+pub(super) fn program(name: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--", name]);
     command

@@ -77,9 +77,18 @@ fn environment(command: &mut Command, layout: &Layout, options: &Options) -> Res
         let cache = Cache::locate()?;
         tools.extend([Tool::Kubernetes.find(&cache)?, Tool::Helm.find(&cache)?]);
         command.env("KUBECONFIG", layout.kubeconfig());
+        // Only tests have it.
+        if let Ok(folder) = Tool::GatewayApi.find(&cache) {
+            command.env("COUPON_GATEWAY_API", folder);
+        }
     }
     if options.has_gateways() {
         tools.push(Tool::Envoy.find(&Cache::locate()?)?);
+    }
+    if options.has_contour() {
+        let folder = Tool::Contour.find(&Cache::locate()?)?;
+        command.env("COUPON_CONTOUR", &folder);
+        tools.push(folder);
     }
     command.env("PATH", search_path(&tools)?);
     for (name, value) in plan::connections(layout, options).variables() {

@@ -51,12 +51,18 @@ pub fn packages() -> Result<()> {
     install_for(packages::NEEDS, "1 to 3 min")
 }
 
-/// Installs the Debian packages that are missing and that only tests need.
+/// Installs the Debian packages that are missing and that only tests need, and the definition of HTTPRoute.
 ///
 /// # Errors
 /// If one cannot be installed.
 pub fn test_packages() -> Result<()> {
-    install_for(packages::NEEDS_OF_TESTS, "20 s")
+    install_for(packages::NEEDS_OF_TESTS, "20 s")?;
+    let cache = Cache::locate()?;
+    if Tool::GatewayApi.find(&cache).is_err() {
+        let (title, expected) = Tool::GatewayApi.describe();
+        step(title, expected, || Tool::GatewayApi.build(&cache).map(drop))?;
+    }
+    Ok(())
 }
 
 /// Installs the Debian packages that are missing and that only a stack with monitoring needs.
@@ -80,10 +86,12 @@ pub fn install(additions: &[Addition]) -> Result<Installed> {
     packages()?;
     let cache = Cache::locate()?;
     let mut tools = Tool::ALL.to_vec();
-    if additions.contains(&Addition::Gateway) {
+    let has_contour = additions.contains(&Addition::Contour);
+    if has_contour || additions.contains(&Addition::Gateway) {
         install_for(packages::NEEDS_OF_GATEWAYS, "20 s")?;
         tools.push(Tool::Envoy);
     }
+    tools.extend(has_contour.then_some(Tool::Contour));
     for tool in tools {
         if tool.find(&cache).is_err() {
             let (title, expected) = tool.describe();

@@ -43,6 +43,8 @@ pub enum Addition {
     Monitoring,
     /// Envoy and nginx on the search path of what runs inside. Who has something to put one before starts it.
     Gateway,
+    /// The same, and Contour, which has an Envoy do what HTTPRoutes and Ingresses say.
+    Contour,
 }
 
 /// What a stack consists of.
@@ -100,7 +102,13 @@ impl Options {
     /// Whether there are gateways to start.
     #[must_use]
     pub(crate) fn has_gateways(&self) -> bool {
-        self.with.contains(&Addition::Gateway)
+        self.with.contains(&Addition::Gateway) || self.has_contour()
+    }
+
+    /// Whether there is a controller of HTTPRoutes and Ingresses to start.
+    #[must_use]
+    pub(crate) fn has_contour(&self) -> bool {
+        self.with.contains(&Addition::Contour)
     }
 
     pub(crate) fn load(layout: &Layout) -> Result<Self> {
@@ -130,7 +138,15 @@ mod tests {
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
         assert!(!options.has(Component::Kubernetes) && options.has(Component::Kafka));
-        assert!(options.is_secured() && options.has_gateways());
+        assert!(options.is_secured() && options.has_gateways() && !options.has_contour());
+    }
+
+    /// Wrong: a controller starts that has no gateway to tell what it reads.
+    #[test]
+    fn contour_brings_its_gateway_along() {
+        let options =
+            Options { brokers: 1, redis: RedisMode::Single, without: Vec::new(), with: vec![Addition::Contour] };
+        assert!(options.has_contour() && options.has_gateways());
     }
 
     #[test]

@@ -74,8 +74,9 @@ pub(crate) const NEEDS_OF_TESTS: &[Need] =
 pub(crate) const NEEDS_OF_MONITORING: &[Need] =
     &[program("prometheus", "prometheus"), program("prometheus-alertmanager", "prometheus-alertmanager")];
 
-/// What only a stack with gateways takes: one of them, and what fetches the other.
-pub(crate) const NEEDS_OF_GATEWAYS: &[Need] = &[program("nginx", "nginx"), program("python3-pip", "pip3")];
+/// What only a stack with gateways takes: one of them, what fetches the other, and what calls them as users do.
+pub(crate) const NEEDS_OF_GATEWAYS: &[Need] =
+    &[program("nginx", "nginx"), program("python3-pip", "pip3"), program("curl", "curl")];
 
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/cni"];
 

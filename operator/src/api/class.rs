@@ -14,6 +14,7 @@ use super::cors::Cors;
 use super::network::NetworkAccess;
 use super::pods::{Rollout, RunAs};
 use super::rate_limits::RateLimits;
+use super::routes::{self, HttpRouteTemplate, IngressTemplate, RouteTemplate};
 use super::schema::kubernetes;
 use super::status::CampaignClassStatus;
 use super::{DEFAULT_CLASS_ANNOTATION, ENABLED_LABEL};
@@ -81,6 +82,13 @@ pub struct CampaignClassSpec {
     pub namespace_selector: LabelSelector,
     /// How users reach the issuers.
     #[serde(default)]
+    #[x_kube(
+        validation = Rule::new(routes::PLACEHOLDERS.0).message(routes::PLACEHOLDERS.1),
+        validation = Rule::new(routes::ONE_KIND.0).message(routes::ONE_KIND.1),
+        validation = Rule::new(routes::NEEDS_URL.0).message(routes::NEEDS_URL.1),
+        validation = Rule::new(routes::TELLS_APART.0).message(routes::TELLS_APART.1),
+        validation = Rule::new(routes::INGRESS_KEEPS_PATHS.0).message(routes::INGRESS_KEEPS_PATHS.1)
+    )]
     pub routing: Routing,
     /// How issuers know who asks. Default: they do not, and the condition `Unauthenticated` says so.
     #[serde(default)]
@@ -236,9 +244,23 @@ pub struct Routing {
     /// Which pages of other origins may call. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Each campaign gets an HTTPRoute that leads from `urlTemplate` to its Service. What stands before `/issue` there stands for
+    /// `/api/coupons/{couponId}`, and is rewritten where it differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<HttpRouteTemplate>,
+    /// Each campaign gets an Ingress that leads from `urlTemplate` to its Service. The path of `urlTemplate` is
+    /// `/api/coupons/{couponId}/issue`, as an Ingress rewrites nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<IngressTemplate>,
 }
 
 impl Routing {
+    /// What each campaign is to have, if anything.
+    pub fn route(&self) -> Option<RouteTemplate<'_>> {
+        let ingress = || self.ingress.as_ref().map(RouteTemplate::Ingress);
+        self.http_route.as_ref().map(RouteTemplate::HttpRoute).or_else(ingress)
+    }
+
     /// The template filled in, if there is one.
     pub fn url(&self, namespace: &str, name: &str, coupon_id: &str) -> Option<String> {
         let template = self.url_template.as_ref()?;
@@ -270,8 +292,10 @@ mod tests {
 
     #[test]
     fn a_url_template_is_filled_in() {
-        let routing =
-            Routing { url_template: Some("https://c.example/{namespace}/{name}/{couponId}".to_owned()), cors: None };
+        let routing = Routing {
+            url_template: Some("https://c.example/{namespace}/{name}/{couponId}".to_owned()),
+            ..Routing::default()
+        };
         assert_eq!(routing.url("shop", "sale", "sale-2027").as_deref(), Some("https://c.example/shop/sale/sale-2027"));
         assert_eq!(Routing::default().url("shop", "sale", "sale"), None);
     }

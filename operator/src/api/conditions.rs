@@ -35,10 +35,15 @@ pub enum ConditionType {
     RedisKeysReady,
     /// The pods that should run are ready.
     WorkloadsReady,
+    /// Whoever the class names for it takes the campaign's route from outside. Absent where the class asks for no route, and before there is one.
+    RouteReady,
     /// The pods are as class and spec say; False while a rollout waits, is paused, or goes on. Absent before there are any.
     PodsUpToDate,
     /// Of a class: the API server would take the pods that it describes.
     PodTemplatesValid,
+    /// Of a class that asks for routes: its URL template can be filled in, and the API server would take one. Absent where it asks for none,
+    /// unless its template is wrong.
+    RoutingValid,
     /// The database answers, and its tables are of the right version.
     DatabaseReady,
     /// Kafka answers, and is the cluster that was first seen.

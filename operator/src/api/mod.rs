@@ -22,6 +22,8 @@ mod network;
 mod pods;
 #[allow(unreachable_pub, reason = "kube's derives make such items")]
 mod rate_limits;
+#[allow(unreachable_pub, reason = "kube's derives make such items")]
+mod routes;
 mod schema;
 mod status;
 
@@ -45,6 +47,7 @@ pub use names::KafkaNames;
 pub use network::NetworkAccess;
 pub use pods::{DuringWindow, Rollout, RunAs};
 pub use rate_limits::{RateLimit, RateLimits, RequiredHeader, ValueSecretRef};
+pub use routes::{HttpRouteTemplate, IngressTemplate, RouteParent, RouteTemplate};
 pub use status::{
     CampaignClassStatus, CouponCampaignStatus, Phase, RolledOut, ScalingFigures, TermsStatus, TopicStatus,
     UnservedCause, WindowStatus, WorkloadStatus,

@@ -17,7 +17,7 @@ use crate::class::ClassError;
 use crate::class::authentication;
 use crate::class::in_use::{self, FinalizerChange};
 use crate::class::measure::clocks::FAR_APART;
-use crate::class::measure::{measure, pods};
+use crate::class::measure::{measure, pods, routes};
 use crate::class::pinned;
 use crate::class::pools::{SECRETS_FRESH, Systems};
 use crate::context::Context;
@@ -214,8 +214,9 @@ async fn look(
     next: &mut CampaignClassStatus,
 ) -> Vec<Report> {
     let pods = pods::check(&context.client, class, &systems.settings.workload, &context.config);
-    let (mut measured, pods) = tokio::join!(measure(systems, class), pods);
-    measured.pods = Some(pods);
+    let routing = routes::check(&context.client, class, &context.config);
+    let (mut measured, pods, routing) = tokio::join!(measure(systems, class), pods, routing);
+    (measured.pods, measured.routing) = (Some(pods), routing);
     let measured = Arc::new(measured);
     let reports = std::iter::once(systems.credentials()).chain(measured.reports()).collect();
     next.kafka_cluster_id = measured.kafka_cluster_id.clone().or(next.kafka_cluster_id.take());
@@ -296,7 +297,7 @@ fn readiness(reports: &[Report]) -> Report {
     let stops = |report: &&Report| match report.condition {
         C::ClocksAgree => report.reason == FAR_APART,
         // An API server that does not answer says nothing of the class.
-        C::PodTemplatesValid => report.status == Some(false),
+        C::PodTemplatesValid | C::RoutingValid => report.status == Some(false),
         _ => report.status != Some(true),
     };
     match reports.iter().find(stops) {
@@ -388,11 +389,13 @@ mod tests {
         assert_eq!(with(Report::no(C::KafkaReady, "KafkaNotAuthorized", "x")).reason, "KafkaNotAuthorized");
         assert_eq!(with(Report::no(C::ClocksAgree, "ClocksFarApart", "x")).reason, "ClocksFarApart");
         assert_eq!(with(Report::no(C::PodTemplatesValid, "PodsRefused", "x")).reason, "PodsRefused");
+        assert_eq!(with(Report::no(C::RoutingValid, "GatewayApiMissing", "x")).reason, "GatewayApiMissing");
         for harmless in [
             Report::no(C::ClocksAgree, "ClocksApart", ""),
             Report::unknown(C::ClocksAgree, "ClocksUnread", ""),
             Report::yes(C::ClocksAgree, "WithinASecond", ""),
             Report::unknown(C::PodTemplatesValid, "Unread", ""),
+            Report::unknown(C::RoutingValid, "Unread", ""),
         ] {
             assert_eq!(with(harmless).status, Some(true));
         }

@@ -16,6 +16,7 @@ use super::pod_connections::PodConnections;
 use super::published::Published;
 use super::replicas::Policies;
 use super::rollout_watch::RolloutWatch;
+use super::route_watch::RouteWatch;
 use super::served::ServedWatch;
 use super::starting::StartWatch;
 use super::still::StillWatch;
@@ -73,6 +74,8 @@ pub struct Memory {
     pub(crate) still: StillWatch,
     /// Children other than Deployments.
     pub(crate) children: WrittenChildren,
+    /// What became of the way from outside.
+    pub(crate) route: RouteWatch,
     /// What the pods connect to.
     pub(crate) pods: PodConnections,
     /// Issuing was closed for the campaign's deletion.

@@ -53,6 +53,7 @@ mod restraints;
 mod retention;
 pub(crate) mod rollout;
 mod rollout_watch;
+mod route_watch;
 mod scaling;
 mod scaling_goals;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod network;
 pub(crate) mod ownership;
 mod pods;
 mod quantity;
+mod route;
 mod secret;
 mod service;
 
@@ -26,6 +27,7 @@ pub use budget::issuer_budget;
 pub use network::{OperatorPods, network_policy, network_policy_name};
 pub(crate) use pods::{PROBE_PORT, authentication_of};
 pub use pods::{consumer_deployment, issuer_deployment, pods_hash, replaces_pods};
+pub use route::{http_route, ingress};
 pub(crate) use secret::keep_issuer_files;
 pub use secret::{CONNECTIONS_KEY, ControlError, ControlTokens, TOKEN_KEY, connections_secret, new_token, secret_name};
 pub use service::issuer_service;
@@ -87,26 +89,35 @@ impl ChildContext<'_> {
     }
 
     fn labels(&self, component: Option<Component>) -> BTreeMap<String, String> {
-        let mut labels = BTreeMap::from([
-            ("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned()),
-            ("app.kubernetes.io/instance".to_owned(), self.campaign.name_any()),
-            (CAMPAIGN_LABEL.to_owned(), self.campaign.name_any()),
-        ]);
-        if let Some(component) = component {
-            labels.insert("app.kubernetes.io/name".to_owned(), format!("coupon-{}", component.name()));
-            labels.insert("app.kubernetes.io/component".to_owned(), component.name().to_owned());
-        }
-        labels
+        labels(self.campaign, component)
     }
 
     fn metadata(&self, name: String, component: Option<Component>) -> ObjectMeta {
-        ObjectMeta {
-            name: Some(name),
-            namespace: self.campaign.namespace(),
-            labels: Some(self.labels(component)),
-            owner_references: owner(self.campaign).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        }
+        metadata(self.campaign, name, component)
+    }
+}
+
+fn labels(campaign: &CouponCampaign, component: Option<Component>) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::from([
+        ("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned()),
+        ("app.kubernetes.io/instance".to_owned(), campaign.name_any()),
+        (CAMPAIGN_LABEL.to_owned(), campaign.name_any()),
+    ]);
+    if let Some(component) = component {
+        labels.insert("app.kubernetes.io/name".to_owned(), format!("coupon-{}", component.name()));
+        labels.insert("app.kubernetes.io/component".to_owned(), component.name().to_owned());
+    }
+    labels
+}
+
+/// What every object that a campaign owns has.
+fn metadata(campaign: &CouponCampaign, name: String, component: Option<Component>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: campaign.namespace(),
+        labels: Some(labels(campaign, component)),
+        owner_references: owner(campaign).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Measured {
     pub clocks: Clocks,
     /// Whether pods of the class could be made, if the API server was asked.
     pub pods: Option<Report>,
+    /// Whether routes of the class could be made, if it asks for them.
+    pub routing: Option<Report>,
 }
 
 impl Measured {
@@ -71,6 +73,6 @@ impl Measured {
             }
         };
         let parts = [part(System::Kafka), part(System::Redis), part(System::Database), self.clocks.report()];
-        parts.into_iter().chain(self.pods.clone()).collect()
+        parts.into_iter().chain(self.pods.clone()).chain(self.routing.clone()).collect()
     }
 }

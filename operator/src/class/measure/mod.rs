@@ -13,6 +13,7 @@ mod lacking;
 mod measured;
 pub(crate) mod pods;
 mod redis;
+pub(crate) mod routes;
 pub(crate) mod system;
 pub(crate) mod wire;
 

@@ -19,7 +19,7 @@ use crate::workloads::{ChildContext, ControlTokens, consumer_deployment, issuer_
 pub(crate) const REFUSED: &str = "PodsRefused";
 
 /// A campaign that nobody has.
-fn probe(namespace: &str) -> serde_json::Result<CouponCampaign> {
+pub(super) fn probe(namespace: &str) -> serde_json::Result<CouponCampaign> {
     serde_json::from_value(json!({
         "apiVersion": "coupon-operator.io/v1alpha1", "kind": "CouponCampaign",
         "metadata": {"name": "probe", "namespace": namespace},

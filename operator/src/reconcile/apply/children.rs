@@ -17,6 +17,8 @@ use crate::workloads::apply::{Applied, delete, ensure};
 use crate::workloads::ownership::{Ownership, claim, ownership};
 use crate::workloads::{self, ChildContext};
 
+/// Why a child is removed.
+pub(super) const NOT_ASKED_FOR: &str = "its class does not ask for it any more";
 /// How often children that are not watched are looked at.
 const CHILDREN_FRESH: Duration = Duration::from_secs(30);
 
@@ -64,7 +66,10 @@ pub(super) async fn apply(
     };
     let policy = match &policy {
         Some(policy) => apply_child(pass, &policies, policy, found_policy, had).await,
-        None => remove_child(pass, &policies, &workloads::network_policy_name(&pass.campaign.name_any())).await,
+        None => {
+            let name = workloads::network_policy_name(&pass.campaign.name_any());
+            remove_child(pass, &policies, &name, NOT_ASKED_FOR).await
+        }
     };
     let budget = apply_child(pass, &budgets, &budget, found_budget, had).await;
     if secret.is_err() {
@@ -122,8 +127,13 @@ where
     Ok(())
 }
 
-/// Makes sure that a child is gone that is not wanted any more. One that is not ours stays.
-async fn remove_child<K>(pass: &ReconcileContext<'_>, api: &Api<K>, name: &str) -> Result<(), ReconcileError>
+/// Makes sure that a child is gone that is not wanted any more, and says why. One that is not ours stays.
+pub(super) async fn remove_child<K>(
+    pass: &ReconcileContext<'_>,
+    api: &Api<K>,
+    name: &str,
+    why: &str,
+) -> Result<(), ReconcileError>
 where
     K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {
@@ -135,14 +145,14 @@ where
     };
     if let Some(found) = found.filter(|found| ownership(found.meta(), pass.campaign) == Ownership::Ours) {
         delete(api, &found, DeleteParams::default()).await?;
-        let text = format!("the campaign's {} is removed: its class does not ask for it any more", K::kind(&()));
+        let text = format!("the campaign's {} is removed: {why}", K::kind(&()));
         events::note(pass.context, pass.campaign, "ChildRemoved", &text).await;
     }
     Ok(())
 }
 
 /// The object of this name, if there is one and it is ours to write.
-async fn claimed<K>(api: &Api<K>, name: &str, campaign: &CouponCampaign) -> Result<Option<K>, ReconcileError>
+pub(super) async fn claimed<K>(api: &Api<K>, name: &str, campaign: &CouponCampaign) -> Result<Option<K>, ReconcileError>
 where
     K: kube::Resource<DynamicType = ()> + serde::de::DeserializeOwned + Clone + std::fmt::Debug,
 {

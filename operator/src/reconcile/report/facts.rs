@@ -10,6 +10,7 @@ use super::super::replicas::ScalingDecision;
 use super::super::rollout::Rollouts;
 use super::super::starting::Starting;
 use super::ailing::Ailing;
+use crate::api::conditions::Report;
 use crate::api::{CampaignClass, CouponCampaign};
 use crate::class::measure::Measured;
 use crate::controller::suspension::SuspensionOutcome;
@@ -57,6 +58,8 @@ pub(crate) struct Facts<'a> {
     pub service: &'a Service,
     /// Requests to the Service reach an issuer, if one is ready.
     pub users_reach_issuers: bool,
+    /// What was last found of the way from outside.
+    pub route: Option<Report>,
     /// What it leads to besides them.
     pub strays: Option<&'a str>,
     /// Why Redis takes no writes though it can be read.

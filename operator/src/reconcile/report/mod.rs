@@ -4,6 +4,7 @@ mod ailing;
 mod facts;
 mod ledger;
 mod open;
+mod route;
 mod topic;
 mod without_class;
 mod workloads;
@@ -32,6 +33,7 @@ use crate::class::measure::System;
 use crate::error::{ReconcileError, advice, database_advice, table_reason};
 use crate::workloads::ownership::NotOurs;
 pub(super) use ledger::{DEAD_LETTERS, NEWER_RECORD, above_total, contradicted, dead_unread};
+pub(super) use route::is_refused as route_is_refused;
 pub(super) use topic::unread_text;
 pub(super) use without_class::{Blind, status_elsewhere, status_without_class};
 pub(super) use without_class::{Leaving, status_while_leaving};
@@ -164,6 +166,7 @@ fn reports(facts: &Facts<'_>, next: &CouponCampaignStatus) -> Vec<Report> {
     let plan = facts.plan;
     let mut all = part_reports(facts, next);
     all.extend(facts.rollouts.report());
+    all.extend(route::report(facts));
     if let Some(doubt) = &plan.time.doubt {
         all.push(Report::no(C::ClocksAgree, open::clock_reason(plan), doubt));
     }
@@ -276,8 +279,11 @@ fn broken(all: &[Report]) -> Option<Report> {
         |report: &&Report| report.condition == ConditionType::LedgerConsistent && for_people.contains(&report.reason);
     let broken = PARTS.iter().filter_map(|part| all.iter().find(|report| report.condition == *part));
     let broken: Vec<&Report> = broken.filter(|report| report.status != Some(true)).collect();
-    let known = broken.iter().find(|report| report.status == Some(false));
-    known.or(broken.first()).copied().or_else(|| all.iter().find(lost)).cloned()
+    let known = broken.iter().find(|report| report.status == Some(false)).copied();
+    // That nobody answers for a route is no fault that is known: of an Ingress nobody may ever say anything.
+    let refused =
+        || all.iter().find(|report| report.condition == ConditionType::RouteReady && report.status == Some(false));
+    known.or_else(refused).or(broken.first().copied()).or_else(|| all.iter().find(lost)).cloned()
 }
 
 /// One report per condition: the first one's reason, and what all of them say.

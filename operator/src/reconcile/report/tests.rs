@@ -3,6 +3,7 @@ mod moved;
 mod open;
 mod refusals;
 mod removed;
+mod routes;
 mod systems;
 mod without_class;
 mod workloads;
@@ -16,6 +17,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::conditions::find;
+use crate::class::measure::Measured;
 use crate::diagnosis::NotReadyCause;
 use crate::fixtures::{self, END, HOUR, LEAD, START};
 use crate::issuer_client::serving::Service;
@@ -73,6 +75,8 @@ struct Lasting<'a> {
     redis_refusal: Option<&'a RedisError>,
     /// The Service has no endpoints.
     leads_nowhere: bool,
+    /// What is known of the way from outside.
+    route: Option<Report>,
     strays: Option<&'a str>,
     /// Issuers that are ready; `None`: the one that should be.
     issuers: Option<i32>,
@@ -88,6 +92,8 @@ struct Lasting<'a> {
     ending_issuers: usize,
     /// What was found in Redis only.
     scan: ScanResult,
+    /// What a look at the class found.
+    measured: Option<&'a Measured>,
 }
 
 fn status_while(
@@ -104,6 +110,7 @@ fn status_while(
         redis_refusal,
         issuers,
         leads_nowhere,
+        route,
         strays,
         epochs,
         right_missing,
@@ -111,6 +118,7 @@ fn status_while(
         starting,
         ending_issuers,
         scan,
+        measured,
     }: Lasting<'_>,
 ) -> CouponCampaignStatus {
     let service = service.unwrap_or(Service::Grants);
@@ -130,11 +138,12 @@ fn status_while(
         adopted,
         scan: &scan,
         compared: compared.unwrap_or(ComparisonStatus { proves: true, suspect: None }),
-        measured: None,
+        measured,
         kafka_refuses: None,
         nobody_serves: None,
         service: &service,
         users_reach_issuers: !leads_nowhere,
+        route,
         strays,
         redis_refusal,
         ailing: &ailing,

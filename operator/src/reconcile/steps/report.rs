@@ -58,7 +58,8 @@ pub(in crate::reconcile) async fn report(
     measure(pass, &observed, plan, &scan, &status).await;
     let is_ailing = observed.measured.as_ref().is_some_and(|measured| !measured.findings.is_empty())
         || status.dead_letters.is_some_and(|letters| letters > 0)
-        || compared.suspect.is_some();
+        || compared.suspect.is_some()
+        || report::route_is_refused(&status);
     let Observed { begun, seen, .. } = observed;
     let failure = applied.failure.or(observation_failure(seen));
     // What an event says once must be in status for the next process.
@@ -129,6 +130,7 @@ async fn status(
         nobody_serves: held.serving.nobody_serves().filter(|_| held.service != Service::Grants),
         service: &held.service,
         users_reach_issuers: pass.users_reach_issuers(),
+        route: pass.memory.get().route.said().cloned(),
         strays: strays.as_deref(),
         redis_refusal: observed.redis_refusal.as_deref(),
         ailing,

@@ -5,12 +5,14 @@ mod campaign;
 pub(crate) mod case;
 mod class;
 mod rate_limits;
+mod routing;
 
 use self::authentication::class_authentication;
 use self::campaign::{campaign_creates, campaign_updates};
 use self::case::Case;
 use self::class::{class_creates, class_names, class_updates};
 use self::rate_limits::class_rate_limits;
+use self::routing::class_routing;
 
 /// All cases.
 pub(crate) fn all() -> Vec<Case> {
@@ -20,6 +22,7 @@ pub(crate) fn all() -> Vec<Case> {
     cases.extend(class_authentication());
     cases.extend(class_names());
     cases.extend(class_rate_limits());
+    cases.extend(class_routing());
     cases.extend(class_updates());
     cases
 }

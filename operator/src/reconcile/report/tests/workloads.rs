@@ -178,6 +178,7 @@ fn scaling_that_is_held_at_no_issuers_is_no_campaign_that_is_ready() {
         scan: &ScanResult::default(),
         compared: ComparisonStatus { proves: true, suspect: None },
         measured: None,
+        route: None,
         kafka_refuses: None,
         nobody_serves: None,
         service: &Service::Silent,
