@@ -29,6 +29,7 @@ demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) demo)
 watch-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) watch-demo stack-monitoring)
 front-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) front-demo)
 route-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) route-demo)
+browser-demo: BINARIES = $(addprefix --bin ,$(PROGRAMS) browser-demo)
 SHELL_SCRIPTS = $$(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 
 .PHONY: help
@@ -161,6 +162,14 @@ route-demo: image ## Users call status.url: Contour and Envoy lead them in by an
 	@$(STACK) load-image --name doors $(TARGET)/image/coupon-operator.tar
 	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name doors -- $(TARGET)/debug/route-demo \
 		&& status=0 || status=$$?; $(STACK) down --name doors >&2; exit $$status
+
+# Chromium is installed for this alone, from Debian, with the driver of the same version.
+.PHONY: browser-demo
+browser-demo: image ## The page of examples/browser in Chromium, without a screen: winners, reloads, cuts, another origin, a countdown, every code (some 3 min after a build)
+	@$(STACK) up --name browser --with browser
+	@$(STACK) load-image --name browser $(TARGET)/image/coupon-operator.tar
+	@COUPON_IMAGE=$$(cat $(TARGET)/image/reference) $(STACK) exec --name browser -- $(TARGET)/debug/browser-demo \
+		&& status=0 || status=$$?; $(STACK) down --name browser >&2; exit $$status
 
 SECONDS_EACH ?= 12
 ATTACK_OPTIONS ?=

@@ -4,6 +4,7 @@
 //! HTTP, SQL. Nothing is asked of the programs' own counters.
 
 pub mod attack;
+pub mod browser;
 pub mod campaign;
 pub mod chaos;
 pub mod database;

@@ -92,6 +92,9 @@ pub fn install(additions: &[Addition]) -> Result<Installed> {
         tools.push(Tool::Envoy);
     }
     tools.extend(has_contour.then_some(Tool::Contour));
+    if additions.contains(&Addition::Browser) {
+        install_for(packages::NEEDS_OF_BROWSERS, "1 min")?;
+    }
     for tool in tools {
         if tool.find(&cache).is_err() {
             let (title, expected) = tool.describe();

@@ -45,6 +45,8 @@ pub enum Addition {
     Gateway,
     /// The same, and Contour, which has an Envoy do what HTTPRoutes and Ingresses say.
     Contour,
+    /// Chromium and its driver on the search path of what runs inside.
+    Browser,
 }
 
 /// What a stack consists of.

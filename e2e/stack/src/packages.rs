@@ -78,6 +78,10 @@ pub(crate) const NEEDS_OF_MONITORING: &[Need] =
 pub(crate) const NEEDS_OF_GATEWAYS: &[Need] =
     &[program("nginx", "nginx"), program("python3-pip", "pip3"), program("curl", "curl")];
 
+/// What only a stack with a browser takes. Both are of one source, and so of one version.
+pub(crate) const NEEDS_OF_BROWSERS: &[Need] =
+    &[program("chromium", "chromium"), program("chromium-driver", "chromedriver")];
+
 const SYSTEM_FOLDERS: [&str; 4] = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/cni"];
 
 /// Whether a program can be found.
