@@ -62,7 +62,7 @@ impl StandIn {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the stand-in cannot listen")?;
         let (address, refusal) = (listener.local_addr()?, Arc::new(Mutex::new((503, "NOT_OPEN"))));
         let router = Router::new()
-            .route("/api/coupons/{id}", get(|| async { told(200, json!({"state": "OPEN"})) }))
+            .route("/api/coupons/{id}", get(|| async { told(200, json!({"state": "OPEN"})) }).options(preflight))
             .route(
                 "/api/coupons/{id}/users/{user}",
                 get(|| async { told(200, json!({"coupons": []})) }).options(preflight),

@@ -24,7 +24,7 @@ pub fn http_route(campaign: &CouponCampaign, template: &HttpRouteTemplate, place
         url_rewrite: Some(UrlRewrite {
             path: Some(PathModifier {
                 kind: "ReplacePrefixMatch".to_owned(),
-                replace_prefix_match: Some(place.served.clone()),
+                replace_prefix_match: Some(in_place_of(&place.prefix, &place.served)),
             }),
         }),
     };
@@ -84,6 +84,12 @@ fn described(campaign: &CouponCampaign) -> ObjectMeta {
     metadata(campaign, object_name(campaign, Component::Issuer), Some(Component::Issuer))
 }
 
+/// What stands in place of the prefix. A slash at its end is the same by the definition of HTTPRoute. Contour and Envoy take `/` off a path of `/issue` and
+/// leave `issue`, so there it must be said.
+fn in_place_of(prefix: &str, served: &str) -> String {
+    if prefix == "/" { format!("{served}/") } else { served.to_owned() }
+}
+
 fn parent(template: &RouteParent) -> ParentReference {
     ParentReference {
         name: template.name.clone(),
@@ -119,10 +125,12 @@ mod tests {
     fn an_http_route_leads_from_the_url_to_the_service() {
         let backend = json!([{"name": "spring-issuer", "port": 80}]);
         let matches = |path: &str| json!([{"path": {"type": "PathPrefix", "value": path}}]);
-        let rewrite = json!([{
-            "type": "URLRewrite",
-            "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/api/coupons/spring"}},
-        }]);
+        let rewrite = |to: &str| {
+            json!([{
+                "type": "URLRewrite",
+                "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": to}},
+            }])
+        };
         for (template, rule) in [
             (
                 "https://c.example/api/coupons/{couponId}/issue",
@@ -130,7 +138,11 @@ mod tests {
             ),
             (
                 "https://c.example/{namespace}/{couponId}/issue",
-                json!({"matches": matches("/shop/spring"), "filters": rewrite, "backendRefs": backend}),
+                json!({"matches": matches("/shop/spring"), "filters": rewrite("/api/coupons/spring"), "backendRefs": backend}),
+            ),
+            (
+                "https://c.example/issue",
+                json!({"matches": matches("/"), "filters": rewrite("/api/coupons/spring/"), "backendRefs": backend}),
             ),
         ] {
             let spec = serde_json::to_value(http_route_of(template).spec).unwrap();
