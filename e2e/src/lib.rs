@@ -8,6 +8,7 @@ pub mod browser;
 pub mod campaign;
 pub mod chaos;
 pub mod database;
+pub mod demo;
 pub mod front;
 pub mod install;
 pub mod issuer_client;

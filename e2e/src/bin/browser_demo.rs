@@ -43,17 +43,7 @@ const BUTTON: &str = "#ask";
 const COUNTDOWN: &str = "#countdown";
 
 fn main() -> ExitCode {
-    let run = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(demo()));
-    match run {
-        Ok((line, good)) => {
-            println!("{line}");
-            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("browser-demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::demo::run("browser-demo", demo())
 }
 
 /// What everything here needs.

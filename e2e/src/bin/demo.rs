@@ -20,17 +20,7 @@ const NAMESPACE: &str = "shop";
 const LIMIT_MS: u128 = 500;
 
 fn main() -> ExitCode {
-    let run = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(demo()));
-    match run {
-        Ok((line, good)) => {
-            println!("{line}");
-            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::demo::run("demo", demo())
 }
 
 /// Says what is done and how long the step before took.

@@ -71,17 +71,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let rate = Args::parse().rate;
-    let run = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(demo(rate)));
-    match run {
-        Ok((line, good)) => {
-            println!("{line}");
-            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("front-demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::demo::run("front-demo", demo(rate))
 }
 
 /// What everything here needs.

@@ -44,17 +44,7 @@ struct Door<'a> {
 }
 
 fn main() -> ExitCode {
-    let run = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(demo()));
-    match run {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("route-demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::demo::run("route-demo", async { Ok((demo().await?, true)) })
 }
 
 /// What everything here needs.

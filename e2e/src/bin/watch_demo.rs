@@ -42,17 +42,7 @@ const ENDS: Duration = Duration::from_secs(240);
 const READY: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
-    let run = tokio::runtime::Runtime::new().context("no runtime").and_then(|runtime| runtime.block_on(demo()));
-    match run {
-        Ok((line, good)) => {
-            println!("{line}");
-            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("watch-demo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    e2e::demo::run("watch-demo", demo())
 }
 
 async fn demo() -> Result<(String, bool)> {
